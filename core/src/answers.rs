@@ -1,0 +1,269 @@
+//! How a node answers each kind of message.
+
+use core::num::{NonZeroU32, NonZeroU64};
+
+use rand_core::Rng;
+
+use crate::node::Role;
+use crate::output::Next;
+use crate::votes::Ineligible;
+use crate::{
+    Handover, Heartbeat, HeartbeatResponse, Instant, Message, Node, NodeId, Outgoing,
+    PreVoteResponse, Reason, Recipient, Report, StateMachine, VoteRecord, VoteRequest,
+    VoteResponse,
+};
+
+/// The priority of a node that may campaign (rule H4).
+const PRIORITY_DEFAULT: u32 = 1;
+
+/// The priority of a node that must not win elections (rules H4, C5).
+const PRIORITY_NEVER: u32 = 0;
+
+impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
+    pub(crate) fn on_vote_request(&mut self, now: Instant, request: VoteRequest) -> Outgoing {
+        let granted = !self.is_bound_against(now, &request) && self.judge(now, &request);
+        if granted {
+            self.cast_vote(now, &request.candidate);
+        }
+        Outgoing {
+            to: Recipient::Node(request.candidate),
+            message: Message::VoteResponse(VoteResponse {
+                term: self.record.term,
+                granted,
+                voter: Some(self.id.clone()),
+            }),
+        }
+    }
+
+    /// Whether the candidate may have this node's vote; a higher term is adopted first (rules T3,
+    /// V4).
+    fn judge(&mut self, now: Instant, request: &VoteRequest) -> bool {
+        self.adopt_if_higher(now, request.term);
+        // T2, V1
+        let is_free = match &self.record.voted_for {
+            Some(candidate) => *candidate == request.candidate,
+            None => true,
+        };
+        request.term == self.record.term && is_free && self.accepts_candidate(request)
+    }
+
+    /// V1: the vote is part of the record, so it is stored before it is given. V8: only this and an
+    /// accepted heartbeat restart the election timer.
+    fn cast_vote(&mut self, now: Instant, candidate: &NodeId) {
+        if self.record.voted_for.is_none() {
+            let (term, voted_for) = (self.record.term, Some(candidate.clone()));
+            self.set_record(VoteRecord { term, voted_for });
+        }
+        let election_at = self.draw_election_timeout(now);
+        self.restart_timer(election_at);
+        if matches!(self.role, Role::Closing { .. }) {
+            // H3: the successor has this node's vote, so it is free to go.
+            self.enter(Role::Closed, Reason::Closed);
+        }
+    }
+
+    /// V2: a bound node refuses without adopting the term, unless the leader it is bound to has
+    /// told the candidate to take over.
+    fn is_bound_against(&self, now: Instant, request: &VoteRequest) -> bool {
+        let is_released = request.handover_from.is_some_and(|from| {
+            let leads_it =
+                matches!(self.role, Role::Leader { .. }) && from.get() == self.record.term;
+            from.get() >= self.record.term && !leads_it
+        });
+        self.is_bound(now) && !is_released
+    }
+
+    /// Whether the candidate is one of this cluster's voters (rules V6, L6) and up to date (rule
+    /// V4).
+    fn accepts_candidate(&mut self, request: &VoteRequest) -> bool {
+        if !self.electorate.admits(&request.candidate) {
+            // A leader whom strangers could elect would not be the only one of its term.
+            self.report = Some(Report::Stranger(request.candidate.clone()));
+            return false;
+        }
+        self.agrees_on_size(&request.candidate, request.size)
+            && self.state_machine.grants_vote(request.position.as_bytes())
+    }
+
+    /// L6: two sizes mean two quorums.
+    fn agrees_on_size(&mut self, node: &NodeId, size: Option<NonZeroU32>) -> bool {
+        let Some(size) = size.map(NonZeroU32::get) else {
+            return true;
+        };
+        let agrees = usize::try_from(size) == Ok(self.electorate.size());
+        if !agrees {
+            self.report = Some(Report::SizeMismatch {
+                node: node.clone(),
+                size,
+            });
+        }
+        agrees
+    }
+
+    pub(crate) fn on_vote_response(
+        &mut self,
+        now: Instant,
+        response: VoteResponse,
+    ) -> Option<Outgoing> {
+        self.adopt_if_higher(now, response.term);
+        let is_candidate = matches!(self.role, Role::Candidate { .. });
+        if !is_candidate || !response.granted || response.term < self.record.term {
+            return None;
+        }
+        let Some(voter) = response.voter else {
+            return self.count_nameless_vote(now);
+        };
+        match self.electorate.place(&voter) {
+            Ok(place) => self.count_vote(now, Some(place)),
+            Err(ineligible) => {
+                self.report = Some(match ineligible {
+                    Ineligible::Stranger => Report::Stranger(voter),
+                    Ineligible::Surplus => Report::SurplusVoter(voter),
+                });
+                None
+            }
+        }
+    }
+
+    /// A Go node doesn't say who it is, so its vote can't be told from another's; against a declared
+    /// list of voters it can't be checked at all (rule V6).
+    fn count_nameless_vote(&mut self, now: Instant) -> Option<Outgoing> {
+        if self.electorate.is_declared() {
+            self.report = Some(Report::NamelessVote);
+            return None;
+        }
+        self.count_vote(now, None)
+    }
+
+    pub(crate) fn on_heartbeat(&mut self, now: Instant, heartbeat: Heartbeat) -> Option<Outgoing> {
+        if heartbeat.term < self.record.term {
+            // T2: the refusal carries our term, and promises nothing.
+            return Some(self.heartbeat_response(heartbeat.leader, None));
+        }
+        self.adopt_if_higher(now, heartbeat.term);
+        let election_at = self.draw_election_timeout(now);
+        let leader = Some(heartbeat.leader.clone());
+        match &self.role {
+            // L2: one leader a term.
+            Role::Follower {
+                leader: Some(known),
+                ..
+            } if *known != heartbeat.leader => {
+                self.report = Some(Report::SecondLeader(heartbeat.leader));
+                return None;
+            }
+            Role::Follower { .. } => {
+                self.role = Role::Follower {
+                    leader,
+                    election_at,
+                }
+            }
+            // V1: the candidate's vote for itself stays.
+            Role::Candidate { .. } => {
+                self.enter(
+                    Role::Follower {
+                        leader,
+                        election_at,
+                    },
+                    Reason::LeaderHeard,
+                );
+            }
+            // L5
+            Role::Leader { .. } => {
+                self.report = Some(Report::SecondLeader(heartbeat.leader));
+                self.enter(
+                    Role::Follower {
+                        leader: None,
+                        election_at,
+                    },
+                    Reason::SecondLeader,
+                );
+                return None;
+            }
+            // H3
+            Role::Closing { .. } | Role::Closed => {
+                self.enter(Role::Closed, Reason::Closed);
+                return None;
+            }
+        }
+        self.acknowledge(now, heartbeat)
+    }
+
+    /// L2: who acknowledges is bound first. In both modes: the leader may rely on it.
+    fn acknowledge(&mut self, now: Instant, heartbeat: Heartbeat) -> Option<Outgoing> {
+        let agrees = self.agrees_on_size(&heartbeat.leader, heartbeat.size);
+        let sent_at = heartbeat.sent_at?;
+        self.bound_until = now.plus_micros(self.timing.election_timeout_min);
+        agrees.then(|| self.heartbeat_response(heartbeat.leader, Some(sent_at)))
+    }
+
+    /// An acknowledgement if it echoes `sent_at`, else a refusal.
+    fn heartbeat_response(&mut self, leader: NodeId, sent_at: Option<NonZeroU64>) -> Outgoing {
+        let bound_for = NonZeroU64::new(u64::from(self.timing.election_timeout_min));
+        Outgoing {
+            to: Recipient::Node(leader),
+            message: Message::HeartbeatResponse(HeartbeatResponse {
+                term: self.record.term,
+                follower: self.id.clone(),
+                position: self.state_machine.position(),
+                sent_at,
+                // C5
+                priority: if self.save_failed {
+                    PRIORITY_NEVER
+                } else {
+                    PRIORITY_DEFAULT
+                },
+                bound_for: sent_at.and(bound_for),
+            }),
+        }
+    }
+
+    /// C1: answering a pre-vote changes nothing, whatever the answer.
+    pub(crate) fn on_pre_vote_request(&mut self, now: Instant, request: VoteRequest) -> Outgoing {
+        let granted = !self.is_bound_against(now, &request)
+            && request.term > self.record.term
+            && self.accepts_candidate(&request);
+        Outgoing {
+            to: Recipient::Node(request.candidate),
+            message: Message::PreVoteResponse(PreVoteResponse {
+                term: self.record.term,
+                granted,
+                voter: self.id.clone(),
+                proposed_term: request.term,
+            }),
+        }
+    }
+
+    /// H2: the target campaigns at once; everyone else is free, and soon ready, to replace it.
+    pub(crate) fn on_handover(&mut self, now: Instant, handover: Handover) -> Next {
+        if handover.term < self.record.term {
+            return Next::Nothing;
+        }
+        self.adopt_if_higher(now, handover.term);
+        if let Role::Leader { .. } = self.role {
+            self.report = Some(Report::SecondLeader(handover.leader));
+            return Next::Nothing;
+        }
+        self.bound_until = now;
+        if let Role::Follower { leader, .. } = &mut self.role {
+            *leader = None;
+        }
+        let heartbeat = self.timing.heartbeat_interval;
+        let wait_min = match &handover.target {
+            Some(target) if *target == self.id && self.may_campaign() => {
+                let from = NonZeroU64::new(handover.term);
+                return self.campaign(now, Reason::HandoverReceived, from);
+            }
+            Some(_) => heartbeat,
+            None => 0,
+        };
+        let election_at = self.draw(now.plus_micros(wait_min), heartbeat);
+        self.restart_timer(self.deadline().min(election_at));
+        Next::Nothing
+    }
+
+    /// C5: a node that fails to save does not campaign; neither does one that is closing.
+    fn may_campaign(&self) -> bool {
+        !self.save_failed && matches!(self.role, Role::Follower { .. } | Role::Candidate { .. })
+    }
+}

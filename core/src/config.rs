@@ -1,0 +1,288 @@
+use core::fmt;
+use core::time::Duration;
+
+use crate::NodeId;
+use crate::node_id::is_token_byte;
+use crate::time::micros;
+
+/// What a node has to know of its cluster, and the times it keeps.
+///
+/// [`Config::new`] fills in the times of the Go original; every field may be changed before
+/// [`Node::new`](crate::Node::new) checks them all.
+///
+/// ```
+/// use core::time::Duration;
+/// use graft_election_core::Config;
+///
+/// let config = Config { heartbeat_interval: Duration::from_millis(50), ..Config::new("health", 3) };
+/// assert_eq!(config.check(7), Ok(()));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config<'a> {
+    /// The cluster's name: one or more subject tokens joined by `.`, at most
+    /// [`Config::CLUSTER_CAPACITY`] bytes.
+    pub cluster: &'a str,
+    /// How many voters there are.
+    pub size: usize,
+    /// The ids of all voters, this node's included; empty if they are not declared.
+    ///
+    /// Only a declared list keeps more than `size` nodes from voting (rule V6): without it, two
+    /// leaders of one term are possible as soon as more than `size` nodes live.
+    pub voters: &'a [NodeId],
+    /// The least time a follower waits for a leader before it campaigns: T_min.
+    pub election_timeout_min: Duration,
+    /// The time before which every follower that hears no leader has campaigned: T_max.
+    pub election_timeout_max: Duration,
+    /// How often a leader says that it leads: H.
+    pub heartbeat_interval: Duration,
+    /// How long a node that comes back with a stored term helps to elect no one (rule V3).
+    ///
+    /// T_min, unless T_min was longer when the node last ran: then the old one, for this start.
+    pub quarantine: Duration,
+}
+
+impl<'a> Config<'a> {
+    /// The least election timeout of the Go original.
+    pub const ELECTION_TIMEOUT_MIN: Duration = Duration::from_millis(500);
+
+    /// The greatest election timeout of the Go original.
+    pub const ELECTION_TIMEOUT_MAX: Duration = Duration::from_millis(1_000);
+
+    /// The heartbeat interval of the Go original.
+    pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(100);
+
+    /// The most bytes a cluster's name may have.
+    pub const CLUSTER_CAPACITY: usize = 128;
+
+    /// The longest election timeout, heartbeat interval or quarantine: about 71 minutes, so that
+    /// a microcontroller can draw a random timeout without 64-bit division.
+    pub const TIME_MAX: Duration = Duration::from_micros(u32::MAX as u64);
+
+    /// A cluster of `size` undeclared voters that keeps the times of the Go original.
+    pub const fn new(cluster: &'a str, size: usize) -> Self {
+        Self {
+            cluster,
+            size,
+            voters: &[],
+            election_timeout_min: Self::ELECTION_TIMEOUT_MIN,
+            election_timeout_max: Self::ELECTION_TIMEOUT_MAX,
+            heartbeat_interval: Self::HEARTBEAT_INTERVAL,
+            quarantine: Self::ELECTION_TIMEOUT_MIN,
+        }
+    }
+
+    /// Checks everything that does not depend on the node, for a node that has room for `capacity`
+    /// voters.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that is broken, in the order of [`ConfigError`].
+    pub fn check(&self, capacity: usize) -> Result<(), ConfigError> {
+        check_cluster(self.cluster)?;
+        if self.size == 0 {
+            return Err(ConfigError::SizeZero);
+        }
+        if self.size > capacity {
+            return Err(ConfigError::SizeAboveCapacity {
+                size: self.size,
+                capacity,
+            });
+        }
+        self.check_voters()?;
+        self.check_times()
+    }
+
+    fn check_voters(&self) -> Result<(), ConfigError> {
+        if self.voters.is_empty() {
+            return Ok(());
+        }
+        if self.voters.len() != self.size {
+            let declared = self.voters.len();
+            return Err(ConfigError::VotersNotSize {
+                declared,
+                size: self.size,
+            });
+        }
+        for (index, voter) in self.voters.iter().enumerate() {
+            if self
+                .voters
+                .iter()
+                .skip(index + 1)
+                .any(|other| other == voter)
+            {
+                return Err(ConfigError::VoterRepeated { index });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_times(&self) -> Result<(), ConfigError> {
+        if self.election_timeout_min >= self.election_timeout_max {
+            return Err(ConfigError::ElectionTimeoutRange);
+        }
+        if self.election_timeout_max > Self::TIME_MAX || self.quarantine > Self::TIME_MAX {
+            return Err(ConfigError::TimeTooLong);
+        }
+        if micros(self.heartbeat_interval) < 2 {
+            return Err(ConfigError::HeartbeatZero);
+        }
+        if self.heartbeat_interval.saturating_mul(2) > self.election_timeout_min {
+            return Err(ConfigError::HeartbeatTooSlow);
+        }
+        if self.quarantine < self.election_timeout_min {
+            return Err(ConfigError::QuarantineTooShort);
+        }
+        Ok(())
+    }
+}
+
+fn check_cluster(name: &str) -> Result<(), ConfigError> {
+    if name.is_empty() {
+        return Err(ConfigError::ClusterEmpty);
+    }
+    if name.len() > Config::CLUSTER_CAPACITY {
+        return Err(ConfigError::ClusterTooLong { bytes: name.len() });
+    }
+    let is_token = |token: &str| !token.is_empty() && token.bytes().all(is_token_byte);
+    if name.split('.').all(is_token) {
+        Ok(())
+    } else {
+        Err(ConfigError::ClusterInvalid)
+    }
+}
+
+/// Why a [`Config`] makes no sense, or doesn't fit the node it is given to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum ConfigError {
+    /// The cluster's name is empty.
+    ClusterEmpty,
+    /// The cluster's name is longer than [`Config::CLUSTER_CAPACITY`].
+    ClusterTooLong {
+        /// How many bytes it has.
+        bytes: usize,
+    },
+    /// The cluster's name is not subject tokens joined by `.`: it has a space, a wildcard, a
+    /// control character, one outside ASCII, or an empty token.
+    ClusterInvalid,
+    /// The cluster has no voters.
+    SizeZero,
+    /// The cluster has more voters than the node has room for.
+    SizeAboveCapacity {
+        /// How many voters there are to be.
+        size: usize,
+        /// How many there is room for.
+        capacity: usize,
+    },
+    /// The list of voters has more or fewer entries than the cluster has voters.
+    VotersNotSize {
+        /// How many are declared.
+        declared: usize,
+        /// How many there are to be.
+        size: usize,
+    },
+    /// A voter is declared twice.
+    VoterRepeated {
+        /// Where in the list it stands first.
+        index: usize,
+    },
+    /// The least election timeout is not below the greatest.
+    ElectionTimeoutRange,
+    /// A time is longer than [`Config::TIME_MAX`].
+    TimeTooLong,
+    /// The heartbeat interval is less than two microseconds.
+    HeartbeatZero,
+    /// The heartbeat interval is more than half the least election timeout: one lost heartbeat
+    /// would start an election.
+    HeartbeatTooSlow,
+    /// The quarantine is shorter than the least election timeout (rule V3).
+    QuarantineTooShort,
+    /// The node's own id is not among the declared voters.
+    OwnIdMissing,
+    /// The stored term is [`TERM_END`](crate::TERM_END) or above (rule T4).
+    TermOutOfRange {
+        /// The stored term.
+        term: u64,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClusterEmpty => f.write_str("the cluster name must not be empty"),
+            Self::ClusterTooLong { bytes } => write!(
+                f,
+                "the cluster name has at most {} bytes, not {bytes}",
+                Config::CLUSTER_CAPACITY
+            ),
+            Self::ClusterInvalid => f.write_str(
+                "the cluster name must be printable ASCII tokens joined by '.', \
+                 without space, '*' and '>'",
+            ),
+            Self::SizeZero => f.write_str("the cluster size must not be 0"),
+            Self::SizeAboveCapacity { size, capacity } => {
+                write!(
+                    f,
+                    "the cluster size is {size}, but there is room for {capacity} voters"
+                )
+            }
+            Self::VotersNotSize { declared, size } => {
+                write!(
+                    f,
+                    "{declared} voters are declared for a cluster size of {size}"
+                )
+            }
+            Self::VoterRepeated { index } => {
+                write!(f, "voter {index} of the declared list stands there twice")
+            }
+            Self::ElectionTimeoutRange => {
+                f.write_str("the least election timeout must be below the greatest")
+            }
+            Self::TimeTooLong => write!(
+                f,
+                "election timeouts and the quarantine must not exceed {} seconds",
+                Config::TIME_MAX.as_secs()
+            ),
+            Self::HeartbeatZero => {
+                f.write_str("the heartbeat interval must be at least 2 microseconds")
+            }
+            Self::HeartbeatTooSlow => f.write_str(
+                "the heartbeat interval must be at most half the least election timeout",
+            ),
+            Self::QuarantineTooShort => {
+                f.write_str("the quarantine must not be shorter than the least election timeout")
+            }
+            Self::OwnIdMissing => {
+                f.write_str("the node's own id is missing from the declared voters")
+            }
+            Self::TermOutOfRange { term } => write!(f, "the stored term {term} is out of range"),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+/// The times of a checked [`Config`], in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    pub(crate) election_timeout_min: u32,
+    pub(crate) election_timeout_span: u32,
+    pub(crate) heartbeat_interval: u32,
+}
+
+impl Timing {
+    pub(crate) fn new(config: &Config<'_>) -> Self {
+        let election_timeout_min = clamped_micros(config.election_timeout_min);
+        let election_timeout_max = clamped_micros(config.election_timeout_max);
+        Self {
+            election_timeout_min,
+            election_timeout_span: election_timeout_max.saturating_sub(election_timeout_min),
+            heartbeat_interval: clamped_micros(config.heartbeat_interval),
+        }
+    }
+}
+
+/// A span no longer than [`Config::TIME_MAX`], which a checked configuration's are not.
+pub(crate) fn clamped_micros(span: Duration) -> u32 {
+    u32::try_from(micros(span)).unwrap_or(u32::MAX)
+}

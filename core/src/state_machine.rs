@@ -1,0 +1,27 @@
+use crate::Position;
+
+/// The application's say in an election: how up to date it is, and whom it would accept.
+///
+/// Both are asked afresh whenever the election needs them, and must answer at once.
+pub trait StateMachine {
+    /// How far this node's application has come; opaque to everyone but its own kind.
+    fn position(&mut self) -> Position;
+
+    /// Whether a candidate at `position` is up to date enough to lead (rule V4).
+    fn grants_vote(&mut self, position: &[u8]) -> bool;
+}
+
+/// The state machine of an application without a position: every candidate is as good as any other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct AlwaysGrant;
+
+impl StateMachine for AlwaysGrant {
+    fn position(&mut self) -> Position {
+        Position::EMPTY
+    }
+
+    fn grants_vote(&mut self, _position: &[u8]) -> bool {
+        true
+    }
+}

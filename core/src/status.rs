@@ -1,0 +1,155 @@
+use core::fmt;
+
+use crate::NodeId;
+
+/// The version of the Go original whose messages and vote file this crate shares.
+pub const COMPATIBLE_VERSION: &str = "0.7";
+
+/// The number of voters whose agreement elects a leader: more than half of `size`.
+///
+/// ```
+/// # use graft_election_core::quorum;
+/// assert_eq!([1, 2, 3, 4, 9, 12].map(quorum), [1, 2, 2, 3, 5, 7]);
+/// ```
+pub const fn quorum(size: usize) -> usize {
+    size / 2 + 1
+}
+
+/// What a node is to its cluster. It is displayed with the words of the Go original.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum State {
+    /// It follows a leader, or waits for one.
+    #[default]
+    Follower,
+    /// It leads.
+    Leader,
+    /// It asks for votes.
+    Candidate,
+    /// It takes no further part.
+    Closed,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Follower => "Follower",
+            Self::Leader => "Leader",
+            Self::Candidate => "Candidate",
+            Self::Closed => "Closed",
+        })
+    }
+}
+
+/// Why a node came to be in its state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Reason {
+    /// It has just started.
+    #[default]
+    Started,
+    /// It heard from no leader for an election timeout (rule C2).
+    ElectionTimeout,
+    /// The leader told it to take over (rule H2).
+    HandoverReceived,
+    /// A quorum voted for it (rule C2).
+    WonElection,
+    /// A message carried a higher term (rule T3).
+    HigherTerm,
+    /// It heard the leader of its own term.
+    LeaderHeard,
+    /// It heard a second leader of its own term (rule L5).
+    SecondLeader,
+    /// It could not store its own vote (rules C4, C5).
+    SaveFailed,
+    /// It gave up its leadership (rules H1, H3).
+    HandedOver,
+    /// It was told to close.
+    Closed,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Started => "started",
+            Self::ElectionTimeout => "heard from no leader for an election timeout",
+            Self::HandoverReceived => "was told by the leader to take over",
+            Self::WonElection => "won the election",
+            Self::HigherTerm => "saw a higher term",
+            Self::LeaderHeard => "heard the leader of its term",
+            Self::SecondLeader => "heard a second leader of its term",
+            Self::SaveFailed => "could not store its vote",
+            Self::HandedOver => "handed its leadership over",
+            Self::Closed => "was closed",
+        })
+    }
+}
+
+/// Something wrong that an input brought to light. The input was dropped, or answered with a
+/// refusal; the election goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Report {
+    /// The message's term is no term, or further ahead than any election could have brought it
+    /// (rule T4); or its `handover_from` is not below its term (rule V2). It was dropped.
+    TermOutOfRange {
+        /// The term it carried.
+        term: u64,
+    },
+    /// A message in this node's own name has a term that this node never reached: another node
+    /// uses the same id (rule V5). It was dropped.
+    DuplicateId {
+        /// The term it carried.
+        term: u64,
+    },
+    /// Someone who is not among the declared voters asked for a vote or gave one (rule V6).
+    /// Nobody was elected with it.
+    Stranger(NodeId),
+    /// A vote without a name can't be checked against the declared voters; it was not counted.
+    NamelessVote,
+    /// More distinct nodes than the cluster's size voted; this one did not count (rule V6).
+    SurplusVoter(NodeId),
+    /// A node believes in another cluster size than this one (rule L6).
+    SizeMismatch {
+        /// Which node.
+        node: NodeId,
+        /// The size it believes in.
+        size: u32,
+    },
+    /// There is a second leader in this node's term (rules L2, L5): records were lost, or more
+    /// nodes vote than the cluster's size.
+    SecondLeader(NodeId),
+    /// The next term would be [`TERM_END`](crate::TERM_END): the node can't campaign any more
+    /// (rule T4).
+    TermsExhausted,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TermOutOfRange { term } => {
+                write!(f, "dropped a message whose term {term} is out of range")
+            }
+            Self::DuplicateId { term } => write!(
+                f,
+                "dropped a message in this node's own name with term {term}: \
+                 another node uses the same id"
+            ),
+            Self::Stranger(node) => write!(f, "node {node} is not among the declared voters"),
+            Self::NamelessVote => {
+                f.write_str("a vote without a name can't be checked against the declared voters")
+            }
+            Self::SurplusVoter(node) => {
+                write!(
+                    f,
+                    "more nodes voted than the cluster has; the vote of {node} did not count"
+                )
+            }
+            Self::SizeMismatch { node, size } => {
+                write!(f, "node {node} believes that the cluster has {size} voters")
+            }
+            Self::SecondLeader(node) => write!(f, "node {node} leads in the same term"),
+            Self::TermsExhausted => f.write_str("there is no higher term to campaign in"),
+        }
+    }
+}

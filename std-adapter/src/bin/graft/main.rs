@@ -1,0 +1,3 @@
+//! The program `graft`.
+
+fn main() {}
