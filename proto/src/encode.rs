@@ -1,0 +1,69 @@
+//! Values to bytes.
+
+use core::fmt;
+
+use crate::field::WireType;
+
+/// The buffer is too small for the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct EncodeError {
+    /// How many bytes the message takes.
+    pub required: usize,
+}
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the message takes {} bytes, more than the buffer has",
+            self.required
+        )
+    }
+}
+
+impl core::error::Error for EncodeError {}
+
+/// Writes at the front of a buffer. Past its end it goes on counting, so that the error can tell
+/// how much room there should have been.
+pub(crate) struct Writer<'b> {
+    buffer: &'b mut [u8],
+    written: usize,
+}
+
+impl<'b> Writer<'b> {
+    pub(crate) fn new(buffer: &'b mut [u8]) -> Self {
+        Self { buffer, written: 0 }
+    }
+
+    pub(crate) fn key(&mut self, number: u32, wire_type: WireType) {
+        self.varint(u64::from(number << 3 | wire_type as u32));
+    }
+
+    pub(crate) fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.bytes(&[value as u8 | 0x80]);
+            value >>= 7;
+        }
+        self.bytes(&[value as u8]);
+    }
+
+    pub(crate) fn length_delimited(&mut self, bytes: &[u8]) {
+        self.varint(bytes.len() as u64);
+        self.bytes(bytes);
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        let room = self.buffer.get_mut(self.written..).unwrap_or_default();
+        if let Some(place) = room.get_mut(..bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+        self.written = self.written.saturating_add(bytes.len());
+    }
+
+    /// What was written, if all of it was.
+    pub(crate) fn finish(self) -> Result<&'b [u8], EncodeError> {
+        let required = self.written;
+        self.buffer.get(..required).ok_or(EncodeError { required })
+    }
+}

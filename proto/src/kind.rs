@@ -1,0 +1,111 @@
+use core::fmt;
+
+use graft_election_core::Message;
+
+/// Which of the seven messages a payload holds: protobuf doesn't say, so a transport must.
+///
+/// A transport that has subjects or topics carries the [`name`](Self::name), one that has bytes the
+/// [`number`](Self::number). Neither ever changes its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u8)]
+pub enum Kind {
+    /// A candidate asks for votes.
+    VoteRequest = 1,
+    /// A voter answers a candidate.
+    VoteResponse = 2,
+    /// A leader says that it leads.
+    Heartbeat = 3,
+    /// A follower answers a heartbeat.
+    HeartbeatResponse = 4,
+    /// A node asks for pre-votes.
+    PreVoteRequest = 5,
+    /// A voter answers a request for a pre-vote.
+    PreVoteResponse = 6,
+    /// A leader says that it no longer leads.
+    Handover = 7,
+}
+
+impl Kind {
+    /// Every kind, by number.
+    pub const ALL: [Self; 7] = [
+        Self::VoteRequest,
+        Self::VoteResponse,
+        Self::Heartbeat,
+        Self::HeartbeatResponse,
+        Self::PreVoteRequest,
+        Self::PreVoteResponse,
+        Self::Handover,
+    ];
+
+    /// The kind of `message`.
+    pub const fn of(message: &Message) -> Self {
+        match message {
+            Message::VoteRequest(_) => Self::VoteRequest,
+            Message::VoteResponse(_) => Self::VoteResponse,
+            Message::Heartbeat(_) => Self::Heartbeat,
+            Message::HeartbeatResponse(_) => Self::HeartbeatResponse,
+            Message::PreVoteRequest(_) => Self::PreVoteRequest,
+            Message::PreVoteResponse(_) => Self::PreVoteResponse,
+            Message::Handover(_) => Self::Handover,
+        }
+    }
+
+    /// The last token of the NATS subjects that carry it (protocol, section 3).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::VoteRequest => "vote_request",
+            Self::VoteResponse => "vote_response",
+            Self::Heartbeat => "heartbeat",
+            Self::HeartbeatResponse => "heartbeat_response",
+            Self::PreVoteRequest => "pre_vote_request",
+            Self::PreVoteResponse => "pre_vote_response",
+            Self::Handover => "handover",
+        }
+    }
+
+    /// The byte that stands for it in a frame: 1 to 7.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The kind that is called `name`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// The kind that `number` stands for.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.number() == number)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_lead_back_to_their_kind() {
+        for (kind, number) in Kind::ALL.into_iter().zip(1..) {
+            assert_eq!(kind.number(), number);
+            assert_eq!(Kind::from_number(number), Some(kind));
+            assert_eq!(Kind::from_name(kind.name()), Some(kind));
+        }
+    }
+
+    #[test]
+    fn other_names_and_numbers_are_no_kind() {
+        for name in ["", "vote", "vote_requests", "VOTE_REQUEST", "heartbeat "] {
+            assert_eq!(Kind::from_name(name), None, "{name:?}");
+        }
+        for number in [0, 8, u8::MAX] {
+            assert_eq!(Kind::from_number(number), None);
+        }
+    }
+}

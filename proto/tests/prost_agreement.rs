@@ -1,0 +1,238 @@
+//! The borrowed codec and prost write the same bytes and read the same values (protocol, section
+//! 3), whatever the payload.
+
+use graft_election_proto::{prost_messages, wire};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use prost::Message as _;
+
+const BUFFER: usize = 1024;
+
+/// States that the two codecs agree on one message of `graft.proto`: on the bytes of its fields, on
+/// the fields of its bytes, and on what is not such a message at all.
+macro_rules! agreement {
+    ($test:ident, $message:ident { $($field:ident: $strategy:expr),* $(,)? }) => {
+        mod $test {
+            use super::*;
+
+            proptest! {
+                #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+                #[test]
+                fn both_write_the_same_bytes_and_read_them_back($($field in $strategy),*) {
+                    let by_prost = prost_messages::$message { $($field: $field.clone()),* };
+                    let borrowed = wire::$message { $($field: Borrow::borrow(&$field)),* };
+                    let mut buffer = [0; BUFFER];
+                    let payload = borrowed.encode(&mut buffer).unwrap();
+                    prop_assert_eq!(payload, by_prost.encode_to_vec());
+                    prop_assert_eq!(wire::$message::decode(payload), Ok(borrowed));
+                    prop_assert_eq!(prost_messages::$message::decode(payload), Ok(by_prost));
+                }
+
+                #[test]
+                fn a_buffer_is_too_small_by_one_byte_or_not_at_all($($field in $strategy),*) {
+                    let borrowed = wire::$message { $($field: Borrow::borrow(&$field)),* };
+                    let mut buffer = [0; BUFFER];
+                    let len = borrowed.encode(&mut buffer).unwrap().len();
+                    prop_assert!(borrowed.encode(&mut buffer[..len]).is_ok());
+                    if let Some(short) = len.checked_sub(1) {
+                        let error = borrowed.encode(&mut buffer[..short]).unwrap_err();
+                        prop_assert_eq!(error.required, len);
+                    }
+                }
+
+                #[test]
+                fn both_judge_any_payload_alike(payload in payloads()) {
+                    let borrowed = wire::$message::decode(&payload);
+                    let by_prost = prost_messages::$message::decode(payload.as_slice());
+                    prop_assert_eq!(borrowed.is_ok(), by_prost.is_ok(), "{:?}", by_prost);
+                    if let (Ok(borrowed), Ok(by_prost)) = (borrowed, by_prost) {
+                        $( prop_assert_eq!(borrowed.$field, Borrow::borrow(&by_prost.$field)); )*
+                    }
+                }
+            }
+        }
+    };
+}
+
+agreement!(
+    vote_requests_and_pre_vote_requests,
+    VoteRequest {
+        term: numbers(),
+        candidate: texts(),
+        current_state: vec(any::<u8>(), 0..100),
+        handover_from: numbers(),
+        size: sizes(),
+    }
+);
+
+agreement!(
+    vote_responses,
+    VoteResponse {
+        term: numbers(),
+        granted: any::<bool>(),
+        voter: texts(),
+    }
+);
+
+agreement!(
+    heartbeats,
+    Heartbeat {
+        term: numbers(),
+        leader: texts(),
+        sent_at: numbers(),
+        size: sizes(),
+    }
+);
+
+agreement!(
+    heartbeat_responses,
+    HeartbeatResponse {
+        term: numbers(),
+        follower: texts(),
+        current_state: vec(any::<u8>(), 0..100),
+        sent_at: numbers(),
+        priority: sizes(),
+        bound_for: numbers(),
+    }
+);
+
+agreement!(
+    pre_vote_responses,
+    PreVoteResponse {
+        term: numbers(),
+        granted: any::<bool>(),
+        voter: texts(),
+        proposed_term: numbers(),
+    }
+);
+
+agreement!(
+    handovers,
+    Handover {
+        term: numbers(),
+        leader: texts(),
+        target: texts(),
+    }
+);
+
+/// Both refuse a field that lies deeper in groups than 100, and only then.
+#[test]
+fn both_bound_the_depth_of_groups_alike() {
+    for depth in [1, 2, 98, 99, 100, 101, 102, 10_000] {
+        for filling in [&[][..], &[0x28, 1]] {
+            let begin = [0x3b].repeat(depth);
+            let end = [0x3c].repeat(depth);
+            let payload = [&begin, filling, &end].concat();
+            let borrowed = wire::Heartbeat::decode(&payload);
+            let by_prost = prost_messages::Heartbeat::decode(payload.as_slice());
+            assert_eq!(borrowed.is_ok(), by_prost.is_ok(), "{depth} deep");
+        }
+    }
+}
+
+/// What an owned field is in the borrowed message.
+trait Borrow<'a, B> {
+    fn borrow(&'a self) -> B;
+}
+
+impl<'a, T: Copy> Borrow<'a, T> for T {
+    fn borrow(&'a self) -> T {
+        *self
+    }
+}
+
+impl<'a> Borrow<'a, &'a str> for String {
+    fn borrow(&'a self) -> &'a str {
+        self
+    }
+}
+
+impl<'a> Borrow<'a, &'a [u8]> for Vec<u8> {
+    fn borrow(&'a self) -> &'a [u8] {
+        self
+    }
+}
+
+/// Numbers of every length on the wire.
+fn numbers() -> impl Strategy<Value = u64> {
+    (any::<u64>(), 0..=64_u32).prop_map(|(number, shift)| number.checked_shr(shift).unwrap_or(0))
+}
+
+fn sizes() -> impl Strategy<Value = u32> {
+    numbers().prop_map(|number| number as u32)
+}
+
+fn texts() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just(String::new()),
+        "[a-z0-9]{1,70}",
+        "\\PC{0,20}",
+        any::<String>()
+    ]
+}
+
+/// Payloads that are often almost, and sometimes wholly, protobuf: fields, known and unknown, of
+/// right and wrong wire types, in groups, repeated, cut off, and with bytes that make no sense.
+fn payloads() -> impl Strategy<Value = Vec<u8>> {
+    let whole = vec(fields(), 0..6)
+        .prop_map(|fields| fields.concat())
+        .boxed();
+    let cut = (whole.clone(), any::<Index>()).prop_map(|(mut payload, at)| {
+        payload.truncate(at.index(payload.len() + 1));
+        payload
+    });
+    let flipped = (whole.clone(), any::<Index>(), any::<u8>()).prop_map(|(payload, at, byte)| {
+        let at = at.index(payload.len().max(1));
+        let flip = |(index, old): (usize, u8)| if index == at { old ^ byte } else { old };
+        payload.into_iter().enumerate().map(flip).collect()
+    });
+    prop_oneof![4 => whole, 1 => cut, 2 => flipped, 1 => vec(any::<u8>(), 0..40)]
+}
+
+fn fields() -> impl Strategy<Value = Vec<u8>> {
+    let key = |number: u64, wire_type: u64| varint(number << 3 | wire_type, 0);
+    let numbered = move |wire_type: u64, value: Vec<u8>| {
+        field_numbers().prop_map(move |number| [key(number, wire_type), value.clone()].concat())
+    };
+    let varints = (numbers(), 0..4_usize).prop_map(|(value, padding)| varint(value, padding));
+    let delimited = |bytes: Vec<u8>| [varint(bytes.len() as u64, 0), bytes].concat();
+    let bytes = prop_oneof![
+        texts().prop_map(String::into_bytes),
+        vec(any::<u8>(), 0..20),
+    ];
+    let leaf = prop_oneof![
+        4 => varints.prop_flat_map(move |value| numbered(0, value)),
+        4 => bytes.prop_flat_map(move |value| numbered(2, delimited(value))),
+        1 => any::<[u8; 8]>().prop_flat_map(move |value| numbered(1, value.to_vec())),
+        1 => any::<[u8; 4]>().prop_flat_map(move |value| numbered(5, value.to_vec())),
+    ];
+    leaf.prop_recursive(4, 12, 3, move |inner| {
+        (11..20_u64, vec(inner, 0..3), 0..8_u8).prop_map(move |(number, inside, odd)| {
+            let end = if odd == 0 { number + 1 } else { number };
+            [key(number, 3), inside.concat(), key(end, 4)].concat()
+        })
+    })
+}
+
+fn field_numbers() -> impl Strategy<Value = u64> {
+    prop_oneof![6 => 1..=3_u64, 6 => 8..=10_u64, 2 => 4..=20_u64, 1 => 0..1_u64 << 30]
+}
+
+/// The bytes of `value`, longer than need be by `padding` where there is room.
+fn varint(mut value: u64, padding: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    for _ in 0..padding {
+        if let Some(last) = bytes.last_mut() {
+            *last |= 0x80;
+        }
+        bytes.push(0);
+    }
+    bytes
+}
