@@ -1,0 +1,253 @@
+//! A program that links only if nothing in the election's core and wire format can panic (I7).
+//!
+//! It calls every public function of both with inputs that the optimizer can't foresee, in any
+//! order. The panic handler calls a function that doesn't exist, so that the linker refuses the
+//! program unless the optimizer has proven that no panic can be reached. It is never run.
+//!
+//! What it proves is proven of release code, where arithmetic wraps: overflow checks are off.
+//! `Debug` output is left out.
+
+#![no_std]
+#![no_main]
+
+use core::convert::Infallible;
+use core::fmt::{self, Write};
+use core::hint::black_box;
+use core::panic::PanicInfo;
+use core::ptr;
+use core::time::Duration;
+
+use graft_election_core::{
+    Config, Instant, Message, Node, NodeId, Outgoing, Output, Position, State, StateMachine,
+    VoteRecord, quorum,
+};
+use graft_election_proto::{ENCODED_MAX, Kind, WireError, decode, encode, wire};
+use rand_core::TryRng;
+
+const VOTERS: usize = 7;
+
+unsafe extern "C" {
+    /// Defined nowhere.
+    fn a_panic_is_reachable() -> !;
+}
+
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    unsafe { a_panic_is_reachable() }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn _start() -> ! {
+    loop {
+        let _ = election();
+        payloads();
+        values();
+    }
+}
+
+/// A byte of which nothing is known.
+fn byte() -> u8 {
+    static SOURCE: u8 = 0;
+    // A volatile read may give anything, as far as the optimizer knows.
+    unsafe { ptr::read_volatile(&raw const SOURCE) }
+}
+
+fn number() -> u64 {
+    u64::from_le_bytes([(); 8].map(|()| byte()))
+}
+
+fn instant() -> Instant {
+    Instant::from_micros(number())
+}
+
+fn duration() -> Duration {
+    Duration::from_nanos(number()).saturating_mul(u32::from(byte()))
+}
+
+/// Bytes of which nothing is known, nor how many there are.
+struct Input([u8; 256]);
+
+impl Input {
+    fn new() -> Self {
+        Self([(); 256].map(|()| byte()))
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.0.get(usize::from(byte())..).unwrap_or_default()
+    }
+
+    fn text(&self) -> &str {
+        str::from_utf8(self.bytes()).unwrap_or_default()
+    }
+}
+
+fn id() -> Option<NodeId> {
+    NodeId::new(Input::new().text()).ok()
+}
+
+fn message() -> Option<Message> {
+    decode(Kind::from_number(byte())?, Input::new().bytes()).ok()
+}
+
+struct Opaque;
+
+impl TryRng for Opaque {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(number() as u32)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(number())
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        bytes.fill_with(byte);
+        Ok(())
+    }
+}
+
+impl StateMachine for Opaque {
+    fn position(&mut self) -> Position {
+        Position::new(Input::new().bytes()).unwrap_or_default()
+    }
+
+    fn grants_vote(&mut self, position: &[u8]) -> bool {
+        black_box(position).len() > usize::from(byte())
+    }
+}
+
+/// Takes in what a formatter writes.
+struct Sink;
+
+impl Write for Sink {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        black_box(text);
+        Ok(())
+    }
+}
+
+fn display(value: impl fmt::Display) {
+    let _ = write!(Sink, "{value}");
+}
+
+/// One node's life: any inputs in any order, saves that succeed and that fail.
+fn election() -> Option<()> {
+    let voters = [id()?, id()?, id()?];
+    let cluster = Input::new();
+    let config = Config {
+        voters: voters.get(usize::from(byte())..).unwrap_or_default(),
+        election_timeout_min: duration(),
+        election_timeout_max: duration(),
+        heartbeat_interval: duration(),
+        quarantine: duration(),
+        ..Config::new(cluster.text(), number() as usize)
+    };
+    if let Err(error) = config.check(number() as usize) {
+        display(error);
+    }
+    let record = VoteRecord {
+        term: number(),
+        voted_for: id(),
+    };
+    let mut node =
+        Node::<_, _, VOTERS>::new(id()?, &config, record, Opaque, Opaque, instant()).ok()?;
+    while node.state() != State::Closed || byte() != 0 {
+        let output = match byte() {
+            0 => node.handle_message(instant(), message()?),
+            1 => node.handle_timeout(instant()),
+            2 => node.hand_over(instant(), id()),
+            _ => node.close(instant()),
+        };
+        if let Some(outgoing) = carry_out(output) {
+            send(&outgoing);
+        }
+        look_at(&mut node);
+    }
+    Some(())
+}
+
+fn carry_out(output: Output<'_, Opaque, Opaque, VOTERS>) -> Option<Outgoing> {
+    match output {
+        Output::Idle => None,
+        Output::Send(outgoing) => Some(outgoing),
+        Output::Save(unsaved) => {
+            black_box((unsaved.record(), unsaved.node().term()));
+            if byte() == 0 {
+                return None;
+            }
+            unsaved.saved(instant())
+        }
+    }
+}
+
+fn send(outgoing: &Outgoing) {
+    black_box(&outgoing.to);
+    let mut buffer = [0; ENCODED_MAX];
+    let room = buffer.get_mut(usize::from(byte())..).unwrap_or_default();
+    match encode(&outgoing.message, room) {
+        Ok(payload) => drop(black_box(payload)),
+        Err(error) => display(error),
+    }
+    display(Kind::of(&outgoing.message));
+}
+
+fn look_at(node: &mut Node<Opaque, Opaque, VOTERS>) {
+    display(node.state());
+    display(node.reason());
+    if let Some(report) = node.report() {
+        display(report);
+    }
+    black_box((node.id(), node.term(), node.leader(), node.vote()));
+    black_box((node.record(), node.deadline()));
+    black_box(node.state_machine_mut());
+}
+
+fn payloads() {
+    let input = Input::new();
+    if let Some(kind) = Kind::from_name(input.text()) {
+        match decode(kind, Input::new().bytes()) {
+            Ok(message) => drop(black_box((message.term(), message.sender()))),
+            Err(error) => display(error),
+        }
+    }
+    let mut buffer = [0; 64];
+    let room = buffer.get_mut(usize::from(byte())..).unwrap_or_default();
+    let payload = input.bytes();
+    let encoded = match byte() {
+        0 => wire::VoteRequest::decode(payload).map(|message| message.encode(room).is_ok()),
+        1 => wire::VoteResponse::decode(payload).map(|message| message.encode(room).is_ok()),
+        2 => wire::Heartbeat::decode(payload).map(|message| message.encode(room).is_ok()),
+        3 => wire::HeartbeatResponse::decode(payload).map(|message| message.encode(room).is_ok()),
+        4 => wire::PreVoteResponse::decode(payload).map(|message| message.encode(room).is_ok()),
+        _ => wire::Handover::decode(payload).map(|message| message.encode(room).is_ok()),
+    };
+    black_box(encoded).unwrap_or_else(|error: WireError| {
+        display(error);
+        false
+    });
+}
+
+fn values() {
+    match NodeId::new(Input::new().text()) {
+        Ok(id) => display(id),
+        Err(error) => display(error),
+    }
+    match Input::new().text().parse::<NodeId>() {
+        Ok(id) => drop(black_box(id.as_str())),
+        Err(error) => display(error),
+    }
+    match Position::new(Input::new().bytes()) {
+        Ok(position) => drop(black_box(position.as_bytes())),
+        Err(error) => display(error),
+    }
+    let instant = instant().saturating_add(duration());
+    black_box((
+        instant.as_micros(),
+        instant.saturating_since(self::instant()),
+    ));
+    black_box(quorum(number() as usize));
+    #[cfg(feature = "plant")]
+    black_box(NodeId::new(Input::new().text()).unwrap());
+}
