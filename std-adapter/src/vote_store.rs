@@ -1,0 +1,129 @@
+//! Where a node keeps its vote.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use graft_election_core::{NodeId, NodeIdError, VoteRecord};
+
+use crate::{LoadError, SaveError};
+
+/// Where a node keeps its vote record and, with it, its own id.
+///
+/// Both methods may block. A store is one node's alone: two nodes that share one break rule V1.
+pub trait VoteStore: Send + 'static {
+    /// The file that the vote is kept in, if it is a file.
+    fn path(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Reads what was saved last; a node that never saved gets the default. Called once, at start.
+    ///
+    /// # Errors
+    ///
+    /// Anything but a certain answer: a node that guesses may vote twice in a term (rule V1).
+    fn load(&mut self) -> Result<StoredVote, LoadError>;
+
+    /// Keeps `record` and `id` together, in place of what was kept before. Both are durable when
+    /// this returns (rule T1).
+    ///
+    /// # Errors
+    ///
+    /// [`SaveError`] if they may not be durable. What is kept then is either the old record or the
+    /// new one, complete (rule C4).
+    fn save(&mut self, id: &NodeId, record: &VoteRecord) -> Result<(), SaveError>;
+}
+
+/// What a store has kept for a node. The default is a new node's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredVote {
+    /// The record to start from.
+    pub record: VoteRecord,
+    /// The id under which the node voted; none if it never saved, or was a Go node.
+    pub id: Option<NodeId>,
+    /// What an operator should know about the record.
+    pub warnings: Vec<LoadWarning>,
+}
+
+/// Something odd about a stored vote that a node may start in spite of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadWarning {
+    /// The file is empty. A new Go node leaves it so until its first election, and a Go node that
+    /// was killed while it saved may do so too: then its vote is lost (rule V9).
+    NoState,
+    /// The node voted for a name that is no node id, as Go nodes may. It can't be asked for that
+    /// vote again, so the node starts from the next term, in which it is free to vote.
+    VoteSpent {
+        /// The term of that vote.
+        term: u64,
+        /// Why the name is no node id.
+        reason: NodeIdError,
+    },
+}
+
+impl fmt::Display for LoadWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoState => f.write_str(
+                "the vote file is empty: if this node has voted before, it has forgotten",
+            ),
+            Self::VoteSpent { term, reason } => write!(
+                f,
+                "the vote of term {term} is for no node id, so the node starts from the next: {reason}"
+            ),
+        }
+    }
+}
+
+/// A vote store in memory, for tests and demonstrations: it forgets all when the program ends.
+///
+/// Clones share one memory, so a node that is restarted with a clone finds its vote again.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryVotes {
+    stored: Arc<Mutex<StoredVote>>,
+}
+
+impl MemoryVotes {
+    /// The store of a node that has never voted.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl VoteStore for MemoryVotes {
+    fn load(&mut self) -> Result<StoredVote, LoadError> {
+        let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(stored.clone())
+    }
+
+    fn save(&mut self, id: &NodeId, record: &VoteRecord) -> Result<(), SaveError> {
+        *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = StoredVote {
+            record: record.clone(),
+            id: Some(id.clone()),
+            warnings: Vec::new(),
+        };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v1_a_restarted_node_finds_its_vote_again_in_a_clone() {
+        let id = NodeId::new("a").unwrap();
+        let record = VoteRecord {
+            term: 3,
+            voted_for: Some(NodeId::new("b").unwrap()),
+        };
+        let mut votes = MemoryVotes::new();
+        assert_eq!(votes.load().unwrap(), StoredVote::default());
+
+        votes.clone().save(&id, &record).unwrap();
+
+        let stored = votes.load().unwrap();
+        assert_eq!((stored.record, stored.id), (record, Some(id)));
+        assert_eq!(votes.path(), None);
+    }
+}
