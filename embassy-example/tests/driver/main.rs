@@ -1,0 +1,12 @@
+//! Drivers in virtual time: whole elections, and every part of a board failing.
+
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test stops at the first surprise"
+)]
+
+mod elections;
+mod faults;
+mod timing;
+mod world;
