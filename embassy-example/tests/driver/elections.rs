@@ -5,7 +5,8 @@ use graft_election_core::{
 };
 use graft_election_embassy::{StartError, StateChange};
 
-use crate::world::{Broken, Health, Told, World, id};
+use crate::station::{Broken, Health, Told};
+use crate::world::{World, id};
 
 const THREE: [&str; 3] = ["a", "b", "c"];
 

@@ -4,7 +4,8 @@ use graft_election_core::{Config, Message, Reason, Report, State};
 use graft_election_embassy::SendError;
 
 use crate::elections::{heartbeat, vote_request};
-use crate::world::{Broken, Health, Station, Told, World, id, now};
+use crate::station::{Broken, Health, Station, Told};
+use crate::world::{World, id, now};
 
 #[test]
 fn c4_a_node_that_cannot_store_its_vote_stays_silent_until_it_can() {

@@ -8,5 +8,6 @@
 
 mod elections;
 mod faults;
+mod station;
 mod timing;
 mod world;

@@ -1,9 +1,9 @@
 //! What the driver makes of time: when it looks at the clock, and for what it waits.
 
-use graft_election_core::{Message, State};
+use graft_election_core::{Message, State, VoteResponse};
 
 use crate::elections::{heartbeat, vote_request};
-use crate::world::{World, now};
+use crate::world::{World, id, now};
 
 #[test]
 fn the_clock_is_read_after_the_message_was_received() {
@@ -82,9 +82,9 @@ fn three_nodes_with_slow_storage_elect_a_leader() {
 }
 
 fn vote(voter: &str, term: u64) -> Message {
-    Message::VoteResponse(graft_election_core::VoteResponse {
+    Message::VoteResponse(VoteResponse {
         term,
         granted: true,
-        voter: Some(crate::world::id(voter)),
+        voter: Some(id(voter)),
     })
 }
