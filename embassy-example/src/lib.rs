@@ -1,4 +1,14 @@
-//! The election on an embedded loop.
-
+#![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
+
+mod clock;
+mod driver;
+mod link;
+mod observer;
+mod vote_storage;
+
+pub use driver::{Board, Driver, StartError};
+pub use link::Link;
+pub use observer::{Observer, SendError, StateChange};
+pub use vote_storage::VoteStorage;

@@ -1,0 +1,208 @@
+use core::future::Future;
+use core::pin::pin;
+use core::time::Duration;
+
+use embassy_futures::select::{Either, select};
+use embassy_time::{TimeoutError, Timer, with_deadline};
+use graft_election_core::{
+    Config, ConfigError, Instant, Message, Node, NodeId, Outgoing, Output, State, StateMachine,
+};
+use rand_core::Rng;
+
+use crate::observer::Told;
+use crate::{Link, Observer, SendError, VoteStorage, clock};
+
+/// What a board brings to the election.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Board<L, V, R, O> {
+    /// The way to the other nodes.
+    pub link: L,
+    /// Where the vote record is kept.
+    pub storage: V,
+    /// The source of random election timeouts; it must differ between the nodes of a cluster, and
+    /// need not be cryptographic.
+    pub rng: R,
+    /// Who is told of the election: `()` if nobody is.
+    pub observer: O,
+}
+
+/// One node of a cluster of at most `VOTERS`, with all it needs: the loop around
+/// [`graft_election_core::Node`].
+///
+/// The loop waits for a message or for the node's deadline, hands it to the node, stores the vote
+/// if the node asks for it, and only then sends what the node says. Its clock is that of
+/// [`embassy_time`], of any tick rate; on a chip that sleeps it must count the sleep (protocol,
+/// section 1).
+#[derive(Debug)]
+pub struct Driver<L, V, R, S, O, const VOTERS: usize> {
+    node: Node<R, S, VOTERS>,
+    link: L,
+    storage: V,
+    observer: O,
+    told: Told,
+    heartbeat_interval: Duration,
+    /// The link failed to receive, and rests until then.
+    receive_again_at: Option<Instant>,
+}
+
+impl<L, V, R, S, O, const VOTERS: usize> Driver<L, V, R, S, O, VOTERS>
+where
+    L: Link,
+    V: VoteStorage,
+    R: Rng,
+    S: StateMachine,
+    O: Observer<L::Error, V::Error>,
+{
+    /// Loads the vote record and takes the node's place in the cluster, as a follower without a
+    /// leader.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if the record can't be loaded or the configuration makes no sense. The board
+    /// is given up with it: try again with a new one, after a reset for instance, but never with
+    /// an empty storage in place of one that fails (rule V9).
+    pub async fn start(
+        id: NodeId,
+        config: &Config<'_>,
+        state_machine: S,
+        board: Board<L, V, R, O>,
+    ) -> Result<Self, StartError<V::Error>> {
+        let Board {
+            link,
+            mut storage,
+            rng,
+            observer,
+        } = board;
+        let record = storage.load().await.map_err(StartError::Load)?;
+        let node = Node::new(id, config, record, state_machine, rng, clock::now())?;
+        Ok(Self {
+            node,
+            link,
+            storage,
+            observer,
+            told: Told::default(),
+            heartbeat_interval: config.heartbeat_interval,
+            receive_again_at: None,
+        })
+    }
+
+    /// Takes part in the election until `stop` resolves, then closes the node: a leader hands over
+    /// first and stays, for two heartbeat intervals at most, to answer its successor (rule H3). An
+    /// application that never stops gives [`core::future::pending`].
+    ///
+    /// A failing link or storage does not end the loop; the observer is told. This future must not
+    /// be dropped before its end, since that could cancel a save: use `stop`.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
+        while let Either::Second(event) = select(stop.as_mut(), self.next_event()).await {
+            self.handle(event).await;
+        }
+        self.step(|node, now| node.close(now)).await;
+        while self.node.state() != State::Closed {
+            let event = self.next_event().await;
+            self.handle(event).await;
+        }
+    }
+
+    /// Waits for a message or for the node's deadline, whichever comes first. It only waits, so
+    /// that it may be cancelled.
+    async fn next_event(&mut self) -> Event<L::Error> {
+        let deadline = clock::at_or_after(self.node.deadline());
+        match select(self.receive(), Timer::at(deadline)).await {
+            Either::First(Ok(message)) => Event::Received(message),
+            Either::First(Err(error)) => Event::ReceiveFailed(error),
+            Either::Second(()) => Event::Due,
+        }
+    }
+
+    async fn receive(&mut self) -> Result<Message, L::Error> {
+        if let Some(at) = self.receive_again_at {
+            Timer::at(clock::at_or_after(at)).await;
+            self.receive_again_at = None;
+        }
+        self.link.receive().await
+    }
+
+    async fn handle(&mut self, event: Event<L::Error>) {
+        match event {
+            Event::Received(message) => {
+                self.step(|node, now| node.handle_message(now, message))
+                    .await;
+            }
+            Event::ReceiveFailed(error) => self.rest_receiving(error),
+            Event::Due => {}
+        }
+        // After every event, because a link that always has a message ready wins every race. Where
+        // nothing is due yet, this does nothing.
+        self.step(|node, now| node.handle_timeout(now)).await;
+    }
+
+    /// A link that fails at once every time would never let the loop wait, and with it the clock of
+    /// the election and every other task of the executor would stand still. The rest is shorter
+    /// than the time between two heartbeats, so that it costs one of them at most.
+    fn rest_receiving(&mut self, error: L::Error) {
+        let rest = self.heartbeat_interval / 2;
+        self.receive_again_at = Some(clock::now().saturating_add(rest));
+        self.observer.receive_failed(error);
+    }
+
+    /// Gives the node one input and does what it asks for. The save is outside any race, since a
+    /// write that is cancelled halfway can bring an old vote back.
+    async fn step(
+        &mut self,
+        input: impl for<'n> FnOnce(&'n mut Node<R, S, VOTERS>, Instant) -> Output<'n, R, S, VOTERS>,
+    ) {
+        // The clock is read here, after the message was received (protocol, section 1).
+        let answer = match input(&mut self.node, clock::now()) {
+            Output::Idle => Ok(None),
+            Output::Send(outgoing) => Ok(Some(outgoing)),
+            Output::Save(unsaved) => {
+                self.told.tell_all(unsaved.node(), &mut self.observer);
+                let save = self.storage.save(unsaved.record()).await;
+                save.map(|()| unsaved.saved(clock::now()))
+            }
+        };
+        match answer {
+            Ok(outgoing) => {
+                self.told.tell_all(&self.node, &mut self.observer);
+                if let Some(outgoing) = outgoing {
+                    self.send(&outgoing).await;
+                }
+            }
+            Err(error) => {
+                self.observer.save_failed(error);
+                // What the input brought to light was told before the save.
+                self.told.tell_changes(&self.node, &mut self.observer);
+            }
+        }
+    }
+
+    /// Sends a message, for a heartbeat interval at most: by then the next one is due.
+    async fn send(&mut self, outgoing: &Outgoing) {
+        let give_up_at = clock::at_or_after(clock::now().saturating_add(self.heartbeat_interval));
+        match with_deadline(give_up_at, self.link.send(outgoing)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.observer.send_failed(SendError::Link(error)),
+            Err(TimeoutError) => self.observer.send_failed(SendError::TimedOut),
+        }
+    }
+}
+
+/// What ends the driver's waiting.
+enum Event<E> {
+    Received(Message),
+    ReceiveFailed(E),
+    /// The node's deadline has come.
+    Due,
+}
+
+/// Why a [`Driver`] can't start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError<E> {
+    /// The vote record can't be loaded.
+    #[error("the vote record could not be loaded")]
+    Load(#[source] E),
+    /// The configuration makes no sense, or contradicts the id or the record.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}

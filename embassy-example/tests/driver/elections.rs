@@ -1,0 +1,199 @@
+//! What a cluster does when nothing fails but its nodes.
+
+use graft_election_core::{
+    Config, ConfigError, Heartbeat, Message, Reason, State, VoteRecord, VoteRequest,
+};
+use graft_election_embassy::{StartError, StateChange};
+
+use crate::station::{Broken, Health, Told};
+use crate::world::{World, id};
+
+const THREE: [&str; 3] = ["a", "b", "c"];
+
+#[test]
+fn i1_three_nodes_elect_exactly_one_leader_and_keep_it() {
+    let mut world = World::with_cluster(&THREE);
+    let leader = world.elect();
+    let changes = world.look(&leader, |station| station.changes().count());
+    for _ in 0..100 {
+        world.run_for(100);
+        assert_eq!(world.leaders(), std::slice::from_ref(&leader));
+    }
+    assert_eq!(
+        world.look(&leader, |station| station.changes().count()),
+        changes
+    );
+}
+
+#[test]
+fn a1_a_leader_that_is_killed_is_followed_by_another() {
+    let mut world = World::with_cluster(&THREE);
+    let first = world.elect();
+    world.kill(&first);
+    let second = world.elect();
+    assert_ne!(first, second);
+}
+
+#[test]
+fn v3_a_node_that_comes_back_follows_with_the_vote_that_it_stored() {
+    let mut world = World::with_cluster(&THREE);
+    let first = world.elect();
+    world.kill(&first);
+    let second = world.elect();
+    world.start(&first, 3);
+    assert_eq!(world.elect(), second);
+    assert_eq!(world.look(&first, |station| station.changes().count()), 0);
+}
+
+#[test]
+fn t3_a_leader_that_was_cut_off_follows_the_next_one() {
+    let mut world = World::with_cluster(&THREE);
+    let first = world.elect();
+    world.with(&first, |station| station.is_cut_off = true);
+    world.run_until(3_000, |world| world.leaders().len() == 2);
+    world.with(&first, |station| station.is_cut_off = false);
+    let second = world.elect();
+    assert_ne!(first, second);
+    let last = world.look(&first, |station| station.changes().last().copied());
+    let reason = last.map(|change| (change.from, change.to, change.reason));
+    assert_eq!(
+        reason,
+        Some((State::Leader, State::Follower, Reason::HigherTerm))
+    );
+}
+
+#[test]
+fn c2_a_cluster_of_one_is_seen_to_campaign_and_then_to_lead() {
+    let mut world = World::with_cluster(&["a"]);
+    world.elect();
+    let campaign = StateChange {
+        from: State::Follower,
+        to: State::Candidate,
+        reason: Reason::ElectionTimeout,
+        term: 1,
+    };
+    let victory = StateChange {
+        from: State::Candidate,
+        to: State::Leader,
+        reason: Reason::WonElection,
+        term: 1,
+    };
+    let told = [
+        Told::State(campaign),
+        Told::State(victory),
+        Told::Leader(Some(id("a")), 1),
+    ];
+    assert_eq!(world.look("a", |station| station.told.clone()), told);
+}
+
+#[test]
+fn a_leader_that_is_heard_again_in_a_later_term_is_told_again() {
+    let mut world = World::new();
+    world.start("a", 3);
+    for term in [1, 1, 2] {
+        world.deliver("a", heartbeat("b", term));
+        world.run_for(10);
+    }
+    let told = [
+        Told::Leader(Some(id("b")), 1),
+        Told::Leader(Some(id("b")), 2),
+    ];
+    assert_eq!(world.look("a", |station| station.told.clone()), told);
+}
+
+#[test]
+fn h3_a_leader_that_is_stopped_hands_over_and_votes_for_its_successor() {
+    let mut world = World::with_cluster(&THREE);
+    let first = world.elect();
+    world.stop(&first);
+    let heartbeat = Config::HEARTBEAT_INTERVAL.as_millis() as u64;
+    let took = world.run_until(2 * heartbeat, |world| world.has_ended(&first));
+    assert!(
+        took < 2 * heartbeat,
+        "it left when it had answered, not when time was up"
+    );
+    assert_eq!(world.look(&first, |station| station.state()), State::Closed);
+    world.look(&first, |station| match station.messages().as_slice() {
+        [.., Message::Handover(_), Message::VoteResponse(vote)] => assert!(vote.granted),
+        messages => panic!("{messages:?}"),
+    });
+    assert_ne!(world.elect(), first);
+}
+
+#[test]
+fn h3_a_leader_without_a_successor_closes_after_two_heartbeat_intervals() {
+    let mut world = World::with_cluster(&["a"]);
+    world.elect();
+    world.stop("a");
+    let took = world.run_until(1_000, |world| world.has_ended("a"));
+    assert_eq!(took, 200);
+}
+
+#[test]
+fn a_follower_that_is_stopped_is_gone_at_once() {
+    let mut world = World::with_cluster(&THREE);
+    let leader = world.elect();
+    let follower = THREE.into_iter().find(|name| *name != leader).unwrap();
+    world.stop(follower);
+    world.run_for(0);
+    assert!(world.has_ended(follower));
+    world.run_for(3_000);
+    assert_eq!(world.leaders(), [leader]);
+}
+
+#[test]
+fn v1_a_node_starts_with_the_vote_that_it_stored() {
+    let mut world = World::new();
+    world.with("a", |station| {
+        station.record = VoteRecord {
+            term: 5,
+            voted_for: Some(id("b")),
+        };
+    });
+    world.start("a", 3);
+    // V3: until then it would refuse anyone.
+    world.run_for(500);
+    world.deliver("a", vote_request("c", 5));
+    world.deliver("a", vote_request("b", 5));
+    world.run_for(1);
+    world.look("a", |station| match station.messages().as_slice() {
+        [Message::VoteResponse(to_c), Message::VoteResponse(to_b)] => {
+            assert_eq!((to_c.granted, to_b.granted), (false, true));
+        }
+        messages => panic!("{messages:?}"),
+    });
+}
+
+#[test]
+fn v9_a_node_does_not_start_with_a_storage_that_it_cannot_read() {
+    let mut world = World::new();
+    world.with("a", |station| station.loading = Health::Broken);
+    let start = world.try_start("a", &Config::new("test", 3));
+    assert_eq!(start, Err(StartError::Load(Broken)));
+}
+
+#[test]
+fn a_node_does_not_start_with_a_configuration_that_makes_no_sense() {
+    let mut world = World::new();
+    let start = world.try_start("a", &Config::new("test", 0));
+    assert_eq!(start, Err(StartError::Config(ConfigError::SizeZero)));
+}
+
+pub(crate) fn heartbeat(leader: &str, term: u64) -> Message {
+    Message::Heartbeat(Heartbeat {
+        term,
+        leader: id(leader),
+        sent_at: None,
+        size: None,
+    })
+}
+
+pub(crate) fn vote_request(candidate: &str, term: u64) -> Message {
+    Message::VoteRequest(VoteRequest {
+        term,
+        candidate: id(candidate),
+        position: Default::default(),
+        handover_from: None,
+        size: None,
+    })
+}

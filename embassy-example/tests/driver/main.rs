@@ -1,0 +1,13 @@
+//! Drivers in virtual time: whole elections, and every part of a board failing.
+
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test stops at the first surprise"
+)]
+
+mod elections;
+mod faults;
+mod station;
+mod timing;
+mod world;

@@ -1,0 +1,90 @@
+//! What the driver makes of time: when it looks at the clock, and for what it waits.
+
+use graft_election_core::{Message, State, VoteResponse};
+
+use crate::elections::{heartbeat, vote_request};
+use crate::world::{World, id, now};
+
+#[test]
+fn the_clock_is_read_after_the_message_was_received() {
+    let mut world = World::new();
+    world.start("a", 3);
+    // V8: each heartbeat restarts a timer of 500 to 1,000 ms.
+    for _ in 0..20 {
+        world.run_for(490);
+        world.deliver("a", heartbeat("b", 1));
+        world.run_for(1);
+        assert_eq!(world.look("a", |station| station.state()), State::Follower);
+    }
+}
+
+#[test]
+fn a_node_campaigns_at_its_deadline() {
+    let mut world = World::new();
+    world.start("a", 3);
+    let took = world.run_until(1_001, |world| world.look("a", |station| station.saves) == 1);
+    assert!(took >= 500);
+}
+
+#[test]
+fn a_slow_save_does_not_eat_up_the_time_that_voters_have_to_answer() {
+    let mut world = World::new();
+    world.with("a", |station| station.save_takes = 3_000);
+    world.start("a", 3);
+    world.run_until(5_000, |world| {
+        world.look("a", |station| station.sent.len()) == 1
+    });
+    // T_min later the candidate still waits for answers to its first request.
+    world.run_for(499);
+    assert_eq!(world.look("a", |station| station.saves), 1);
+    world.deliver("a", vote("b", 1));
+    world.run_for(1);
+    assert_eq!(world.leaders(), ["a"]);
+}
+
+#[test]
+fn i6_a_slow_save_is_waited_for_whatever_comes_meanwhile() {
+    let mut world = World::new();
+    world.start("a", 3);
+    world.with("a", |station| station.save_takes = 3_000);
+    world.deliver("a", vote_request("b", 1));
+    world.run_for(100);
+    // A message, a deadline that passes, and the wish to stop all wait for this save.
+    world.with("a", |station| station.save_takes = 0);
+    world.deliver("a", heartbeat("b", 0));
+    world.run_for(2_800);
+    world.stop("a");
+    world.run_for(99);
+    world.look("a", |station| {
+        assert_eq!((station.saves, station.sent.len()), (1, 0));
+    });
+    let end = now() + 1;
+    world.run_for(1);
+    assert!(world.has_ended("a"));
+    world.look("a", |station| {
+        assert_eq!(station.cancelled_saves, 0);
+        let (at, first) = station.sent.first().unwrap();
+        assert_eq!(*at, end);
+        assert!(matches!(&first.message, Message::VoteResponse(vote) if vote.granted));
+    });
+}
+
+#[test]
+fn three_nodes_with_slow_storage_elect_a_leader() {
+    let mut world = World::new();
+    for name in ["a", "b", "c"] {
+        world.with(name, |station| station.save_takes = 100);
+        world.start(name, 3);
+    }
+    let leader = world.elect();
+    world.run_for(5_000);
+    assert_eq!(world.leaders(), [leader]);
+}
+
+fn vote(voter: &str, term: u64) -> Message {
+    Message::VoteResponse(VoteResponse {
+        term,
+        granted: true,
+        voter: Some(id(voter)),
+    })
+}

@@ -1,0 +1,226 @@
+//! A cluster of drivers in virtual time: the poller, and what a test does to its nodes.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use embassy_time::{Duration, MockDriver};
+use graft_election_core::{AlwaysGrant, Config, Message, NodeId, State};
+use graft_election_embassy::{Board, Driver, StartError};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+use crate::station::{Air, Antenna, Broken, Disk, Ear, Station};
+
+/// The mock clock is one for the whole program, so that one test at a time may have it.
+static CLOCK: Mutex<()> = Mutex::new(());
+
+/// A driver that wants to be polled so often without time going on, or asks a broken link so often
+/// within one test, is spinning.
+pub(crate) const POLLS_MAX: usize = 1_000;
+
+pub(crate) fn id(name: &str) -> NodeId {
+    NodeId::new(name).unwrap()
+}
+
+/// Virtual milliseconds since the world began.
+pub(crate) fn now() -> u64 {
+    embassy_time::Instant::now().as_millis()
+}
+
+/// All that happens in one test.
+pub(crate) struct World {
+    air: Air,
+    tasks: BTreeMap<String, Task>,
+    seed: u64,
+    _clock: MutexGuard<'static, ()>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let clock = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
+        MockDriver::get().reset();
+        Self {
+            air: Air::default(),
+            tasks: BTreeMap::new(),
+            seed: 1,
+            _clock: clock,
+        }
+    }
+
+    /// A world in which the nodes `names` are all the voters, and have just started.
+    pub(crate) fn with_cluster(names: &[&str]) -> Self {
+        let mut world = Self::new();
+        for name in names {
+            world.start(name, names.len());
+        }
+        world
+    }
+
+    /// Starts or restarts a node; its station and disk are those of its name.
+    pub(crate) fn start(&mut self, name: &str, size: usize) {
+        self.try_start(name, &Config::new("test", size)).unwrap();
+    }
+
+    pub(crate) fn try_start(
+        &mut self,
+        name: &str,
+        config: &Config,
+    ) -> Result<(), StartError<Broken>> {
+        self.seed += 1;
+        let station = self.station(name);
+        station.borrow_mut().inbox.clear();
+        let board = Board {
+            link: Antenna(id(name), self.air.clone()),
+            storage: Disk(station.clone()),
+            rng: SmallRng::seed_from_u64(self.seed),
+            observer: Ear(station.clone()),
+        };
+        let start = Driver::<_, _, _, _, _, 5>::start(id(name), config, AlwaysGrant, board);
+        let driver = ready(start)?;
+        station.borrow_mut().stop = false;
+        let stop = poll_fn(move |context| station.borrow_mut().poll_stop(context));
+        self.tasks
+            .insert(name.to_owned(), Task::new(driver.run(stop)));
+        Ok(())
+    }
+
+    /// Pulls the plug.
+    pub(crate) fn kill(&mut self, name: &str) {
+        self.tasks.remove(name);
+        self.station(name).borrow_mut().told.clear();
+    }
+
+    /// Asks the node to close.
+    pub(crate) fn stop(&mut self, name: &str) {
+        let station = self.station(name);
+        station.borrow_mut().stop = true;
+        station.borrow_mut().wake();
+    }
+
+    pub(crate) fn has_ended(&self, name: &str) -> bool {
+        !self.tasks.contains_key(name)
+    }
+
+    /// Changes the station `name`.
+    pub(crate) fn with(&mut self, name: &str, change: impl FnOnce(&mut Station)) {
+        change(&mut self.station(name).borrow_mut());
+    }
+
+    /// Looks at the station `name`.
+    pub(crate) fn look<T>(&self, name: &str, look: impl FnOnce(&Station) -> T) -> T {
+        look(&self.air.stations.borrow()[name].borrow())
+    }
+
+    /// Lets `name` hear a message as if it had come from outside.
+    pub(crate) fn deliver(&mut self, name: &str, message: Message) {
+        self.station(name).borrow_mut().hear(message);
+    }
+
+    /// Lets `millis` milliseconds go by.
+    pub(crate) fn run_for(&mut self, millis: u64) {
+        for _ in 0..millis {
+            self.poll_all();
+            MockDriver::get().advance(Duration::from_millis(1));
+        }
+        self.poll_all();
+    }
+
+    /// Lets time go by until the condition holds, at most for `millis_max`; returns how long it
+    /// took.
+    #[track_caller]
+    pub(crate) fn run_until(&mut self, millis_max: u64, condition: impl Fn(&Self) -> bool) -> u64 {
+        let start = now();
+        while !condition(self) {
+            assert!(now() - start < millis_max, "it takes too long");
+            self.run_for(1);
+        }
+        now() - start
+    }
+
+    /// The running nodes whose observers were last told that they lead.
+    pub(crate) fn leaders(&self) -> Vec<String> {
+        self.tasks
+            .keys()
+            .filter(|name| self.look(name, |station| station.state() == State::Leader))
+            .cloned()
+            .collect()
+    }
+
+    /// The one leader, once all running nodes agree on it.
+    #[track_caller]
+    pub(crate) fn elect(&mut self) -> String {
+        self.run_until(10_000, |world| world.agreed_leader().is_some());
+        self.agreed_leader().unwrap()
+    }
+
+    fn agreed_leader(&self) -> Option<String> {
+        let leaders = self.leaders();
+        let [leader] = leaders.as_slice() else {
+            return None;
+        };
+        let agree = |name: &String| self.look(name, |s| s.leader() == Some(id(leader)));
+        self.tasks.keys().all(agree).then(|| leader.clone())
+    }
+
+    fn station(&self, name: &str) -> Rc<RefCell<Station>> {
+        let mut stations = self.air.stations.borrow_mut();
+        stations.entry(name.to_owned()).or_default().clone()
+    }
+
+    fn poll_all(&mut self) {
+        for _ in 0..POLLS_MAX {
+            let is_woken = |task: &Task| task.flag.0.load(Ordering::Relaxed);
+            if !self.tasks.values().any(is_woken) {
+                return;
+            }
+            self.tasks.retain(|_, task| task.poll().is_pending());
+        }
+        panic!("a driver spins");
+    }
+}
+
+/// The end of a future that never has to wait.
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    let mut context = Context::from_waker(Waker::noop());
+    match std::pin::pin!(future).poll(&mut context) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("the future waits"),
+    }
+}
+
+struct Task {
+    future: Pin<Box<dyn Future<Output = ()>>>,
+    flag: Arc<Flag>,
+}
+
+impl Task {
+    fn new(future: impl Future<Output = ()> + 'static) -> Self {
+        Self {
+            future: Box::pin(future),
+            flag: Arc::new(Flag(AtomicBool::new(true))),
+        }
+    }
+
+    fn poll(&mut self) -> Poll<()> {
+        if !self.flag.0.swap(false, Ordering::Relaxed) {
+            return Poll::Pending;
+        }
+        let waker = Waker::from(self.flag.clone());
+        self.future.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+}
+
+/// A bare waker: it marks its task.
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
