@@ -383,7 +383,14 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
 
     /// The record has become durable: a candidate's own vote counts, and what waited may go out.
     pub(crate) fn record_saved(&mut self, now: Instant, next: Next) -> Option<Outgoing> {
-        let now = self.begin_input(now);
+        // A slow save must not use up the time that others have to answer or to be heard.
+        let asked_at = self.latest;
+        self.latest = self.latest.max(now);
+        let now = self.latest;
+        self.restart_timer(
+            self.deadline()
+                .saturating_add(now.saturating_since(asked_at)),
+        );
         self.unsaved = false;
         self.save_failed = false;
         match next {
@@ -394,18 +401,9 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     }
 
     fn ask_for_votes(&mut self, now: Instant) -> Option<Outgoing> {
-        // A slow save must not eat up the time that voters have to answer.
-        let timeout = self.draw_election_timeout(now);
-        let Role::Candidate {
-            handover_from,
-            election_at,
-            ..
-        } = &mut self.role
-        else {
+        let Role::Candidate { handover_from, .. } = self.role else {
             return None;
         };
-        *election_at = timeout;
-        let handover_from = *handover_from;
         let own_place = self.electorate.place(&self.id).ok();
         let heartbeat = own_place.and_then(|place| self.count_vote(now, Some(place)));
         if heartbeat.is_some() {

@@ -1,10 +1,46 @@
-//! Leader election for tokio programs.
+//! Leader election for tokio programs: over NATS, between processes of one machine, or within one
+//! process.
+//!
+//! A [`Node`] takes part in one cluster. It needs a [`Transport`] to hear the others over and a
+//! [`VoteStore`] that outlives it; it never lets a slow disk, network or application hold up the
+//! election, and tells what happens through [`Node::events`], [`Node::watch`] or a [`Handler`].
 
 #![forbid(unsafe_code)]
 
+mod clock;
+mod driver;
+mod error;
+mod events;
+mod handler;
+mod judge;
+#[cfg(unix)]
+mod local;
+mod memory;
+#[cfg(feature = "nats")]
+mod nats;
+mod node;
+mod publisher;
+mod transport;
 mod vote_file;
 mod vote_store;
 
+pub use driver::VOTERS_MAX;
+pub use error::StartError;
+pub use events::{ClusterInfo, EVENTS_MAX, Event, EventKind, Events, Status, Trouble};
+pub use graft_election_core as core;
+pub use graft_election_core::{
+    COMPATIBLE_VERSION, Config, ConfigError, NodeId, NodeIdError, Reason, Report, State,
+    VoteRecord, quorum,
+};
+pub use graft_election_proto as proto;
+pub use handler::{AlwaysGrant, ChannelHandler, Handler, StateChange, StateMachine};
+#[cfg(unix)]
+pub use local::{LocalError, LocalTransport};
+pub use memory::{MemoryJoinError, MemoryNetwork, MemoryTransport};
+#[cfg(feature = "nats")]
+pub use nats::{NatsError, NatsTransport};
+pub use node::{Node, NodeBuilder};
+pub use transport::{Arrival, Connection, Transport};
 pub use vote_file::{
     Corruption, DeleteError, Digest, LoadError, OpenError, SaveError, SaveStep, Unusable, VoteFile,
     VoteFileContents,

@@ -1,3 +1,48 @@
-//! The program `graft`.
+//! The program `graft`: one node of a cluster, a demonstration of a whole one, and a look into a
+//! stored vote.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod command;
+mod demo;
+mod log;
+mod report;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Elects one leader among the nodes of a cluster.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Shows a cluster in this process: it elects a leader, and survives its loss.
+    Demo(demo::Demo),
+    /// Runs one node until it is told to stop, and COMMAND while the node leads.
+    Run(run::Run),
+    /// Shows a vote file, and whether a node could start from it.
+    Log(log::Log),
+    /// Becomes COMMAND, and dies with the node that started it.
+    #[command(name = command::CHILD_TASK, hide = true)]
+    Child(command::Child),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Demo(demo) => demo.run(),
+        Task::Run(run) => run.run(),
+        Task::Log(log) => log.run(),
+        Task::Child(child) => child.run(),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("graft: {error:#}");
+        ExitCode::FAILURE
+    })
+}

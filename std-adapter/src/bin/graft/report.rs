@@ -1,0 +1,203 @@
+//! What the program prints: a line for each thing that happens, for people or for programs.
+
+use std::io::{self, Write};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anstyle::{AnsiColor, Style};
+use graft_election::{Event, EventKind, NodeId, State, Status, Trouble};
+use serde::Serialize;
+
+const DIM: Style = Style::new().dimmed();
+const BOLD: Style = Style::new().bold();
+
+/// Prints what happens, flushed line by line.
+#[derive(Debug)]
+pub(crate) struct Reporter {
+    json: bool,
+}
+
+/// A line for programs: one JSON object. Its keys are those of the protocol's own recordings.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    /// Nanoseconds since 1970.
+    ts: u64,
+    event: &'a str,
+    id: &'a str,
+    term: u64,
+    from: String,
+    to: String,
+    leader: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl Reporter {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// A node has started.
+    pub(crate) fn started(&self, status: &Status) -> io::Result<()> {
+        if self.json {
+            let line = Line {
+                to: State::Follower.to_string(),
+                ..line("start", status)
+            };
+            return print_json(&line);
+        }
+        let cluster = &status.cluster;
+        let (name, size) = (&cluster.name, cluster.size);
+        let votes = match &status.log_path {
+            Some(path) => format!(", votes in {}", path.display()),
+            None => String::new(),
+        };
+        self.text(
+            SystemTime::now(),
+            status,
+            &format!("started as one of {size} voters of {name}{votes}"),
+        )
+    }
+
+    /// Something happened to a node.
+    pub(crate) fn event(&self, event: &Event) -> io::Result<()> {
+        if self.json {
+            self.event_as_json(event)
+        } else {
+            self.event_as_text(event)
+        }
+    }
+
+    /// A line that is no event of a node, but of the program. Programs don't get it.
+    pub(crate) fn note(&self, words: &str) -> io::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        let mut out = anstream::stdout().lock();
+        writeln!(out, "{words}")?;
+        out.flush()
+    }
+
+    /// Like [`note`](Self::note), as a heading.
+    pub(crate) fn heading(&self, words: &str) -> io::Result<()> {
+        self.note(&format!("\n{BOLD}{words}{BOLD:#}"))
+    }
+
+    fn event_as_json(&self, event: &Event) -> io::Result<()> {
+        let status = &*event.status;
+        let line = match &event.kind {
+            EventKind::StateChanged { from, to } => {
+                let name = if *to == State::Closed {
+                    "closed"
+                } else {
+                    "state"
+                };
+                Line {
+                    from: from.to_string(),
+                    to: to.to_string(),
+                    reason: Some(status.reason.to_string()),
+                    ..line(name, status)
+                }
+            }
+            EventKind::LeaderChanged => line("leader", status),
+            EventKind::Trouble(trouble) => {
+                let is_connection = matches!(trouble, Trouble::Connection(_));
+                let name = if is_connection { "conn" } else { "error" };
+                Line {
+                    error: Some(trouble.to_string()),
+                    ..line(name, status)
+                }
+            }
+            // Kinds this program doesn't know have nothing to print.
+            _ => return Ok(()),
+        };
+        print_json(&Line {
+            ts: nanoseconds(event.at),
+            ..line
+        })
+    }
+
+    fn event_as_text(&self, event: &Event) -> io::Result<()> {
+        let status = &*event.status;
+        let words = match &event.kind {
+            EventKind::StateChanged { from, to } => {
+                let style = state_style(*to);
+                format!("{from} -> {style}{to}{style:#} ({})", status.reason)
+            }
+            // Its own leadership was just told.
+            EventKind::LeaderChanged if status.leader.as_ref() == Some(&status.id) => {
+                return Ok(());
+            }
+            EventKind::LeaderChanged => match &status.leader {
+                Some(leader) => format!("follows {BOLD}{leader}{BOLD:#}"),
+                None => format!("{DIM}has no leader{DIM:#}"),
+            },
+            EventKind::Trouble(trouble) => {
+                let style = AnsiColor::Red.on_default();
+                format!("{style}{trouble}{style:#}")
+            }
+            _ => return Ok(()),
+        };
+        self.text(event.at, status, &words)
+    }
+
+    fn text(&self, at: SystemTime, status: &Status, words: &str) -> io::Result<()> {
+        let Status { id, term, .. } = status;
+        let time = time_of_day(at);
+        self.note(&format!(
+            "{DIM}{time}{DIM:#}  {BOLD}{id}{BOLD:#}  term {term}  {words}"
+        ))
+    }
+}
+
+/// Prints one object and flushes it, so that whoever reads along sees it at once.
+pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, value)?;
+    writeln!(out)?;
+    out.flush()
+}
+
+pub(crate) fn nanoseconds(at: SystemTime) -> u64 {
+    u64::try_from(since_1970(at).as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn line<'a>(event: &'a str, status: &'a Status) -> Line<'a> {
+    Line {
+        ts: nanoseconds(SystemTime::now()),
+        event,
+        id: status.id.as_str(),
+        term: status.term,
+        from: String::new(),
+        to: String::new(),
+        leader: status.leader.as_ref().map_or("", NodeId::as_str),
+        reason: None,
+        error: None,
+    }
+}
+
+fn state_style(state: State) -> Style {
+    match state {
+        State::Follower => AnsiColor::Blue.on_default(),
+        State::Candidate => AnsiColor::Yellow.on_default(),
+        State::Leader => AnsiColor::Green.on_default().bold(),
+        State::Closed => DIM,
+    }
+}
+
+/// The time of day, in UTC.
+fn time_of_day(at: SystemTime) -> String {
+    let since = since_1970(at);
+    let (seconds, millis) = (since.as_secs() % 86_400, since.subsec_millis());
+    let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
+    format!("{hours:02}:{minutes:02}:{:02}.{millis:03}", seconds % 60)
+}
+
+fn since_1970(at: SystemTime) -> Duration {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default()
+}

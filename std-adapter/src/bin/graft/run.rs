@@ -1,0 +1,222 @@
+//! `graft run`: one node in the foreground.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use graft_election::{
+    ClusterInfo, Events, LocalTransport, NatsTransport, Node, NodeId, OpenError, Status, Transport,
+    VoteFile,
+};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::command::Command;
+use crate::report::Reporter;
+
+/// Runs one node in the foreground until SIGINT or SIGTERM, which close it in order.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The cluster's name.
+    #[arg(long, value_name = "NAME")]
+    cluster: String,
+    /// How many voters the cluster has.
+    #[arg(long, value_name = "N")]
+    size: usize,
+    /// The node's id; otherwise the one that is kept with its votes, or a new random one.
+    #[arg(long)]
+    id: Option<NodeId>,
+    /// Where the node keeps its votes, in the Go original's format. Otherwise the first of
+    /// NAME.1.vote, NAME.2.vote, … in the current directory that no other node uses.
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// The NATS server, or several separated by commas.
+    #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222")]
+    nats: String,
+    /// The directory through which the nodes of this machine talk, instead of NATS.
+    #[arg(long, value_name = "DIR", conflicts_with = "nats")]
+    local: Option<PathBuf>,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    json: bool,
+    /// How many seconds COMMAND has to end after SIGTERM, before SIGKILL.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    grace: u64,
+    /// Runs while this node leads, with GRAFT_TERM, GRAFT_ID and GRAFT_CLUSTER in its environment.
+    /// When it ends by itself, the node closes and the program ends with its status.
+    #[arg(last = true)]
+    command: Vec<String>,
+}
+
+impl Run {
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .context("could not start the runtime")?
+            .block_on(self.run_node())
+    }
+
+    async fn run_node(self) -> Result<ExitCode> {
+        let stop = Stop::new()?;
+        match &self.local {
+            Some(directory) => {
+                let transport = LocalTransport::new(directory);
+                self.run_over(transport, stop).await
+            }
+            None => {
+                let servers: Vec<&str> = self.nats.split(',').collect();
+                let transport = NatsTransport::connect(servers)
+                    .await
+                    .with_context(|| format!("could not connect to {}", self.nats))?;
+                self.run_over(transport, stop).await
+            }
+        }
+    }
+
+    async fn run_over(self, transport: impl Transport, stop: Stop) -> Result<ExitCode> {
+        let votes = self.open_votes()?;
+        let mut builder = Node::builder(ClusterInfo::new(self.cluster, self.size));
+        if let Some(id) = self.id {
+            builder = builder.id(id);
+        }
+        let node = builder
+            .start(transport, votes)
+            .await
+            .context("could not start the node")?;
+        let foreground = Foreground {
+            reporter: Reporter::new(self.json),
+            events: node.events(),
+            status: node.watch(),
+            command: Command::new(self.command, Duration::from_secs(self.grace)),
+            stop,
+        };
+        foreground.run(node).await
+    }
+
+    fn open_votes(&self) -> Result<VoteFile> {
+        if let Some(path) = &self.log {
+            return Ok(VoteFile::open(path)?);
+        }
+        // As many files as voters: nodes that share a directory share no vote.
+        for number in 1..=self.size {
+            match VoteFile::open(format!("{}.{number}.vote", self.cluster.replace('/', "_"))) {
+                Err(OpenError::InUse { .. }) => {}
+                opened => return Ok(opened?),
+            }
+        }
+        bail!(
+            "{} nodes of cluster {} run here already",
+            self.size,
+            self.cluster
+        )
+    }
+}
+
+/// The signals that close the node.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    fn new() -> Result<Self> {
+        let listen = |kind| signal(kind).context("could not listen for signals");
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// What goes on in the foreground while the node runs.
+struct Foreground {
+    reporter: Reporter,
+    events: Events,
+    status: watch::Receiver<Arc<Status>>,
+    command: Option<Command>,
+    stop: Stop,
+}
+
+impl Foreground {
+    async fn run(mut self, node: Node) -> Result<ExitCode> {
+        self.reporter.started(&node.status())?;
+        let ran = self.run_until_stopped().await;
+        // The command ends before anyone else can lead; whatever went wrong, the node closes.
+        let stopped = self.stop_command().await;
+        node.close().await;
+        while let Some(event) = self.events.next().await {
+            self.reporter.event(&event)?;
+        }
+        stopped.and(ran)
+    }
+
+    async fn run_until_stopped(&mut self) -> Result<ExitCode> {
+        loop {
+            tokio::select! {
+                event = self.events.next() => match event {
+                    Some(event) => self.reporter.event(&event)?,
+                    None => bail!("the node stopped by itself"),
+                },
+                changed = self.status.changed(), if self.command.is_some() => {
+                    changed.context("the node stopped by itself")?;
+                    self.follow()?;
+                }
+                ended = ended(&mut self.command) => {
+                    let ended = ended?;
+                    self.reporter.note(&ended.to_string())?;
+                    if ended.by_itself {
+                        return Ok(ended.exit_code());
+                    }
+                    // The node may lead again by now.
+                    self.follow()?;
+                }
+                () = self.stop.wait() => return Ok(ExitCode::SUCCESS),
+            }
+        }
+    }
+
+    fn follow(&mut self) -> Result<()> {
+        let status = Arc::clone(&self.status.borrow_and_update());
+        match &mut self.command {
+            Some(command) => command.follow(&status),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the command; a second signal ends its grace.
+    async fn stop_command(&mut self) -> Result<()> {
+        if let Some(command) = &mut self.command {
+            command.stop();
+        }
+        while self.command.as_ref().is_some_and(Command::is_running) {
+            tokio::select! {
+                ended = ended(&mut self.command) => self.reporter.note(&ended?.to_string())?,
+                Some(event) = self.events.next() => self.reporter.event(&event)?,
+                () = self.stop.wait() => {
+                    if let Some(command) = &mut self.command {
+                        command.kill();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn ended(command: &mut Option<Command>) -> Result<crate::command::Ended> {
+    match command {
+        Some(command) => command.ended().await,
+        None => std::future::pending().await,
+    }
+}

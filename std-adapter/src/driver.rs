@@ -1,0 +1,239 @@
+//! The loop around the core: one input at a time, saved outside the race, then sent.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use graft_election_core::{
+    Message, Node, NodeId, Outgoing, Output, Position, State, StateMachine, VoteRecord,
+};
+use rand::rngs::StdRng;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::events::Trouble;
+use crate::judge::{Judge, Stuck};
+use crate::publisher::Publisher;
+use crate::transport::{Arrival, Transport};
+use crate::vote_store::VoteStore;
+
+/// The most voters a cluster of this adapter's nodes can have.
+pub const VOTERS_MAX: usize = 64;
+
+/// How many messages a waiting node hears after its timer ran out before it believes the timer.
+const OVERDUE_MESSAGES_MAX: usize = 64;
+
+/// How long leaving the transport may take.
+const LEAVE_TIME_MAX: Duration = Duration::from_secs(1);
+
+pub(crate) type CoreNode = Node<StdRng, Answers, VOTERS_MAX>;
+
+/// The application's answers, asked for just before the core needs them, because the core can't
+/// wait.
+#[derive(Clone, Debug)]
+pub(crate) struct Answers {
+    position: Position,
+    grants_vote: bool,
+}
+
+impl Answers {
+    pub(crate) const UNASKED: Self = Self {
+        position: Position::EMPTY,
+        grants_vote: false,
+    };
+}
+
+impl StateMachine for Answers {
+    fn position(&mut self) -> Position {
+        self.position.clone()
+    }
+
+    fn grants_vote(&mut self, _position: &[u8]) -> bool {
+        self.grants_vote
+    }
+}
+
+/// Everything a running node owns.
+pub(crate) struct Driver<T> {
+    pub(crate) node: CoreNode,
+    pub(crate) transport: T,
+    pub(crate) votes: Arc<Mutex<dyn VoteStore>>,
+    pub(crate) judge: Judge,
+    pub(crate) publisher: Publisher,
+    pub(crate) clock: Clock,
+    /// How long the transport may take to send a message: the heartbeat interval.
+    pub(crate) send_time_max: Duration,
+    /// Turns true, or loses its sender, when the node is to close; `None` once it has been told.
+    pub(crate) closing: Option<watch::Receiver<bool>>,
+    pub(crate) overdue_messages: usize,
+}
+
+enum Input {
+    Message(Message),
+    Timeout,
+    Close,
+}
+
+impl<T: Transport> Driver<T> {
+    /// Drives the node until it is closed, then lets go of the transport and the vote store.
+    pub(crate) async fn run(mut self) {
+        while self.node.state() != State::Closed {
+            if let Some(input) = self.next_input().await {
+                self.ask_about(&input).await;
+                let outgoing = self.handle(input).await;
+                self.publisher.publish(&self.node);
+                if let Some(report) = self.node.report() {
+                    self.publisher.report(self.clock.now(), report);
+                }
+                self.send(outgoing).await;
+            }
+        }
+        let _ = tokio::time::timeout(LEAVE_TIME_MAX, self.transport.leave()).await;
+    }
+
+    /// Waits for the next input; `None` if what came was none.
+    ///
+    /// A leader's heartbeat comes first. A node that waits for a leader hears what has already
+    /// arrived first: after a pause of its own, the leader's heartbeats are among it.
+    async fn next_input(&mut self) -> Option<Input> {
+        let deadline = self.node.deadline();
+        if self.clock.now() < deadline {
+            self.overdue_messages = 0;
+        } else if self.node.state() == State::Leader
+            || self.overdue_messages >= OVERDUE_MESSAGES_MAX
+        {
+            self.overdue_messages = 0;
+            return Some(Input::Timeout);
+        }
+        tokio::select! {
+            biased;
+            () = wait_for_close(&mut self.closing) => {
+                self.closing = None;
+                Some(Input::Close)
+            }
+            arrival = self.transport.receive() => {
+                self.overdue_messages += 1;
+                self.admit(arrival)
+            }
+            () = self.clock.sleep_until(deadline) => Some(Input::Timeout),
+        }
+    }
+
+    fn admit(&mut self, arrival: Arrival) -> Option<Input> {
+        match arrival {
+            Arrival::Message(message) => return Some(Input::Message(message)),
+            Arrival::Malformed(error) => {
+                tracing::debug!(id = %self.node.id(), %error, "dropped a malformed message");
+                self.publisher.count_dropped();
+            }
+            Arrival::Connection(connection) => {
+                self.publisher.trouble(Trouble::Connection(connection));
+            }
+        }
+        None
+    }
+
+    /// Asks the application what the core may need to know for this input.
+    async fn ask_about(&mut self, input: &Input) {
+        match input {
+            Input::Message(Message::VoteRequest(request) | Message::PreVoteRequest(request)) => {
+                let answer = self.judge.grants_vote(request.position.clone()).await;
+                self.node.state_machine_mut().grants_vote = matches!(answer, Ok(true));
+                if answer.is_err() {
+                    self.publisher
+                        .trouble(Trouble::HandlerStuck(self.judge.patience()));
+                }
+            }
+            Input::Message(Message::Handover(_)) => self.ask_position().await,
+            Input::Timeout if self.node.state() != State::Leader => self.ask_position().await,
+            Input::Message(_) | Input::Timeout | Input::Close => {}
+        }
+    }
+
+    /// A position that can't be had leaves the last one standing: it claims no more than is true.
+    async fn ask_position(&mut self) {
+        let trouble = match self.judge.position().await {
+            Ok(None) => return,
+            Ok(Some(bytes)) => match Position::new(&bytes) {
+                Ok(position) => {
+                    self.node.state_machine_mut().position = position;
+                    return;
+                }
+                Err(too_long) => Trouble::PositionTooLong(too_long.bytes),
+            },
+            Err(Stuck) => Trouble::HandlerStuck(self.judge.patience()),
+        };
+        self.publisher.trouble(trouble);
+    }
+
+    /// Gives the core one input and stores what it asks to have stored. The clock is read after
+    /// the input came in (protocol, section 1).
+    async fn handle(&mut self, input: Input) -> Option<Outgoing> {
+        let now = self.clock.now();
+        let output = match input {
+            Input::Message(message) => self.node.handle_message(now, message),
+            Input::Timeout => self.node.handle_timeout(now),
+            Input::Close => self.node.close(now),
+        };
+        let unsaved = match output {
+            Output::Idle => return None,
+            Output::Send(outgoing) => return Some(outgoing),
+            Output::Save(unsaved) => unsaved,
+        };
+        // Told before the save, so that a candidacy is seen even where the save itself decides it.
+        self.publisher.publish(unsaved.node());
+        let saved = save(
+            &self.votes,
+            unsaved.node().id().clone(),
+            unsaved.record().clone(),
+        )
+        .await;
+        match saved {
+            Ok(()) => unsaved.saved(self.clock.now()),
+            Err(trouble) => {
+                drop(unsaved);
+                self.publisher.trouble(trouble);
+                None
+            }
+        }
+    }
+
+    async fn send(&mut self, outgoing: Option<Outgoing>) {
+        let Some(outgoing) = outgoing else {
+            return;
+        };
+        let sent = tokio::time::timeout(self.send_time_max, self.transport.send(&outgoing)).await;
+        let trouble = match sent {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => Trouble::Send(Arc::new(error)),
+            Err(_) => Trouble::SendTimedOut(self.send_time_max),
+        };
+        self.publisher.recurring(self.clock.now(), trouble);
+    }
+}
+
+/// Stores the record on a thread that may block, and never leaves that half-done.
+async fn save(
+    votes: &Arc<Mutex<dyn VoteStore>>,
+    id: NodeId,
+    record: VoteRecord,
+) -> Result<(), Trouble> {
+    let votes = Arc::clone(votes);
+    let save = move || {
+        votes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .save(&id, &record)
+    };
+    match tokio::task::spawn_blocking(save).await {
+        Ok(saved) => saved.map_err(|error| Trouble::Save(Arc::new(error))),
+        Err(_) => Err(Trouble::SaveInterrupted),
+    }
+}
+
+async fn wait_for_close(closing: &mut Option<watch::Receiver<bool>>) {
+    match closing {
+        // An error says that the node's handle is gone, which closes it too.
+        Some(closing) => drop(closing.wait_for(|closing| *closing).await),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,125 @@
+use graft_election_core::State;
+use tokio::sync::mpsc;
+
+use crate::events::{EventKind, Events, Status, Trouble};
+
+/// The application's say in an election, for a node of this crate.
+///
+/// Both are asked afresh for each election, on a thread of their own. A call that takes longer than
+/// half a heartbeat interval doesn't hold up the election: the node goes on with the last position
+/// it knows, or refuses its vote, and reports [`Trouble::HandlerStuck`].
+pub trait StateMachine: Send + Sync + 'static {
+    /// How far this node's application has come: at most 64 bytes, opaque to everyone but its own
+    /// kind.
+    fn position(&self) -> Vec<u8>;
+
+    /// Whether a candidate at `position` is up to date enough to lead.
+    fn grants_vote(&self, position: &[u8]) -> bool;
+}
+
+/// The state machine of an application without a position: every candidate is as good as any other.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AlwaysGrant;
+
+impl StateMachine for AlwaysGrant {
+    fn position(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn grants_vote(&self, _position: &[u8]) -> bool {
+        true
+    }
+}
+
+/// What a node calls when something happens to it, in order, on a thread that it keeps for that.
+///
+/// A handler that is slow or stuck never holds up the election. It hears what it missed as
+/// [`Trouble::Missed`].
+pub trait Handler: StateMachine {
+    /// The node's state changed.
+    fn state_changed(&self, from: State, to: State, status: &Status);
+
+    /// The node follows another leader than before, or none.
+    fn leader_changed(&self, status: &Status);
+
+    /// Something went wrong while the node runs, or its connection changed.
+    fn trouble(&self, trouble: &Trouble, status: &Status);
+}
+
+/// A change of state, as a [`ChannelHandler`] sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateChange {
+    /// What the node was.
+    pub from: State,
+    /// What it is.
+    pub to: State,
+}
+
+/// A [`Handler`] that sends state changes and errors into two channels.
+///
+/// When a channel is full the handler waits, and beyond [`EVENTS_MAX`](crate::EVENTS_MAX) waiting
+/// events the oldest are lost; the election goes on in any case. A channel whose receiver is gone
+/// is ignored.
+#[derive(Clone, Debug)]
+pub struct ChannelHandler<M = AlwaysGrant> {
+    states: mpsc::Sender<StateChange>,
+    errors: mpsc::Sender<Trouble>,
+    state_machine: M,
+}
+
+impl ChannelHandler {
+    /// A handler for an application without a position.
+    pub fn new(states: mpsc::Sender<StateChange>, errors: mpsc::Sender<Trouble>) -> Self {
+        Self::with_state_machine(AlwaysGrant, states, errors)
+    }
+}
+
+impl<M: StateMachine> ChannelHandler<M> {
+    /// A handler for an application whose `state_machine` has a say.
+    pub fn with_state_machine(
+        state_machine: M,
+        states: mpsc::Sender<StateChange>,
+        errors: mpsc::Sender<Trouble>,
+    ) -> Self {
+        Self {
+            states,
+            errors,
+            state_machine,
+        }
+    }
+}
+
+impl<M: StateMachine> StateMachine for ChannelHandler<M> {
+    fn position(&self) -> Vec<u8> {
+        self.state_machine.position()
+    }
+
+    fn grants_vote(&self, position: &[u8]) -> bool {
+        self.state_machine.grants_vote(position)
+    }
+}
+
+impl<M: StateMachine> Handler for ChannelHandler<M> {
+    fn state_changed(&self, from: State, to: State, _status: &Status) {
+        // The only error is that nobody listens any more.
+        let _ = self.states.blocking_send(StateChange { from, to });
+    }
+
+    fn leader_changed(&self, _status: &Status) {}
+
+    fn trouble(&self, trouble: &Trouble, _status: &Status) {
+        let _ = self.errors.blocking_send(trouble.clone());
+    }
+}
+
+/// Tells `handler` all of `events`, until the node has closed.
+pub(crate) fn tell(handler: &dyn Handler, mut events: Events) {
+    while let Some(event) = events.blocking_next() {
+        let status = &*event.status;
+        match event.kind {
+            EventKind::StateChanged { from, to } => handler.state_changed(from, to, status),
+            EventKind::LeaderChanged => handler.leader_changed(status),
+            EventKind::Trouble(trouble) => handler.trouble(&trouble, status),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use graft_election_core::{Message, NodeId, Outgoing, Recipient};
+use tokio::sync::mpsc;
+
+use crate::transport::{Arrival, Transport};
+
+/// How many messages may wait for one node; more are lost, as on a real network.
+const INBOX_MAX: usize = 1024;
+
+/// A network within one process, for tests, demonstrations and simulations. Messages arrive at once
+/// and in order, until the network is told otherwise. Clones are the same network.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryNetwork {
+    members: Arc<Mutex<BTreeMap<NodeId, Member>>>,
+}
+
+#[derive(Debug)]
+struct Member {
+    cluster: String,
+    inbox: mpsc::Sender<Message>,
+    /// Nodes hear only those of their own group.
+    group: usize,
+    is_silent: bool,
+}
+
+impl MemoryNetwork {
+    /// A network without nodes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A transport for one node of this network.
+    pub fn transport(&self) -> MemoryTransport {
+        MemoryTransport {
+            network: self.clone(),
+            own: None,
+            fails_to_join: false,
+        }
+    }
+
+    /// Splits the network: the nodes of each group hear only each other, and so do the nodes that
+    /// are in none.
+    pub fn split(&self, groups: &[&[NodeId]]) {
+        for (id, member) in self.lock().iter_mut() {
+            let group = groups.iter().position(|group| group.contains(id));
+            member.group = group.map_or(0, |index| index + 1);
+        }
+    }
+
+    /// Joins what was split.
+    pub fn restore(&self) {
+        self.split(&[]);
+    }
+
+    /// Loses all that node `id` sends from now on, or no longer.
+    pub fn silence(&self, id: &NodeId, is_silent: bool) {
+        if let Some(member) = self.lock().get_mut(id) {
+            member.is_silent = is_silent;
+        }
+    }
+
+    /// How many nodes have joined and not left.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether no node has joined.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Member>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn deliver(&self, from: &NodeId, outgoing: &Outgoing) {
+        let members = self.lock();
+        let Some(sender) = members.get(from).filter(|sender| !sender.is_silent) else {
+            return;
+        };
+        for (id, member) in members.iter() {
+            let is_meant = match &outgoing.to {
+                Recipient::Everyone => id != from && member.cluster == sender.cluster,
+                Recipient::Node(node) => id == node,
+            };
+            if is_meant && member.group == sender.group {
+                // A full inbox loses the message.
+                let _ = member.inbox.try_send(outgoing.message.clone());
+            }
+        }
+    }
+}
+
+/// One node's access to a [`MemoryNetwork`].
+#[derive(Debug)]
+pub struct MemoryTransport {
+    network: MemoryNetwork,
+    own: Option<(NodeId, mpsc::Receiver<Message>)>,
+    fails_to_join: bool,
+}
+
+impl MemoryTransport {
+    /// A transport that fails to join, so that its node fails to start.
+    pub fn failing_to_join(mut self) -> Self {
+        self.fails_to_join = true;
+        self
+    }
+}
+
+/// Why a [`MemoryTransport`] could not join.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MemoryJoinError {
+    /// It was told to fail.
+    #[error("the transport was told to fail")]
+    ToldToFail,
+    /// A node of this id is there already.
+    #[error("there is a node {0} on this network already")]
+    IdTaken(NodeId),
+}
+
+impl Transport for MemoryTransport {
+    type Error = MemoryJoinError;
+
+    async fn join(&mut self, cluster: &str, id: &NodeId) -> Result<(), MemoryJoinError> {
+        if self.fails_to_join {
+            return Err(MemoryJoinError::ToldToFail);
+        }
+        let mut members = self.network.lock();
+        if members.contains_key(id) {
+            return Err(MemoryJoinError::IdTaken(id.clone()));
+        }
+        let (inbox, messages) = mpsc::channel(INBOX_MAX);
+        let member = Member {
+            cluster: cluster.to_owned(),
+            inbox,
+            group: 0,
+            is_silent: false,
+        };
+        members.insert(id.clone(), member);
+        drop(members);
+        self.own = Some((id.clone(), messages));
+        Ok(())
+    }
+
+    async fn receive(&mut self) -> Arrival {
+        if let Some((_, messages)) = &mut self.own
+            && let Some(message) = messages.recv().await
+        {
+            return Arrival::Message(message);
+        }
+        std::future::pending().await
+    }
+
+    async fn send(&mut self, outgoing: &Outgoing) -> Result<(), MemoryJoinError> {
+        if let Some((id, _)) = &self.own {
+            self.network.deliver(id, outgoing);
+        }
+        Ok(())
+    }
+
+    async fn leave(&mut self) {
+        if let Some((id, _)) = self.own.take() {
+            self.network.lock().remove(&id);
+        }
+    }
+}
+
+impl Drop for MemoryTransport {
+    /// A node that is torn down without closing is gone from the network all the same.
+    fn drop(&mut self) {
+        if let Some((id, _)) = self.own.take() {
+            self.network.lock().remove(&id);
+        }
+    }
+}
