@@ -266,7 +266,8 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         &self.record
     }
 
-    /// What was wrong with the latest input, if anything was.
+    /// What was wrong with the latest input, if anything was. It stays until the next input; a save
+    /// is none.
     pub fn report(&self) -> Option<&Report> {
         self.report.as_ref()
     }

@@ -157,23 +157,19 @@ where
             Output::Idle => Ok(None),
             Output::Send(outgoing) => Ok(Some(outgoing)),
             Output::Save(unsaved) => {
-                self.told.tell_all(unsaved.node(), &mut self.observer);
+                // Told before the save too, which may decide a candidacy.
+                self.told.tell_changes(unsaved.node(), &mut self.observer);
                 let save = self.storage.save(unsaved.record()).await;
                 save.map(|()| unsaved.saved(clock::now()))
             }
         };
-        match answer {
-            Ok(outgoing) => {
-                self.told.tell_all(&self.node, &mut self.observer);
-                if let Some(outgoing) = outgoing {
-                    self.send(&outgoing).await;
-                }
-            }
-            Err(error) => {
-                self.observer.save_failed(error);
-                // What the input brought to light was told before the save.
-                self.told.tell_changes(&self.node, &mut self.observer);
-            }
+        let outgoing = answer.unwrap_or_else(|error| {
+            self.observer.save_failed(error);
+            None
+        });
+        self.told.tell_all(&self.node, &mut self.observer);
+        if let Some(outgoing) = outgoing {
+            self.send(&outgoing).await;
         }
     }
 
