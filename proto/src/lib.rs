@@ -29,9 +29,9 @@
 //!
 //! # Why its own codec
 //!
-//! The libraries that need no allocator were tried first: micropb refuses groups, and femtopb's
-//! encoder keeps panics that the optimizer can't remove, its errors name neither field nor place,
-//! and it skips groups by calling itself, as deep as the sender likes. prost needs an allocator;
+//! The libraries that need no allocator were tried first: micropb refuses groups; femtopb's encoder
+//! keeps panics that the optimizer can't remove, its errors name neither field nor place, and it
+//! skips groups by calling itself, a hundred deep if the sender likes. prost needs an allocator;
 //! tests hold this codec to its bytes and its verdicts.
 
 #![no_std]
