@@ -3,8 +3,8 @@
 //!
 //! [`encode`] and [`decode`] are all that a transport needs: they turn the election's own
 //! [`Message`](graft_election_core::Message) into bytes and back, and refuse what no node may see
-//! (rule V7). [`Kind`] tells the messages apart, since protobuf doesn't. Behind them stand the plain
-//! messages, borrowed from the payload, in [`wire`]; with the feature `prost` the module
+//! (rule V7). [`Kind`] tells the messages apart, since protobuf doesn't. Behind them stand the
+//! plain messages, borrowed from the payload, in [`wire`]; with the feature `prost` the module
 //! `prost_messages` has them as prost structs too.
 //!
 //! ```
@@ -22,10 +22,11 @@
 //!
 //! # What is accepted
 //!
-//! What a sane Go node sends is read exactly as Go and prost read it: unknown fields and well-formed
-//! groups are skipped, numbers may be longer than need be, any non-zero number is true, the last of
-//! several values counts, and text must be UTF-8. One thing differs from Go, by rule V7: a known
-//! field of the wrong wire type is an error, as it is for prost.
+//! What a sane Go node sends is read exactly as Go and prost read it: unknown fields and
+//! well-formed groups, up to 100 deep, are skipped, numbers may be longer than need be, any
+//! non-zero number is true, the last of several values counts, and text must be UTF-8. One thing
+//! differs from Go, by rule V7: a known field of the wrong wire type is an error, as it is for
+//! prost.
 //!
 //! # Why its own codec
 //!
