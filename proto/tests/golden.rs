@@ -1,4 +1,5 @@
-//! What the Go original wrote and what it made of odd payloads, line for line (protocol, section 3).
+//! What the Go original wrote and what it made of odd payloads, line for line (protocol, section
+//! 3).
 
 #![expect(
     clippy::panic,

@@ -276,16 +276,18 @@ fn id(name: &str) -> NodeId {
     NodeId::new(name).unwrap()
 }
 
-/// One message of each kind, with all that it can hold, in the order of [`Kind::ALL`].
+/// One message of each kind, with all that it can hold, in the order of [`Kind::ALL`]. No two
+/// numbers of a message are alike.
 fn full_messages() -> [Message; 7] {
     let id = id(&"n".repeat(NodeId::CAPACITY));
     let position = Position::new(&[0xff; Position::CAPACITY]).unwrap();
     let term = u64::MAX;
+    let below = |steps| NonZeroU64::new(term - steps);
     let request = VoteRequest {
         term,
         candidate: id.clone(),
         position: position.clone(),
-        handover_from: Some(NonZeroU64::MAX),
+        handover_from: below(1),
         size: Some(NonZeroU32::MAX),
     };
     [
@@ -298,23 +300,23 @@ fn full_messages() -> [Message; 7] {
         Message::Heartbeat(Heartbeat {
             term,
             leader: id.clone(),
-            sent_at: Some(NonZeroU64::MAX),
+            sent_at: below(1),
             size: Some(NonZeroU32::MAX),
         }),
         Message::HeartbeatResponse(HeartbeatResponse {
             term,
             follower: id.clone(),
             position,
-            sent_at: Some(NonZeroU64::MAX),
+            sent_at: below(1),
             priority: u32::MAX,
-            bound_for: Some(NonZeroU64::MAX),
+            bound_for: below(2),
         }),
         Message::PreVoteRequest(request),
         Message::PreVoteResponse(PreVoteResponse {
             term,
             granted: true,
             voter: id.clone(),
-            proposed_term: u64::MAX,
+            proposed_term: term - 1,
         }),
         Message::Handover(Handover {
             term,

@@ -8,8 +8,8 @@ use std::{env, fs, str};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Proves that `graft-election-core` and `graft-election-proto` need neither `std` nor `alloc`: they
-/// and all they depend on compile where neither exists.
+/// Proves that `graft-election-core` and `graft-election-proto` need neither `std` nor `alloc`:
+/// they and all they depend on compile where neither exists.
 ///
 /// A build for a microcontroller proves less, since `alloc` is there.
 ///
@@ -58,8 +58,8 @@ pub(crate) fn no_std() -> Result<()> {
 ///
 /// # Errors
 ///
-/// Says that a panic is reachable; or that the proof proves nothing, since the program links with an
-/// `unwrap` in it too.
+/// Says that a panic is reachable; or that the proof proves nothing, since the program links with
+/// an `unwrap` in it too.
 pub(crate) fn no_panic() -> Result<()> {
     let link = |features: &[&str]| {
         let mut cargo = Command::new("cargo");
