@@ -67,15 +67,13 @@ impl VoteFile {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = resolve(path.as_ref())?;
         let lock = Lock::acquire(&path)?;
-        let file = AtomicFile::new(path);
-        file.probe().map_err(OpenError::Unwritable)?;
-        let unknown = UnknownKeys::default();
         let mut opened = Self {
-            file,
+            file: AtomicFile::new(path),
             lock,
-            unknown,
+            unknown: UnknownKeys::default(),
         };
         opened.load()?;
+        opened.file.prepare().map_err(OpenError::Unwritable)?;
         Ok(opened)
     }
 
@@ -101,8 +99,8 @@ impl VoteFile {
         Ok(Some(contents))
     }
 
-    /// Removes the record, the lock file and what a failed save has left. The node must never come back under its old id (rule
-    /// V9).
+    /// Removes the record, the lock file and what a failed save has left. The node must never come
+    /// back under its old id (rule V9).
     ///
     /// # Errors
     ///
@@ -165,8 +163,8 @@ impl VoteStore for VoteFile {
     }
 }
 
-/// The path of the file itself: absolute, and at the end of all symbolic links, whether it exists or
-/// not. So a change of the working directory doesn't matter, and one file has one lock.
+/// The path of the file itself: absolute, and at the end of all symbolic links, whether it exists
+/// or not. So a change of the working directory doesn't matter, and one file has one lock.
 fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
     let unreachable = |reason| OpenError::Unreachable {
         path: path.into(),

@@ -69,7 +69,7 @@ impl fmt::Display for LoadWarning {
             ),
             Self::VoteSpent { term, reason } => write!(
                 f,
-                "the vote of term {term} is for no node id, so the node starts from the next: {reason}"
+                "the vote of term {term} is for no node id, so the next term is taken: {reason}"
             ),
         }
     }

@@ -60,8 +60,8 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing the file is not enough: a process that another thread is about to start has a copy
-        // of it until it runs its program.
+        // Closing the file is not enough: a process that another thread is about to start has a
+        // copy of it until it runs its program.
         let _ = self.file.unlock();
     }
 }
