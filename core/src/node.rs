@@ -277,8 +277,12 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     }
 
     fn begin_input(&mut self, now: Instant) -> Instant {
-        self.latest = self.latest.max(now);
         self.report = None;
+        self.advance_clock(now)
+    }
+
+    fn advance_clock(&mut self, now: Instant) -> Instant {
+        self.latest = self.latest.max(now);
         self.latest
     }
 
@@ -383,7 +387,8 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
 
     /// The record has become durable: a candidate's own vote counts, and what waited may go out.
     pub(crate) fn record_saved(&mut self, now: Instant, next: Next) -> Option<Outgoing> {
-        let now = self.begin_input(now);
+        // The report stays: it is about the input that led to this save.
+        let now = self.advance_clock(now);
         self.unsaved = false;
         self.save_failed = false;
         match next {

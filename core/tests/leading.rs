@@ -224,3 +224,29 @@ fn l6_a_request_of_another_size_gets_neither_vote_nor_pre_vote() {
         .expect_save(record(5, Some("b")))
         .then_sends(to("b", grant("a", 5)));
 }
+
+#[test]
+fn g18_nodes_of_mixed_sizes_notice_and_elect_no_one_together() {
+    let (mut three, mut five) = (voter("three", 3), voter("five", 5));
+    three
+        .times_out()
+        .expect_save(record(1, Some("three")))
+        .then_sends(to_everyone(request("three", 1, 3)));
+    five.hears(request("three", 1, 3))
+        .expect_save(record(1, None))
+        .then_sends(to("three", denial("five", 1)));
+    let node = node_id("three");
+    assert_eq!(five.report(), Some(&Report::SizeMismatch { node, size: 3 }));
+    five.times_out()
+        .expect_save(record(2, Some("five")))
+        .then_sends(to_everyone(request("five", 2, 5)));
+    three
+        .hears(request("five", 2, 5))
+        .expect_save(record(2, None))
+        .then_sends(to("five", denial("three", 2)));
+    let node = node_id("five");
+    assert_eq!(
+        three.report(),
+        Some(&Report::SizeMismatch { node, size: 5 })
+    );
+}

@@ -354,6 +354,38 @@ fn g5_neither_a_second_answer_nor_a_denial_is_a_vote() {
 }
 
 #[test]
+fn v6_a_declared_list_admits_no_one_else() {
+    let voters = ["a", "b", "c"].map(node_id);
+    let config = Config {
+        voters: &voters,
+        ..Config::new("test", 3)
+    };
+    let mut a = Voter::start("a", &config, VoteRecord::default());
+    a.hears(vote_request("x", 1))
+        .expect_save(record(1, None))
+        .then_sends(to("x", denial("a", 1)));
+    assert_eq!(a.report(), Some(&Report::Stranger(node_id("x"))));
+    a.hears(pre_vote_request("x", 2))
+        .expect_send(to("x", pre_vote("a", 1, 2, false)));
+    assert_eq!(a.report(), Some(&Report::Stranger(node_id("x"))));
+    a.hears(vote_request("b", 1))
+        .expect_save(record(1, Some("b")))
+        .then_sends(to("b", grant("a", 1)));
+    assert_eq!(a.report(), None);
+
+    a.times_out()
+        .expect_save(record(2, Some("a")))
+        .then_sends(to_everyone(request("a", 2, 3)));
+    a.hears(grant("x", 2)).expect_silence();
+    assert_eq!(a.report(), Some(&Report::Stranger(node_id("x"))));
+    a.hears(nameless_grant(2)).expect_silence();
+    assert_eq!(a.report(), Some(&Report::NamelessVote));
+    assert_eq!(a.state(), State::Candidate);
+    a.hears(grant("c", 2))
+        .expect_send(to_everyone(announced_heartbeat("a", 2, 3)));
+}
+
+#[test]
 fn v6_without_a_list_the_votes_of_go_nodes_count() {
     let mut a = candidate("a", 5, 1);
     a.hears(nameless_grant(1)).expect_silence();
@@ -475,4 +507,19 @@ fn v9_a_declared_list_shows_whether_a_node_came_back_under_a_new_id() {
     };
     let error = Voter::try_start("a2", &config, VoteRecord::default()).err();
     assert_eq!(error, Some(ConfigError::OwnIdMissing));
+}
+
+#[test]
+fn a_report_outlives_the_save_that_the_same_input_needs() {
+    let mut a = voter("a", 3);
+    a.hears(Message::VoteRequest(VoteRequest {
+        size: announced(5),
+        ..plain_request("b", 1)
+    }))
+    .expect_save(record(1, None))
+    .then_sends(to("b", denial("a", 1)));
+    let node = node_id("b");
+    assert_eq!(a.report(), Some(&Report::SizeMismatch { node, size: 5 }));
+    a.hears(grant("c", 1)).expect_silence();
+    assert_eq!(a.report(), None);
 }
