@@ -193,7 +193,9 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     fn acknowledge(&mut self, now: Instant, heartbeat: Heartbeat) -> Option<Outgoing> {
         let agrees = self.agrees_on_size(&heartbeat.leader, heartbeat.size);
         let sent_at = heartbeat.sent_at?;
-        self.bound_until = now.plus_micros(self.timing.election_timeout_min);
+        // V3: a longer quarantine goes on.
+        let bound_until = now.plus_micros(self.timing.election_timeout_min);
+        self.bound_until = self.bound_until.max(bound_until);
         agrees.then(|| self.heartbeat_response(heartbeat.leader, Some(sent_at)))
     }
 

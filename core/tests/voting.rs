@@ -234,6 +234,25 @@ fn v3_a_longer_quarantine_is_kept_when_t_min_was_lowered() {
 }
 
 #[test]
+fn v3_an_acknowledgement_does_not_shorten_the_quarantine() {
+    let config = Config {
+        quarantine: T_MAX * 5,
+        ..Config::new("test", 3)
+    };
+    let mut a = Voter::start("a", &config, record(1, None));
+    a.hears(timed_heartbeat("l", 1))
+        .expect_send(to("l", acknowledgement("a", 1)));
+    a.wait(T_MAX * 5 - TICK);
+    // Before it stopped it promised its old T_min, and someone's lease may still count on that.
+    a.hears(vote_request("b", 2))
+        .expect_send(to("b", denial("a", 1)));
+    a.wait(TICK);
+    a.hears(vote_request("b", 2))
+        .expect_save(record(2, Some("b")))
+        .then_sends(to("b", grant("a", 2)));
+}
+
+#[test]
 fn v4_a_position_behind_is_refused_but_its_term_adopted() {
     let mut a = follower_of("l", "a", 3, 4);
     a.is_at("7");
