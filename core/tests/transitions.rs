@@ -194,11 +194,11 @@ fn reports_say_what_is_wrong_and_with_whom() {
         ),
         (
             Report::NamelessVote,
-            "a vote without a name can't be checked against the declared voters",
+            "an answer without a name can't be checked against the declared voters",
         ),
         (
             Report::SurplusVoter(node()),
-            "more nodes voted than the cluster has; the vote of n7 did not count",
+            "more nodes answered than the cluster has voters; n7 did not count",
         ),
         (
             Report::SizeMismatch {

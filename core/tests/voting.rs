@@ -423,6 +423,36 @@ fn v6_votes_with_and_without_a_name_add_up() {
 }
 
 #[test]
+fn v6_voters_beyond_the_size_are_reported_and_do_not_count() {
+    let mut a = candidate("a", 3, 1);
+    a.hears(denial("b", 1)).expect_silence();
+    a.hears(denial("c", 1)).expect_silence();
+    assert_eq!(a.report(), None);
+    a.hears(grant("d", 1)).expect_silence();
+    assert_eq!(a.report(), Some(&Report::SurplusVoter(node_id("d"))));
+    assert_eq!(a.state(), State::Candidate);
+    // The next campaign starts from nothing: a voter may have come back under another id (V9).
+    a.times_out()
+        .expect_save(record(2, Some("a")))
+        .then_sends(to_everyone(request("a", 2, 3)));
+    a.hears(grant("d", 2))
+        .expect_send(to_everyone(announced_heartbeat("a", 2, 3)));
+}
+
+#[test]
+fn g6_a_fourth_voter_of_three_is_noticed_even_by_the_winner() {
+    let mut a = leader("a", 3, 1);
+    a.hears(grant("c", 1)).expect_silence();
+    assert_eq!(a.report(), None);
+    a.hears(grant("d", 1)).expect_silence();
+    assert_eq!(a.report(), Some(&Report::SurplusVoter(node_id("d"))));
+    // And if it brought about a second leader, neither stays one (rule L5).
+    a.hears(heartbeat("d", 1)).expect_silence();
+    assert_eq!(a.report(), Some(&Report::SecondLeader(node_id("d"))));
+    assert_eq!(a.state(), State::Follower);
+}
+
+#[test]
 fn v6_a_quorum_is_more_than_half_of_the_size() {
     for (size, others) in [(2, 1), (3, 1), (4, 2), (5, 2), (6, 3), (7, 3)] {
         let mut a = candidate("a", size, 1);
