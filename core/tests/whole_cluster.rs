@@ -221,7 +221,7 @@ impl Cluster {
     }
 
     fn carry(&mut self, from: usize, to: usize, message: &Message) {
-        let delay_max = if self.happens(0.1) { 600_000 } else { 10_000 };
+        let delay_max = if self.happens(0.1) { 1_500_000 } else { 10_000 };
         let delay = Duration::from_micros(self.rng.random_range(100..delay_max));
         let last_arrival = &mut self.last_arrival[from][to];
         *last_arrival = self.now.saturating_add(delay).max(*last_arrival);
