@@ -128,8 +128,8 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         }
     }
 
-    /// The place of a voter that answered, whatever its answer: one too many is to be noticed before
-    /// its vote is needed (rule V6).
+    /// The place of a voter that answered, whatever its answer: one too many is to be noticed
+    /// before its vote is needed (rule V6).
     fn place(&mut self, voter: NodeId) -> Option<usize> {
         match self.electorate.place(&voter) {
             Ok(place) => Some(place),
