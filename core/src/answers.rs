@@ -106,15 +106,33 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         response: VoteResponse,
     ) -> Option<Outgoing> {
         self.adopt_if_higher(now, response.term);
-        let is_candidate = matches!(self.role, Role::Candidate { .. });
-        if !is_candidate || !response.granted || response.term < self.record.term {
+        // A leader goes on looking at who answers: it may have been elected by too many voters.
+        let has_asked = matches!(self.role, Role::Candidate { .. } | Role::Leader { .. });
+        if !has_asked || response.term < self.record.term {
             return None;
         }
-        let Some(voter) = response.voter else {
-            return self.count_nameless_vote(now);
+        let place = match response.voter {
+            Some(voter) => Some(self.place(voter)?),
+            // A Go node doesn't say who it is, so its vote can't be told from another's; against a
+            // declared list of voters it can't be checked at all (rule V6).
+            None if self.electorate.is_declared() => {
+                self.report = Some(Report::NamelessVote);
+                return None;
+            }
+            None => None,
         };
+        if response.granted {
+            self.count_vote(now, place)
+        } else {
+            None
+        }
+    }
+
+    /// The place of a voter that answered, whatever its answer: one too many is to be noticed
+    /// before its vote is needed (rule V6).
+    fn place(&mut self, voter: NodeId) -> Option<usize> {
         match self.electorate.place(&voter) {
-            Ok(place) => self.count_vote(now, Some(place)),
+            Ok(place) => Some(place),
             Err(ineligible) => {
                 self.report = Some(match ineligible {
                     Ineligible::Stranger => Report::Stranger(voter),
@@ -123,16 +141,6 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
                 None
             }
         }
-    }
-
-    /// A Go node doesn't say who it is, so its vote can't be told from another's; against a declared
-    /// list of voters it can't be checked at all (rule V6).
-    fn count_nameless_vote(&mut self, now: Instant) -> Option<Outgoing> {
-        if self.electorate.is_declared() {
-            self.report = Some(Report::NamelessVote);
-            return None;
-        }
-        self.count_vote(now, None)
     }
 
     pub(crate) fn on_heartbeat(&mut self, now: Instant, heartbeat: Heartbeat) -> Option<Outgoing> {
@@ -193,7 +201,9 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     fn acknowledge(&mut self, now: Instant, heartbeat: Heartbeat) -> Option<Outgoing> {
         let agrees = self.agrees_on_size(&heartbeat.leader, heartbeat.size);
         let sent_at = heartbeat.sent_at?;
-        self.bound_until = now.plus_micros(self.timing.election_timeout_min);
+        // V3: a longer quarantine goes on.
+        let bound_until = now.plus_micros(self.timing.election_timeout_min);
+        self.bound_until = self.bound_until.max(bound_until);
         agrees.then(|| self.heartbeat_response(heartbeat.leader, Some(sent_at)))
     }
 

@@ -14,7 +14,10 @@ use crate::time::micros;
 /// use core::time::Duration;
 /// use graft_election_core::Config;
 ///
-/// let config = Config { heartbeat_interval: Duration::from_millis(50), ..Config::new("health", 3) };
+/// let config = Config {
+///     heartbeat_interval: Duration::from_millis(50),
+///     ..Config::new("health", 3)
+/// };
 /// assert_eq!(config.check(7), Ok(()));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,11 +13,11 @@ use crate::{
 /// One voter of a cluster of at most `VOTERS`.
 ///
 /// Inputs are methods called `handle_*` and, for what its owner wants of it,
-/// [`hand_over`](Self::hand_over) and [`close`](Self::close); each returns one [`Output`]. Everything
-/// else only looks.
+/// [`hand_over`](Self::hand_over) and [`close`](Self::close); each returns one [`Output`].
+/// Everything else only looks.
 ///
-/// `now` is read *after* the message was received, and the clock *before* a message is sent; a `now`
-/// that goes backwards counts as the latest one seen.
+/// `now` is read *after* the message was received, and the clock *before* a message is sent; a
+/// `now` that goes backwards counts as the latest one seen.
 #[derive(Debug)]
 pub struct Node<R, S, const VOTERS: usize> {
     pub(crate) id: NodeId,
@@ -212,7 +212,8 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         }
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) next, unless another input comes first.
+    /// When to call [`handle_timeout`](Self::handle_timeout) next, unless another input comes
+    /// first.
     pub fn deadline(&self) -> Instant {
         match self.role {
             Role::Follower { election_at, .. } | Role::Candidate { election_at, .. } => election_at,
@@ -278,8 +279,12 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     }
 
     fn begin_input(&mut self, now: Instant) -> Instant {
-        self.latest = self.latest.max(now);
         self.report = None;
+        self.advance_clock(now)
+    }
+
+    fn advance_clock(&mut self, now: Instant) -> Instant {
+        self.latest = self.latest.max(now);
         self.latest
     }
 
@@ -386,12 +391,10 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     pub(crate) fn record_saved(&mut self, now: Instant, next: Next) -> Option<Outgoing> {
         // A slow save must not use up the time that others have to answer or to be heard.
         let asked_at = self.latest;
-        self.latest = self.latest.max(now);
-        let now = self.latest;
-        self.restart_timer(
-            self.deadline()
-                .saturating_add(now.saturating_since(asked_at)),
-        );
+        let now = self.advance_clock(now);
+        let delay = now.saturating_since(asked_at);
+        self.restart_timer(self.deadline().saturating_add(delay));
+        // The report stays: it is about the input that led to this save.
         self.unsaved = false;
         self.save_failed = false;
         match next {

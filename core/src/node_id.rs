@@ -6,7 +6,8 @@ use heapless::String;
 /// A voter's name: 1 to [`NodeId::CAPACITY`] printable ASCII characters without space, `.`, `*`
 /// and `>`, so that it is a single token of a NATS subject.
 ///
-/// A name that breaks these rules can't be made (rule V7), so no code behind this type checks again.
+/// A name that breaks these rules can't be made (rule V7), so no code behind this type checks
+/// again.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(String<{ NodeId::CAPACITY }, u8>);
 
