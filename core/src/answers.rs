@@ -4,13 +4,11 @@ use core::num::{NonZeroU32, NonZeroU64};
 
 use rand_core::Rng;
 
-use crate::node::Role;
-use crate::output::Next;
+use crate::role::Role;
 use crate::votes::Ineligible;
 use crate::{
-    Handover, Heartbeat, HeartbeatResponse, Instant, Message, Node, NodeId, Outgoing,
-    PreVoteResponse, Reason, Recipient, Report, StateMachine, VoteRecord, VoteRequest,
-    VoteResponse,
+    Heartbeat, HeartbeatResponse, Instant, Message, Node, NodeId, Outgoing, PreVoteResponse,
+    Reason, Recipient, Report, StateMachine, TERM_END, VoteRecord, VoteRequest, VoteResponse,
 };
 
 /// The priority of a node that may campaign (rule H4).
@@ -20,6 +18,25 @@ const PRIORITY_DEFAULT: u32 = 1;
 const PRIORITY_NEVER: u32 = 0;
 
 impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
+    /// Checks what makes a message worth answering at all, whatever its kind.
+    pub(crate) fn is_plausible(&mut self, message: &Message) -> bool {
+        let (own_term, term) = (self.record.term, message.term());
+        // T4: one packet must not use up the number space.
+        let leap = own_term != 0 && term > own_term.saturating_add(1 << 32);
+        if term >= TERM_END || leap || hands_over_from_no_earlier_term(message) {
+            self.report = Some(Report::TermOutOfRange { term });
+            return false;
+        }
+        // V5
+        if message.sender() == Some(&self.id) {
+            if term > own_term {
+                self.report = Some(Report::DuplicateId { term });
+            }
+            return false;
+        }
+        true
+    }
+
     pub(crate) fn on_vote_request(&mut self, now: Instant, request: VoteRequest) -> Outgoing {
         let granted = !self.is_bound_against(now, &request) && self.judge(now, &request);
         if granted {
@@ -92,10 +109,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         };
         let agrees = usize::try_from(size) == Ok(self.electorate.size());
         if !agrees {
-            self.report = Some(Report::SizeMismatch {
-                node: node.clone(),
-                size,
-            });
+            self.report = Some(Report::SizeMismatch { node: node.clone(), size });
         }
         agrees
     }
@@ -121,11 +135,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             }
             None => None,
         };
-        if response.granted {
-            self.count_vote(now, place)
-        } else {
-            None
-        }
+        if response.granted { self.count_vote(now, place) } else { None }
     }
 
     /// The place of a voter that answered, whatever its answer: one too many is to be noticed
@@ -153,39 +163,19 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         let leader = Some(heartbeat.leader.clone());
         match &self.role {
             // L2: one leader a term.
-            Role::Follower {
-                leader: Some(known),
-                ..
-            } if *known != heartbeat.leader => {
+            Role::Follower { leader: Some(known), .. } if *known != heartbeat.leader => {
                 self.report = Some(Report::SecondLeader(heartbeat.leader));
                 return None;
             }
-            Role::Follower { .. } => {
-                self.role = Role::Follower {
-                    leader,
-                    election_at,
-                }
-            }
+            Role::Follower { .. } => self.role = Role::Follower { leader, election_at },
             // V1: the candidate's vote for itself stays.
             Role::Candidate { .. } => {
-                self.enter(
-                    Role::Follower {
-                        leader,
-                        election_at,
-                    },
-                    Reason::LeaderHeard,
-                );
+                self.enter(Role::Follower { leader, election_at }, Reason::LeaderHeard);
             }
             // L5
             Role::Leader { .. } => {
                 self.report = Some(Report::SecondLeader(heartbeat.leader));
-                self.enter(
-                    Role::Follower {
-                        leader: None,
-                        election_at,
-                    },
-                    Reason::SecondLeader,
-                );
+                self.enter(Role::Follower { leader: None, election_at }, Reason::SecondLeader);
                 return None;
             }
             // H3
@@ -218,11 +208,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
                 position: self.state_machine.position(),
                 sent_at,
                 // C5
-                priority: if self.save_failed {
-                    PRIORITY_NEVER
-                } else {
-                    PRIORITY_DEFAULT
-                },
+                priority: if self.save_failed { PRIORITY_NEVER } else { PRIORITY_DEFAULT },
                 bound_for: sent_at.and(bound_for),
             }),
         }
@@ -243,37 +229,14 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             }),
         }
     }
+}
 
-    /// H2: the target campaigns at once; everyone else is free, and soon ready, to replace it.
-    pub(crate) fn on_handover(&mut self, now: Instant, handover: Handover) -> Next {
-        if handover.term < self.record.term {
-            return Next::Nothing;
+/// A leader hands over to a later term; anything else is malformed (rule V2).
+fn hands_over_from_no_earlier_term(message: &Message) -> bool {
+    match message {
+        Message::VoteRequest(request) | Message::PreVoteRequest(request) => {
+            request.handover_from.is_some_and(|from| from.get() >= request.term)
         }
-        self.adopt_if_higher(now, handover.term);
-        if let Role::Leader { .. } = self.role {
-            self.report = Some(Report::SecondLeader(handover.leader));
-            return Next::Nothing;
-        }
-        self.bound_until = now;
-        if let Role::Follower { leader, .. } = &mut self.role {
-            *leader = None;
-        }
-        let heartbeat = self.timing.heartbeat_interval;
-        let wait_min = match &handover.target {
-            Some(target) if *target == self.id && self.may_campaign() => {
-                let from = NonZeroU64::new(handover.term);
-                return self.campaign(now, Reason::HandoverReceived, from);
-            }
-            Some(_) => heartbeat,
-            None => 0,
-        };
-        let election_at = self.draw(now.plus_micros(wait_min), heartbeat);
-        self.restart_timer(self.deadline().min(election_at));
-        Next::Nothing
-    }
-
-    /// C5: a node that fails to save does not campaign; neither does one that is closing.
-    fn may_campaign(&self) -> bool {
-        !self.save_failed && matches!(self.role, Role::Follower { .. } | Role::Candidate { .. })
+        _ => false,
     }
 }

@@ -27,9 +27,7 @@ impl NodeId {
         if let Some(at) = name.bytes().position(|byte| !is_token_byte(byte)) {
             return Err(NodeIdError::Forbidden { at });
         }
-        String::try_from(name)
-            .map(Self)
-            .map_err(|_| NodeIdError::TooLong { bytes: name.len() })
+        String::try_from(name).map(Self).map_err(|_| NodeIdError::TooLong { bytes: name.len() })
     }
 
     /// The name as text.
@@ -93,11 +91,7 @@ impl fmt::Display for NodeIdError {
         match self {
             Self::Empty => f.write_str("a node id must not be empty"),
             Self::TooLong { bytes } => {
-                write!(
-                    f,
-                    "a node id has at most {} bytes, not {bytes}",
-                    NodeId::CAPACITY
-                )
+                write!(f, "a node id has at most {} bytes, not {bytes}", NodeId::CAPACITY)
             }
             Self::Forbidden { at } => write!(
                 f,
@@ -119,12 +113,7 @@ mod tests {
     #[test]
     fn names_of_one_subject_token_pass() {
         let longest = "n".repeat(NodeId::CAPACITY);
-        for name in [
-            "a",
-            "6f1d2c3b4a5968778695a4b3c2",
-            "rack-7/node_1",
-            longest.as_str(),
-        ] {
+        for name in ["a", "6f1d2c3b4a5968778695a4b3c2", "rack-7/node_1", longest.as_str()] {
             assert_eq!(NodeId::new(name).unwrap().as_str(), name);
         }
     }
@@ -133,10 +122,7 @@ mod tests {
     fn v7_other_names_are_refused_and_the_reason_given() {
         let forbidden = |at| Err(NodeIdError::Forbidden { at });
         assert_eq!(NodeId::new(""), Err(NodeIdError::Empty));
-        assert_eq!(
-            NodeId::new(&"n".repeat(65)),
-            Err(NodeIdError::TooLong { bytes: 65 })
-        );
+        assert_eq!(NodeId::new(&"n".repeat(65)), Err(NodeIdError::TooLong { bytes: 65 }));
         assert_eq!(NodeId::new("a.b"), forbidden(1));
         assert_eq!(NodeId::new("*"), forbidden(0));
         assert_eq!(NodeId::new("ab>"), forbidden(2));

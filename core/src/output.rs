@@ -107,10 +107,7 @@ pub struct Unsaved<'n, R: Rng, S: StateMachine, const VOTERS: usize> {
 
 /// What a node does once its record is durable.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is no allocator to box with"
-)]
+#[expect(clippy::large_enum_variant, reason = "there is no allocator to box with")]
 pub(crate) enum Next {
     Nothing,
     Send(Outgoing),

@@ -141,10 +141,7 @@ impl fmt::Display for Report {
                 f.write_str("an answer without a name can't be checked against the declared voters")
             }
             Self::SurplusVoter(node) => {
-                write!(
-                    f,
-                    "more nodes answered than the cluster has voters; {node} did not count"
-                )
+                write!(f, "more nodes answered than the cluster has voters; {node} did not count")
             }
             Self::SizeMismatch { node, size } => {
                 write!(f, "node {node} believes that the cluster has {size} voters")

@@ -35,13 +35,8 @@ fn a_cluster_name_is_one_or_more_subject_tokens() {
     }
     assert_eq!(named(""), Err(ConfigError::ClusterEmpty));
     let too_long = "n".repeat(129);
-    assert_eq!(
-        named(&too_long),
-        Err(ConfigError::ClusterTooLong { bytes: 129 })
-    );
-    for name in [
-        ".", ".a", "a.", "a..b", "a b", "*", "a.>", "a\t", "\u{e9}", "\0",
-    ] {
+    assert_eq!(named(&too_long), Err(ConfigError::ClusterTooLong { bytes: 129 }));
+    for name in [".", ".a", "a.", "a..b", "a b", "*", "a.>", "a\t", "\u{e9}", "\0"] {
         assert_eq!(named(name), Err(ConfigError::ClusterInvalid), "{name:?}");
     }
 }
@@ -52,21 +47,9 @@ fn a_size_is_at_least_1_and_fits_the_node() {
     assert_eq!(sized(0), Err(ConfigError::SizeZero));
     assert_eq!(sized(1), Ok(()));
     assert_eq!(sized(CAPACITY), Ok(()));
-    assert_eq!(
-        sized(8),
-        Err(ConfigError::SizeAboveCapacity {
-            size: 8,
-            capacity: CAPACITY
-        })
-    );
+    assert_eq!(sized(8), Err(ConfigError::SizeAboveCapacity { size: 8, capacity: CAPACITY }));
     let too_large = Voter::try_start("a", &Config::new("test", 8), VoteRecord::default());
-    assert_eq!(
-        too_large.err(),
-        Some(ConfigError::SizeAboveCapacity {
-            size: 8,
-            capacity: 7
-        })
-    );
+    assert_eq!(too_large.err(), Some(ConfigError::SizeAboveCapacity { size: 8, capacity: 7 }));
 }
 
 #[test]
@@ -75,27 +58,14 @@ fn g18_a_size_of_minus_one_is_no_size() {
     let size = usize::MAX;
     assert_eq!(
         check(Config::new("test", size)),
-        Err(ConfigError::SizeAboveCapacity {
-            size,
-            capacity: CAPACITY
-        })
+        Err(ConfigError::SizeAboveCapacity { size, capacity: CAPACITY })
     );
 }
 
 #[test]
 fn a_declared_list_names_every_voter_once() {
-    let ids = |names: &[&str]| {
-        names
-            .iter()
-            .map(|name| node_id(name))
-            .collect::<Vec<NodeId>>()
-    };
-    let declared = |names| {
-        check(Config {
-            voters: &ids(names),
-            ..Config::new("test", 3)
-        })
-    };
+    let ids = |names: &[&str]| names.iter().map(|name| node_id(name)).collect::<Vec<NodeId>>();
+    let declared = |names| check(Config { voters: &ids(names), ..Config::new("test", 3) });
     assert_eq!(declared(&["a", "b", "c"]), Ok(()));
     let not_size = |declared| Err(ConfigError::VotersNotSize { declared, size: 3 });
     assert_eq!(declared(&["a", "b"]), not_size(2));
@@ -108,10 +78,7 @@ fn a_declared_list_names_every_voter_once() {
 #[test]
 fn a_node_must_be_among_the_declared_voters() {
     let voters = ["a", "b", "c"].map(node_id);
-    let config = Config {
-        voters: &voters,
-        ..Config::new("test", 3)
-    };
+    let config = Config { voters: &voters, ..Config::new("test", 3) };
     let start = |id| Voter::try_start(id, &config, VoteRecord::default()).err();
     assert_eq!(start("c"), None);
     assert_eq!(start("d"), Some(ConfigError::OwnIdMissing));
@@ -142,15 +109,9 @@ fn no_time_is_longer_than_time_max() {
     assert_eq!(check(longest), Ok(()));
     let election_timeout_max = Config::TIME_MAX + TICK;
     let quarantine = Config::TIME_MAX + TICK;
-    let slow_election = Config {
-        election_timeout_max,
-        ..longest
-    };
+    let slow_election = Config { election_timeout_max, ..longest };
     assert_eq!(check(slow_election), Err(ConfigError::TimeTooLong));
-    let long_quarantine = Config {
-        quarantine,
-        ..longest
-    };
+    let long_quarantine = Config { quarantine, ..longest };
     assert_eq!(check(long_quarantine), Err(ConfigError::TimeTooLong));
 }
 
@@ -168,12 +129,7 @@ fn the_longest_times_are_kept_to_the_microsecond() {
 
 #[test]
 fn heartbeats_come_at_least_twice_in_an_election_timeout() {
-    let every = |heartbeat_interval| {
-        check(Config {
-            heartbeat_interval,
-            ..Config::new("test", 3)
-        })
-    };
+    let every = |heartbeat_interval| check(Config { heartbeat_interval, ..Config::new("test", 3) });
     assert_eq!(every(Duration::ZERO), Err(ConfigError::HeartbeatZero));
     assert_eq!(every(TICK), Err(ConfigError::HeartbeatZero));
     assert_eq!(every(TICK * 2), Ok(()));
@@ -184,16 +140,8 @@ fn heartbeats_come_at_least_twice_in_an_election_timeout() {
 
 #[test]
 fn v3_the_quarantine_is_never_shorter_than_t_min() {
-    let quarantined = |quarantine| {
-        check(Config {
-            quarantine,
-            ..Config::new("test", 3)
-        })
-    };
-    assert_eq!(
-        quarantined(T_MIN - TICK),
-        Err(ConfigError::QuarantineTooShort)
-    );
+    let quarantined = |quarantine| check(Config { quarantine, ..Config::new("test", 3) });
+    assert_eq!(quarantined(T_MIN - TICK), Err(ConfigError::QuarantineTooShort));
     assert_eq!(quarantined(T_MIN), Ok(()));
     assert_eq!(quarantined(T_MAX * 7), Ok(()));
 }
@@ -207,21 +155,14 @@ fn the_first_broken_rule_is_named() {
         ..Config::new("test", 3)
     };
     assert_eq!(check(config), Err(ConfigError::ClusterEmpty));
-    let config = Config {
-        size: 0,
-        heartbeat_interval: Duration::ZERO,
-        ..Config::new("test", 3)
-    };
+    let config = Config { size: 0, heartbeat_interval: Duration::ZERO, ..Config::new("test", 3) };
     assert_eq!(check(config), Err(ConfigError::SizeZero));
 }
 
 #[test]
 fn errors_say_what_must_be() {
     let texts = [
-        (
-            ConfigError::ClusterEmpty,
-            "the cluster name must not be empty",
-        ),
+        (ConfigError::ClusterEmpty, "the cluster name must not be empty"),
         (
             ConfigError::ClusterTooLong { bytes: 129 },
             "the cluster name has at most 128 bytes, not 129",
@@ -233,17 +174,11 @@ fn errors_say_what_must_be() {
         ),
         (ConfigError::SizeZero, "the cluster size must not be 0"),
         (
-            ConfigError::SizeAboveCapacity {
-                size: 9,
-                capacity: 7,
-            },
+            ConfigError::SizeAboveCapacity { size: 9, capacity: 7 },
             "the cluster size is 9, but there is room for 7 voters",
         ),
         (
-            ConfigError::VotersNotSize {
-                declared: 2,
-                size: 3,
-            },
+            ConfigError::VotersNotSize { declared: 2, size: 3 },
             "2 voters are declared for a cluster size of 3",
         ),
         (
@@ -258,10 +193,7 @@ fn errors_say_what_must_be() {
             ConfigError::TimeTooLong,
             "election timeouts and the quarantine must not exceed 4294 seconds",
         ),
-        (
-            ConfigError::HeartbeatZero,
-            "the heartbeat interval must be at least 2 microseconds",
-        ),
+        (ConfigError::HeartbeatZero, "the heartbeat interval must be at least 2 microseconds"),
         (
             ConfigError::HeartbeatTooSlow,
             "the heartbeat interval must be at most half the least election timeout",
@@ -270,10 +202,7 @@ fn errors_say_what_must_be() {
             ConfigError::QuarantineTooShort,
             "the quarantine must not be shorter than the least election timeout",
         ),
-        (
-            ConfigError::OwnIdMissing,
-            "the node's own id is missing from the declared voters",
-        ),
+        (ConfigError::OwnIdMissing, "the node's own id is missing from the declared voters"),
         (
             ConfigError::TermOutOfRange { term: 1 << 63 },
             "the stored term 9223372036854775808 is out of range",

@@ -12,12 +12,10 @@ use crate::common::*;
 #[test]
 fn l1_a_new_leader_sends_a_heartbeat_at_once_and_then_every_h() {
     let mut a = candidate("a", 3, 4);
-    a.hears(grant("b", 4))
-        .expect_send(to_everyone(announced_heartbeat("a", 4, 3)));
+    a.hears(grant("b", 4)).expect_send(to_everyone(announced_heartbeat("a", 4, 3)));
     for _ in 0..5 {
         assert_eq!(a.patience(), H);
-        a.times_out()
-            .expect_send(to_everyone(announced_heartbeat("a", 4, 3)));
+        a.times_out().expect_send(to_everyone(announced_heartbeat("a", 4, 3)));
     }
 }
 
@@ -25,8 +23,7 @@ fn l1_a_new_leader_sends_a_heartbeat_at_once_and_then_every_h() {
 fn l1_a_heartbeat_that_comes_late_is_not_made_up_for() {
     let mut a = leader("a", 3, 4);
     a.wait(H * 7);
-    a.wakes()
-        .expect_send(to_everyone(announced_heartbeat("a", 4, 3)));
+    a.wakes().expect_send(to_everyone(announced_heartbeat("a", 4, 3)));
     assert_eq!(a.patience(), H);
     a.wakes().expect_silence();
 }
@@ -64,8 +61,7 @@ fn l2_a_follower_binds_itself_and_echoes() {
         }),
     ));
     assert_eq!(a.leader(), Some(&node_id("l")));
-    a.hears(vote_request("b", 5))
-        .expect_send(to("b", denial("a", 4)));
+    a.hears(vote_request("b", 5)).expect_send(to("b", denial("a", 4)));
 }
 
 #[test]
@@ -85,8 +81,7 @@ fn l2_a_slow_save_does_not_lengthen_the_promise_already_given() {
         .lasts(H)
         .then_sends(to("m", acknowledgement("a", 5)));
     a.wait(T_MIN - TICK);
-    a.hears(vote_request("b", 6))
-        .expect_send(to("b", denial("a", 5)));
+    a.hears(vote_request("b", 6)).expect_send(to("b", denial("a", 5)));
     a.wait(TICK);
     a.hears(vote_request("b", 6))
         .expect_save(record(6, Some("b")))
@@ -96,12 +91,8 @@ fn l2_a_slow_save_does_not_lengthen_the_promise_already_given() {
 #[test]
 fn l2_a_candidate_follows_the_leader_of_its_term() {
     let mut a = candidate("a", 3, 4);
-    a.hears(timed_heartbeat("l", 4))
-        .expect_send(to("l", acknowledgement("a", 4)));
-    assert_eq!(
-        (a.state(), a.reason()),
-        (State::Follower, Reason::LeaderHeard)
-    );
+    a.hears(timed_heartbeat("l", 4)).expect_send(to("l", acknowledgement("a", 4)));
+    assert_eq!((a.state(), a.reason()), (State::Follower, Reason::LeaderHeard));
     assert_eq!(a.leader(), Some(&node_id("l")));
     assert_eq!(a.patience(), T_MIN);
 }
@@ -131,20 +122,16 @@ fn l2_a_go_leader_gets_no_answer() {
 #[test]
 fn l3_a_leader_asks_for_no_promise() {
     let mut a = leader("a", 3, 4);
-    let Message::Heartbeat(heartbeat) = announced_heartbeat("a", 4, 3) else {
-        unreachable!()
-    };
+    let Message::Heartbeat(heartbeat) = announced_heartbeat("a", 4, 3) else { unreachable!() };
     assert_eq!(heartbeat.sent_at, None);
-    a.times_out()
-        .expect_send(to_everyone(Message::Heartbeat(heartbeat)));
+    a.times_out().expect_send(to_everyone(Message::Heartbeat(heartbeat)));
 }
 
 #[test]
 fn l4_a_leader_nobody_answers_leads_on() {
     let mut a = leader("a", 3, 4);
     for _ in 0..100 {
-        a.times_out()
-            .expect_send(to_everyone(announced_heartbeat("a", 4, 3)));
+        a.times_out().expect_send(to_everyone(announced_heartbeat("a", 4, 3)));
     }
     assert_eq!(a.state(), State::Leader);
 }
@@ -155,10 +142,7 @@ fn l5_a_leader_that_hears_another_of_its_term_reports_it_and_steps_down() {
         let mut a = leader("a", 3, 4);
         a.hears(message).expect_silence();
         assert_eq!(a.report(), Some(&Report::SecondLeader(node_id("b"))));
-        assert_eq!(
-            (a.state(), a.reason()),
-            (State::Follower, Reason::SecondLeader)
-        );
+        assert_eq!((a.state(), a.reason()), (State::Follower, Reason::SecondLeader));
         assert_eq!((a.leader(), a.patience()), (None, T_MIN));
         assert_eq!(*a.record(), record(4, Some("a")));
     }
@@ -196,14 +180,12 @@ fn of_size(size: usize, message: Message) -> Message {
 #[test]
 fn l6_a_heartbeat_of_another_size_is_reported_and_not_acknowledged() {
     let mut a = voter_with("a", 3, record(4, None));
-    a.hears(of_size(5, timed_heartbeat("l", 4)))
-        .expect_silence();
+    a.hears(of_size(5, timed_heartbeat("l", 4))).expect_silence();
     let node = node_id("l");
     assert_eq!(a.report(), Some(&Report::SizeMismatch { node, size: 5 }));
     a.hears(of_size(5, heartbeat("l", 4))).expect_silence();
     assert!(a.report().is_some());
-    a.hears(of_size(3, timed_heartbeat("l", 4)))
-        .expect_send(to("l", acknowledgement("a", 4)));
+    a.hears(of_size(3, timed_heartbeat("l", 4))).expect_send(to("l", acknowledgement("a", 4)));
     assert_eq!(a.report(), None);
 }
 
@@ -218,8 +200,7 @@ fn l6_a_request_of_another_size_gets_neither_vote_nor_pre_vote() {
     a.hears(of_size(4, vote_request("b", 5)))
         .expect_save(record(5, None))
         .then_sends(to("b", denial("a", 5)));
-    a.hears(of_size(3, pre_vote_request("b", 6)))
-        .expect_send(to("b", pre_vote("a", 5, 6, true)));
+    a.hears(of_size(3, pre_vote_request("b", 6))).expect_send(to("b", pre_vote("a", 5, 6, true)));
     a.hears(of_size(3, vote_request("b", 5)))
         .expect_save(record(5, Some("b")))
         .then_sends(to("b", grant("a", 5)));
@@ -245,8 +226,5 @@ fn g18_nodes_of_mixed_sizes_notice_and_elect_no_one_together() {
         .expect_save(record(2, None))
         .then_sends(to("five", denial("three", 2)));
     let node = node_id("five");
-    assert_eq!(
-        three.report(),
-        Some(&Report::SizeMismatch { node, size: 5 })
-    );
+    assert_eq!(three.report(), Some(&Report::SizeMismatch { node, size: 5 }));
 }

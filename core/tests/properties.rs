@@ -83,11 +83,7 @@ impl Telegram {
         match self.kind {
             0 => Message::VoteRequest(request),
             1 => Message::PreVoteRequest(request),
-            2 => Message::VoteResponse(VoteResponse {
-                term,
-                granted: self.granted,
-                voter: other,
-            }),
+            2 => Message::VoteResponse(VoteResponse { term, granted: self.granted, voter: other }),
             3 => Message::Heartbeat(Heartbeat {
                 term,
                 leader: sender,
@@ -108,11 +104,7 @@ impl Telegram {
                 voter: sender,
                 proposed_term: self.number,
             }),
-            _ => Message::Handover(Handover {
-                term,
-                leader: sender,
-                target: other,
-            }),
+            _ => Message::Handover(Handover { term, leader: sender, target: other }),
         }
     }
 }
@@ -133,11 +125,7 @@ impl Machine {
         };
         let (durable, rng) = (record.clone(), SmallRng::seed_from_u64(seed));
         let node = Node::new(voters[0].clone(), &config, record, AlwaysGrant, rng, START);
-        Self {
-            node: node.expect("the configuration is valid"),
-            durable,
-            now: START,
-        }
+        Self { node: node.expect("the configuration is valid"), durable, now: START }
     }
 
     /// Takes one step, its save (if there is one) with the given end, and checks what came of it.
@@ -170,10 +158,7 @@ impl Machine {
             assert_eq!(self.node.vote(), Some(self.node.id()));
         }
         if let Step::TimesOut = step {
-            assert!(
-                self.node.deadline() > self.now,
-                "it must not be due again at once"
-            );
+            assert!(self.node.deadline() > self.now, "it must not be due again at once");
         }
     }
 }

@@ -29,9 +29,7 @@ fn messages_that_tell(term: u64) -> Vec<Message> {
 #[test]
 fn t1_a_term_that_rises_clears_the_vote() {
     let mut a = voter_with("a", 3, record(3, Some("b")));
-    a.hears(heartbeat("c", 4))
-        .expect_save(record(4, None))
-        .then_is_silent();
+    a.hears(heartbeat("c", 4)).expect_save(record(4, None)).then_is_silent();
     a.hears(vote_request("d", 4))
         .expect_save(record(4, Some("d")))
         .then_sends(to("d", grant("a", 4)));
@@ -46,24 +44,17 @@ fn t1_a_term_and_its_vote_survive_a_restart() {
 
     let mut a = voter_with("a", 3, a.record().clone());
     assert_eq!((a.term(), a.vote()), (4, Some(&node_id("b"))));
-    a.hears(vote_request("c", 3))
-        .expect_send(to("c", denial("a", 4)));
-    a.hears(vote_request("c", 4))
-        .expect_send(to("c", denial("a", 4)));
+    a.hears(vote_request("c", 3)).expect_send(to("c", denial("a", 4)));
+    a.hears(vote_request("c", 4)).expect_send(to("c", denial("a", 4)));
 }
 
 #[test]
 fn t1_even_a_refusal_waits_for_the_term_it_carries() {
     let mut a = voter("a", 3);
     a.is_at("5");
-    a.hears(vote_request("b", 4))
-        .expect_save(record(4, None))
-        .fails();
-    let refusal = HeartbeatResponse {
-        position: position_of("5"),
-        priority: 0,
-        ..plain_refusal("a", 4)
-    };
+    a.hears(vote_request("b", 4)).expect_save(record(4, None)).fails();
+    let refusal =
+        HeartbeatResponse { position: position_of("5"), priority: 0, ..plain_refusal("a", 4) };
     // The term is still not durable, so the next refusal, which carries it, waits as well.
     a.hears(heartbeat("c", 1))
         .expect_save(record(4, None))
@@ -73,14 +64,10 @@ fn t1_even_a_refusal_waits_for_the_term_it_carries() {
 #[test]
 fn t2_a_lower_term_is_refused_with_the_own_term() {
     let mut a = voter_with("a", 3, record(5, None));
-    a.hears(vote_request("b", 4))
-        .expect_send(to("b", denial("a", 5)));
-    a.hears(pre_vote_request("b", 4))
-        .expect_send(to("b", pre_vote("a", 5, 4, false)));
-    a.hears(heartbeat("b", 4))
-        .expect_send(to("b", refusal("a", 5)));
-    a.hears(timed_heartbeat("b", 4))
-        .expect_send(to("b", refusal("a", 5)));
+    a.hears(vote_request("b", 4)).expect_send(to("b", denial("a", 5)));
+    a.hears(pre_vote_request("b", 4)).expect_send(to("b", pre_vote("a", 5, 4, false)));
+    a.hears(heartbeat("b", 4)).expect_send(to("b", refusal("a", 5)));
+    a.hears(timed_heartbeat("b", 4)).expect_send(to("b", refusal("a", 5)));
     assert_eq!((a.term(), a.vote(), a.leader()), (5, None, None));
 }
 
@@ -88,8 +75,7 @@ fn t2_a_lower_term_is_refused_with_the_own_term() {
 fn t2_a_refused_heartbeat_binds_no_one_and_restarts_no_timer() {
     let mut a = voter_with("a", 3, record(5, None));
     let deadline = a.deadline();
-    a.hears(timed_heartbeat("b", 4))
-        .expect_send(to("b", refusal("a", 5)));
+    a.hears(timed_heartbeat("b", 4)).expect_send(to("b", refusal("a", 5)));
     assert_eq!(a.deadline(), deadline);
     a.hears(vote_request("c", 6))
         .expect_save(record(6, Some("c")))
@@ -112,8 +98,7 @@ fn t2_answers_and_handovers_of_a_lower_term_are_ignored() {
 #[test]
 fn g15_a_follower_without_a_leader_does_not_believe_a_stale_heartbeat() {
     let mut a = voter_with("a", 3, record(7, None));
-    a.hears(heartbeat("old", 6))
-        .expect_send(to("old", refusal("a", 7)));
+    a.hears(heartbeat("old", 6)).expect_send(to("old", refusal("a", 7)));
     assert_eq!(a.leader(), None);
 }
 
@@ -143,22 +128,15 @@ fn t3_a_leader_that_hears_a_higher_term_becomes_a_follower() {
 #[test]
 fn t3_a_deposed_leader_waits_a_whole_election_timeout() {
     let mut a = leader("a", 3, 7);
-    a.hears(denial("b", 8))
-        .expect_save(record(8, None))
-        .then_is_silent();
+    a.hears(denial("b", 8)).expect_save(record(8, None)).then_is_silent();
     assert_eq!(a.patience(), T_MIN);
 }
 
 #[test]
 fn t3_a_proposed_term_is_not_adopted() {
-    for mut a in [
-        follower_of("l", "a", 3, 7),
-        candidate("a", 3, 7),
-        leader("a", 3, 7),
-    ] {
+    for mut a in [follower_of("l", "a", 3, 7), candidate("a", 3, 7), leader("a", 3, 7)] {
         let (state, deadline) = (a.state(), a.deadline());
-        a.hears(pre_vote_request("b", 9))
-            .expect_send(to("b", pre_vote("a", 7, 9, true)));
+        a.hears(pre_vote_request("b", 9)).expect_send(to("b", pre_vote("a", 7, 9, true)));
         assert_eq!((a.state(), a.term()), (state, 7));
         assert_eq!(a.deadline(), deadline);
     }
@@ -169,13 +147,8 @@ fn t3_a_candidate_that_is_behind_campaigns_again_within_a_heartbeat() {
     for (roll, patience) in [(0, Duration::ZERO), (1 << 31, H / 2), (u32::MAX, H - TICK)] {
         let mut a = candidate("a", 5, 7);
         a.rolls(roll);
-        a.hears(denial("b", 9))
-            .expect_save(record(9, None))
-            .then_is_silent();
-        assert_eq!(
-            (a.state(), a.reason()),
-            (State::Follower, Reason::HigherTerm)
-        );
+        a.hears(denial("b", 9)).expect_save(record(9, None)).then_is_silent();
+        assert_eq!((a.state(), a.reason()), (State::Follower, Reason::HigherTerm));
         assert_eq!(a.patience(), patience);
         a.times_out()
             .expect_save(record(10, Some("a")))
@@ -188,18 +161,14 @@ fn t3_a_follower_that_learns_of_a_higher_term_keeps_its_timer() {
     let mut a = follower_of("l", "a", 3, 7);
     let deadline = a.deadline();
     a.wait(H);
-    a.hears(denial("b", 8))
-        .expect_save(record(8, None))
-        .then_is_silent();
+    a.hears(denial("b", 8)).expect_save(record(8, None)).then_is_silent();
     assert_eq!(a.deadline(), deadline);
 }
 
 #[test]
 fn g14_a_candidate_heeds_a_higher_term_in_a_denial() {
     let mut a = candidate("a", 3, 2);
-    a.hears(nameless_denial(6))
-        .expect_save(record(6, None))
-        .then_is_silent();
+    a.hears(nameless_denial(6)).expect_save(record(6, None)).then_is_silent();
     assert_eq!((a.state(), a.term()), (State::Follower, 6));
 }
 
@@ -209,9 +178,7 @@ fn t4_a_node_without_a_term_takes_any_that_is_one() {
     a.hears(heartbeat("b", TERM_END)).expect_silence();
     assert_eq!(a.report(), Some(&Report::TermOutOfRange { term: TERM_END }));
     assert_eq!((a.term(), a.leader()), (0, None));
-    a.hears(heartbeat("b", TERM_END - 1))
-        .expect_save(record(TERM_END - 1, None))
-        .then_is_silent();
+    a.hears(heartbeat("b", TERM_END - 1)).expect_save(record(TERM_END - 1, None)).then_is_silent();
     assert_eq!(a.leader(), Some(&node_id("b")));
 }
 
@@ -225,10 +192,8 @@ fn t4_a_term_may_be_two_to_the_32_ahead_and_no_more() {
         assert_eq!(a.report(), Some(&Report::TermOutOfRange { term }));
         assert_eq!(a.term(), 1);
     }
-    a.hears(pre_vote_request("b", furthest + 1))
-        .expect_silence();
-    a.hears(pre_vote_request("b", furthest))
-        .expect_send(to("b", pre_vote("a", 1, furthest, true)));
+    a.hears(pre_vote_request("b", furthest + 1)).expect_silence();
+    a.hears(pre_vote_request("b", furthest)).expect_send(to("b", pre_vote("a", 1, furthest, true)));
     a.hears(vote_request("b", furthest))
         .expect_save(record(furthest, Some("b")))
         .then_sends(to("b", grant("a", furthest)));
@@ -277,21 +242,20 @@ fn t4_the_last_term_is_not_wrapped_but_reported() {
         assert_eq!((a.state(), a.term()), (State::Follower, TERM_END - 1));
         assert_eq!(a.patience(), T_MIN);
     }
-    a.hears(handover("b", TERM_END - 1, Some("a")))
-        .expect_silence();
+    a.hears(handover("b", TERM_END - 1, Some("a"))).expect_silence();
     assert_eq!(a.report(), Some(&Report::TermsExhausted));
 
     let mut b = voter_with("b", 3, record(TERM_END - 2, None));
-    b.times_out()
-        .expect_save(record(TERM_END - 1, Some("b")))
-        .then_sends(to_everyone(request("b", TERM_END - 1, 3)));
+    b.times_out().expect_save(record(TERM_END - 1, Some("b"))).then_sends(to_everyone(request(
+        "b",
+        TERM_END - 1,
+        3,
+    )));
 }
 
 #[test]
 fn g11_a_heartbeat_of_the_greatest_number_neither_counts_nor_wraps() {
     let mut a = follower_of("l", "a", 3, 1);
     a.hears(heartbeat("b", u64::MAX)).expect_silence();
-    a.times_out()
-        .expect_save(record(2, Some("a")))
-        .then_sends(to_everyone(request("a", 2, 3)));
+    a.times_out().expect_save(record(2, Some("a"))).then_sends(to_everyone(request("a", 2, 3)));
 }

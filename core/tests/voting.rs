@@ -15,11 +15,9 @@ fn v1_a_node_votes_for_one_candidate_in_a_term() {
     a.hears(vote_request("b", 1))
         .expect_save(record(1, Some("b")))
         .then_sends(to("b", grant("a", 1)));
-    a.hears(vote_request("c", 1))
-        .expect_send(to("c", denial("a", 1)));
+    a.hears(vote_request("c", 1)).expect_send(to("c", denial("a", 1)));
     // The same candidate may ask again: its first answer may be lost. There is nothing to store.
-    a.hears(vote_request("b", 1))
-        .expect_send(to("b", grant("a", 1)));
+    a.hears(vote_request("b", 1)).expect_send(to("b", grant("a", 1)));
     a.hears(vote_request("c", 2))
         .expect_save(record(2, Some("c")))
         .then_sends(to("c", grant("a", 2)));
@@ -52,8 +50,7 @@ fn v1_nothing_clears_a_vote_within_its_term() {
 #[test]
 fn v1_a_candidate_and_a_leader_keep_the_vote_for_themselves() {
     for mut a in [candidate("a", 3, 5), leader("a", 3, 5)] {
-        a.hears(vote_request("b", 5))
-            .expect_send(to("b", denial("a", 5)));
+        a.hears(vote_request("b", 5)).expect_send(to("b", denial("a", 5)));
         a.hears(heartbeat("b", 5)).expect_silence();
         assert_eq!(*a.record(), record(5, Some("a")));
         assert_eq!(a.state(), State::Follower);
@@ -64,8 +61,7 @@ fn v1_a_candidate_and_a_leader_keep_the_vote_for_themselves() {
 fn g7_a_heartbeat_of_its_own_term_leaves_a_candidates_vote_alone() {
     let mut a = candidate("a", 3, 5);
     a.hears(heartbeat("b", 5)).expect_silence();
-    a.hears(vote_request("c", 5))
-        .expect_send(to("c", denial("a", 5)));
+    a.hears(vote_request("c", 5)).expect_send(to("c", denial("a", 5)));
     assert_eq!(a.vote(), Some(&node_id("a")));
 }
 
@@ -79,18 +75,15 @@ fn g1_a_node_that_was_closed_remembers_its_vote() {
     assert_eq!(a.state(), State::Closed);
 
     let mut a = voter_with("a", 3, a.record().clone());
-    a.hears(vote_request("c", 1))
-        .expect_send(to("c", denial("a", 1)));
+    a.hears(vote_request("c", 1)).expect_send(to("c", denial("a", 1)));
 }
 
 #[test]
 fn v2_a_bound_node_refuses_without_adopting_the_term() {
     let mut a = bound_to("l", "a", 3, 4);
     let deadline = a.deadline();
-    a.hears(vote_request("b", 9))
-        .expect_send(to("b", denial("a", 4)));
-    a.hears(pre_vote_request("b", 9))
-        .expect_send(to("b", pre_vote("a", 4, 9, false)));
+    a.hears(vote_request("b", 9)).expect_send(to("b", denial("a", 4)));
+    a.hears(pre_vote_request("b", 9)).expect_send(to("b", pre_vote("a", 4, 9, false)));
     assert_eq!((a.term(), a.leader()), (4, Some(&node_id("l"))));
     assert_eq!(a.deadline(), deadline);
 }
@@ -99,8 +92,7 @@ fn v2_a_bound_node_refuses_without_adopting_the_term() {
 fn v2_a_node_is_bound_for_exactly_its_own_t_min() {
     let mut a = bound_to("l", "a", 3, 4);
     a.wait(T_MIN - TICK);
-    a.hears(vote_request("b", 5))
-        .expect_send(to("b", denial("a", 4)));
+    a.hears(vote_request("b", 5)).expect_send(to("b", denial("a", 4)));
     a.wait(TICK);
     a.hears(vote_request("b", 5))
         .expect_save(record(5, Some("b")))
@@ -118,26 +110,17 @@ fn v2_a_go_leaders_heartbeat_binds_no_one() {
 #[test]
 fn v2_adopting_a_term_does_not_end_the_bound() {
     let mut a = bound_to("l", "a", 3, 4);
-    a.hears(denial("b", 6))
-        .expect_save(record(6, None))
-        .then_is_silent();
-    a.hears(vote_request("b", 7))
-        .expect_send(to("b", denial("a", 6)));
+    a.hears(denial("b", 6)).expect_save(record(6, None)).then_is_silent();
+    a.hears(vote_request("b", 7)).expect_send(to("b", denial("a", 6)));
     // A leader that others elected may lead all the same.
-    a.hears(heartbeat("c", 7))
-        .expect_save(record(7, None))
-        .then_is_silent();
-    a.hears(vote_request("b", 8))
-        .expect_send(to("b", denial("a", 7)));
+    a.hears(heartbeat("c", 7)).expect_save(record(7, None)).then_is_silent();
+    a.hears(vote_request("b", 8)).expect_send(to("b", denial("a", 7)));
 }
 
 #[test]
 fn v2_a_bound_node_does_not_vote_for_itself() {
     // A quarantine longer than every election timeout keeps it bound when its timer runs out.
-    let config = Config {
-        quarantine: T_MAX * 2,
-        ..Config::new("test", 1)
-    };
+    let config = Config { quarantine: T_MAX * 2, ..Config::new("test", 1) };
     let mut a = Voter::start("a", &config, record(4, None));
     a.rolls(1 << 31);
     a.times_out().expect_silence();
@@ -159,8 +142,7 @@ fn v2_a_candidate_that_the_leader_released_gets_the_vote_of_a_bound_node() {
         .expect_save(record(5, Some("b")))
         .then_sends(to("b", grant("a", 5)));
     // The exception is that request's alone: the bound stands.
-    a.hears(vote_request("c", 6))
-        .expect_send(to("c", denial("a", 5)));
+    a.hears(vote_request("c", 6)).expect_send(to("c", denial("a", 5)));
 }
 
 #[test]
@@ -175,8 +157,7 @@ fn v2_a_release_by_a_later_leader_counts_too() {
 fn v2_a_release_by_an_earlier_leader_frees_no_one() {
     let mut a = bound_to("l", "a", 3, 4);
     // Compared before the request's term would be adopted, and after.
-    a.hears(released_request("b", 9, 3))
-        .expect_send(to("b", denial("a", 4)));
+    a.hears(released_request("b", 9, 3)).expect_send(to("b", denial("a", 4)));
     assert_eq!(a.term(), 4);
 }
 
@@ -199,10 +180,8 @@ fn v2_a_release_by_the_requests_own_term_or_a_later_is_malformed() {
 fn v3_a_node_that_comes_back_with_a_term_is_bound_for_t_min() {
     let mut a = Voter::start("a", &Config::new("test", 3), record(1, None));
     a.wait(T_MIN - TICK);
-    a.hears(vote_request("b", 2))
-        .expect_send(to("b", denial("a", 1)));
-    a.hears(pre_vote_request("b", 2))
-        .expect_send(to("b", pre_vote("a", 1, 2, false)));
+    a.hears(vote_request("b", 2)).expect_send(to("b", denial("a", 1)));
+    a.hears(pre_vote_request("b", 2)).expect_send(to("b", pre_vote("a", 1, 2, false)));
     a.wait(TICK);
     a.hears(vote_request("b", 2))
         .expect_save(record(2, Some("b")))
@@ -219,14 +198,10 @@ fn v3_a_node_that_never_stored_a_term_is_free_at_once() {
 
 #[test]
 fn v3_a_longer_quarantine_is_kept_when_t_min_was_lowered() {
-    let config = Config {
-        quarantine: T_MAX * 5,
-        ..Config::new("test", 3)
-    };
+    let config = Config { quarantine: T_MAX * 5, ..Config::new("test", 3) };
     let mut a = Voter::start("a", &config, record(1, None));
     a.wait(T_MAX * 5 - TICK);
-    a.hears(vote_request("b", 2))
-        .expect_send(to("b", denial("a", 1)));
+    a.hears(vote_request("b", 2)).expect_send(to("b", denial("a", 1)));
     a.wait(TICK);
     a.hears(vote_request("b", 2))
         .expect_save(record(2, Some("b")))
@@ -235,17 +210,12 @@ fn v3_a_longer_quarantine_is_kept_when_t_min_was_lowered() {
 
 #[test]
 fn v3_an_acknowledgement_does_not_shorten_the_quarantine() {
-    let config = Config {
-        quarantine: T_MAX * 5,
-        ..Config::new("test", 3)
-    };
+    let config = Config { quarantine: T_MAX * 5, ..Config::new("test", 3) };
     let mut a = Voter::start("a", &config, record(1, None));
-    a.hears(timed_heartbeat("l", 1))
-        .expect_send(to("l", acknowledgement("a", 1)));
+    a.hears(timed_heartbeat("l", 1)).expect_send(to("l", acknowledgement("a", 1)));
     a.wait(T_MAX * 5 - TICK);
     // Before it stopped it promised its old T_min, and someone's lease may still count on that.
-    a.hears(vote_request("b", 2))
-        .expect_send(to("b", denial("a", 1)));
+    a.hears(vote_request("b", 2)).expect_send(to("b", denial("a", 1)));
     a.wait(TICK);
     a.hears(vote_request("b", 2))
         .expect_save(record(2, Some("b")))
@@ -263,13 +233,9 @@ fn v4_a_position_behind_is_refused_but_its_term_adopted() {
             ..plain_request("b", term)
         })
     };
-    a.hears(asks_at("6", 5))
-        .expect_save(record(5, None))
-        .then_sends(to("b", denial("a", 5)));
+    a.hears(asks_at("6", 5)).expect_save(record(5, None)).then_sends(to("b", denial("a", 5)));
     assert_eq!(a.deadline(), deadline, "V8: a refusal restarts no timer");
-    a.hears(asks_at("7", 5))
-        .expect_save(record(5, Some("b")))
-        .then_sends(to("b", grant("a", 5)));
+    a.hears(asks_at("7", 5)).expect_save(record(5, Some("b"))).then_sends(to("b", grant("a", 5)));
 }
 
 #[test]
@@ -282,17 +248,14 @@ fn g13_a_refused_position_does_not_hold_up_the_election() {
         .expect_save(record(8, None))
         .then_sends(to("behind", denial("a", 8)));
     assert!(ahead.patience() <= H);
-    ahead
-        .times_out()
-        .expect_save(record(9, Some("a")))
-        .then_sends(to_everyone(Message::VoteRequest(VoteRequest {
+    ahead.times_out().expect_save(record(9, Some("a"))).then_sends(to_everyone(
+        Message::VoteRequest(VoteRequest {
             position: position_of("7"),
             size: announced(3),
             ..plain_request("a", 9)
-        })));
-    ahead
-        .hears(grant("behind", 9))
-        .expect_send(to_everyone(announced_heartbeat("a", 9, 3)));
+        }),
+    ));
+    ahead.hears(grant("behind", 9)).expect_send(to_everyone(announced_heartbeat("a", 9, 3)));
 }
 
 #[test]
@@ -308,11 +271,7 @@ fn v5_own_messages_that_come_back_are_ignored() {
         handover("a", 5, Some("b")),
         handover("a", 5, None),
     ];
-    for mut a in [
-        follower_of("l", "a", 3, 5),
-        candidate("a", 3, 5),
-        leader("a", 3, 5),
-    ] {
+    for mut a in [follower_of("l", "a", 3, 5), candidate("a", 3, 5), leader("a", 3, 5)] {
         let (state, deadline) = (a.state(), a.deadline());
         for message in &own {
             a.hears(message.clone()).expect_silence();
@@ -354,8 +313,7 @@ fn v6_votes_are_counted_by_voter() {
         a.hears(grant("b", 1)).expect_silence();
     }
     assert_eq!(a.state(), State::Candidate);
-    a.hears(grant("c", 1))
-        .expect_send(to_everyone(announced_heartbeat("a", 1, 5)));
+    a.hears(grant("c", 1)).expect_send(to_everyone(announced_heartbeat("a", 1, 5)));
 }
 
 #[test]
@@ -368,40 +326,30 @@ fn g5_neither_a_second_answer_nor_a_denial_is_a_vote() {
     }
     assert_eq!(a.state(), State::Candidate);
     // And three denials don't use up the answers a candidate listens to.
-    a.hears(grant("d", 1))
-        .expect_send(to_everyone(announced_heartbeat("a", 1, 5)));
+    a.hears(grant("d", 1)).expect_send(to_everyone(announced_heartbeat("a", 1, 5)));
 }
 
 #[test]
 fn v6_a_declared_list_admits_no_one_else() {
     let voters = ["a", "b", "c"].map(node_id);
-    let config = Config {
-        voters: &voters,
-        ..Config::new("test", 3)
-    };
+    let config = Config { voters: &voters, ..Config::new("test", 3) };
     let mut a = Voter::start("a", &config, VoteRecord::default());
-    a.hears(vote_request("x", 1))
-        .expect_save(record(1, None))
-        .then_sends(to("x", denial("a", 1)));
+    a.hears(vote_request("x", 1)).expect_save(record(1, None)).then_sends(to("x", denial("a", 1)));
     assert_eq!(a.report(), Some(&Report::Stranger(node_id("x"))));
-    a.hears(pre_vote_request("x", 2))
-        .expect_send(to("x", pre_vote("a", 1, 2, false)));
+    a.hears(pre_vote_request("x", 2)).expect_send(to("x", pre_vote("a", 1, 2, false)));
     assert_eq!(a.report(), Some(&Report::Stranger(node_id("x"))));
     a.hears(vote_request("b", 1))
         .expect_save(record(1, Some("b")))
         .then_sends(to("b", grant("a", 1)));
     assert_eq!(a.report(), None);
 
-    a.times_out()
-        .expect_save(record(2, Some("a")))
-        .then_sends(to_everyone(request("a", 2, 3)));
+    a.times_out().expect_save(record(2, Some("a"))).then_sends(to_everyone(request("a", 2, 3)));
     a.hears(grant("x", 2)).expect_silence();
     assert_eq!(a.report(), Some(&Report::Stranger(node_id("x"))));
     a.hears(nameless_grant(2)).expect_silence();
     assert_eq!(a.report(), Some(&Report::NamelessVote));
     assert_eq!(a.state(), State::Candidate);
-    a.hears(grant("c", 2))
-        .expect_send(to_everyone(announced_heartbeat("a", 2, 3)));
+    a.hears(grant("c", 2)).expect_send(to_everyone(announced_heartbeat("a", 2, 3)));
 }
 
 #[test]
@@ -409,8 +357,7 @@ fn v6_without_a_list_the_votes_of_go_nodes_count() {
     let mut a = candidate("a", 5, 1);
     a.hears(nameless_grant(1)).expect_silence();
     assert_eq!(a.report(), None);
-    a.hears(nameless_grant(1))
-        .expect_send(to_everyone(announced_heartbeat("a", 1, 5)));
+    a.hears(nameless_grant(1)).expect_send(to_everyone(announced_heartbeat("a", 1, 5)));
 }
 
 #[test]
@@ -418,8 +365,7 @@ fn v6_votes_with_and_without_a_name_add_up() {
     let mut a = candidate("a", 5, 1);
     a.hears(nameless_grant(1)).expect_silence();
     a.hears(nameless_denial(1)).expect_silence();
-    a.hears(grant("b", 1))
-        .expect_send(to_everyone(announced_heartbeat("a", 1, 5)));
+    a.hears(grant("b", 1)).expect_send(to_everyone(announced_heartbeat("a", 1, 5)));
 }
 
 #[test]
@@ -432,11 +378,8 @@ fn v6_voters_beyond_the_size_are_reported_and_do_not_count() {
     assert_eq!(a.report(), Some(&Report::SurplusVoter(node_id("d"))));
     assert_eq!(a.state(), State::Candidate);
     // The next campaign starts from nothing: a voter may have come back under another id (V9).
-    a.times_out()
-        .expect_save(record(2, Some("a")))
-        .then_sends(to_everyone(request("a", 2, 3)));
-    a.hears(grant("d", 2))
-        .expect_send(to_everyone(announced_heartbeat("a", 2, 3)));
+    a.times_out().expect_save(record(2, Some("a"))).then_sends(to_everyone(request("a", 2, 3)));
+    a.hears(grant("d", 2)).expect_send(to_everyone(announced_heartbeat("a", 2, 3)));
 }
 
 #[test]
@@ -473,15 +416,9 @@ fn v7_malformed_ids_and_long_positions_are_no_values() {
     }
     assert!(NodeId::new(&"n".repeat(64)).is_ok());
     let too_long = "n".repeat(65);
-    assert_eq!(
-        NodeId::new(&too_long),
-        Err(NodeIdError::TooLong { bytes: 65 })
-    );
+    assert_eq!(NodeId::new(&too_long), Err(NodeIdError::TooLong { bytes: 65 }));
 
-    assert_eq!(
-        Position::new(&[7; 64]).map(|kept| kept.as_bytes().len()),
-        Ok(64)
-    );
+    assert_eq!(Position::new(&[7; 64]).map(|kept| kept.as_bytes().len()), Ok(64));
     assert_eq!(Position::new(&[7; 65]), Err(PositionTooLong { bytes: 65 }));
     assert_eq!(
         PositionTooLong { bytes: 65 }.to_string(),
@@ -509,8 +446,7 @@ fn v8_an_accepted_heartbeat_and_a_granted_vote_restart_the_timer() {
         .then_sends(to("b", grant("a", 5)));
     assert_eq!(a.patience(), T_MIN);
     a.wait(T_MIN / 2);
-    a.hears(vote_request("b", 5))
-        .expect_send(to("b", grant("a", 5)));
+    a.hears(vote_request("b", 5)).expect_send(to("b", grant("a", 5)));
     assert_eq!(a.patience(), T_MIN);
 }
 
@@ -541,19 +477,14 @@ fn v8_nothing_else_restarts_the_timer() {
         let _ = a.hears(message.clone());
         assert_eq!(a.deadline(), deadline, "{message:?}");
     }
-    a.hears(denial("c", 6))
-        .expect_save(record(6, None))
-        .then_is_silent();
+    a.hears(denial("c", 6)).expect_save(record(6, None)).then_is_silent();
     assert_eq!(a.deadline(), deadline);
 }
 
 #[test]
 fn v9_a_declared_list_shows_whether_a_node_came_back_under_a_new_id() {
     let voters = ["a", "b", "c"].map(node_id);
-    let config = Config {
-        voters: &voters,
-        ..Config::new("test", 3)
-    };
+    let config = Config { voters: &voters, ..Config::new("test", 3) };
     let error = Voter::try_start("a2", &config, VoteRecord::default()).err();
     assert_eq!(error, Some(ConfigError::OwnIdMissing));
 }
@@ -561,12 +492,9 @@ fn v9_a_declared_list_shows_whether_a_node_came_back_under_a_new_id() {
 #[test]
 fn a_report_outlives_the_save_that_the_same_input_needs() {
     let mut a = voter("a", 3);
-    a.hears(Message::VoteRequest(VoteRequest {
-        size: announced(5),
-        ..plain_request("b", 1)
-    }))
-    .expect_save(record(1, None))
-    .then_sends(to("b", denial("a", 1)));
+    a.hears(Message::VoteRequest(VoteRequest { size: announced(5), ..plain_request("b", 1) }))
+        .expect_save(record(1, None))
+        .then_sends(to("b", denial("a", 1)));
     let node = node_id("b");
     assert_eq!(a.report(), Some(&Report::SizeMismatch { node, size: 5 }));
     a.hears(grant("c", 1)).expect_silence();

@@ -138,9 +138,7 @@ impl Cluster {
         } else if self.happens(0.02) {
             self.drive(index, |node, now| node.close(now));
         } else if self.happens(0.02) {
-            let target = self.members[self.rng.random_range(0..self.members.len())]
-                .id
-                .clone();
+            let target = self.members[self.rng.random_range(0..self.members.len())].id.clone();
             self.drive(index, |node, now| node.hand_over(now, Some(target)));
         } else {
             self.drive(index, |node, now| node.handle_timeout(now));
@@ -249,19 +247,11 @@ impl Cluster {
     /// The term and its leader, whom every node follows.
     #[track_caller]
     fn assert_settled(&self) -> (u64, NodeId) {
-        let nodes = self
-            .members
-            .iter()
-            .filter_map(|member| member.node.as_ref());
-        let followed: Vec<_> = nodes
-            .map(|node| (node.term(), node.leader().cloned()))
-            .collect();
+        let nodes = self.members.iter().filter_map(|member| member.node.as_ref());
+        let followed: Vec<_> = nodes.map(|node| (node.term(), node.leader().cloned())).collect();
         assert_eq!(followed.len(), self.members.len(), "a node is down");
         let (term, leader) = followed[0].clone();
-        assert!(
-            followed.iter().all(|view| *view == followed[0]),
-            "A1: {followed:?}"
-        );
+        assert!(followed.iter().all(|view| *view == followed[0]), "A1: {followed:?}");
         (term, leader.expect("A1: there is no leader"))
     }
 }

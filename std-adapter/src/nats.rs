@@ -12,19 +12,11 @@ use tokio::time::{Interval, MissedTickBehavior};
 use crate::transport::{Arrival, Connection, Transport};
 
 /// What every node of a cluster hears.
-const CLUSTER_KINDS: [Kind; 4] = [
-    Kind::VoteRequest,
-    Kind::Heartbeat,
-    Kind::PreVoteRequest,
-    Kind::Handover,
-];
+const CLUSTER_KINDS: [Kind; 4] =
+    [Kind::VoteRequest, Kind::Heartbeat, Kind::PreVoteRequest, Kind::Handover];
 
 /// What one node alone hears. The vote response is last: joining waits for one of its own.
-const NODE_KINDS: [Kind; 3] = [
-    Kind::HeartbeatResponse,
-    Kind::PreVoteResponse,
-    Kind::VoteResponse,
-];
+const NODE_KINDS: [Kind; 3] = [Kind::HeartbeatResponse, Kind::PreVoteResponse, Kind::VoteResponse];
 
 /// How long the server may take to show that all subscriptions are in place.
 const JOIN_TIME_MAX: Duration = Duration::from_secs(5);
@@ -81,9 +73,7 @@ impl NatsTransport {
     ///
     /// Those of [`async_nats::connect`].
     pub async fn connect(addrs: impl ToServerAddrs) -> Result<Self, ConnectError> {
-        let options = ConnectOptions::new()
-            .name("graft")
-            .ping_interval(PING_INTERVAL);
+        let options = ConnectOptions::new().name("graft").ping_interval(PING_INTERVAL);
         Self::connect_with_options(addrs, options).await
     }
 
@@ -104,11 +94,7 @@ impl NatsTransport {
             std::future::ready(())
         });
         let client = async_nats::connect_with_options(addrs, options).await?;
-        Ok(Self {
-            client,
-            connection: Watched::Own(events),
-            membership: None,
-        })
+        Ok(Self { client, connection: Watched::Own(events), membership: None })
     }
 
     /// Uses a connection that belongs to someone else. It is never closed; the node only gives back
@@ -116,15 +102,8 @@ impl NatsTransport {
     pub fn from_client(client: Client) -> Self {
         let mut poll = tokio::time::interval(POLL_INTERVAL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let connection = Watched::Borrowed {
-            poll,
-            was_connected: true,
-        };
-        Self {
-            client,
-            connection,
-            membership: None,
-        }
+        let connection = Watched::Borrowed { poll, was_connected: true };
+        Self { client, connection, membership: None }
     }
 }
 
@@ -144,11 +123,8 @@ impl Transport for NatsTransport {
             }
             payloads.push(subscriber.map(move |message| (kind, message)).boxed());
         }
-        self.membership = Some(Membership {
-            cluster: cluster.to_owned(),
-            id: id.clone(),
-            payloads,
-        });
+        self.membership =
+            Some(Membership { cluster: cluster.to_owned(), id: id.clone(), payloads });
         Ok(())
     }
 
@@ -188,9 +164,7 @@ impl Transport for NatsTransport {
         match reply_kind(kind) {
             Some(reply_kind) => {
                 let reply = self::subject(membership.id.as_str(), reply_kind);
-                self.client
-                    .publish_with_reply(subject, reply, payload)
-                    .await?;
+                self.client.publish_with_reply(subject, reply, payload).await?;
             }
             None => self.client.publish(subject, payload).await?,
         }
@@ -226,10 +200,7 @@ impl Watched {
                     }
                     None => *self = Self::Gone,
                 },
-                Self::Borrowed {
-                    poll,
-                    was_connected,
-                } => {
+                Self::Borrowed { poll, was_connected } => {
                     poll.tick().await;
                     let is_connected = client.connection_state() == State::Connected;
                     if is_connected != *was_connected {
@@ -261,19 +232,10 @@ async fn wait_for_own_message(
     responses: &mut Subscriber,
 ) -> Result<(), NatsError> {
     let voter = Some(id.clone());
-    let message = Message::VoteResponse(VoteResponse {
-        term: 0,
-        granted: false,
-        voter,
-    });
+    let message = Message::VoteResponse(VoteResponse { term: 0, granted: false, voter });
     let mut buffer = [0; ENCODED_MAX];
     let payload = encode(&message, &mut buffer)?;
-    client
-        .publish(
-            subject(id.as_str(), Kind::VoteResponse),
-            payload.to_vec().into(),
-        )
-        .await?;
+    client.publish(subject(id.as_str(), Kind::VoteResponse), payload.to_vec().into()).await?;
     let came_back = async {
         while let Some(message) = responses.next().await {
             if message.payload == payload {

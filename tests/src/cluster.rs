@@ -44,10 +44,8 @@ pub async fn wait_for_agreement(nodes: &[&Node]) -> usize {
     let deadline = Instant::now() + PATIENCE;
     let mut watches: Vec<_> = nodes.iter().map(|node| node.watch()).collect();
     loop {
-        let statuses: Vec<_> = watches
-            .iter_mut()
-            .map(|watch| Arc::clone(&watch.borrow_and_update()))
-            .collect();
+        let statuses: Vec<_> =
+            watches.iter_mut().map(|watch| Arc::clone(&watch.borrow_and_update())).collect();
         if let Some(place) = agreed_leader(&statuses) {
             return place;
         }
@@ -61,9 +59,7 @@ pub async fn wait_for_agreement(nodes: &[&Node]) -> usize {
 }
 
 fn agreed_leader(statuses: &[Arc<Status>]) -> Option<usize> {
-    let place = statuses
-        .iter()
-        .position(|status| status.state == State::Leader)?;
+    let place = statuses.iter().position(|status| status.state == State::Leader)?;
     let leader = statuses.get(place)?;
     let agrees = |status: &Arc<Status>| {
         status.term == leader.term
@@ -87,12 +83,7 @@ pub struct MemoryCluster {
 impl MemoryCluster {
     /// A cluster of `size` of which nobody has started yet.
     pub fn empty(size: usize) -> Self {
-        Self {
-            network: MemoryNetwork::new(),
-            nodes: Vec::new(),
-            votes: Vec::new(),
-            size,
-        }
+        Self { network: MemoryNetwork::new(), nodes: Vec::new(), votes: Vec::new(), size }
     }
 
     /// A cluster of `size`, all started.
@@ -119,11 +110,7 @@ impl MemoryCluster {
 
     /// Waits until all nodes that are open agree on a leader; returns its place.
     pub async fn wait_for_leader(&self) -> usize {
-        let open: Vec<_> = self
-            .nodes
-            .iter()
-            .filter(|node| node.state() != State::Closed)
-            .collect();
+        let open: Vec<_> = self.nodes.iter().filter(|node| node.state() != State::Closed).collect();
         let leader = open[wait_for_agreement(&open).await].id();
         self.place_of(&leader)
     }
@@ -134,10 +121,7 @@ impl MemoryCluster {
     }
 
     fn place_of(&self, id: &NodeId) -> usize {
-        self.nodes
-            .iter()
-            .position(|node| node.id() == *id)
-            .expect("one of the nodes")
+        self.nodes.iter().position(|node| node.id() == *id).expect("one of the nodes")
     }
 
     async fn start_node(&self, place: usize) -> Node {

@@ -34,16 +34,12 @@ impl NatsServer {
 
     /// How many subscriptions the server holds for all clients.
     pub fn subscriptions(&self) -> u64 {
-        self.monitor("/varz")["subscriptions"]
-            .as_u64()
-            .expect("a number of subscriptions")
+        self.monitor("/varz")["subscriptions"].as_u64().expect("a number of subscriptions")
     }
 
     /// How many clients are connected.
     pub fn connections(&self) -> u64 {
-        self.monitor("/varz")["connections"]
-            .as_u64()
-            .expect("a number of connections")
+        self.monitor("/varz")["connections"].as_u64().expect("a number of connections")
     }
 
     fn start_on(port: Option<u16>) -> Self {
@@ -80,9 +76,7 @@ impl NatsServer {
             TcpStream::connect(("127.0.0.1", self.monitoring_port)).expect("the monitor answers");
         write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("the monitor hears");
         let mut answer = String::new();
-        stream
-            .read_to_string(&mut answer)
-            .expect("the monitor answers with text");
+        stream.read_to_string(&mut answer).expect("the monitor answers with text");
         let (_, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
         serde_json::from_str(body).expect("the monitor answers with JSON")
     }

@@ -19,22 +19,13 @@ impl Peer {
     /// The peer `name` of the cluster called `c`.
     pub async fn join(network: &MemoryNetwork, name: &str) -> Self {
         let mut transport = network.transport();
-        transport
-            .join("c", &id(name))
-            .await
-            .expect("the peer joins");
-        Self {
-            id: id(name),
-            transport,
-        }
+        transport.join("c", &id(name)).await.expect("the peer joins");
+        Self { id: id(name), transport }
     }
 
     /// Sends `message` to everyone, or to one.
     pub async fn send(&mut self, to: Recipient, message: Message) {
-        self.transport
-            .send(&Outgoing { to, message })
-            .await
-            .expect("the peer sends");
+        self.transport.send(&Outgoing { to, message }).await.expect("the peer sends");
     }
 
     /// Asks everyone for a vote in `term`, as a Go node does.
@@ -46,18 +37,13 @@ impl Peer {
             handover_from: None,
             size: None,
         };
-        self.send(Recipient::Everyone, Message::VoteRequest(request))
-            .await;
+        self.send(Recipient::Everyone, Message::VoteRequest(request)).await;
     }
 
     /// Gives `candidate` its vote in `term`.
     pub async fn vote_for(&mut self, candidate: &NodeId, term: u64) {
         let voter = Some(self.id.clone());
-        let response = VoteResponse {
-            term,
-            granted: true,
-            voter,
-        };
+        let response = VoteResponse { term, granted: true, voter };
         let to = Recipient::Node(candidate.clone());
         self.send(to, Message::VoteResponse(response)).await;
     }
@@ -65,14 +51,8 @@ impl Peer {
     /// Claims to lead `term`, as a Go node does.
     pub async fn heartbeat(&mut self, term: u64) {
         let leader = self.id.clone();
-        let heartbeat = Heartbeat {
-            term,
-            leader,
-            sent_at: None,
-            size: None,
-        };
-        self.send(Recipient::Everyone, Message::Heartbeat(heartbeat))
-            .await;
+        let heartbeat = Heartbeat { term, leader, sent_at: None, size: None };
+        self.send(Recipient::Everyone, Message::Heartbeat(heartbeat)).await;
     }
 
     /// Waits for the next message.

@@ -13,17 +13,11 @@ use super::node_id;
 pub(crate) const SENT_AT: u64 = 7_000_000;
 
 pub(crate) fn to(node: &str, message: Message) -> Outgoing {
-    Outgoing {
-        to: Recipient::Node(node_id(node)),
-        message,
-    }
+    Outgoing { to: Recipient::Node(node_id(node)), message }
 }
 
 pub(crate) fn to_everyone(message: Message) -> Outgoing {
-    Outgoing {
-        to: Recipient::Everyone,
-        message,
-    }
+    Outgoing { to: Recipient::Everyone, message }
 }
 
 /// A request as a Go node sends it; tests add to it with struct update.
@@ -43,10 +37,7 @@ pub(crate) fn vote_request(candidate: &str, term: u64) -> Message {
 
 /// A request as these nodes send it.
 pub(crate) fn request(candidate: &str, term: u64, size: usize) -> Message {
-    Message::VoteRequest(VoteRequest {
-        size: announced(size),
-        ..plain_request(candidate, term)
-    })
+    Message::VoteRequest(VoteRequest { size: announced(size), ..plain_request(candidate, term) })
 }
 
 /// A request that the leader of `from` asked for (rule H2).
@@ -79,11 +70,7 @@ pub(crate) fn nameless_denial(term: u64) -> Message {
 }
 
 fn answer(voter: Option<&str>, term: u64, granted: bool) -> Message {
-    Message::VoteResponse(VoteResponse {
-        term,
-        granted,
-        voter: voter.map(node_id),
-    })
+    Message::VoteResponse(VoteResponse { term, granted, voter: voter.map(node_id) })
 }
 
 pub(crate) fn pre_vote(voter: &str, term: u64, proposed_term: u64, granted: bool) -> Message {
@@ -97,12 +84,7 @@ pub(crate) fn pre_vote(voter: &str, term: u64, proposed_term: u64, granted: bool
 
 /// A heartbeat as a Go node sends it: it asks for no promise.
 pub(crate) fn plain_heartbeat(leader: &str, term: u64) -> Heartbeat {
-    Heartbeat {
-        term,
-        leader: node_id(leader),
-        sent_at: None,
-        size: None,
-    }
+    Heartbeat { term, leader: node_id(leader), sent_at: None, size: None }
 }
 
 pub(crate) fn heartbeat(leader: &str, term: u64) -> Message {
@@ -111,10 +93,7 @@ pub(crate) fn heartbeat(leader: &str, term: u64) -> Message {
 
 /// A heartbeat as these nodes send it.
 pub(crate) fn announced_heartbeat(leader: &str, term: u64, size: usize) -> Message {
-    Message::Heartbeat(Heartbeat {
-        size: announced(size),
-        ..plain_heartbeat(leader, term)
-    })
+    Message::Heartbeat(Heartbeat { size: announced(size), ..plain_heartbeat(leader, term) })
 }
 
 /// A heartbeat of an Extended leader, which asks for a promise.
@@ -161,11 +140,7 @@ pub(crate) fn acknowledgement_of_a_sick_node(follower: &str, term: u64) -> Messa
 }
 
 pub(crate) fn handover(leader: &str, term: u64, target: Option<&str>) -> Message {
-    Message::Handover(Handover {
-        term,
-        leader: node_id(leader),
-        target: target.map(node_id),
-    })
+    Message::Handover(Handover { term, leader: node_id(leader), target: target.map(node_id) })
 }
 
 pub(crate) fn announced(size: usize) -> Option<NonZeroU32> {

@@ -79,9 +79,7 @@ pub(crate) fn follower_of(leader: &str, id: &str, size: usize, term: u64) -> Vot
 /// A follower that has just acknowledged a heartbeat of `leader` and is bound (rule V2).
 pub(crate) fn bound_to(leader: &str, id: &str, size: usize, term: u64) -> Voter {
     let mut voter = voter_with(id, size, record(term, None));
-    voter
-        .hears(timed_heartbeat(leader, term))
-        .expect_send(to(leader, acknowledgement(id, term)));
+    voter.hears(timed_heartbeat(leader, term)).expect_send(to(leader, acknowledgement(id, term)));
     voter
 }
 
@@ -99,18 +97,11 @@ impl Voter {
         let dice = Dice(Rc::new(Cell::new(0)));
         let judge = Judge::default();
         let node = Node::new(node_id(id), config, record, judge, dice.clone(), START)?;
-        Ok(Self {
-            node,
-            now: START,
-            dice,
-        })
+        Ok(Self { node, now: START, dice })
     }
 
     pub(crate) fn hears(&mut self, message: Message) -> Heard<'_> {
-        Heard {
-            output: self.node.handle_message(self.now, message),
-            now: self.now,
-        }
+        Heard { output: self.node.handle_message(self.now, message), now: self.now }
     }
 
     /// Moves the clock to the node's deadline and wakes it.
@@ -123,24 +114,15 @@ impl Voter {
 
     /// Wakes the node now, due or not.
     pub(crate) fn wakes(&mut self) -> Heard<'_> {
-        Heard {
-            output: self.node.handle_timeout(self.now),
-            now: self.now,
-        }
+        Heard { output: self.node.handle_timeout(self.now), now: self.now }
     }
 
     pub(crate) fn is_told_to_hand_over(&mut self, to: Option<&str>) -> Heard<'_> {
-        Heard {
-            output: self.node.hand_over(self.now, to.map(node_id)),
-            now: self.now,
-        }
+        Heard { output: self.node.hand_over(self.now, to.map(node_id)), now: self.now }
     }
 
     pub(crate) fn is_told_to_close(&mut self) -> Heard<'_> {
-        Heard {
-            output: self.node.close(self.now),
-            now: self.now,
-        }
+        Heard { output: self.node.close(self.now), now: self.now }
     }
 
     pub(crate) fn wait(&mut self, span: Duration) {
@@ -207,10 +189,7 @@ impl<'n> Heard<'n> {
         match self.output {
             Output::Save(unsaved) => {
                 assert_eq!(*unsaved.record(), expected);
-                Saving {
-                    unsaved,
-                    now: self.now,
-                }
+                Saving { unsaved, now: self.now }
             }
             other => panic!("expected to save {expected:?}, got {other:?}"),
         }
@@ -299,10 +278,7 @@ pub(crate) fn position_of(text: &str) -> Position {
 }
 
 pub(crate) fn record(term: u64, voted_for: Option<&str>) -> VoteRecord {
-    VoteRecord {
-        term,
-        voted_for: voted_for.map(node_id),
-    }
+    VoteRecord { term, voted_for: voted_for.map(node_id) }
 }
 
 /// Invariant I6: fails unless `durable`, the record that `sender` has stored, covers all that
@@ -321,19 +297,13 @@ pub(crate) fn assert_covered(durable: &VoteRecord, sender: &NodeId, outgoing: &O
         Some(vote) => durable.term == term && durable.voted_for.as_ref() == Some(vote),
         None => term <= durable.term,
     };
-    assert!(
-        covered,
-        "I6: {sender} sent {outgoing:?} with only {durable:?} stored"
-    );
+    assert!(covered, "I6: {sender} sent {outgoing:?} with only {durable:?} stored");
 }
 
 /// Invariants I2 and I3: fails unless `next` may follow `previous` as a node's record.
 #[track_caller]
 pub(crate) fn assert_may_follow(previous: &VoteRecord, next: &VoteRecord) {
-    assert!(
-        next.term >= previous.term,
-        "I3: {next:?} after {previous:?}"
-    );
+    assert!(next.term >= previous.term, "I3: {next:?} after {previous:?}");
     let keeps_vote = next.term > previous.term
         || previous.voted_for.is_none()
         || next.voted_for == previous.voted_for;

@@ -52,11 +52,8 @@ impl AtomicFile {
     }
 
     fn write_temporary(&self, contents: &[u8]) -> Result<(), SaveError> {
-        let mut file = self
-            .create_temporary()
-            .map_err(self.failed(SaveStep::Create))?;
-        file.write_all(contents)
-            .map_err(self.failed(SaveStep::Write))?;
+        let mut file = self.create_temporary().map_err(self.failed(SaveStep::Create))?;
+        file.write_all(contents).map_err(self.failed(SaveStep::Write))?;
         file.sync_all().map_err(self.failed(SaveStep::Sync))
     }
 
@@ -86,10 +83,6 @@ impl AtomicFile {
     }
 
     fn failed(&self, step: SaveStep) -> impl Fn(io::Error) -> SaveError {
-        move |reason| SaveError {
-            path: self.path.clone(),
-            step,
-            reason,
-        }
+        move |reason| SaveError { path: self.path.clone(), step, reason }
     }
 }
