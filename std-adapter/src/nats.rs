@@ -73,7 +73,10 @@ impl NatsTransport {
     ///
     /// Those of [`async_nats::connect`].
     pub async fn connect(addrs: impl ToServerAddrs) -> Result<Self, ConnectError> {
-        let options = ConnectOptions::new().name("graft").ping_interval(PING_INTERVAL);
+        let options = ConnectOptions::new()
+            .name("graft")
+            .ping_interval(PING_INTERVAL)
+            .reconnect_delay_callback(reconnect_delay);
         Self::connect_with_options(addrs, options).await
     }
 
@@ -263,6 +266,12 @@ fn connection_change(event: async_nats::Event) -> Option<Connection> {
         Event::ClientError(error) => Some(Connection::Impaired(error.to_string())),
         Event::Draining => None,
     }
+}
+
+/// How long to wait before the connection is tried again: an election can't wait for long.
+fn reconnect_delay(attempts: usize) -> Duration {
+    let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+    Duration::from_millis(20).saturating_mul(attempts).min(Duration::from_millis(500))
 }
 
 fn subject(name: &str, kind: Kind) -> String {

@@ -31,8 +31,10 @@ pub fn wait_until(
     let caller = std::panic::Location::caller();
     let mut status = node.watch();
     async move {
-        match timeout(PATIENCE, status.wait_for(condition)).await {
-            Ok(Ok(status)) => Arc::clone(&status),
+        let waited = timeout(PATIENCE, status.wait_for(condition)).await;
+        let waited = waited.map(|status| status.map(|status| Arc::clone(&status)));
+        match waited {
+            Ok(Ok(status)) => status,
             Ok(Err(_)) => panic!("the node at {caller} is gone"),
             Err(_) => panic!("waited in vain at {caller}: {:?}", status.borrow()),
         }
@@ -102,9 +104,14 @@ impl MemoryCluster {
         self.nodes.push(node);
     }
 
-    /// Closes the node at `place` and starts it again with its votes.
-    pub async fn restart(&mut self, place: usize) {
+    /// Ends the node at `place` without a word of farewell, as a crash does.
+    pub async fn kill(&self, place: usize) {
+        self.network.silence(&self.nodes[place].id(), true);
         self.nodes[place].close().await;
+    }
+
+    /// Starts the node at `place`, which has ended, again with its votes.
+    pub async fn restart(&mut self, place: usize) {
         self.nodes[place] = self.start_node(place).await;
     }
 
