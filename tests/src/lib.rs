@@ -14,3 +14,4 @@
 pub mod cluster;
 pub mod nats_server;
 pub mod peer;
+pub mod votes;

@@ -1,11 +1,6 @@
 //! Clusters on a real nats-server.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test stops at the first surprise"
-)]
+#![cfg(test)]
 
 use std::time::{Duration, Instant};
 
