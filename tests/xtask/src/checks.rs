@@ -13,40 +13,12 @@ use crate::workspace::{NO_PANIC, root, target_dir};
 const CLIPPY: [&[&str]; 9] = [
     &["--workspace", "--all-targets"],
     &["--package", "graft-election-core", "--all-targets"],
-    &[
-        "--package",
-        "graft-election-core",
-        "--all-targets",
-        "--features",
-        "defmt",
-    ],
+    &["--package", "graft-election-core", "--all-targets", "--features", "defmt"],
     &["--package", "graft-election-proto", "--all-targets"],
-    &[
-        "--package",
-        "graft-election-proto",
-        "--all-targets",
-        "--features",
-        "prost",
-    ],
-    &[
-        "--package",
-        "graft-election-proto",
-        "--all-targets",
-        "--features",
-        "defmt",
-    ],
-    &[
-        "--package",
-        "graft-election-proto",
-        "--all-targets",
-        "--all-features",
-    ],
-    &[
-        "--package",
-        "graft-election",
-        "--all-targets",
-        "--no-default-features",
-    ],
+    &["--package", "graft-election-proto", "--all-targets", "--features", "prost"],
+    &["--package", "graft-election-proto", "--all-targets", "--features", "defmt"],
+    &["--package", "graft-election-proto", "--all-targets", "--all-features"],
+    &["--package", "graft-election", "--all-targets", "--no-default-features"],
     &[
         "--package",
         "graft-election",
@@ -67,21 +39,11 @@ pub(crate) fn formatting() -> Result<()> {
 pub(crate) fn clippy() -> Result<()> {
     for arguments in CLIPPY {
         let deny_warnings = ["--", "--deny", "warnings"];
-        run(cargo(
-            ["clippy"].iter().chain(arguments).chain(&deny_warnings),
-        )?)?;
+        run(cargo(["clippy"].iter().chain(arguments).chain(&deny_warnings))?)?;
     }
-    let no_panic = [
-        "clippy",
-        "--locked",
-        "--manifest-path",
-        NO_PANIC,
-        "--release",
-    ];
+    let no_panic = ["clippy", "--locked", "--manifest-path", NO_PANIC, "--release"];
     let mut no_panic = cargo(no_panic)?;
-    no_panic
-        .arg("--target-dir")
-        .arg(target_dir()?.join("no-panic"));
+    no_panic.arg("--target-dir").arg(target_dir()?.join("no-panic"));
     no_panic.args(["--", "--deny", "warnings"]);
     run(no_panic)
 }
@@ -101,12 +63,7 @@ pub(crate) fn tests(nats_server: &Path) -> Result<()> {
 
 /// The tests of the wire format with each feature that it has.
 pub(crate) fn proto_features() -> Result<()> {
-    run(cargo([
-        "test",
-        "--package",
-        "graft-election-proto",
-        "--all-features",
-    ])?)
+    run(cargo(["test", "--package", "graft-election-proto", "--all-features"])?)
 }
 
 /// The core's examples of what must not compile, each for the very error that it names.
@@ -115,13 +72,7 @@ pub(crate) fn proto_features() -> Result<()> {
 /// folder of its own: the dependencies' build scripts see the difference too, and would have
 /// everything built anew each time.
 pub(crate) fn compile_errors() -> Result<()> {
-    let mut test = cargo([
-        "test",
-        "--package",
-        "graft-election-core",
-        "--doc",
-        "--target-dir",
-    ])?;
+    let mut test = cargo(["test", "--package", "graft-election-core", "--doc", "--target-dir"])?;
     test.arg(target_dir()?.join("unstable"));
     test.env("RUSTC_BOOTSTRAP", "1");
     run(test)

@@ -64,9 +64,7 @@ fn rules_to_test(protocol: &str) -> Vec<(usize, &str)> {
 }
 
 fn defined_rule(line: &str) -> Option<&str> {
-    let line = line
-        .strip_prefix("* ")
-        .or_else(|| line.strip_prefix("| "))?;
+    let line = line.strip_prefix("* ").or_else(|| line.strip_prefix("| "))?;
     line.split(' ').next().filter(|word| is_rule(word))
 }
 
@@ -89,10 +87,7 @@ fn tests_begin(file: &File) -> usize {
 /// The rules that a file cites, each with its line: in the comments and function names of Rust, and
 /// anywhere in prose.
 fn citations(file: &File) -> Vec<(usize, String)> {
-    let extension = file
-        .path
-        .extension()
-        .and_then(|extension| extension.to_str());
+    let extension = file.path.extension().and_then(|extension| extension.to_str());
     let cited_in: fn(&str) -> Vec<String> = match extension {
         Some("rs") => |line| {
             let comment = line.split_once("//").map_or("", |(_, comment)| comment);
@@ -121,9 +116,7 @@ fn rules_in_name(line: &str) -> impl Iterator<Item = String> {
 
 fn is_rule(word: &str) -> bool {
     let mut characters = word.chars();
-    let has_letter = characters
-        .next()
-        .is_some_and(|letter| "TVCLHIAG".contains(letter));
+    let has_letter = characters.next().is_some_and(|letter| "TVCLHIAG".contains(letter));
     let number = characters.as_str();
     let has_number = (1..=2).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
     has_letter && has_number
@@ -143,10 +136,7 @@ mod tests {
 ";
 
     fn file(path: &str, text: &str) -> File {
-        File {
-            path: path.into(),
-            text: text.to_owned(),
-        }
+        File { path: path.into(), text: text.to_owned() }
     }
 
     #[track_caller]
@@ -159,37 +149,22 @@ mod tests {
 
     #[test]
     fn every_rule_of_graft_mode_needs_a_test() {
-        let test = (
-            "core/tests/votes.rs",
-            "fn t1_terms_rise() {}\n// V1, I1: once\n",
-        );
+        let test = ("core/tests/votes.rs", "fn t1_terms_rise() {}\n// V1, I1: once\n");
         assert_eq!(complaints(&[test]), [""; 0]);
         let half = ("core/tests/votes.rs", "fn t1_terms_rise() {}\n");
-        assert_eq!(
-            complaints(&[half]),
-            ["docs/protocol.md:3: no test cites rule V1"]
-        );
+        assert_eq!(complaints(&[half]), ["docs/protocol.md:3: no test cites rule V1"]);
     }
 
     #[test]
     fn only_tests_count() {
-        let code = (
-            "core/src/votes.rs",
-            "// T1, V1\n#[cfg(test)]\nmod tests {\n// T1\n}\n",
-        );
+        let code = ("core/src/votes.rs", "// T1, V1\n#[cfg(test)]\nmod tests {\n// T1\n}\n");
         let helper = ("tests/src/cluster.rs", "// V1\n");
-        assert_eq!(
-            complaints(&[code, helper]),
-            ["docs/protocol.md:3: no test cites rule V1"]
-        );
+        assert_eq!(complaints(&[code, helper]), ["docs/protocol.md:3: no test cites rule V1"]);
     }
 
     #[test]
     fn a_test_cites_with_the_first_words_of_its_name_alone() {
-        let test = (
-            "tests/tests/votes.rs",
-            "fn t1_v1_a_u64_that_t9_is_not() {}\n",
-        );
+        let test = ("tests/tests/votes.rs", "fn t1_v1_a_u64_that_t9_is_not() {}\n");
         assert_eq!(complaints(&[test]), [""; 0]);
     }
 

@@ -62,11 +62,7 @@ pub(crate) fn text(command: Command) -> Result<String> {
 
 /// That the command succeeded; otherwise what it complained of.
 pub(crate) fn succeeds(output: &Output) -> Result<()> {
-    ensure!(
-        output.status.success(),
-        "{}",
-        str::from_utf8(&output.stderr)?
-    );
+    ensure!(output.status.success(), "{}", str::from_utf8(&output.stderr)?);
     Ok(())
 }
 
@@ -76,10 +72,7 @@ pub(crate) fn fails(output: &Output, reason: &str) -> Result<()> {
     if output.status.success() {
         bail!("the proof proves nothing: it also holds where it must not");
     }
-    ensure!(
-        errors.contains(reason),
-        "it failed for another reason than \"{reason}\":\n{errors}"
-    );
+    ensure!(errors.contains(reason), "it failed for another reason than \"{reason}\":\n{errors}");
     Ok(())
 }
 

