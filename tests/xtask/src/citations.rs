@@ -10,12 +10,16 @@ use crate::tidy::{Complaint, File};
 /// Where the rules are.
 const PROTOCOL: &str = "docs/protocol.md";
 
-/// The rules of section 4 that only the Extended mode has, which is yet to come. Of C1, C3 and H4
-/// that is true in part only, so that tests cite them for the rest.
-const EXTENDED_ONLY: [&str; 3] = ["L3", "L4", "H5"];
+/// The sections whose rules need tests: the rules themselves, and the defects that must not come
+/// back.
+const TESTED_SECTIONS: [&str; 2] = ["## 4 ", "## 6 "];
 
-/// Checks that no file cites a rule that the protocol doesn't have, and that each rule of its
-/// section 4 is cited by a test.
+/// The rules of those sections that only the Extended mode has, which is yet to come. Of C1, C3 and
+/// H4 that is true in part only, so that tests cite them for the rest.
+const EXTENDED_ONLY: [&str; 5] = ["L3", "L4", "H5", "G3", "G4"];
+
+/// Checks that no file cites a rule that the protocol doesn't have, and that each rule of Graft
+/// mode is cited by a test.
 ///
 /// # Errors
 ///
@@ -52,15 +56,21 @@ fn known_rules(protocol: &str) -> BTreeSet<&str> {
     protocol.lines().filter_map(defined_rule).collect()
 }
 
-/// The rules of section 4 that hold in Graft mode, each with its line.
+/// The rules that need a test as long as there is only Graft mode, each with its line.
 fn rules_to_test(protocol: &str) -> Vec<(usize, &str)> {
-    (1..)
-        .zip(protocol.lines())
-        .skip_while(|(_, line)| !line.starts_with("## 4 "))
-        .take_while(|(_, line)| !line.starts_with("## 5 "))
-        .filter_map(|(number, line)| Some((number, defined_rule(line)?)))
-        .filter(|(_, rule)| !EXTENDED_ONLY.contains(rule))
-        .collect()
+    let mut rules = Vec::new();
+    let mut is_tested = false;
+    for (number, line) in (1..).zip(protocol.lines()) {
+        if line.starts_with("## ") {
+            is_tested = TESTED_SECTIONS.iter().any(|section| line.starts_with(section));
+        }
+        if let Some(rule) = defined_rule(line).filter(|rule| !EXTENDED_ONLY.contains(rule))
+            && is_tested
+        {
+            rules.push((number, rule));
+        }
+    }
+    rules
 }
 
 fn defined_rule(line: &str) -> Option<&str> {
@@ -133,6 +143,9 @@ mod tests {
 * L3 *Lease*
 ## 5 What must always hold
 | I1 | at most one leader |
+## 6 Defects
+| G1 | the vote is deleted | V1 |
+| G3 | a leader leads for ever | L3 |
 ";
 
     fn file(path: &str, text: &str) -> File {
@@ -149,28 +162,34 @@ mod tests {
 
     #[test]
     fn every_rule_of_graft_mode_needs_a_test() {
-        let test = ("core/tests/votes.rs", "fn t1_terms_rise() {}\n// V1, I1: once\n");
+        let test = ("core/tests/votes.rs", "fn t1_terms_rise() {}\n// V1, G1: once\n");
         assert_eq!(complaints(&[test]), [""; 0]);
-        let half = ("core/tests/votes.rs", "fn t1_terms_rise() {}\n");
-        assert_eq!(complaints(&[half]), ["docs/protocol.md:3: no test cites rule V1"]);
+        let part = ("core/tests/votes.rs", "fn t1_terms_rise() {}\n");
+        assert_eq!(
+            complaints(&[part]),
+            [
+                "docs/protocol.md:3: no test cites rule V1",
+                "docs/protocol.md:8: no test cites rule G1"
+            ]
+        );
     }
 
     #[test]
     fn only_tests_count() {
-        let code = ("core/src/votes.rs", "// T1, V1\n#[cfg(test)]\nmod tests {\n// T1\n}\n");
+        let code = ("core/src/votes.rs", "// T1, V1\n#[cfg(test)]\nmod tests {\n// T1, G1\n}\n");
         let helper = ("tests/src/cluster.rs", "// V1\n");
         assert_eq!(complaints(&[code, helper]), ["docs/protocol.md:3: no test cites rule V1"]);
     }
 
     #[test]
     fn a_test_cites_with_the_first_words_of_its_name_alone() {
-        let test = ("tests/tests/votes.rs", "fn t1_v1_a_u64_that_t9_is_not() {}\n");
+        let test = ("tests/tests/votes.rs", "fn t1_v1_g1_a_u64_that_t9_is_not() {}\n");
         assert_eq!(complaints(&[test]), [""; 0]);
     }
 
     #[test]
     fn a_rule_that_is_cited_exists() {
-        let test = ("core/tests/votes.rs", "fn t1_v1_once() {}\n");
+        let test = ("core/tests/votes.rs", "fn t1_v1_g1_once() {}\n");
         let unknown = format!("let t9 = T9; // the rule V{}\n", 12);
         let code = ("core/src/votes.rs", unknown.as_str());
         assert_eq!(
