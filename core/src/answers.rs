@@ -93,13 +93,18 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     /// Whether the candidate is one of this cluster's voters (rules V6, L6) and up to date (rule
     /// V4).
     fn accepts_candidate(&mut self, request: &VoteRequest) -> bool {
-        if !self.electorate.admits(&request.candidate) {
-            // A leader whom strangers could elect would not be the only one of its term.
-            self.report = Some(Report::Stranger(request.candidate.clone()));
-            return false;
-        }
-        self.agrees_on_size(&request.candidate, request.size)
+        self.is_one_of_us(&request.candidate, request.size)
             && self.state_machine.grants_vote(request.position.as_bytes())
+    }
+
+    /// Whether a node may be elected or lead with this node's help. A leader that strangers elect,
+    /// or that counts another quorum, is not the only one of its term.
+    fn is_one_of_us(&mut self, node: &NodeId, size: Option<NonZeroU32>) -> bool {
+        let is_admitted = self.electorate.admits(node);
+        if !is_admitted {
+            self.report = Some(Report::Stranger(node.clone()));
+        }
+        is_admitted && self.agrees_on_size(node, size)
     }
 
     /// L6: two sizes mean two quorums.
@@ -158,6 +163,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             // T2: the refusal carries our term, and promises nothing.
             return Some(self.heartbeat_response(heartbeat.leader, None));
         }
+        let is_successor = heartbeat.term > self.record.term;
         self.adopt_if_higher(now, heartbeat.term);
         let election_at = self.draw_election_timeout(now);
         let leader = Some(heartbeat.leader.clone());
@@ -179,8 +185,12 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
                 return None;
             }
             // H3
-            Role::Closing { .. } | Role::Closed => {
+            Role::Closing { .. } if is_successor => {
                 self.enter(Role::Closed, Reason::Closed);
+                return None;
+            }
+            Role::Closing { .. } | Role::Closed => {
+                self.report = Some(Report::SecondLeader(heartbeat.leader));
                 return None;
             }
         }
@@ -189,12 +199,12 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
 
     /// L2: who acknowledges is bound first. In both modes: the leader may rely on it.
     fn acknowledge(&mut self, now: Instant, heartbeat: Heartbeat) -> Option<Outgoing> {
-        let agrees = self.agrees_on_size(&heartbeat.leader, heartbeat.size);
+        let is_one_of_us = self.is_one_of_us(&heartbeat.leader, heartbeat.size);
         let sent_at = heartbeat.sent_at?;
         // V3: a longer quarantine goes on.
         let bound_until = now.plus_micros(self.timing.election_timeout_min);
         self.bound_until = self.bound_until.max(bound_until);
-        agrees.then(|| self.heartbeat_response(heartbeat.leader, Some(sent_at)))
+        is_one_of_us.then(|| self.heartbeat_response(heartbeat.leader, Some(sent_at)))
     }
 
     /// An acknowledgement if it echoes `sent_at`, else a refusal.

@@ -102,8 +102,8 @@ pub enum Report {
         /// The term it carried.
         term: u64,
     },
-    /// Someone who is not among the declared voters asked for a vote or answered such a request
-    /// (rule V6). Nobody was elected with it.
+    /// Someone who is not among the declared voters asked for a vote, answered such a request, or
+    /// leads (rule V6). It had no help from this node, nor this node from it.
     Stranger(NodeId),
     /// An answer without a name can't be checked against the declared voters; it did not count.
     NamelessVote,

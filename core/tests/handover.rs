@@ -219,6 +219,15 @@ fn h3_a_closing_node_goes_when_it_hears_its_successor_lead() {
 }
 
 #[test]
+fn h3_a_closing_node_does_not_take_a_leader_of_its_own_term_for_its_successor() {
+    let mut a = leader("a", 3, 4);
+    a.is_told_to_close().expect_send(to_everyone(handover("a", 4, None)));
+    a.hears(heartbeat("b", 4)).expect_silence();
+    assert_eq!(a.report(), Some(&Report::SecondLeader(node_id("b"))));
+    assert_eq!(a.state(), State::Follower);
+}
+
+#[test]
 fn h3_a_closing_node_waits_two_heartbeats_at_most() {
     let mut a = leader("a", 3, 4);
     a.wait(H / 2);

@@ -353,6 +353,18 @@ fn v6_a_declared_list_admits_no_one_else() {
 }
 
 #[test]
+fn v6_a_stranger_that_leads_is_followed_but_not_acknowledged() {
+    let voters = ["a", "b", "c"].map(node_id);
+    let config = Config { voters: &voters, ..Config::new("test", 3) };
+    let mut a = Voter::start("a", &config, VoteRecord::default());
+    // An acknowledgement would let it believe that it leads the declared voters.
+    a.hears(timed_heartbeat("x", 1)).expect_save(record(1, None)).then_is_silent();
+    assert_eq!(a.report(), Some(&Report::Stranger(node_id("x"))));
+    // Campaigning against it would only disturb whoever elected it.
+    assert_eq!(a.leader(), Some(&node_id("x")));
+}
+
+#[test]
 fn v6_without_a_list_the_votes_of_go_nodes_count() {
     let mut a = candidate("a", 5, 1);
     a.hears(nameless_grant(1)).expect_silence();
