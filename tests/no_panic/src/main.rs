@@ -147,10 +147,7 @@ fn election() -> Option<()> {
     if let Err(error) = config.check(number() as usize) {
         display(error);
     }
-    let record = VoteRecord {
-        term: number(),
-        voted_for: id(),
-    };
+    let record = VoteRecord { term: number(), voted_for: id() };
     let mut node =
         Node::<_, _, VOTERS>::new(id()?, &config, record, Opaque, Opaque, instant()).ok()?;
     while node.state() != State::Closed || byte() != 0 {
@@ -243,10 +240,7 @@ fn values() {
         Err(error) => display(error),
     }
     let instant = instant().saturating_add(duration());
-    black_box((
-        instant.as_micros(),
-        instant.saturating_since(self::instant()),
-    ));
+    black_box((instant.as_micros(), instant.saturating_since(self::instant())));
     black_box(quorum(number() as usize));
     #[cfg(feature = "plant")]
     black_box(NodeId::new(Input::new().text()).unwrap());
