@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use graft_election::{
-    ClusterInfo, Events, LocalTransport, NatsTransport, Node, NodeId, OpenError, Status, Transport,
-    VoteFile,
+    ClusterInfo, Config, Events, LocalTransport, NatsTransport, Node, NodeId, OpenError, Status,
+    Transport, VOTERS_MAX, VoteFile,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -53,6 +53,8 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn run(self) -> Result<ExitCode> {
+        // Before anything is created or connected: a wrong setting leaves no trace.
+        Config::new(&self.cluster, self.size).check(VOTERS_MAX)?;
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
