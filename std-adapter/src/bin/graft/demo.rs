@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -13,7 +13,7 @@ use graft_election::{
 use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::report::{Reporter, nanoseconds, print_json};
+use crate::report::{Line, Reporter, line, print_json};
 
 /// Far longer than any election takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -64,8 +64,7 @@ impl Demo {
         stage.start(number)?;
         let last = stage.wait_for_leader(size)?;
         stage.summarize(&Summary {
-            event: "summary",
-            ts: nanoseconds(SystemTime::now()),
+            line: line("summary", &last),
             nodes: size,
             seed: self.seed,
             first_leader: first.id.to_string(),
@@ -84,9 +83,9 @@ impl Demo {
 
 /// How it went.
 #[derive(Debug, Serialize)]
-struct Summary {
-    ts: u64,
-    event: &'static str,
+struct Summary<'a> {
+    #[serde(flatten)]
+    line: Line<'a>,
     nodes: usize,
     seed: u64,
     first_leader: String,
@@ -97,15 +96,6 @@ struct Summary {
     next_after_ms: Option<u128>,
     last_leader: String,
     last_term: u64,
-}
-
-/// A node that was killed, for programs.
-#[derive(Debug, Serialize)]
-struct Killed<'a> {
-    ts: u64,
-    event: &'static str,
-    id: &'a str,
-    term: u64,
 }
 
 /// The nodes, and what is known of them.
@@ -188,16 +178,7 @@ impl Stage {
             // Not before: a node whose handle is dropped hands over.
             drop(node);
         }
-        if self.reporter.is_json() {
-            let ts = nanoseconds(SystemTime::now());
-            print_json(&Killed {
-                ts,
-                event: "killed",
-                id: status.id.as_str(),
-                term: status.term,
-            })?;
-        }
-        Ok(())
+        Ok(self.reporter.killed(status)?)
     }
 
     fn number_of(&self, id: &NodeId) -> Result<usize> {
@@ -243,7 +224,7 @@ impl Stage {
         Ok(self.reporter.heading(words)?)
     }
 
-    fn summarize(&self, summary: &Summary) -> Result<()> {
+    fn summarize(&self, summary: &Summary<'_>) -> Result<()> {
         if self.reporter.is_json() {
             return Ok(print_json(summary)?);
         }

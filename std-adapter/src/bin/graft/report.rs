@@ -16,9 +16,10 @@ pub(crate) struct Reporter {
     json: bool,
 }
 
-/// A line for programs: one JSON object. Its keys are those of the protocol's own recordings.
+/// A line for programs: one JSON object. Its keys are those of the protocol's own recordings, and
+/// every line has them all, but for the reason and the error.
 #[derive(Debug, Serialize)]
-struct Line<'a> {
+pub(crate) struct Line<'a> {
     /// Nanoseconds since 1970.
     ts: u64,
     event: &'a str,
@@ -62,6 +63,17 @@ impl Reporter {
             status,
             &format!("started as one of {size} voters of {name}{votes}"),
         )
+    }
+
+    /// A node was killed, which it can't tell itself. People get a heading instead.
+    pub(crate) fn killed(&self, status: &Status) -> io::Result<()> {
+        if !self.json {
+            return Ok(());
+        }
+        print_json(&Line {
+            from: status.state.to_string(),
+            ..line("killed", status)
+        })
     }
 
     /// Something happened to a node.
@@ -163,11 +175,8 @@ pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
     out.flush()
 }
 
-pub(crate) fn nanoseconds(at: SystemTime) -> u64 {
-    u64::try_from(since_1970(at).as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn line<'a>(event: &'a str, status: &'a Status) -> Line<'a> {
+/// A line about a node as it stands, at this moment.
+pub(crate) fn line<'a>(event: &'a str, status: &'a Status) -> Line<'a> {
     Line {
         ts: nanoseconds(SystemTime::now()),
         event,
@@ -179,6 +188,10 @@ fn line<'a>(event: &'a str, status: &'a Status) -> Line<'a> {
         reason: None,
         error: None,
     }
+}
+
+fn nanoseconds(at: SystemTime) -> u64 {
+    u64::try_from(since_1970(at).as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn state_style(state: State) -> Style {
