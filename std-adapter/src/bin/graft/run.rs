@@ -152,8 +152,7 @@ struct Foreground {
 
 impl Foreground {
     async fn run(mut self, node: Node) -> Result<ExitCode> {
-        self.reporter.started(&node.status())?;
-        let ran = self.run_until_stopped().await;
+        let ran = self.run_until_stopped(&node.status()).await;
         // The command ends before anyone else can lead; whatever went wrong, the node closes.
         let stopped = self.stop_command().await;
         node.close().await;
@@ -163,7 +162,8 @@ impl Foreground {
         stopped.and(ran)
     }
 
-    async fn run_until_stopped(&mut self) -> Result<ExitCode> {
+    async fn run_until_stopped(&mut self, at_start: &Status) -> Result<ExitCode> {
+        self.reporter.started(at_start)?;
         loop {
             tokio::select! {
                 event = self.events.next() => match event {
@@ -196,23 +196,27 @@ impl Foreground {
         }
     }
 
-    /// Ends the command; a second signal ends its grace.
+    /// Ends the command, even if nobody can be told what happens meanwhile; a second signal ends its
+    /// grace.
     async fn stop_command(&mut self) -> Result<()> {
         if let Some(command) = &mut self.command {
             command.stop();
         }
+        let mut all_told = Ok(());
         while self.command.as_ref().is_some_and(Command::is_running) {
-            tokio::select! {
-                ended = ended(&mut self.command) => self.reporter.note(&ended?.to_string())?,
-                Some(event) = self.events.next() => self.reporter.event(&event)?,
+            let told = tokio::select! {
+                ended = ended(&mut self.command) => self.reporter.note(&ended?.to_string()),
+                Some(event) = self.events.next() => self.reporter.event(&event),
                 () = self.stop.wait() => {
                     if let Some(command) = &mut self.command {
                         command.kill();
                     }
+                    Ok(())
                 }
-            }
+            };
+            all_told = all_told.and(told);
         }
-        Ok(())
+        Ok(all_told?)
     }
 }
 
