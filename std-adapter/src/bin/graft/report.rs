@@ -1,5 +1,6 @@
 //! What the program prints: a line for each thing that happens, for people or for programs.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -173,6 +174,11 @@ pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut out, value)?;
     writeln!(out)?;
     out.flush()
+}
+
+/// Tells people what went wrong. If they can't be told either, there is nobody left to tell.
+pub(crate) fn complain(words: impl Display) {
+    let _ = writeln!(io::stderr(), "graft: {words}");
 }
 
 /// A line about a node as it stands, at this moment.
