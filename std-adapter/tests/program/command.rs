@@ -79,7 +79,7 @@ fn a_second_signal_ends_the_grace() {
     let command = r#"
         trap 'echo "COMMAND $$ alone 2 told c"' TERM
         echo "COMMAND $$ alone 1 runs c"
-        while :; do sleep 60 & wait; done"#;
+        while :; do sleep 120 & wait; done"#;
     let mut program = start(directory.path(), "1", "3600", command);
     assert_eq!(program.wait_for_command().id, "runs");
     program.terminate();

@@ -11,7 +11,7 @@ use graft_election::NodeId;
 use graft_election::core::{Heartbeat, Message, Position, VoteRequest, VoteResponse};
 use graft_election::proto::{ENCODED_MAX, Kind, decode, encode};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A voter of cluster `c` over the local transport.
 pub(crate) struct Peer {

@@ -12,24 +12,24 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 
 /// Longer than anything takes, on the busiest machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long the processes of a program that was killed may take to be gone.
 const CLEANUP_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// A COMMAND for `graft run`. It says that it runs, and whether it does so alone: it holds a lock
-/// until it dies, however it dies. It ends when it is told to, or after a minute.
+/// until it dies, however it dies. It ends when it is told to, or after two minutes.
 pub(crate) const COMMAND: &str = r#"
     exec 9>>lock; flock --nonblock 9 && alone=alone || alone=together
     echo "COMMAND $$ $alone $GRAFT_TERM $GRAFT_ID $GRAFT_CLUSTER"
-    exec sleep 60"#;
+    exec sleep 120"#;
 
 /// One that ignores SIGTERM.
 pub(crate) const DEAF_COMMAND: &str = r#"
     trap '' TERM
     exec 9>>lock; flock --nonblock 9 && alone=alone || alone=together
     echo "COMMAND $$ $alone $GRAFT_TERM $GRAFT_ID $GRAFT_CLUSTER"
-    exec sleep 60"#;
+    exec sleep 120"#;
 
 /// Runs `graft` to its end.
 pub(crate) fn graft(directory: &Path, arguments: &[&str]) -> Output {
