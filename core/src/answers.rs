@@ -4,13 +4,11 @@ use core::num::{NonZeroU32, NonZeroU64};
 
 use rand_core::Rng;
 
-use crate::node::Role;
-use crate::output::Next;
+use crate::role::Role;
 use crate::votes::Ineligible;
 use crate::{
-    Handover, Heartbeat, HeartbeatResponse, Instant, Message, Node, NodeId, Outgoing,
-    PreVoteResponse, Reason, Recipient, Report, StateMachine, VoteRecord, VoteRequest,
-    VoteResponse,
+    Heartbeat, HeartbeatResponse, Instant, Message, Node, NodeId, Outgoing, PreVoteResponse,
+    Reason, Recipient, Report, StateMachine, TERM_END, VoteRecord, VoteRequest, VoteResponse,
 };
 
 /// The priority of a node that may campaign (rule H4).
@@ -20,6 +18,25 @@ const PRIORITY_DEFAULT: u32 = 1;
 const PRIORITY_NEVER: u32 = 0;
 
 impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
+    /// Checks what makes a message worth answering at all, whatever its kind.
+    pub(crate) fn is_plausible(&mut self, message: &Message) -> bool {
+        let (own_term, term) = (self.record.term, message.term());
+        // T4: one packet must not use up the number space.
+        let leap = own_term != 0 && term > own_term.saturating_add(1 << 32);
+        if term >= TERM_END || leap || hands_over_from_no_earlier_term(message) {
+            self.report = Some(Report::TermOutOfRange { term });
+            return false;
+        }
+        // V5
+        if message.sender() == Some(&self.id) {
+            if term > own_term {
+                self.report = Some(Report::DuplicateId { term });
+            }
+            return false;
+        }
+        true
+    }
+
     pub(crate) fn on_vote_request(&mut self, now: Instant, request: VoteRequest) -> Outgoing {
         let granted = !self.is_bound_against(now, &request) && self.judge(now, &request);
         if granted {
@@ -76,13 +93,18 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     /// Whether the candidate is one of this cluster's voters (rules V6, L6) and up to date (rule
     /// V4).
     fn accepts_candidate(&mut self, request: &VoteRequest) -> bool {
-        if !self.electorate.admits(&request.candidate) {
-            // A leader whom strangers could elect would not be the only one of its term.
-            self.report = Some(Report::Stranger(request.candidate.clone()));
-            return false;
-        }
-        self.agrees_on_size(&request.candidate, request.size)
+        self.is_one_of_us(&request.candidate, request.size)
             && self.state_machine.grants_vote(request.position.as_bytes())
+    }
+
+    /// Whether a node may be elected or lead with this node's help. A leader that strangers elect,
+    /// or that counts another quorum, is not the only one of its term.
+    fn is_one_of_us(&mut self, node: &NodeId, size: Option<NonZeroU32>) -> bool {
+        let is_admitted = self.electorate.admits(node);
+        if !is_admitted {
+            self.report = Some(Report::Stranger(node.clone()));
+        }
+        is_admitted && self.agrees_on_size(node, size)
     }
 
     /// L6: two sizes mean two quorums.
@@ -92,10 +114,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         };
         let agrees = usize::try_from(size) == Ok(self.electorate.size());
         if !agrees {
-            self.report = Some(Report::SizeMismatch {
-                node: node.clone(),
-                size,
-            });
+            self.report = Some(Report::SizeMismatch { node: node.clone(), size });
         }
         agrees
     }
@@ -106,15 +125,29 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         response: VoteResponse,
     ) -> Option<Outgoing> {
         self.adopt_if_higher(now, response.term);
-        let is_candidate = matches!(self.role, Role::Candidate { .. });
-        if !is_candidate || !response.granted || response.term < self.record.term {
+        // A leader goes on looking at who answers: it may have been elected by too many voters.
+        let has_asked = matches!(self.role, Role::Candidate { .. } | Role::Leader { .. });
+        if !has_asked || response.term < self.record.term {
             return None;
         }
-        let Some(voter) = response.voter else {
-            return self.count_nameless_vote(now);
+        let place = match response.voter {
+            Some(voter) => Some(self.place(voter)?),
+            // A Go node doesn't say who it is, so its vote can't be told from another's; against a
+            // declared list of voters it can't be checked at all (rule V6).
+            None if self.electorate.is_declared() => {
+                self.report = Some(Report::NamelessVote);
+                return None;
+            }
+            None => None,
         };
+        if response.granted { self.count_vote(now, place) } else { None }
+    }
+
+    /// The place of a voter that answered, whatever its answer: one too many is to be noticed
+    /// before its vote is needed (rule V6).
+    fn place(&mut self, voter: NodeId) -> Option<usize> {
         match self.electorate.place(&voter) {
-            Ok(place) => self.count_vote(now, Some(place)),
+            Ok(place) => Some(place),
             Err(ineligible) => {
                 self.report = Some(match ineligible {
                     Ineligible::Stranger => Report::Stranger(voter),
@@ -125,64 +158,39 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         }
     }
 
-    /// A Go node doesn't say who it is, so its vote can't be told from another's; against a declared
-    /// list of voters it can't be checked at all (rule V6).
-    fn count_nameless_vote(&mut self, now: Instant) -> Option<Outgoing> {
-        if self.electorate.is_declared() {
-            self.report = Some(Report::NamelessVote);
-            return None;
-        }
-        self.count_vote(now, None)
-    }
-
     pub(crate) fn on_heartbeat(&mut self, now: Instant, heartbeat: Heartbeat) -> Option<Outgoing> {
         if heartbeat.term < self.record.term {
             // T2: the refusal carries our term, and promises nothing.
             return Some(self.heartbeat_response(heartbeat.leader, None));
         }
+        let is_successor = heartbeat.term > self.record.term;
         self.adopt_if_higher(now, heartbeat.term);
         let election_at = self.draw_election_timeout(now);
         let leader = Some(heartbeat.leader.clone());
         match &self.role {
             // L2: one leader a term.
-            Role::Follower {
-                leader: Some(known),
-                ..
-            } if *known != heartbeat.leader => {
+            Role::Follower { leader: Some(known), .. } if *known != heartbeat.leader => {
                 self.report = Some(Report::SecondLeader(heartbeat.leader));
                 return None;
             }
-            Role::Follower { .. } => {
-                self.role = Role::Follower {
-                    leader,
-                    election_at,
-                }
-            }
+            Role::Follower { .. } => self.role = Role::Follower { leader, election_at },
             // V1: the candidate's vote for itself stays.
             Role::Candidate { .. } => {
-                self.enter(
-                    Role::Follower {
-                        leader,
-                        election_at,
-                    },
-                    Reason::LeaderHeard,
-                );
+                self.enter(Role::Follower { leader, election_at }, Reason::LeaderHeard);
             }
             // L5
             Role::Leader { .. } => {
                 self.report = Some(Report::SecondLeader(heartbeat.leader));
-                self.enter(
-                    Role::Follower {
-                        leader: None,
-                        election_at,
-                    },
-                    Reason::SecondLeader,
-                );
+                self.enter(Role::Follower { leader: None, election_at }, Reason::SecondLeader);
                 return None;
             }
             // H3
-            Role::Closing { .. } | Role::Closed => {
+            Role::Closing { .. } if is_successor => {
                 self.enter(Role::Closed, Reason::Closed);
+                return None;
+            }
+            Role::Closing { .. } | Role::Closed => {
+                self.report = Some(Report::SecondLeader(heartbeat.leader));
                 return None;
             }
         }
@@ -191,10 +199,12 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
 
     /// L2: who acknowledges is bound first. In both modes: the leader may rely on it.
     fn acknowledge(&mut self, now: Instant, heartbeat: Heartbeat) -> Option<Outgoing> {
-        let agrees = self.agrees_on_size(&heartbeat.leader, heartbeat.size);
+        let is_one_of_us = self.is_one_of_us(&heartbeat.leader, heartbeat.size);
         let sent_at = heartbeat.sent_at?;
-        self.bound_until = now.plus_micros(self.timing.election_timeout_min);
-        agrees.then(|| self.heartbeat_response(heartbeat.leader, Some(sent_at)))
+        // V3: a longer quarantine goes on.
+        let bound_until = now.plus_micros(self.timing.election_timeout_min);
+        self.bound_until = self.bound_until.max(bound_until);
+        is_one_of_us.then(|| self.heartbeat_response(heartbeat.leader, Some(sent_at)))
     }
 
     /// An acknowledgement if it echoes `sent_at`, else a refusal.
@@ -208,11 +218,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
                 position: self.state_machine.position(),
                 sent_at,
                 // C5
-                priority: if self.save_failed {
-                    PRIORITY_NEVER
-                } else {
-                    PRIORITY_DEFAULT
-                },
+                priority: if self.save_failed { PRIORITY_NEVER } else { PRIORITY_DEFAULT },
                 bound_for: sent_at.and(bound_for),
             }),
         }
@@ -233,37 +239,14 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             }),
         }
     }
+}
 
-    /// H2: the target campaigns at once; everyone else is free, and soon ready, to replace it.
-    pub(crate) fn on_handover(&mut self, now: Instant, handover: Handover) -> Next {
-        if handover.term < self.record.term {
-            return Next::Nothing;
+/// A leader hands over to a later term; anything else is malformed (rule V2).
+fn hands_over_from_no_earlier_term(message: &Message) -> bool {
+    match message {
+        Message::VoteRequest(request) | Message::PreVoteRequest(request) => {
+            request.handover_from.is_some_and(|from| from.get() >= request.term)
         }
-        self.adopt_if_higher(now, handover.term);
-        if let Role::Leader { .. } = self.role {
-            self.report = Some(Report::SecondLeader(handover.leader));
-            return Next::Nothing;
-        }
-        self.bound_until = now;
-        if let Role::Follower { leader, .. } = &mut self.role {
-            *leader = None;
-        }
-        let heartbeat = self.timing.heartbeat_interval;
-        let wait_min = match &handover.target {
-            Some(target) if *target == self.id && self.may_campaign() => {
-                let from = NonZeroU64::new(handover.term);
-                return self.campaign(now, Reason::HandoverReceived, from);
-            }
-            Some(_) => heartbeat,
-            None => 0,
-        };
-        let election_at = self.draw(now.plus_micros(wait_min), heartbeat);
-        self.restart_timer(self.deadline().min(election_at));
-        Next::Nothing
-    }
-
-    /// C5: a node that fails to save does not campaign; neither does one that is closing.
-    fn may_campaign(&self) -> bool {
-        !self.save_failed && matches!(self.role, Role::Follower { .. } | Role::Candidate { .. })
+        _ => false,
     }
 }

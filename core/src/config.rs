@@ -14,7 +14,10 @@ use crate::time::micros;
 /// use core::time::Duration;
 /// use graft_election_core::Config;
 ///
-/// let config = Config { heartbeat_interval: Duration::from_millis(50), ..Config::new("health", 3) };
+/// let config = Config {
+///     heartbeat_interval: Duration::from_millis(50),
+///     ..Config::new("health", 3)
+/// };
 /// assert_eq!(config.check(7), Ok(()));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,10 +86,7 @@ impl<'a> Config<'a> {
             return Err(ConfigError::SizeZero);
         }
         if self.size > capacity {
-            return Err(ConfigError::SizeAboveCapacity {
-                size: self.size,
-                capacity,
-            });
+            return Err(ConfigError::SizeAboveCapacity { size: self.size, capacity });
         }
         self.check_voters()?;
         self.check_times()
@@ -98,18 +98,10 @@ impl<'a> Config<'a> {
         }
         if self.voters.len() != self.size {
             let declared = self.voters.len();
-            return Err(ConfigError::VotersNotSize {
-                declared,
-                size: self.size,
-            });
+            return Err(ConfigError::VotersNotSize { declared, size: self.size });
         }
         for (index, voter) in self.voters.iter().enumerate() {
-            if self
-                .voters
-                .iter()
-                .skip(index + 1)
-                .any(|other| other == voter)
-            {
+            if self.voters.iter().skip(index + 1).any(|other| other == voter) {
                 return Err(ConfigError::VoterRepeated { index });
             }
         }
@@ -144,11 +136,7 @@ fn check_cluster(name: &str) -> Result<(), ConfigError> {
         return Err(ConfigError::ClusterTooLong { bytes: name.len() });
     }
     let is_token = |token: &str| !token.is_empty() && token.bytes().all(is_token_byte);
-    if name.split('.').all(is_token) {
-        Ok(())
-    } else {
-        Err(ConfigError::ClusterInvalid)
-    }
+    if name.split('.').all(is_token) { Ok(()) } else { Err(ConfigError::ClusterInvalid) }
 }
 
 /// Why a [`Config`] makes no sense, or doesn't fit the node it is given to.
@@ -221,16 +209,10 @@ impl fmt::Display for ConfigError {
             ),
             Self::SizeZero => f.write_str("the cluster size must not be 0"),
             Self::SizeAboveCapacity { size, capacity } => {
-                write!(
-                    f,
-                    "the cluster size is {size}, but there is room for {capacity} voters"
-                )
+                write!(f, "the cluster size is {size}, but there is room for {capacity} voters")
             }
             Self::VotersNotSize { declared, size } => {
-                write!(
-                    f,
-                    "{declared} voters are declared for a cluster size of {size}"
-                )
+                write!(f, "{declared} voters are declared for a cluster size of {size}")
             }
             Self::VoterRepeated { index } => {
                 write!(f, "voter {index} of the declared list stands there twice")

@@ -15,10 +15,12 @@
 
 mod answers;
 mod config;
+mod handover;
 mod message;
 mod node;
 mod node_id;
 mod output;
+mod role;
 mod state_machine;
 mod status;
 mod time;

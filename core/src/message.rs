@@ -178,9 +178,7 @@ impl Position {
     ///
     /// [`PositionTooLong`] if there are more than [`Position::CAPACITY`]; they are never cut.
     pub fn new(bytes: &[u8]) -> Result<Self, PositionTooLong> {
-        Vec::from_slice(bytes)
-            .map(Self)
-            .map_err(|_| PositionTooLong { bytes: bytes.len() })
+        Vec::from_slice(bytes).map(Self).map_err(|_| PositionTooLong { bytes: bytes.len() })
     }
 
     /// The position's bytes.
@@ -206,12 +204,7 @@ pub struct PositionTooLong {
 
 impl core::fmt::Display for PositionTooLong {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(
-            f,
-            "a position has at most {} bytes, not {}",
-            Position::CAPACITY,
-            self.bytes
-        )
+        write!(f, "a position has at most {} bytes, not {}", Position::CAPACITY, self.bytes)
     }
 }
 

@@ -4,20 +4,21 @@ use rand_core::Rng;
 
 use crate::config::{Timing, clamped_micros};
 use crate::output::Next;
+use crate::role::Role;
 use crate::votes::{Electorate, Votes};
 use crate::{
-    Config, ConfigError, Handover, Heartbeat, Instant, Message, NodeId, Outgoing, Output, Reason,
-    Recipient, Report, State, StateMachine, TERM_END, Unsaved, VoteRecord, VoteRequest, quorum,
+    Config, ConfigError, Heartbeat, Instant, Message, NodeId, Outgoing, Output, Reason, Recipient,
+    Report, State, StateMachine, TERM_END, Unsaved, VoteRecord, VoteRequest, quorum,
 };
 
 /// One voter of a cluster of at most `VOTERS`.
 ///
 /// Inputs are methods called `handle_*` and, for what its owner wants of it,
-/// [`hand_over`](Self::hand_over) and [`close`](Self::close); each returns one [`Output`]. Everything
-/// else only looks.
+/// [`hand_over`](Self::hand_over) and [`close`](Self::close); each returns one [`Output`].
+/// Everything else only looks.
 ///
-/// `now` is read *after* the message was received, and the clock *before* a message is sent; a `now`
-/// that goes backwards counts as the latest one seen.
+/// `now` is read *after* the message was received, and the clock *before* a message is sent; a
+/// `now` that goes backwards counts as the latest one seen.
 #[derive(Debug)]
 pub struct Node<R, S, const VOTERS: usize> {
     pub(crate) id: NodeId,
@@ -36,28 +37,6 @@ pub struct Node<R, S, const VOTERS: usize> {
     latest: Instant,
     rng: R,
     pub(crate) state_machine: S,
-}
-
-/// What a node is doing, with what belongs to that alone, its one deadline included.
-#[derive(Clone, Debug)]
-pub(crate) enum Role<const VOTERS: usize> {
-    Follower {
-        leader: Option<NodeId>,
-        election_at: Instant,
-    },
-    Candidate {
-        votes: Votes<VOTERS>,
-        handover_from: Option<NonZeroU64>,
-        election_at: Instant,
-    },
-    Leader {
-        heartbeat_at: Instant,
-    },
-    /// It has handed over and stays to answer its successor (rule H3).
-    Closing {
-        closed_at: Instant,
-    },
-    Closed,
 }
 
 impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
@@ -85,11 +64,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             return Err(ConfigError::TermOutOfRange { term: record.term });
         }
         // V3: it may have acknowledged a heartbeat just before it stopped.
-        let quarantine = if record.term == 0 {
-            0
-        } else {
-            clamped_micros(config.quarantine)
-        };
+        let quarantine = if record.term == 0 { 0 } else { clamped_micros(config.quarantine) };
         let mut node = Self {
             id,
             electorate,
@@ -106,10 +81,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             state_machine,
         };
         let election_at = node.draw_election_timeout(now);
-        node.role = Role::Follower {
-            leader: None,
-            election_at,
-        };
+        node.role = Role::Follower { leader: None, election_at };
         Ok(node)
     }
 
@@ -170,56 +142,10 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         self.settle(next)
     }
 
-    /// Stops leading, and tells `to`, or else anyone, to take over (rule H1). A node that doesn't
-    /// lead has nothing to hand over: [`Output::Idle`].
-    pub fn hand_over(&mut self, now: Instant, to: Option<NodeId>) -> Output<'_, R, S, VOTERS> {
-        let now = self.begin_input(now);
-        if !matches!(self.role, Role::Leader { .. }) {
-            return Output::Idle;
-        }
-        let election_at = self.draw_election_timeout(now);
-        self.enter(
-            Role::Follower {
-                leader: None,
-                election_at,
-            },
-            Reason::HandedOver,
-        );
-        let handover = self.handover(to);
-        self.settle(Next::Send(handover))
-    }
-
-    /// Ends the node's part in the election; the vote record stays valid for its next start.
-    ///
-    /// A leader hands over first and goes on answering, at most for two heartbeat intervals, so
-    /// that its successor can have its vote (rule H3): drive the node on until its
-    /// [`state`](Self::state) is [`State::Closed`]. Any other node is closed at once.
-    pub fn close(&mut self, now: Instant) -> Output<'_, R, S, VOTERS> {
-        let now = self.begin_input(now);
-        match self.role {
-            Role::Leader { .. } => {
-                let heartbeat = self.timing.heartbeat_interval;
-                let closed_at = now.plus_micros(heartbeat).plus_micros(heartbeat);
-                self.enter(Role::Closing { closed_at }, Reason::HandedOver);
-                let handover = self.handover(None);
-                self.settle(Next::Send(handover))
-            }
-            Role::Follower { .. } | Role::Candidate { .. } => {
-                self.enter(Role::Closed, Reason::Closed);
-                Output::Idle
-            }
-            Role::Closing { .. } | Role::Closed => Output::Idle,
-        }
-    }
-
-    /// When to call [`handle_timeout`](Self::handle_timeout) next, unless another input comes first.
+    /// When to call [`handle_timeout`](Self::handle_timeout) next, unless another input comes
+    /// first.
     pub fn deadline(&self) -> Instant {
-        match self.role {
-            Role::Follower { election_at, .. } | Role::Candidate { election_at, .. } => election_at,
-            Role::Leader { heartbeat_at } => heartbeat_at,
-            Role::Closing { closed_at } => closed_at,
-            Role::Closed => Instant::FAR_FUTURE,
-        }
+        self.role.deadline()
     }
 
     /// The node's own id.
@@ -229,12 +155,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
 
     /// What the node is to its cluster. While it hands over in order to close, it is a follower.
     pub fn state(&self) -> State {
-        match self.role {
-            Role::Follower { .. } | Role::Closing { .. } => State::Follower,
-            Role::Candidate { .. } => State::Candidate,
-            Role::Leader { .. } => State::Leader,
-            Role::Closed => State::Closed,
-        }
+        self.role.state()
     }
 
     /// Why the node is in its [`state`](Self::state).
@@ -277,29 +198,14 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         &mut self.state_machine
     }
 
-    fn begin_input(&mut self, now: Instant) -> Instant {
-        self.latest = self.latest.max(now);
+    pub(crate) fn begin_input(&mut self, now: Instant) -> Instant {
         self.report = None;
-        self.latest
+        self.advance_clock(now)
     }
 
-    /// Checks what makes a message worth answering at all, whatever its kind.
-    fn is_plausible(&mut self, message: &Message) -> bool {
-        let (own_term, term) = (self.record.term, message.term());
-        // T4: one packet must not use up the number space.
-        let leap = own_term != 0 && term > own_term.saturating_add(1 << 32);
-        if term >= TERM_END || leap || hands_over_from_no_earlier_term(message) {
-            self.report = Some(Report::TermOutOfRange { term });
-            return false;
-        }
-        // V5
-        if message.sender() == Some(&self.id) {
-            if term > own_term {
-                self.report = Some(Report::DuplicateId { term });
-            }
-            return false;
-        }
-        true
+    fn advance_clock(&mut self, now: Instant) -> Instant {
+        self.latest = self.latest.max(now);
+        self.latest
     }
 
     fn on_election_timeout(&mut self, now: Instant) -> Next {
@@ -327,29 +233,14 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         handover_from: Option<NonZeroU64>,
     ) -> Next {
         let election_at = self.draw_election_timeout(now);
-        let Some(term) = self
-            .record
-            .term
-            .checked_add(1)
-            .filter(|term| *term < TERM_END)
-        else {
+        let Some(term) = self.record.term.checked_add(1).filter(|term| *term < TERM_END) else {
             self.report = Some(Report::TermsExhausted);
             self.restart_timer(election_at);
             return Next::Nothing;
         };
-        self.set_record(VoteRecord {
-            term,
-            voted_for: Some(self.id.clone()),
-        });
+        self.set_record(VoteRecord { term, voted_for: Some(self.id.clone()) });
         self.electorate.begin_campaign();
-        self.enter(
-            Role::Candidate {
-                votes: Votes::none(),
-                handover_from,
-                election_at,
-            },
-            reason,
-        );
+        self.enter(Role::Candidate { votes: Votes::none(), handover_from, election_at }, reason);
         Next::Campaign
     }
 
@@ -371,9 +262,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
 
     /// A leader's heartbeat, and the time of the next one (rule L1).
     fn lead(&mut self, now: Instant) -> Outgoing {
-        self.role = Role::Leader {
-            heartbeat_at: now.plus_micros(self.timing.heartbeat_interval),
-        };
+        self.role = Role::Leader { heartbeat_at: now.plus_micros(self.timing.heartbeat_interval) };
         self.to_everyone(Message::Heartbeat(Heartbeat {
             term: self.record.term,
             leader: self.id.clone(),
@@ -386,12 +275,10 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     pub(crate) fn record_saved(&mut self, now: Instant, next: Next) -> Option<Outgoing> {
         // A slow save must not use up the time that others have to answer or to be heard.
         let asked_at = self.latest;
-        self.latest = self.latest.max(now);
-        let now = self.latest;
-        self.restart_timer(
-            self.deadline()
-                .saturating_add(now.saturating_since(asked_at)),
-        );
+        let now = self.advance_clock(now);
+        let delay = now.saturating_since(asked_at);
+        self.restart_timer(self.deadline().saturating_add(delay));
+        // The report stays: it is about the input that led to this save.
         self.unsaved = false;
         self.save_failed = false;
         match next {
@@ -428,19 +315,13 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         }
         self.save_failed = true;
         if let Role::Candidate { election_at, .. } = self.role {
-            self.enter(
-                Role::Follower {
-                    leader: None,
-                    election_at,
-                },
-                Reason::SaveFailed,
-            );
+            self.enter(Role::Follower { leader: None, election_at }, Reason::SaveFailed);
         }
     }
 
     /// The one place through which outputs leave, so that nothing is said before it is stored (rule
     /// T1, invariant I6) and a save that failed is asked for again (rule C4).
-    fn settle(&mut self, next: Next) -> Output<'_, R, S, VOTERS> {
+    pub(crate) fn settle(&mut self, next: Next) -> Output<'_, R, S, VOTERS> {
         if self.unsaved {
             return Output::Save(Unsaved::new(self, next));
         }
@@ -456,32 +337,17 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         if term <= self.record.term {
             return;
         }
-        self.set_record(VoteRecord {
-            term,
-            voted_for: None,
-        });
+        self.set_record(VoteRecord { term, voted_for: None });
         match &mut self.role {
             Role::Follower { leader, .. } => *leader = None,
             Role::Candidate { .. } => {
                 // T3: a candidate that is behind campaigns again promptly, with jitter.
                 let election_at = self.draw(now, self.timing.heartbeat_interval);
-                self.enter(
-                    Role::Follower {
-                        leader: None,
-                        election_at,
-                    },
-                    Reason::HigherTerm,
-                );
+                self.enter(Role::Follower { leader: None, election_at }, Reason::HigherTerm);
             }
             Role::Leader { .. } => {
                 let election_at = self.draw_election_timeout(now);
-                self.enter(
-                    Role::Follower {
-                        leader: None,
-                        election_at,
-                    },
-                    Reason::HigherTerm,
-                );
+                self.enter(Role::Follower { leader: None, election_at }, Reason::HigherTerm);
             }
             Role::Closing { .. } | Role::Closed => {}
         }
@@ -524,34 +390,10 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     }
 
     pub(crate) fn to_everyone(&self, message: Message) -> Outgoing {
-        Outgoing {
-            to: Recipient::Everyone,
-            message,
-        }
-    }
-
-    fn handover(&self, target: Option<NodeId>) -> Outgoing {
-        let (term, leader) = (self.record.term, self.id.clone());
-        self.to_everyone(Message::Handover(Handover {
-            term,
-            leader,
-            target,
-        }))
+        Outgoing { to: Recipient::Everyone, message }
     }
 
     fn announced_size(&self) -> Option<NonZeroU32> {
-        u32::try_from(self.electorate.size())
-            .ok()
-            .and_then(NonZeroU32::new)
-    }
-}
-
-/// A leader hands over to a later term; anything else is malformed (rule V2).
-fn hands_over_from_no_earlier_term(message: &Message) -> bool {
-    match message {
-        Message::VoteRequest(request) | Message::PreVoteRequest(request) => request
-            .handover_from
-            .is_some_and(|from| from.get() >= request.term),
-        _ => false,
+        u32::try_from(self.electorate.size()).ok().and_then(NonZeroU32::new)
     }
 }

@@ -6,7 +6,8 @@ use heapless::String;
 /// A voter's name: 1 to [`NodeId::CAPACITY`] printable ASCII characters without space, `.`, `*`
 /// and `>`, so that it is a single token of a NATS subject.
 ///
-/// A name that breaks these rules can't be made (rule V7), so no code behind this type checks again.
+/// A name that breaks these rules can't be made (rule V7), so no code behind this type checks
+/// again.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(String<{ NodeId::CAPACITY }, u8>);
 
@@ -26,9 +27,7 @@ impl NodeId {
         if let Some(at) = name.bytes().position(|byte| !is_token_byte(byte)) {
             return Err(NodeIdError::Forbidden { at });
         }
-        String::try_from(name)
-            .map(Self)
-            .map_err(|_| NodeIdError::TooLong { bytes: name.len() })
+        String::try_from(name).map(Self).map_err(|_| NodeIdError::TooLong { bytes: name.len() })
     }
 
     /// The name as text.
@@ -92,11 +91,7 @@ impl fmt::Display for NodeIdError {
         match self {
             Self::Empty => f.write_str("a node id must not be empty"),
             Self::TooLong { bytes } => {
-                write!(
-                    f,
-                    "a node id has at most {} bytes, not {bytes}",
-                    NodeId::CAPACITY
-                )
+                write!(f, "a node id has at most {} bytes, not {bytes}", NodeId::CAPACITY)
             }
             Self::Forbidden { at } => write!(
                 f,
@@ -118,12 +113,7 @@ mod tests {
     #[test]
     fn names_of_one_subject_token_pass() {
         let longest = "n".repeat(NodeId::CAPACITY);
-        for name in [
-            "a",
-            "6f1d2c3b4a5968778695a4b3c2",
-            "rack-7/node_1",
-            longest.as_str(),
-        ] {
+        for name in ["a", "6f1d2c3b4a5968778695a4b3c2", "rack-7/node_1", longest.as_str()] {
             assert_eq!(NodeId::new(name).unwrap().as_str(), name);
         }
     }
@@ -132,10 +122,7 @@ mod tests {
     fn v7_other_names_are_refused_and_the_reason_given() {
         let forbidden = |at| Err(NodeIdError::Forbidden { at });
         assert_eq!(NodeId::new(""), Err(NodeIdError::Empty));
-        assert_eq!(
-            NodeId::new(&"n".repeat(65)),
-            Err(NodeIdError::TooLong { bytes: 65 })
-        );
+        assert_eq!(NodeId::new(&"n".repeat(65)), Err(NodeIdError::TooLong { bytes: 65 }));
         assert_eq!(NodeId::new("a.b"), forbidden(1));
         assert_eq!(NodeId::new("*"), forbidden(0));
         assert_eq!(NodeId::new("ab>"), forbidden(2));

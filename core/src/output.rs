@@ -46,11 +46,15 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> fmt::Debug for Output<'_, R, 
 /// #     type Error = core::convert::Infallible;
 /// #     fn try_next_u32(&mut self) -> Result<u32, Self::Error> { Ok(7) }
 /// #     fn try_next_u64(&mut self) -> Result<u64, Self::Error> { Ok(7) }
-/// #     fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Self::Error> { dst.fill(7); Ok(()) }
+/// #     fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Self::Error> {
+/// #         dst.fill(7);
+/// #         Ok(())
+/// #     }
 /// # }
 /// # let start = Instant::from_micros(0);
 /// # let id = NodeId::new("a").unwrap();
-/// # let mut node = Node::<_, _, 3>::new(id, &Config::new("c", 3), VoteRecord::default(), AlwaysGrant, Seven, start).unwrap();
+/// # let (config, record) = (Config::new("c", 3), VoteRecord::default());
+/// # let mut node = Node::<_, _, 3>::new(id, &config, record, AlwaysGrant, Seven, start).unwrap();
 /// # fn save(_: &VoteRecord) {}
 /// # fn send(_: Outgoing) {}
 /// let due = node.deadline();
@@ -103,10 +107,7 @@ pub struct Unsaved<'n, R: Rng, S: StateMachine, const VOTERS: usize> {
 
 /// What a node does once its record is durable.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is no allocator to box with"
-)]
+#[expect(clippy::large_enum_variant, reason = "there is no allocator to box with")]
 pub(crate) enum Next {
     Nothing,
     Send(Outgoing),

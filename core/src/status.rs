@@ -102,12 +102,13 @@ pub enum Report {
         /// The term it carried.
         term: u64,
     },
-    /// Someone who is not among the declared voters asked for a vote or gave one (rule V6).
-    /// Nobody was elected with it.
+    /// Someone who is not among the declared voters asked for a vote, answered such a request, or
+    /// leads (rule V6). It had no help from this node, nor this node from it.
     Stranger(NodeId),
-    /// A vote without a name can't be checked against the declared voters; it was not counted.
+    /// An answer without a name can't be checked against the declared voters; it did not count.
     NamelessVote,
-    /// More distinct nodes than the cluster's size voted; this one did not count (rule V6).
+    /// More distinct nodes than the cluster's size answered one campaign; this one did not count
+    /// (rule V6).
     SurplusVoter(NodeId),
     /// A node believes in another cluster size than this one (rule L6).
     SizeMismatch {
@@ -137,13 +138,10 @@ impl fmt::Display for Report {
             ),
             Self::Stranger(node) => write!(f, "node {node} is not among the declared voters"),
             Self::NamelessVote => {
-                f.write_str("a vote without a name can't be checked against the declared voters")
+                f.write_str("an answer without a name can't be checked against the declared voters")
             }
             Self::SurplusVoter(node) => {
-                write!(
-                    f,
-                    "more nodes voted than the cluster has; the vote of {node} did not count"
-                )
+                write!(f, "more nodes answered than the cluster has voters; {node} did not count")
             }
             Self::SizeMismatch { node, size } => {
                 write!(f, "node {node} believes that the cluster has {size} voters")

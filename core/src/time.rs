@@ -56,22 +56,13 @@ mod tests {
     fn spans_round_up_to_microseconds() {
         let start = Instant::from_micros(5);
         assert_eq!(start.saturating_add(Duration::from_nanos(1)).as_micros(), 6);
-        assert_eq!(
-            start.saturating_add(Duration::from_millis(2)).as_micros(),
-            2_005
-        );
+        assert_eq!(start.saturating_add(Duration::from_millis(2)).as_micros(), 2_005);
     }
 
     #[test]
     fn additions_stop_at_the_end_of_the_clock() {
-        assert_eq!(
-            Instant::FAR_FUTURE.saturating_add(Duration::MAX),
-            Instant::FAR_FUTURE
-        );
-        assert_eq!(
-            Instant::from_micros(1).saturating_add(Duration::MAX),
-            Instant::FAR_FUTURE
-        );
+        assert_eq!(Instant::FAR_FUTURE.saturating_add(Duration::MAX), Instant::FAR_FUTURE);
+        assert_eq!(Instant::from_micros(1).saturating_add(Duration::MAX), Instant::FAR_FUTURE);
     }
 
     #[test]

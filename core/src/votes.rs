@@ -23,11 +23,7 @@ pub(crate) enum Ineligible {
 impl<const VOTERS: usize> Electorate<VOTERS> {
     pub(crate) fn new(size: usize, declared: &[NodeId]) -> Self {
         let ids = declared.iter().take(VOTERS).cloned().collect();
-        Self {
-            ids,
-            size,
-            declared: !declared.is_empty(),
-        }
+        Self { ids, size, declared: !declared.is_empty() }
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -76,10 +72,7 @@ pub(crate) struct Votes<const VOTERS: usize> {
 
 impl<const VOTERS: usize> Votes<VOTERS> {
     pub(crate) const fn none() -> Self {
-        Self {
-            by_place: [false; VOTERS],
-            nameless: 0,
-        }
+        Self { by_place: [false; VOTERS], nameless: 0 }
     }
 
     /// Counts the vote of the voter at `place`, once.

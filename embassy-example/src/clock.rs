@@ -49,10 +49,7 @@ mod tests {
                 let tick = ticks_rounded_up(micros, tick_hz);
                 let is_over = |tick| tick * MICROS_PER_SECOND / tick_hz >= micros;
                 assert!(is_over(tick), "{micros} µs at {tick_hz} Hz come too early");
-                assert!(
-                    !is_over(tick - 1),
-                    "{micros} µs at {tick_hz} Hz come too late"
-                );
+                assert!(!is_over(tick - 1), "{micros} µs at {tick_hz} Hz come too late");
             }
         }
     }

@@ -67,12 +67,7 @@ where
         state_machine: S,
         board: Board<L, V, R, O>,
     ) -> Result<Self, StartError<V::Error>> {
-        let Board {
-            link,
-            mut storage,
-            rng,
-            observer,
-        } = board;
+        let Board { link, mut storage, rng, observer } = board;
         let record = storage.load().await.map_err(StartError::Load)?;
         let node = Node::new(id, config, record, state_machine, rng, clock::now())?;
         Ok(Self {
@@ -126,8 +121,7 @@ where
     async fn handle(&mut self, event: Event<L::Error>) {
         match event {
             Event::Received(message) => {
-                self.step(|node, now| node.handle_message(now, message))
-                    .await;
+                self.step(|node, now| node.handle_message(now, message)).await;
             }
             Event::ReceiveFailed(error) => self.rest_receiving(error),
             Event::Due => {}

@@ -65,10 +65,7 @@ impl fmt::Display for WireError {
                 write!(f, "the group that ends at byte {at} is not open")
             }
             Self::NestedTooDeep { at } => {
-                write!(
-                    f,
-                    "the field at byte {at} lies in more than {GROUPS_MAX} groups"
-                )
+                write!(f, "the field at byte {at} lies in more than {GROUPS_MAX} groups")
             }
             Self::WrongWireType { field, at } => {
                 write!(f, "field {field} at byte {at} has the wrong wire type")
@@ -98,10 +95,7 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(payload: &'a [u8]) -> Self {
-        Self {
-            payload_len: payload.len(),
-            rest: payload,
-        }
+        Self { payload_len: payload.len(), rest: payload }
     }
 
     /// The offset of the next byte.
@@ -111,11 +105,7 @@ impl<'a> Reader<'a> {
 
     /// The key of the next field; none at the payload's end.
     pub(crate) fn next_key(&mut self) -> Result<Option<Key>, WireError> {
-        if self.rest.is_empty() {
-            Ok(None)
-        } else {
-            self.key().map(Some)
-        }
+        if self.rest.is_empty() { Ok(None) } else { self.key().map(Some) }
     }
 
     fn key(&mut self) -> Result<Key, WireError> {
@@ -127,11 +117,7 @@ impl<'a> Reader<'a> {
             return Err(invalid);
         }
         let wire_type = WireType::from_key(key).ok_or(invalid)?;
-        Ok(Key {
-            number,
-            wire_type,
-            at,
-        })
+        Ok(Key { number, wire_type, at })
     }
 
     pub(crate) fn varint(&mut self) -> Result<u64, WireError> {
@@ -154,10 +140,7 @@ impl<'a> Reader<'a> {
         let at = self.at();
         let len = self.varint()?;
         // A length that no pointer could address is beyond the payload's end too.
-        usize::try_from(len)
-            .ok()
-            .and_then(|len| self.take(len))
-            .ok_or(WireError::Truncated { at })
+        usize::try_from(len).ok().and_then(|len| self.take(len)).ok_or(WireError::Truncated { at })
     }
 
     pub(crate) fn text(&mut self, field: &'static str) -> Result<&'a str, WireError> {
@@ -179,16 +162,11 @@ impl<'a> Reader<'a> {
         let mut open = [0; GROUPS_MAX];
         let mut depth = 0_usize;
         loop {
-            let Key {
-                number,
-                wire_type,
-                at,
-            } = key;
+            let Key { number, wire_type, at } = key;
             match wire_type {
                 WireType::GroupEnd => {
-                    let inner = depth
-                        .checked_sub(1)
-                        .filter(|inner| open.get(*inner) == Some(&number));
+                    let inner =
+                        depth.checked_sub(1).filter(|inner| open.get(*inner) == Some(&number));
                     depth = inner.ok_or(WireError::UnexpectedGroupEnd { at })?;
                 }
                 WireType::GroupStart => {
@@ -215,9 +193,7 @@ impl<'a> Reader<'a> {
 
     fn skip_bytes(&mut self, len: usize) -> Result<(), WireError> {
         let at = self.at();
-        self.take(len)
-            .map(|_| ())
-            .ok_or(WireError::Truncated { at })
+        self.take(len).map(|_| ()).ok_or(WireError::Truncated { at })
     }
 
     fn take(&mut self, len: usize) -> Option<&'a [u8]> {

@@ -14,11 +14,7 @@ pub struct EncodeError {
 
 impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the message takes {} bytes, more than the buffer has",
-            self.required
-        )
+        write!(f, "the message takes {} bytes, more than the buffer has", self.required)
     }
 }
 

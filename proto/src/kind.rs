@@ -91,11 +91,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_numbers_lead_back_to_their_kind() {
-        for (kind, number) in Kind::ALL.into_iter().zip(1..) {
-            assert_eq!(kind.number(), number);
+    fn names_and_numbers_lead_to_their_kind_and_back() {
+        let names_and_numbers = [
+            ("vote_request", 1),
+            ("vote_response", 2),
+            ("heartbeat", 3),
+            ("heartbeat_response", 4),
+            ("pre_vote_request", 5),
+            ("pre_vote_response", 6),
+            ("handover", 7),
+        ];
+        for (kind, (name, number)) in Kind::ALL.into_iter().zip(names_and_numbers) {
+            assert_eq!((kind.name(), kind.number()), (name, number));
+            assert_eq!(Kind::from_name(name), Some(kind));
             assert_eq!(Kind::from_number(number), Some(kind));
-            assert_eq!(Kind::from_name(kind.name()), Some(kind));
         }
     }
 

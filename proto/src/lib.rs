@@ -3,8 +3,8 @@
 //!
 //! [`encode`] and [`decode`] are all that a transport needs: they turn the election's own
 //! [`Message`](graft_election_core::Message) into bytes and back, and refuse what no node may see
-//! (rule V7). [`Kind`] tells the messages apart, since protobuf doesn't. Behind them stand the plain
-//! messages, borrowed from the payload, in [`wire`]; with the feature `prost` the module
+//! (rule V7). [`Kind`] tells the messages apart, since protobuf doesn't. Behind them stand the
+//! plain messages, borrowed from the payload, in [`wire`]; with the feature `prost` the module
 //! `prost_messages` has them as prost structs too.
 //!
 //! ```
@@ -22,16 +22,17 @@
 //!
 //! # What is accepted
 //!
-//! What a sane Go node sends is read exactly as Go and prost read it: unknown fields and well-formed
-//! groups are skipped, numbers may be longer than need be, any non-zero number is true, the last of
-//! several values counts, and text must be UTF-8. One thing differs from Go, by rule V7: a known
-//! field of the wrong wire type is an error, as it is for prost.
+//! What a sane Go node sends is read exactly as Go and prost read it: unknown fields and
+//! well-formed groups, up to 100 deep, are skipped, numbers may be longer than need be, any
+//! non-zero number is true, the last of several values counts, and text must be UTF-8. One thing
+//! differs from Go, by rule V7: a known field of the wrong wire type is an error, as it is for
+//! prost.
 //!
 //! # Why its own codec
 //!
-//! The libraries that need no allocator were tried first: micropb refuses groups, and femtopb's
-//! encoder keeps panics that the optimizer can't remove, its errors name neither field nor place,
-//! and it skips groups by calling itself, as deep as the sender likes. prost needs an allocator;
+//! The libraries that need no allocator were tried first: micropb refuses groups; femtopb's encoder
+//! keeps panics that the optimizer can't remove, its errors name neither field nor place, and it
+//! skips groups by calling itself, a hundred deep if the sender likes. prost needs an allocator;
 //! tests hold this codec to its bytes and its verdicts.
 
 #![no_std]

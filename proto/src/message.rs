@@ -260,9 +260,5 @@ fn id(field: &'static str, name: &str) -> Result<NodeId, DecodeError> {
 
 /// An id that may be left out, which protobuf can't tell from an empty one.
 fn optional_id(field: &'static str, name: &str) -> Result<Option<NodeId>, DecodeError> {
-    if name.is_empty() {
-        Ok(None)
-    } else {
-        id(field, name).map(Some)
-    }
+    if name.is_empty() { Ok(None) } else { id(field, name).map(Some) }
 }

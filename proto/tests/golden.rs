@@ -1,10 +1,7 @@
-//! What the Go original wrote and what it made of odd payloads, line for line (protocol, section 3).
+//! What the Go original wrote and what it made of odd payloads, line for line (protocol, section
+//! 3).
 
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test stops at the first surprise"
-)]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::fs;
 use std::path::Path;
@@ -64,10 +61,7 @@ fn v7_every_payload_is_read_as_go_reads_it_but_for_wrong_wire_types() {
         if is_wrong_wire_type(kind, case) {
             wrong_wire_types += 1;
             assert_eq!(line["ok"], true, "{line}");
-            assert!(
-                matches!(read, Err(WireError::WrongWireType { .. })),
-                "{line}: {read:?}"
-            );
+            assert!(matches!(read, Err(WireError::WrongWireType { .. })), "{line}: {read:?}");
         } else if line["ok"] == true {
             assert_eq!(read, Ok(Fields::of(&line["fields"])), "{line}");
         } else {
@@ -100,11 +94,7 @@ fn the_traffic_of_go_nodes_is_understood_and_could_be_ours() {
             assert_eq!(Fields::from(&message), fields, "{subject}");
         }
         let mut buffer = [0; ENCODED_MAX];
-        assert_eq!(
-            encode(&message, &mut buffer),
-            Ok(payload.as_slice()),
-            "{subject}"
-        );
+        assert_eq!(encode(&message, &mut buffer), Ok(payload.as_slice()), "{subject}");
         count += 1;
     }
     assert!(count > 40, "only {count} payloads were found");
@@ -124,14 +114,8 @@ impl Fields {
     /// hexadecimal digits or text.
     fn of(fields: &Value) -> Self {
         let hexadecimal = |name: &str| fields.get(name).map(bytes);
-        let plain = |name: &str| {
-            fields
-                .get(name)
-                .map(|value| text(value).as_bytes().to_vec())
-        };
-        let id = ["CandidateHex", "LeaderHex"]
-            .into_iter()
-            .find_map(hexadecimal);
+        let plain = |name: &str| fields.get(name).map(|value| text(value).as_bytes().to_vec());
+        let id = ["CandidateHex", "LeaderHex"].into_iter().find_map(hexadecimal);
         let plain_id = ["Candidate", "Leader"].into_iter().find_map(plain);
         let term = &fields["Term"];
         Self {
@@ -166,11 +150,7 @@ impl Fields {
             "Heartbeat" => {
                 let heartbeat = wire::Heartbeat::decode(payload)?;
                 assert_eq!((heartbeat.sent_at, heartbeat.size), (0, 0));
-                Self {
-                    term: heartbeat.term,
-                    id: heartbeat.leader.into(),
-                    ..Self::default()
-                }
+                Self { term: heartbeat.term, id: heartbeat.leader.into(), ..Self::default() }
             }
             _ => panic!("{kind} is not a message of the Go original"),
         })
@@ -193,12 +173,10 @@ impl Fields {
                 ..wire::VoteResponse::default()
             }
             .encode(&mut buffer),
-            "Heartbeat" => wire::Heartbeat {
-                term: self.term,
-                leader: id,
-                ..wire::Heartbeat::default()
+            "Heartbeat" => {
+                wire::Heartbeat { term: self.term, leader: id, ..wire::Heartbeat::default() }
+                    .encode(&mut buffer)
             }
-            .encode(&mut buffer),
             _ => panic!("{kind} is not a message of the Go original"),
         };
         payload.unwrap().to_vec()
@@ -223,14 +201,9 @@ impl From<&Message> for Fields {
 }
 
 fn lines(file: &str) -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/golden")
-        .join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(file);
     let lines = fs::read_to_string(path).unwrap();
-    lines
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 fn is_wrong_wire_type(kind: &str, case: &str) -> bool {
@@ -244,7 +217,5 @@ fn text(value: &Value) -> &str {
 /// The bytes that a string of hexadecimal digits stands for.
 fn bytes(hexadecimal: &Value) -> Vec<u8> {
     let digits = text(hexadecimal).as_bytes().chunks(2);
-    digits
-        .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
+    digits.map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }

@@ -32,14 +32,8 @@ fn the_longest_message_fills_the_greatest_buffer() {
 fn a_buffer_that_is_too_small_is_told_the_size_it_should_have() {
     for message in full_messages() {
         let EncodeError { required } = encode(&message, &mut []).unwrap_err();
-        assert_eq!(
-            encode(&message, &mut vec![0; required]).unwrap().len(),
-            required
-        );
-        assert_eq!(
-            encode(&message, &mut vec![0; required - 1]),
-            Err(EncodeError { required })
-        );
+        assert_eq!(encode(&message, &mut vec![0; required]).unwrap().len(), required);
+        assert_eq!(encode(&message, &mut vec![0; required - 1]), Err(EncodeError { required }));
     }
 }
 
@@ -47,33 +41,11 @@ fn a_buffer_that_is_too_small_is_told_the_size_it_should_have() {
 fn what_a_message_leaves_out_is_not_on_the_wire() {
     let (term, leader) = (3, id("a"));
     let (sent_at, size) = (None, None);
-    round_trip(
-        Message::Heartbeat(Heartbeat {
-            term,
-            leader,
-            sent_at,
-            size,
-        }),
-        b"\x08\x03\x12\x01a",
-    );
+    round_trip(Message::Heartbeat(Heartbeat { term, leader, sent_at, size }), b"\x08\x03\x12\x01a");
     let (granted, voter) = (false, None);
-    round_trip(
-        Message::VoteResponse(VoteResponse {
-            term,
-            granted,
-            voter,
-        }),
-        b"\x08\x03",
-    );
+    round_trip(Message::VoteResponse(VoteResponse { term, granted, voter }), b"\x08\x03");
     let (leader, target) = (id("a"), None);
-    round_trip(
-        Message::Handover(Handover {
-            term,
-            leader,
-            target,
-        }),
-        b"\x08\x03\x12\x01a",
-    );
+    round_trip(Message::Handover(Handover { term, leader, target }), b"\x08\x03\x12\x01a");
 }
 
 #[test]
@@ -103,10 +75,7 @@ fn v7_an_empty_payload_names_no_sender() {
         (Kind::Handover, "Leader"),
     ] {
         let error = NodeIdError::Empty;
-        assert_eq!(
-            decode(kind, b""),
-            Err(DecodeError::InvalidId { field, error })
-        );
+        assert_eq!(decode(kind, b""), Err(DecodeError::InvalidId { field, error }));
     }
     // A Go node's denial in term 0.
     assert!(decode(Kind::VoteResponse, b"").is_ok());
@@ -119,23 +88,14 @@ fn v7_a_malformed_or_over_long_id_is_refused_and_not_cut() {
     refuses_id(Kind::VoteResponse, b"\x42\x03a b", "Voter", forbidden);
     refuses_id(Kind::Handover, b"\x12\x01a\x1a\x02a>", "Target", forbidden);
     let over_long = [&[0x12, 65], [b'n'; 65].as_slice()].concat();
-    refuses_id(
-        Kind::Heartbeat,
-        &over_long,
-        "Leader",
-        NodeIdError::TooLong { bytes: 65 },
-    );
+    refuses_id(Kind::Heartbeat, &over_long, "Leader", NodeIdError::TooLong { bytes: 65 });
 }
 
 #[test]
 fn v7_an_over_long_position_is_refused_and_not_cut() {
     let longest = [CANDIDATE, &[0x1a, 64], &[7; 64]].concat();
     let over_long = [CANDIDATE, &[0x1a, 65], &[7; 65]].concat();
-    for kind in [
-        Kind::VoteRequest,
-        Kind::PreVoteRequest,
-        Kind::HeartbeatResponse,
-    ] {
+    for kind in [Kind::VoteRequest, Kind::PreVoteRequest, Kind::HeartbeatResponse] {
         assert!(decode(kind, &longest).is_ok());
         let error = DecodeError::PositionTooLong(PositionTooLong { bytes: 65 });
         assert_eq!(decode(kind, &over_long), Err(error));
@@ -146,44 +106,24 @@ fn v7_an_over_long_position_is_refused_and_not_cut() {
 fn v7_a_payload_that_is_no_message_is_refused_and_the_place_named() {
     refuses(b"\x08\x03\x12\x05a", WireError::Truncated { at: 3 });
     refuses(b"\x08\x80", WireError::Truncated { at: 1 });
-    refuses(
-        b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02",
-        WireError::VarintTooLong { at: 1 },
-    );
+    refuses(b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", WireError::VarintTooLong { at: 1 });
     refuses(b"\x08\x03\x00\x01", WireError::InvalidKey { at: 2 });
     refuses(b"\x08\x03\x0e", WireError::InvalidKey { at: 2 });
     refuses(b"\x2c", WireError::UnexpectedGroupEnd { at: 0 });
     refuses(b"\x2b\x33\x2c\x34", WireError::UnexpectedGroupEnd { at: 2 });
     refuses(&[0x2b; 101], WireError::NestedTooDeep { at: 100 });
-    refuses(
-        b"\x08\x03\x10\x01",
-        WireError::WrongWireType {
-            field: "Leader",
-            at: 2,
-        },
-    );
-    refuses(
-        b"\x12\x03ab\xff",
-        WireError::InvalidUtf8 {
-            field: "Leader",
-            at: 4,
-        },
-    );
+    refuses(b"\x08\x03\x10\x01", WireError::WrongWireType { field: "Leader", at: 2 });
+    refuses(b"\x12\x03ab\xff", WireError::InvalidUtf8 { field: "Leader", at: 4 });
 }
 
 #[test]
 fn v7_errors_read_well() {
     let text = |payload: &[u8]| decode(Kind::Heartbeat, payload).unwrap_err().to_string();
     assert_eq!(text(b"\x12\x05a"), "the value at byte 1 is cut off");
-    assert_eq!(
-        text(b"\x10\x01"),
-        "field Leader at byte 0 has the wrong wire type"
-    );
+    assert_eq!(text(b"\x10\x01"), "field Leader at byte 0 has the wrong wire type");
     assert_eq!(text(b""), "field Leader: a node id must not be empty");
     assert_eq!(
-        encode(&full_messages()[1], &mut [])
-            .unwrap_err()
-            .to_string(),
+        encode(&full_messages()[1], &mut []).unwrap_err().to_string(),
         "the message takes 79 bytes, more than the buffer has"
     );
 }
@@ -214,11 +154,7 @@ fn the_messages_are_those_of_the_proto_file() {
             assert_eq!(wire_error(kind, &payload), refusal, "{kind} {number}");
         }
         for (number, name, kind_of_field) in fields {
-            let wire_type = if matches!(kind_of_field, "string" | "bytes") {
-                2
-            } else {
-                0
-            };
+            let wire_type = if matches!(kind_of_field, "string" | "bytes") { 2 } else { 0 };
             let payload = [number << 3 | wire_type, 0];
             assert_eq!(wire_error(kind, &payload), None, "{kind} {name}");
         }
@@ -249,20 +185,14 @@ fn round_trip(message: Message, payload: &[u8]) {
 
 #[track_caller]
 fn refuses_id(kind: Kind, payload: &[u8], field: &'static str, error: NodeIdError) {
-    assert_eq!(
-        decode(kind, payload),
-        Err(DecodeError::InvalidId { field, error })
-    );
+    assert_eq!(decode(kind, payload), Err(DecodeError::InvalidId { field, error }));
 }
 
 /// Heartbeats stand for all: the message's table of fields is all that differs.
 #[track_caller]
 fn refuses(payload: &[u8], error: WireError) {
     assert_eq!(wire::Heartbeat::decode(payload), Err(error));
-    assert_eq!(
-        decode(Kind::Heartbeat, payload),
-        Err(DecodeError::Wire(error))
-    );
+    assert_eq!(decode(Kind::Heartbeat, payload), Err(DecodeError::Wire(error)));
 }
 
 fn wire_error(kind: Kind, payload: &[u8]) -> Option<WireError> {
@@ -276,50 +206,44 @@ fn id(name: &str) -> NodeId {
     NodeId::new(name).unwrap()
 }
 
-/// One message of each kind, with all that it can hold, in the order of [`Kind::ALL`].
+/// One message of each kind, with all that it can hold, in the order of [`Kind::ALL`]. No two
+/// numbers of a message are alike.
 fn full_messages() -> [Message; 7] {
     let id = id(&"n".repeat(NodeId::CAPACITY));
     let position = Position::new(&[0xff; Position::CAPACITY]).unwrap();
     let term = u64::MAX;
+    let below = |steps| NonZeroU64::new(term - steps);
     let request = VoteRequest {
         term,
         candidate: id.clone(),
         position: position.clone(),
-        handover_from: Some(NonZeroU64::MAX),
+        handover_from: below(1),
         size: Some(NonZeroU32::MAX),
     };
     [
         Message::VoteRequest(request.clone()),
-        Message::VoteResponse(VoteResponse {
-            term,
-            granted: true,
-            voter: Some(id.clone()),
-        }),
+        Message::VoteResponse(VoteResponse { term, granted: true, voter: Some(id.clone()) }),
         Message::Heartbeat(Heartbeat {
             term,
             leader: id.clone(),
-            sent_at: Some(NonZeroU64::MAX),
+            sent_at: below(1),
             size: Some(NonZeroU32::MAX),
         }),
         Message::HeartbeatResponse(HeartbeatResponse {
             term,
             follower: id.clone(),
             position,
-            sent_at: Some(NonZeroU64::MAX),
+            sent_at: below(1),
             priority: u32::MAX,
-            bound_for: Some(NonZeroU64::MAX),
+            bound_for: below(2),
         }),
         Message::PreVoteRequest(request),
         Message::PreVoteResponse(PreVoteResponse {
             term,
             granted: true,
             voter: id.clone(),
-            proposed_term: u64::MAX,
+            proposed_term: term - 1,
         }),
-        Message::Handover(Handover {
-            term,
-            leader: id.clone(),
-            target: Some(id),
-        }),
+        Message::Handover(Handover { term, leader: id.clone(), target: Some(id) }),
     ]
 }

@@ -69,21 +69,12 @@ agreement!(
 
 agreement!(
     vote_responses,
-    VoteResponse {
-        term: numbers(),
-        granted: any::<bool>(),
-        voter: texts(),
-    }
+    VoteResponse { term: numbers(), granted: any::<bool>(), voter: texts() }
 );
 
 agreement!(
     heartbeats,
-    Heartbeat {
-        term: numbers(),
-        leader: texts(),
-        sent_at: numbers(),
-        size: sizes(),
-    }
+    Heartbeat { term: numbers(), leader: texts(), sent_at: numbers(), size: sizes() }
 );
 
 agreement!(
@@ -108,14 +99,7 @@ agreement!(
     }
 );
 
-agreement!(
-    handovers,
-    Handover {
-        term: numbers(),
-        leader: texts(),
-        target: texts(),
-    }
-);
+agreement!(handovers, Handover { term: numbers(), leader: texts(), target: texts() });
 
 /// Both refuse a field that lies deeper in groups than 100, and only then.
 #[test]
@@ -165,20 +149,13 @@ fn sizes() -> impl Strategy<Value = u32> {
 }
 
 fn texts() -> impl Strategy<Value = String> {
-    prop_oneof![
-        Just(String::new()),
-        "[a-z0-9]{1,70}",
-        "\\PC{0,20}",
-        any::<String>()
-    ]
+    prop_oneof![Just(String::new()), "[a-z0-9]{1,70}", "\\PC{0,20}", any::<String>()]
 }
 
 /// Payloads that are often almost, and sometimes wholly, protobuf: fields, known and unknown, of
 /// right and wrong wire types, in groups, repeated, cut off, and with bytes that make no sense.
 fn payloads() -> impl Strategy<Value = Vec<u8>> {
-    let whole = vec(fields(), 0..6)
-        .prop_map(|fields| fields.concat())
-        .boxed();
+    let whole = vec(fields(), 0..6).prop_map(|fields| fields.concat()).boxed();
     let cut = (whole.clone(), any::<Index>()).prop_map(|(mut payload, at)| {
         payload.truncate(at.index(payload.len() + 1));
         payload
@@ -198,10 +175,7 @@ fn fields() -> impl Strategy<Value = Vec<u8>> {
     };
     let varints = (numbers(), 0..4_usize).prop_map(|(value, padding)| varint(value, padding));
     let delimited = |bytes: Vec<u8>| [varint(bytes.len() as u64, 0), bytes].concat();
-    let bytes = prop_oneof![
-        texts().prop_map(String::into_bytes),
-        vec(any::<u8>(), 0..20),
-    ];
+    let bytes = prop_oneof![texts().prop_map(String::into_bytes), vec(any::<u8>(), 0..20),];
     let leaf = prop_oneof![
         4 => varints.prop_flat_map(move |value| numbered(0, value)),
         4 => bytes.prop_flat_map(move |value| numbered(2, delimited(value))),

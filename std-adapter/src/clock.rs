@@ -10,9 +10,7 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self {
-            origin: tokio::time::Instant::now(),
-        }
+        Self { origin: tokio::time::Instant::now() }
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -22,10 +20,7 @@ impl Clock {
 
     /// Waits until `deadline`; for ever if the clock doesn't reach that far.
     pub(crate) async fn sleep_until(&self, deadline: Instant) {
-        match self
-            .origin
-            .checked_add(Duration::from_micros(deadline.as_micros()))
-        {
+        match self.origin.checked_add(Duration::from_micros(deadline.as_micros())) {
             Some(at) => tokio::time::sleep_until(at).await,
             None => std::future::pending().await,
         }

@@ -36,10 +36,7 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
-    pub(crate) const UNASKED: Self = Self {
-        position: Position::EMPTY,
-        grants_vote: false,
-    };
+    pub(crate) const UNASKED: Self = Self { position: Position::EMPTY, grants_vote: false };
 }
 
 impl StateMachine for Answers {
@@ -139,8 +136,7 @@ impl<T: Transport> Driver<T> {
                 let answer = self.judge.grants_vote(request.position.clone()).await;
                 self.node.state_machine_mut().grants_vote = matches!(answer, Ok(true));
                 if answer.is_err() {
-                    self.publisher
-                        .trouble(Trouble::HandlerStuck(self.judge.patience()));
+                    self.publisher.trouble(Trouble::HandlerStuck(self.judge.patience()));
                 }
             }
             Input::Message(Message::Handover(_)) => self.ask_position().await,
@@ -181,12 +177,7 @@ impl<T: Transport> Driver<T> {
         };
         // Told before the save, so that a candidacy is seen even where the save itself decides it.
         self.publisher.publish(unsaved.node());
-        let saved = save(
-            &self.votes,
-            unsaved.node().id().clone(),
-            unsaved.record().clone(),
-        )
-        .await;
+        let saved = save(&self.votes, unsaved.node().id().clone(), unsaved.record().clone()).await;
         match saved {
             Ok(()) => unsaved.saved(self.clock.now()),
             Err(trouble) => {
@@ -218,12 +209,7 @@ async fn save(
     record: VoteRecord,
 ) -> Result<(), Trouble> {
     let votes = Arc::clone(votes);
-    let save = move || {
-        votes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .save(&id, &record)
-    };
+    let save = move || votes.lock().unwrap_or_else(PoisonError::into_inner).save(&id, &record);
     match tokio::task::spawn_blocking(save).await {
         Ok(saved) => saved.map_err(|error| Trouble::Save(Arc::new(error))),
         Err(_) => Err(Trouble::SaveInterrupted),

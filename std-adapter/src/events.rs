@@ -49,10 +49,7 @@ pub struct ClusterInfo {
 impl ClusterInfo {
     /// The cluster `name` of `size` voters; a node that is started with it checks both.
     pub fn new(name: impl Into<String>, size: usize) -> Self {
-        Self {
-            name: name.into(),
-            size,
-        }
+        Self { name: name.into(), size }
     }
 }
 
@@ -130,10 +127,7 @@ pub struct Events {
 
 impl Events {
     pub(crate) fn new(receiver: broadcast::Receiver<Event>, status: Arc<Status>) -> Self {
-        Self {
-            receiver,
-            last: status,
-        }
+        Self { receiver, last: status }
     }
 
     /// Waits for the next event; `None` when the node has closed and all are told.

@@ -81,11 +81,7 @@ impl<M: StateMachine> ChannelHandler<M> {
         states: mpsc::Sender<StateChange>,
         errors: mpsc::Sender<Trouble>,
     ) -> Self {
-        Self {
-            states,
-            errors,
-            state_machine,
-        }
+        Self { states, errors, state_machine }
     }
 }
 

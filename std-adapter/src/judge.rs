@@ -42,10 +42,7 @@ impl Judge {
                 Some(sender)
             }
         };
-        Ok(Self {
-            questions,
-            patience,
-        })
+        Ok(Self { questions, patience })
     }
 
     pub(crate) fn patience(&self) -> Duration {
@@ -65,8 +62,7 @@ impl Judge {
         let Some(questions) = &self.questions else {
             return Ok(true);
         };
-        self.ask(questions, |answer| Question::GrantsVote(position, answer))
-            .await
+        self.ask(questions, |answer| Question::GrantsVote(position, answer)).await
     }
 
     async fn ask<A>(

@@ -32,10 +32,7 @@ struct Joined {
 impl LocalTransport {
     /// The clusters under `base`; each has a directory of its own there.
     pub fn new(base: impl Into<PathBuf>) -> Self {
-        Self {
-            base: base.into(),
-            joined: None,
-        }
+        Self { base: base.into(), joined: None }
     }
 }
 
@@ -47,15 +44,9 @@ impl Transport for LocalTransport {
         prepare_directory(&directory)?;
         let own = directory.join(file_name(id.as_str()));
         remove_stale(&own)?;
-        let socket = UnixDatagram::bind(&own).map_err(|error| LocalError::Bind {
-            path: own.clone(),
-            error,
-        })?;
-        self.joined = Some(Joined {
-            directory,
-            own,
-            socket,
-        });
+        let socket = UnixDatagram::bind(&own)
+            .map_err(|error| LocalError::Bind { path: own.clone(), error })?;
+        self.joined = Some(Joined { directory, own, socket });
         Ok(())
     }
 
@@ -95,10 +86,7 @@ impl Transport for LocalTransport {
 
 impl Joined {
     fn send_to_all(&self, datagram: &[u8]) -> Result<(), LocalError> {
-        let read_error = |error| LocalError::Directory {
-            path: self.directory.clone(),
-            error,
-        };
+        let read_error = |error| LocalError::Directory { path: self.directory.clone(), error };
         for entry in std::fs::read_dir(&self.directory).map_err(read_error)? {
             let path = entry.map_err(read_error)?.path();
             if path != self.own {
@@ -116,10 +104,7 @@ impl Joined {
                 io::ErrorKind::NotFound
                 | io::ErrorKind::WouldBlock
                 | io::ErrorKind::ConnectionRefused => Ok(()),
-                _ => Err(LocalError::Send {
-                    path: path.to_owned(),
-                    error,
-                }),
+                _ => Err(LocalError::Send { path: path.to_owned(), error }),
             },
         }
     }
@@ -155,15 +140,8 @@ fn file_name(name: &str) -> String {
 }
 
 fn prepare_directory(directory: &Path) -> Result<(), LocalError> {
-    let error = |error| LocalError::Directory {
-        path: directory.to_owned(),
-        error,
-    };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(error)?;
+    let error = |error| LocalError::Directory { path: directory.to_owned(), error };
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(error)?;
     let metadata = std::fs::metadata(directory).map_err(error)?;
     if is_private(&metadata) {
         Ok(())
@@ -185,15 +163,10 @@ fn remove_stale(path: &Path) -> Result<(), LocalError> {
     if std::fs::symlink_metadata(path).is_err() {
         return Ok(());
     }
-    let bind_error = |error| LocalError::Bind {
-        path: path.to_owned(),
-        error,
-    };
+    let bind_error = |error| LocalError::Bind { path: path.to_owned(), error };
     let probe = std::os::unix::net::UnixDatagram::unbound().map_err(bind_error)?;
     match probe.connect(path) {
-        Ok(()) => Err(LocalError::InUse {
-            path: path.to_owned(),
-        }),
+        Ok(()) => Err(LocalError::InUse { path: path.to_owned() }),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             std::fs::remove_file(path).map_err(bind_error)
         }

@@ -33,11 +33,7 @@ impl MemoryNetwork {
 
     /// A transport for one node of this network.
     pub fn transport(&self) -> MemoryTransport {
-        MemoryTransport {
-            network: self.clone(),
-            own: None,
-            fails_to_join: false,
-        }
+        MemoryTransport { network: self.clone(), own: None, fails_to_join: false }
     }
 
     /// Splits the network: the nodes of each group hear only each other, and so do the nodes that
@@ -132,12 +128,7 @@ impl Transport for MemoryTransport {
             return Err(MemoryJoinError::IdTaken(id.clone()));
         }
         let (inbox, messages) = mpsc::channel(INBOX_MAX);
-        let member = Member {
-            cluster: cluster.to_owned(),
-            inbox,
-            group: 0,
-            is_silent: false,
-        };
+        let member = Member { cluster: cluster.to_owned(), inbox, group: 0, is_silent: false };
         members.insert(id.clone(), member);
         drop(members);
         self.own = Some((id.clone(), messages));

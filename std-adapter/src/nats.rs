@@ -12,19 +12,11 @@ use tokio::time::{Interval, MissedTickBehavior};
 use crate::transport::{Arrival, Connection, Transport};
 
 /// What every node of a cluster hears.
-const CLUSTER_KINDS: [Kind; 4] = [
-    Kind::VoteRequest,
-    Kind::Heartbeat,
-    Kind::PreVoteRequest,
-    Kind::Handover,
-];
+const CLUSTER_KINDS: [Kind; 4] =
+    [Kind::VoteRequest, Kind::Heartbeat, Kind::PreVoteRequest, Kind::Handover];
 
 /// What one node alone hears. The vote response is last: joining waits for one of its own.
-const NODE_KINDS: [Kind; 3] = [
-    Kind::HeartbeatResponse,
-    Kind::PreVoteResponse,
-    Kind::VoteResponse,
-];
+const NODE_KINDS: [Kind; 3] = [Kind::HeartbeatResponse, Kind::PreVoteResponse, Kind::VoteResponse];
 
 /// How long the server may take to show that all subscriptions are in place.
 const JOIN_TIME_MAX: Duration = Duration::from_secs(5);
@@ -66,9 +58,9 @@ impl std::fmt::Debug for Membership {
 #[derive(Debug)]
 enum Watched {
     /// The transport's own connection tells, and ends with it.
-    Own(mpsc::UnboundedReceiver<async_nats::Event>),
+    Own { events: mpsc::UnboundedReceiver<async_nats::Event>, is_connected: bool },
     /// Someone else's is looked at now and then.
-    Borrowed { poll: Interval, was_connected: bool },
+    Borrowed { poll: Interval, is_connected: bool },
     /// There is no more to hear.
     Gone,
 }
@@ -83,7 +75,8 @@ impl NatsTransport {
     pub async fn connect(addrs: impl ToServerAddrs) -> Result<Self, ConnectError> {
         let options = ConnectOptions::new()
             .name("graft")
-            .ping_interval(PING_INTERVAL);
+            .ping_interval(PING_INTERVAL)
+            .reconnect_delay_callback(reconnect_delay);
         Self::connect_with_options(addrs, options).await
     }
 
@@ -104,11 +97,9 @@ impl NatsTransport {
             std::future::ready(())
         });
         let client = async_nats::connect_with_options(addrs, options).await?;
-        Ok(Self {
-            client,
-            connection: Watched::Own(events),
-            membership: None,
-        })
+        let is_connected = client.connection_state() == State::Connected;
+        let connection = Watched::Own { events, is_connected };
+        Ok(Self { client, connection, membership: None })
     }
 
     /// Uses a connection that belongs to someone else. It is never closed; the node only gives back
@@ -116,15 +107,8 @@ impl NatsTransport {
     pub fn from_client(client: Client) -> Self {
         let mut poll = tokio::time::interval(POLL_INTERVAL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let connection = Watched::Borrowed {
-            poll,
-            was_connected: true,
-        };
-        Self {
-            client,
-            connection,
-            membership: None,
-        }
+        let connection = Watched::Borrowed { poll, is_connected: true };
+        Self { client, connection, membership: None }
     }
 }
 
@@ -144,11 +128,8 @@ impl Transport for NatsTransport {
             }
             payloads.push(subscriber.map(move |message| (kind, message)).boxed());
         }
-        self.membership = Some(Membership {
-            cluster: cluster.to_owned(),
-            id: id.clone(),
-            payloads,
-        });
+        self.membership =
+            Some(Membership { cluster: cluster.to_owned(), id: id.clone(), payloads });
         Ok(())
     }
 
@@ -188,9 +169,7 @@ impl Transport for NatsTransport {
         match reply_kind(kind) {
             Some(reply_kind) => {
                 let reply = self::subject(membership.id.as_str(), reply_kind);
-                self.client
-                    .publish_with_reply(subject, reply, payload)
-                    .await?;
+                self.client.publish_with_reply(subject, reply, payload).await?;
             }
             None => self.client.publish(subject, payload).await?,
         }
@@ -201,7 +180,7 @@ impl Transport for NatsTransport {
         self.membership = None;
         // What can't be sent any more is lost with the connection.
         let _ = self.client.flush().await;
-        if let Watched::Own(events) = &mut self.connection {
+        if let Watched::Own { events, .. } = &mut self.connection {
             let _ = self.client.drain().await;
             while let Some(event) = events.recv().await {
                 if matches!(event, async_nats::Event::Closed) {
@@ -218,27 +197,29 @@ impl Watched {
     async fn change(&mut self, client: &Client) -> Connection {
         loop {
             match self {
-                Self::Own(events) => match events.recv().await {
+                Self::Own { events, is_connected } => match events.recv().await {
+                    // The first connection was no secret.
+                    Some(async_nats::Event::Connected) if *is_connected => {}
                     Some(event) => {
                         if let Some(change) = connection_change(event) {
+                            match change {
+                                Connection::Restored => *is_connected = true,
+                                Connection::Lost(_) => *is_connected = false,
+                                Connection::Closed(_) | Connection::Impaired(_) => {}
+                            }
                             return change;
                         }
                     }
                     None => *self = Self::Gone,
                 },
-                Self::Borrowed {
-                    poll,
-                    was_connected,
-                } => {
+                Self::Borrowed { poll, is_connected } => {
                     poll.tick().await;
-                    let is_connected = client.connection_state() == State::Connected;
-                    if is_connected != *was_connected {
-                        *was_connected = is_connected;
-                        return if is_connected {
-                            Connection::Restored
-                        } else {
-                            Connection::Lost("disconnected".into())
-                        };
+                    let was_connected = *is_connected;
+                    *is_connected = client.connection_state() == State::Connected;
+                    match (was_connected, *is_connected) {
+                        (false, true) => return Connection::Restored,
+                        (true, false) => return Connection::Lost("disconnected".into()),
+                        _ => {}
                     }
                 }
                 Self::Gone => return std::future::pending().await,
@@ -261,19 +242,10 @@ async fn wait_for_own_message(
     responses: &mut Subscriber,
 ) -> Result<(), NatsError> {
     let voter = Some(id.clone());
-    let message = Message::VoteResponse(VoteResponse {
-        term: 0,
-        granted: false,
-        voter,
-    });
+    let message = Message::VoteResponse(VoteResponse { term: 0, granted: false, voter });
     let mut buffer = [0; ENCODED_MAX];
     let payload = encode(&message, &mut buffer)?;
-    client
-        .publish(
-            subject(id.as_str(), Kind::VoteResponse),
-            payload.to_vec().into(),
-        )
-        .await?;
+    client.publish(subject(id.as_str(), Kind::VoteResponse), payload.to_vec().into()).await?;
     let came_back = async {
         while let Some(message) = responses.next().await {
             if message.payload == payload {
@@ -301,6 +273,12 @@ fn connection_change(event: async_nats::Event) -> Option<Connection> {
         Event::ClientError(error) => Some(Connection::Impaired(error.to_string())),
         Event::Draining => None,
     }
+}
+
+/// How long to wait before the connection is tried again: an election can't wait for long.
+fn reconnect_delay(attempts: usize) -> Duration {
+    let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+    Duration::from_millis(20).saturating_mul(attempts).min(Duration::from_millis(500))
 }
 
 fn subject(name: &str, kind: Kind) -> String {

@@ -96,11 +96,7 @@ impl Node {
     /// The node's events, in order and complete. The first call returns all since the start, later
     /// ones those from then on.
     pub fn events(&self) -> Events {
-        let first = self
-            .first_events
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let first = self.first_events.lock().unwrap_or_else(PoisonError::into_inner).take();
         first.unwrap_or_else(|| Events::new(self.events.resubscribe(), self.status()))
     }
 
@@ -134,63 +130,42 @@ impl NodeBuilder {
     /// The node's id. Without it the id that is kept with the stored vote is used, or a new random
     /// one of 26 hexadecimal digits is made and kept there.
     pub fn id(self, id: NodeId) -> Self {
-        Self {
-            id: Some(id),
-            ..self
-        }
+        Self { id: Some(id), ..self }
     }
 
     /// The ids of all voters, this node's included. Only a declared list keeps more nodes than the
     /// cluster's size from voting (rule V6); Go nodes change their ids at each start, so a cluster
     /// that still has some can't declare it.
     pub fn voters(self, voters: impl IntoIterator<Item = NodeId>) -> Self {
-        Self {
-            voters: voters.into_iter().collect(),
-            ..self
-        }
+        Self { voters: voters.into_iter().collect(), ..self }
     }
 
     /// How long a follower waits for a leader: drawn anew between `min` and `max` each time.
     /// 500 ms to 1 s unless changed.
     pub fn election_timeout(self, min: Duration, max: Duration) -> Self {
-        Self {
-            election_timeout: (min, max),
-            ..self
-        }
+        Self { election_timeout: (min, max), ..self }
     }
 
     /// How often a leader says that it leads: 100 ms unless changed.
     pub fn heartbeat_interval(self, interval: Duration) -> Self {
-        Self {
-            heartbeat_interval: interval,
-            ..self
-        }
+        Self { heartbeat_interval: interval, ..self }
     }
 
     /// How long a node that comes back helps to elect no one (rule V3): the least election timeout
     /// unless changed. Needed once after the least election timeout was lowered: the old one.
     pub fn quarantine(self, quarantine: Duration) -> Self {
-        Self {
-            quarantine: Some(quarantine),
-            ..self
-        }
+        Self { quarantine: Some(quarantine), ..self }
     }
 
     /// Who hears of the node's events and has a say in its votes.
     pub fn handler(self, handler: impl Handler) -> Self {
-        Self {
-            handler: Some(Arc::new(handler)),
-            ..self
-        }
+        Self { handler: Some(Arc::new(handler)), ..self }
     }
 
     /// Makes the node's random timeouts repeatable, for tests and demonstrations. Nodes of one
     /// cluster need different seeds.
     pub fn seed(self, seed: u64) -> Self {
-        Self {
-            seed: Some(seed),
-            ..self
-        }
+        Self { seed: Some(seed), ..self }
     }
 
     /// Starts the node on the current tokio runtime: loads its vote, joins the cluster over
@@ -218,11 +193,7 @@ impl NodeBuilder {
             ..Config::new(&self.cluster.name, self.cluster.size)
         };
         config.check(VOTERS_MAX)?;
-        let StoredVote {
-            record,
-            id: kept,
-            warnings,
-        } = votes.load()?;
+        let StoredVote { record, id: kept, warnings } = votes.load()?;
         let id = match (self.id, kept) {
             (Some(given), Some(kept)) if given != kept => {
                 return Err(StartError::OtherId {
@@ -244,14 +215,7 @@ impl NodeBuilder {
         let clock = Clock::start();
         let make_node = |record| {
             let rng = StdRng::seed_from_u64(seed);
-            CoreNode::new(
-                id.clone(),
-                &config,
-                record,
-                Answers::UNASKED,
-                rng,
-                clock.now(),
-            )
+            CoreNode::new(id.clone(), &config, record, Answers::UNASKED, rng, clock.now())
         };
         // Checked before the cluster hears of the node; made after, since its timer starts then.
         make_node(record.clone())?;

@@ -118,10 +118,6 @@ impl Publisher {
             );
         }
         // The only error is that nobody listens.
-        let _ = self.events.send(Event {
-            at: SystemTime::now(),
-            status,
-            kind,
-        });
+        let _ = self.events.send(Event { at: SystemTime::now(), status, kind });
     }
 }

@@ -67,15 +67,10 @@ impl VoteFile {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = resolve(path.as_ref())?;
         let lock = Lock::acquire(&path)?;
-        let file = AtomicFile::new(path);
-        file.probe().map_err(OpenError::Unwritable)?;
-        let unknown = UnknownKeys::default();
-        let mut opened = Self {
-            file,
-            lock,
-            unknown,
-        };
+        let mut opened =
+            Self { file: AtomicFile::new(path), lock, unknown: UnknownKeys::default() };
         opened.load()?;
+        opened.file.prepare().map_err(OpenError::Unwritable)?;
         Ok(opened)
     }
 
@@ -94,15 +89,13 @@ impl VoteFile {
         if bytes.is_empty() {
             return Ok(None);
         }
-        let contents = format::decode(&bytes).map_err(|reason| LoadError::Corrupt {
-            path: path.into(),
-            reason,
-        })?;
+        let contents = format::decode(&bytes)
+            .map_err(|reason| LoadError::Corrupt { path: path.into(), reason })?;
         Ok(Some(contents))
     }
 
-    /// Removes the record, the lock file and what a failed save has left. The node must never come back under its old id (rule
-    /// V9).
+    /// Removes the record, the lock file and what a failed save has left. The node must never come
+    /// back under its old id (rule V9).
     ///
     /// # Errors
     ///
@@ -145,10 +138,7 @@ impl VoteStore for VoteFile {
         }
         let stored = contents
             .to_stored_vote()
-            .map_err(|reason| LoadError::Unusable {
-                path: path.into(),
-                reason,
-            })?;
+            .map_err(|reason| LoadError::Unusable { path: path.into(), reason })?;
         self.unknown = contents.unknown;
         Ok(stored)
     }
@@ -165,13 +155,10 @@ impl VoteStore for VoteFile {
     }
 }
 
-/// The path of the file itself: absolute, and at the end of all symbolic links, whether it exists or
-/// not. So a change of the working directory doesn't matter, and one file has one lock.
+/// The path of the file itself: absolute, and at the end of all symbolic links, whether it exists
+/// or not. So a change of the working directory doesn't matter, and one file has one lock.
 fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
-    let unreachable = |reason| OpenError::Unreachable {
-        path: path.into(),
-        reason,
-    };
+    let unreachable = |reason| OpenError::Unreachable { path: path.into(), reason };
     match fs::canonicalize(path) {
         Ok(file) if file.is_file() => return Ok(file),
         Ok(path) => return Err(LoadError::NotAFile { path }.into()),
@@ -193,10 +180,7 @@ fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     let failed = |reason: io::Error| match reason.kind() {
         io::ErrorKind::NotFound => LoadError::Missing { path: path.into() },
-        _ => LoadError::Read {
-            path: path.into(),
-            reason,
-        },
+        _ => LoadError::Read { path: path.into(), reason },
     };
     // Asked before it is opened, as opening a pipe would wait for a writer.
     if !fs::metadata(path).map_err(failed)?.is_file() {
@@ -204,9 +188,7 @@ fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     }
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(failed)?;
-    file.take(LEN_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
+    file.take(LEN_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > LEN_MAX {
         return Err(LoadError::TooLarge { path: path.into() });
     }

@@ -69,7 +69,7 @@ impl fmt::Display for LoadWarning {
             ),
             Self::VoteSpent { term, reason } => write!(
                 f,
-                "the vote of term {term} is for no node id, so the node starts from the next: {reason}"
+                "the vote of term {term} is for no node id, so the next term is taken: {reason}"
             ),
         }
     }
@@ -97,11 +97,8 @@ impl VoteStore for MemoryVotes {
     }
 
     fn save(&mut self, id: &NodeId, record: &VoteRecord) -> Result<(), SaveError> {
-        *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = StoredVote {
-            record: record.clone(),
-            id: Some(id.clone()),
-            warnings: Vec::new(),
-        };
+        *self.stored.lock().unwrap_or_else(PoisonError::into_inner) =
+            StoredVote { record: record.clone(), id: Some(id.clone()), warnings: Vec::new() };
         Ok(())
     }
 }
@@ -113,10 +110,7 @@ mod tests {
     #[test]
     fn v1_a_restarted_node_finds_its_vote_again_in_a_clone() {
         let id = NodeId::new("a").unwrap();
-        let record = VoteRecord {
-            term: 3,
-            voted_for: Some(NodeId::new("b").unwrap()),
-        };
+        let record = VoteRecord { term: 3, voted_for: Some(NodeId::new("b").unwrap()) };
         let mut votes = MemoryVotes::new();
         assert_eq!(votes.load().unwrap(), StoredVote::default());
 

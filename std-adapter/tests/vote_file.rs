@@ -29,10 +29,7 @@ fn a_missing_file_is_a_new_nodes_and_only_a_save_creates_it() {
     let mut votes = open(&path);
     assert_eq!(votes.load().unwrap(), StoredVote::default());
     assert!(!path.exists());
-    assert!(matches!(
-        VoteFile::inspect(&path),
-        Err(LoadError::Missing { .. })
-    ));
+    assert!(matches!(VoteFile::inspect(&path), Err(LoadError::Missing { .. })));
 
     votes.save(&id("a"), &vote(1, "b")).unwrap();
     assert_eq!(votes.path(), Some(path.as_path()));
@@ -71,18 +68,12 @@ fn files_of_go_nodes_open_as_in_go() {
         let Ok(contents) = VoteFile::inspect(&path) else {
             assert_eq!(go["ok"], false, "{line}");
             let refused = VoteFile::open(&path).unwrap_err();
-            assert!(
-                matches!(refused, OpenError::Load(LoadError::Corrupt { .. })),
-                "{line}"
-            );
+            assert!(matches!(refused, OpenError::Load(LoadError::Corrupt { .. })), "{line}");
             continue;
         };
         let contents = contents.unwrap();
         assert_eq!(go["term"], contents.term.to_string(), "{line}");
-        assert_eq!(
-            unhex(go["voteHex"].as_str().unwrap()),
-            contents.voted_for.as_bytes()
-        );
+        assert_eq!(unhex(go["voteHex"].as_str().unwrap()), contents.voted_for.as_bytes());
         // Stricter than Go: rule T4 bounds terms, and rule V7 names.
         let opened = VoteFile::open(&path).map(|mut votes| votes.load().unwrap());
         match contents.to_stored_vote() {
@@ -92,10 +83,10 @@ fn files_of_go_nodes_open_as_in_go() {
                 open(&path).save(&id("a"), &record).unwrap();
                 assert_eq!(open(&path).load().unwrap(), stored("a", record));
             }
-            Err(unusable) => assert!(
-                matches!(opened, Err(OpenError::Load(LoadError::Unusable { reason, .. }))
-                    if reason == unusable)
-            ),
+            Err(unusable) => {
+                assert!(matches!(opened, Err(OpenError::Load(LoadError::Unusable { reason, .. }))
+                    if reason == unusable))
+            }
         }
     }
 }
@@ -106,10 +97,7 @@ fn g2_an_empty_file_is_reported() {
     let (_directory, path) = place();
     fs::write(&path, "").unwrap();
     assert_eq!(VoteFile::inspect(&path).unwrap(), None);
-    let expected = StoredVote {
-        warnings: vec![LoadWarning::NoState],
-        ..StoredVote::default()
-    };
+    let expected = StoredVote { warnings: vec![LoadWarning::NoState], ..StoredVote::default() };
     assert_eq!(open(&path).load().unwrap(), expected);
 }
 
@@ -146,8 +134,7 @@ fn g2_a_killed_node_finds_what_it_saved() {
         let mut child = child("child_saves_for_ever", &path);
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let saved = lines.map_while(Result::ok).filter_map(|line| {
-            line.strip_prefix("saved ")
-                .map(|term| term.parse::<u64>().unwrap())
+            line.strip_prefix("saved ").map(|term| term.parse::<u64>().unwrap())
         });
         let last_heard = saved.take(saves).last().unwrap();
         child.kill().unwrap();
@@ -206,10 +193,7 @@ fn g18_two_processes_cannot_share_a_file() {
 
     let refused = VoteFile::open(&path).unwrap_err();
     assert!(matches!(refused, OpenError::InUse { .. }));
-    assert_eq!(
-        refused.to_string(),
-        format!("{} is in use by another node", path.display())
-    );
+    assert_eq!(refused.to_string(), format!("{} is in use by another node", path.display()));
     // Looking is no use.
     assert!(VoteFile::inspect(&path).unwrap().is_some());
 
@@ -264,10 +248,7 @@ fn g20_a_failed_save_keeps_the_old_vote() {
         "the vote can't be saved in {}: failed to create the temporary file: ",
         path.display()
     );
-    assert!(
-        said.starts_with(&expected) && said.len() > expected.len(),
-        "{said}"
-    );
+    assert!(said.starts_with(&expected) && said.len() > expected.len(), "{said}");
     assert_eq!(fs::read(&path).unwrap(), before);
 
     fs::remove_dir(beside(&path, ".tmp")).unwrap();
@@ -280,20 +261,14 @@ fn c4_a_save_into_a_place_that_is_gone_fails() {
     let (directory, path) = place();
     let mut votes = open(&path);
     fs::create_dir(&path).unwrap();
-    assert_eq!(
-        votes.save(&id("a"), &vote(1, "b")).unwrap_err().step,
-        SaveStep::Rename
-    );
+    assert_eq!(votes.save(&id("a"), &vote(1, "b")).unwrap_err().step, SaveStep::Rename);
     // What the failed save has left does not stand in the way of the next one.
     fs::remove_dir(&path).unwrap();
     votes.save(&id("a"), &vote(1, "b")).unwrap();
 
     let directory = directory.path();
     fs::rename(directory, directory.with_extension("moved")).unwrap();
-    assert_eq!(
-        votes.save(&id("a"), &vote(2, "b")).unwrap_err().step,
-        SaveStep::VerifyLock
-    );
+    assert_eq!(votes.save(&id("a"), &vote(2, "b")).unwrap_err().step, SaveStep::VerifyLock);
     fs::rename(directory.with_extension("moved"), directory).unwrap();
     votes.save(&id("a"), &vote(2, "b")).unwrap();
 }
@@ -304,10 +279,7 @@ fn a_place_where_nothing_can_be_written_is_found_at_start() {
     fs::create_dir(beside(&path, ".tmp")).unwrap();
     let refused = VoteFile::open(&path).unwrap_err();
     assert!(matches!(&refused, OpenError::Unwritable(error) if error.step == SaveStep::Create));
-    assert!(
-        refused.to_string().contains(path.to_str().unwrap()),
-        "{refused}"
-    );
+    assert!(refused.to_string().contains(path.to_str().unwrap()), "{refused}");
 
     fs::remove_dir(beside(&path, ".tmp")).unwrap();
     fs::remove_file(beside(&path, ".lock")).unwrap();
@@ -322,14 +294,8 @@ fn what_is_no_file_is_refused() {
     let (directory, path) = place();
     fs::create_dir(&path).unwrap();
     let refused = VoteFile::open(&path).unwrap_err();
-    assert!(matches!(
-        refused,
-        OpenError::Load(LoadError::NotAFile { .. })
-    ));
-    assert!(matches!(
-        VoteFile::inspect(&path),
-        Err(LoadError::NotAFile { .. })
-    ));
+    assert!(matches!(refused, OpenError::Load(LoadError::NotAFile { .. })));
+    assert!(matches!(VoteFile::inspect(&path), Err(LoadError::NotAFile { .. })));
     assert_eq!(names_in(directory.path()), ["vote"]);
 
     // A pipe would block who opens it.
@@ -343,26 +309,14 @@ fn what_is_no_file_is_refused() {
     )
     .unwrap();
     let refused = VoteFile::open(&pipe).unwrap_err();
-    assert!(matches!(
-        refused,
-        OpenError::Load(LoadError::NotAFile { .. })
-    ));
+    assert!(matches!(refused, OpenError::Load(LoadError::NotAFile { .. })));
 
-    assert!(matches!(
-        VoteFile::open(""),
-        Err(OpenError::NoFileName { .. })
-    ));
+    assert!(matches!(VoteFile::open(""), Err(OpenError::NoFileName { .. })));
     let missing = directory.path().join("missing/vote");
-    assert!(matches!(
-        VoteFile::open(&missing),
-        Err(OpenError::Unreachable { .. })
-    ));
+    assert!(matches!(VoteFile::open(&missing), Err(OpenError::Unreachable { .. })));
     let circle = directory.path().join("circle");
     symlink("circle", &circle).unwrap();
-    assert!(matches!(
-        VoteFile::open(&circle),
-        Err(OpenError::Unreachable { .. })
-    ));
+    assert!(matches!(VoteFile::open(&circle), Err(OpenError::Unreachable { .. })));
 }
 
 #[test]
@@ -414,10 +368,7 @@ fn a_file_too_long_to_be_one_is_refused_and_none_is_written() {
     assert!(is_refused());
 
     fs::write(&path, " ".repeat((1 << 20) + 1)).unwrap();
-    assert!(matches!(
-        VoteFile::inspect(&path),
-        Err(LoadError::TooLarge { .. })
-    ));
+    assert!(matches!(VoteFile::inspect(&path), Err(LoadError::TooLarge { .. })));
     assert!(is_refused());
 }
 
@@ -435,10 +386,7 @@ fn permissions_are_those_of_the_go_original_whatever_they_were() {
             .stdout(Stdio::null())
             .status();
         assert!(status.unwrap().success());
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
-            mode
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode);
         let lock = fs::metadata(beside(&path, ".lock")).unwrap();
         assert_eq!(lock.permissions().mode() & 0o7777, mode);
         fs::remove_file(beside(&path, ".lock")).unwrap();
@@ -450,10 +398,7 @@ fn permissions_are_those_of_the_go_original_whatever_they_were() {
 #[ignore = "started by permissions_are_those_of_the_go_original_whatever_they_were"]
 fn child_saves_once() {
     if let Some(path) = env::var_os(CHILD_PATH) {
-        VoteFile::open(path)
-            .unwrap()
-            .save(&id("a"), &vote(1, "b"))
-            .unwrap();
+        VoteFile::open(path).unwrap().save(&id("a"), &vote(1, "b")).unwrap();
     }
 }
 
@@ -476,10 +421,7 @@ fn a_symbolic_link_stays_and_its_target_is_replaced() {
         assert_eq!(VoteFile::inspect(&link).unwrap().unwrap().term, term);
     }
     assert_eq!(names_in(&elsewhere), ["link", "link2"]);
-    assert_eq!(
-        names_in(directory.path()),
-        ["elsewhere", "vote", "vote.lock"]
-    );
+    assert_eq!(names_in(directory.path()), ["elsewhere", "vote", "vote.lock"]);
 }
 
 #[test]
@@ -491,10 +433,7 @@ fn inspecting_changes_nothing() {
     let contents = VoteFile::inspect(&path).unwrap().unwrap();
     assert_eq!(contents.id.as_deref(), Some("a"));
     let after = fs::metadata(&path).unwrap();
-    assert_eq!(
-        (after.ino(), after.mtime_nsec()),
-        (before.ino(), before.mtime_nsec())
-    );
+    assert_eq!((after.ino(), after.mtime_nsec()), (before.ino(), before.mtime_nsec()));
     assert_eq!(names_in(directory.path()), ["vote"]);
 }
 
@@ -512,10 +451,7 @@ fn unknown_keys_survive_every_save() {
             open(&path).save(&id("a"), &vote(term, "b")).unwrap();
             let contents = VoteFile::inspect(&path).unwrap().unwrap();
             assert_eq!(contents.unknown_keys().collect::<Vec<_>>(), [key]);
-            assert_eq!(
-                contents.to_stored_vote().unwrap(),
-                stored("a", vote(term, "b"))
-            );
+            assert_eq!(contents.to_stored_vote().unwrap(), stored("a", vote(term, "b")));
         }
     }
 }
@@ -527,10 +463,7 @@ fn a_corrupt_file_is_left_as_it_is() {
     let refused = VoteFile::open(&path).unwrap_err();
     assert!(matches!(
         refused,
-        OpenError::Load(LoadError::Corrupt {
-            reason: Corruption::Digest,
-            ..
-        })
+        OpenError::Load(LoadError::Corrupt { reason: Corruption::Digest, .. })
     ));
     assert_eq!(fs::read_to_string(&path).unwrap(), "{}");
 }
@@ -557,11 +490,7 @@ fn vote(term: u64, candidate: &str) -> VoteRecord {
 }
 
 fn stored(own_id: &str, record: VoteRecord) -> StoredVote {
-    StoredVote {
-        record,
-        id: Some(id(own_id)),
-        warnings: Vec::new(),
-    }
+    StoredVote { record, id: Some(id(own_id)), warnings: Vec::new() }
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -571,9 +500,8 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 fn names_in(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -593,9 +521,6 @@ fn test_process(test: &str) -> Command {
 
 fn child(test: &str, path: &Path) -> Child {
     let mut command = test_process(test);
-    command
-        .env(CHILD_PATH, path)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
+    command.env(CHILD_PATH, path).stdin(Stdio::piped()).stdout(Stdio::piped());
     command.spawn().unwrap()
 }

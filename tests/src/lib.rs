@@ -1,1 +1,17 @@
-//! Helpers of the tests.
+//! What the tests share: real servers, clusters to watch, and peers that do as they are told.
+//!
+//! Everything here stops the test that uses it at the first surprise, so it panics where other code
+//! returns errors.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "only tests use this crate"
+)]
+
+pub mod cluster;
+pub mod nats_server;
+pub mod peer;
+pub mod votes;

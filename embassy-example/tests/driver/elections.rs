@@ -19,10 +19,7 @@ fn i1_three_nodes_elect_exactly_one_leader_and_keep_it() {
         world.run_for(100);
         assert_eq!(world.leaders(), std::slice::from_ref(&leader));
     }
-    assert_eq!(
-        world.look(&leader, |station| station.changes().count()),
-        changes
-    );
+    assert_eq!(world.look(&leader, |station| station.changes().count()), changes);
 }
 
 #[test]
@@ -56,10 +53,7 @@ fn t3_a_leader_that_was_cut_off_follows_the_next_one() {
     assert_ne!(first, second);
     let last = world.look(&first, |station| station.changes().last().copied());
     let reason = last.map(|change| (change.from, change.to, change.reason));
-    assert_eq!(
-        reason,
-        Some((State::Leader, State::Follower, Reason::HigherTerm))
-    );
+    assert_eq!(reason, Some((State::Leader, State::Follower, Reason::HigherTerm)));
 }
 
 #[test]
@@ -78,11 +72,7 @@ fn c2_a_cluster_of_one_is_seen_to_campaign_and_then_to_lead() {
         reason: Reason::WonElection,
         term: 1,
     };
-    let told = [
-        Told::State(campaign),
-        Told::State(victory),
-        Told::Leader(Some(id("a")), 1),
-    ];
+    let told = [Told::State(campaign), Told::State(victory), Told::Leader(Some(id("a")), 1)];
     assert_eq!(world.look("a", |station| station.told.clone()), told);
 }
 
@@ -94,10 +84,7 @@ fn a_leader_that_is_heard_again_in_a_later_term_is_told_again() {
         world.deliver("a", heartbeat("b", term));
         world.run_for(10);
     }
-    let told = [
-        Told::Leader(Some(id("b")), 1),
-        Told::Leader(Some(id("b")), 2),
-    ];
+    let told = [Told::Leader(Some(id("b")), 1), Told::Leader(Some(id("b")), 2)];
     assert_eq!(world.look("a", |station| station.told.clone()), told);
 }
 
@@ -108,10 +95,7 @@ fn h3_a_leader_that_is_stopped_hands_over_and_votes_for_its_successor() {
     world.stop(&first);
     let heartbeat = Config::HEARTBEAT_INTERVAL.as_millis() as u64;
     let took = world.run_until(2 * heartbeat, |world| world.has_ended(&first));
-    assert!(
-        took < 2 * heartbeat,
-        "it left when it had answered, not when time was up"
-    );
+    assert!(took < 2 * heartbeat, "it left when it had answered, not when time was up");
     assert_eq!(world.look(&first, |station| station.state()), State::Closed);
     world.look(&first, |station| match station.messages().as_slice() {
         [.., Message::Handover(_), Message::VoteResponse(vote)] => assert!(vote.granted),
@@ -145,10 +129,7 @@ fn a_follower_that_is_stopped_is_gone_at_once() {
 fn v1_a_node_starts_with_the_vote_that_it_stored() {
     let mut world = World::new();
     world.with("a", |station| {
-        station.record = VoteRecord {
-            term: 5,
-            voted_for: Some(id("b")),
-        };
+        station.record = VoteRecord { term: 5, voted_for: Some(id("b")) };
     });
     world.start("a", 3);
     // V3: until then it would refuse anyone.
@@ -180,12 +161,7 @@ fn a_node_does_not_start_with_a_configuration_that_makes_no_sense() {
 }
 
 pub(crate) fn heartbeat(leader: &str, term: u64) -> Message {
-    Message::Heartbeat(Heartbeat {
-        term,
-        leader: id(leader),
-        sent_at: None,
-        size: None,
-    })
+    Message::Heartbeat(Heartbeat { term, leader: id(leader), sent_at: None, size: None })
 }
 
 pub(crate) fn vote_request(candidate: &str, term: u64) -> Message {

@@ -65,16 +65,11 @@ fn a_report_is_told_once_though_the_save_that_goes_with_it_fails() {
         world.with("a", |station| station.saving = saving);
         world.start("a", 3);
         // L6: the higher term is to be stored, the size is to be reported.
-        let Message::VoteRequest(mut request) = vote_request("b", 7) else {
-            unreachable!()
-        };
+        let Message::VoteRequest(mut request) = vote_request("b", 7) else { unreachable!() };
         request.size = core::num::NonZeroU32::new(4);
         world.deliver("a", Message::VoteRequest(request));
         world.run_for(1);
-        let report = Told::Report(Report::SizeMismatch {
-            node: id("b"),
-            size: 4,
-        });
+        let report = Told::Report(Report::SizeMismatch { node: id("b"), size: 4 });
         world.look("a", |station| {
             assert_eq!(station.saves, 1);
             assert_eq!(station.count(&report), 1);
@@ -108,10 +103,7 @@ fn a_link_that_recovers_is_heard_again() {
     world.run_for(5_000);
     assert!(world.look(follower, |station| station.count(&Told::ReceiveFailed)) > 0);
     assert_eq!(world.leaders(), std::slice::from_ref(&leader));
-    assert_eq!(
-        world.look(follower, |station| station.leader()),
-        Some(id(&leader))
-    );
+    assert_eq!(world.look(follower, |station| station.leader()), Some(id(&leader)));
 }
 
 #[test]

@@ -1,10 +1,6 @@
 //! Drivers in virtual time: whole elections, and every part of a board failing.
 
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test stops at the first surprise"
-)]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod elections;
 mod faults;

@@ -103,10 +103,7 @@ impl Station {
 
     /// The messages sent, without their times.
     pub(crate) fn messages(&self) -> Vec<&Message> {
-        self.sent
-            .iter()
-            .map(|(_, outgoing)| &outgoing.message)
-            .collect()
+        self.sent.iter().map(|(_, outgoing)| &outgoing.message).collect()
     }
 
     pub(crate) fn count(&self, told: &Told) -> usize {
@@ -126,11 +123,7 @@ impl Station {
 
     pub(crate) fn poll_stop(&mut self, context: &Context) -> Poll<()> {
         self.waker = Some(context.waker().clone());
-        if self.stop {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        if self.stop { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn poll_inbox(&mut self, context: &Context) -> Poll<Message> {
@@ -144,10 +137,7 @@ impl Station {
         let record = &self.record;
         match (&outgoing.message, &outgoing.to) {
             (Message::VoteRequest(request), _) => {
-                assert_eq!(
-                    (request.term, Some(name)),
-                    (record.term, record.voted_for.as_ref())
-                );
+                assert_eq!((request.term, Some(name)), (record.term, record.voted_for.as_ref()));
             }
             (Message::VoteResponse(response), Recipient::Node(candidate)) if response.granted => {
                 let vote = (record.term, record.voted_for.as_ref());

@@ -31,9 +31,7 @@ fn a_slow_save_does_not_eat_up_the_time_that_voters_have_to_answer() {
     let mut world = World::new();
     world.with("a", |station| station.save_takes = 3_000);
     world.start("a", 3);
-    world.run_until(5_000, |world| {
-        world.look("a", |station| station.sent.len()) == 1
-    });
+    world.run_until(5_000, |world| world.look("a", |station| station.sent.len()) == 1);
     // T_min later the candidate still waits for answers to its first request.
     world.run_for(499);
     assert_eq!(world.look("a", |station| station.saves), 1);
@@ -82,9 +80,5 @@ fn three_nodes_with_slow_storage_elect_a_leader() {
 }
 
 fn vote(voter: &str, term: u64) -> Message {
-    Message::VoteResponse(VoteResponse {
-        term,
-        granted: true,
-        voter: Some(id(voter)),
-    })
+    Message::VoteResponse(VoteResponse { term, granted: true, voter: Some(id(voter)) })
 }

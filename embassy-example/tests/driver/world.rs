@@ -45,12 +45,7 @@ impl World {
     pub(crate) fn new() -> Self {
         let clock = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
         MockDriver::get().reset();
-        Self {
-            air: Air::default(),
-            tasks: BTreeMap::new(),
-            seed: 1,
-            _clock: clock,
-        }
+        Self { air: Air::default(), tasks: BTreeMap::new(), seed: 1, _clock: clock }
     }
 
     /// A world in which the nodes `names` are all the voters, and have just started.
@@ -85,8 +80,7 @@ impl World {
         let driver = ready(start)?;
         station.borrow_mut().stop = false;
         let stop = poll_fn(move |context| station.borrow_mut().poll_stop(context));
-        self.tasks
-            .insert(name.to_owned(), Task::new(driver.run(stop)));
+        self.tasks.insert(name.to_owned(), Task::new(driver.run(stop)));
         Ok(())
     }
 
@@ -201,10 +195,7 @@ struct Task {
 
 impl Task {
     fn new(future: impl Future<Output = ()> + 'static) -> Self {
-        Self {
-            future: Box::pin(future),
-            flag: Arc::new(Flag(AtomicBool::new(true))),
-        }
+        Self { future: Box::pin(future), flag: Arc::new(Flag(AtomicBool::new(true))) }
     }
 
     fn poll(&mut self) -> Poll<()> {

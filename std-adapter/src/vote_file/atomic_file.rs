@@ -33,9 +33,14 @@ impl AtomicFile {
 
     /// Goes through the steps of a save, but for the rename, and leaves no temporary file, not even
     /// one that a crash has left.
-    pub(super) fn probe(&self) -> Result<(), SaveError> {
+    ///
+    /// What the file holds is durable then. It may not have been: its writer may have been killed
+    /// between rename and sync, or be a Go node, which never syncs. A node that answered from such
+    /// a record could lose it to a power failure (rule T1).
+    pub(super) fn prepare(&self) -> Result<(), SaveError> {
         self.write_temporary(b"\n")?;
         fs::remove_file(&self.temporary).map_err(self.failed(SaveStep::Create))?;
+        self.sync_file().map_err(self.failed(SaveStep::Sync))?;
         self.sync_directory()
     }
 
@@ -47,11 +52,8 @@ impl AtomicFile {
     }
 
     fn write_temporary(&self, contents: &[u8]) -> Result<(), SaveError> {
-        let mut file = self
-            .create_temporary()
-            .map_err(self.failed(SaveStep::Create))?;
-        file.write_all(contents)
-            .map_err(self.failed(SaveStep::Write))?;
+        let mut file = self.create_temporary().map_err(self.failed(SaveStep::Create))?;
+        file.write_all(contents).map_err(self.failed(SaveStep::Write))?;
         file.sync_all().map_err(self.failed(SaveStep::Sync))
     }
 
@@ -66,6 +68,14 @@ impl AtomicFile {
         options.open(&self.temporary)
     }
 
+    fn sync_file(&self) -> io::Result<()> {
+        match File::open(&self.path) {
+            Ok(file) => file.sync_all(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     fn sync_directory(&self) -> Result<(), SaveError> {
         let directory = self.path.parent().unwrap_or(Path::new("/"));
         let synced = File::open(directory).and_then(|directory| directory.sync_all());
@@ -73,10 +83,6 @@ impl AtomicFile {
     }
 
     fn failed(&self, step: SaveStep) -> impl Fn(io::Error) -> SaveError {
-        move |reason| SaveError {
-            path: self.path.clone(),
-            step,
-            reason,
-        }
+        move |reason| SaveError { path: self.path.clone(), step, reason }
     }
 }

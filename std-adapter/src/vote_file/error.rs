@@ -143,7 +143,7 @@ pub enum SaveStep {
     Create,
     /// Writing the record to it.
     Write,
-    /// Making it durable.
+    /// Making it durable; when the file is opened, also making durable what it holds.
     Sync,
     /// Putting it in the vote file's place.
     Rename,
@@ -157,7 +157,7 @@ impl fmt::Display for SaveStep {
             Self::VerifyLock => "verify the lock",
             Self::Create => "create the temporary file",
             Self::Write => "write the temporary file",
-            Self::Sync => "sync the temporary file",
+            Self::Sync => "sync the file",
             Self::Rename => "rename the temporary file",
             Self::SyncDirectory => "sync the directory",
         })

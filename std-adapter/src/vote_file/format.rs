@@ -34,9 +34,7 @@ impl VoteFileContents {
     /// data first. They are kept when the file is written again.
     pub fn unknown_keys(&self) -> impl Iterator<Item = &str> {
         let UnknownKeys { data, envelope } = &self.unknown;
-        data.iter()
-            .chain(envelope)
-            .map(|member| member.key.as_str())
+        data.iter().chain(envelope).map(|member| member.key.as_str())
     }
 
     /// What a node would start from.
@@ -59,18 +57,11 @@ impl VoteFileContents {
             Err(reason) => {
                 warnings.push(LoadWarning::VoteSpent { term, reason });
                 let term = next(term).ok_or(Unusable::NoTermLeft { term })?;
-                VoteRecord {
-                    term,
-                    voted_for: None,
-                }
+                VoteRecord { term, voted_for: None }
             }
         };
         let id = self.kept_id()?;
-        Ok(StoredVote {
-            record,
-            id,
-            warnings,
-        })
+        Ok(StoredVote { record, id, warnings })
     }
 
     fn candidate(&self) -> Result<Option<NodeId>, NodeIdError> {
@@ -84,9 +75,7 @@ impl VoteFileContents {
         let Some(id) = self.id.clone() else {
             return Ok(None);
         };
-        NodeId::new(&id)
-            .map(Some)
-            .map_err(|reason| Unusable::Id { id, reason })
+        NodeId::new(&id).map(Some).map_err(|reason| Unusable::Id { id, reason })
     }
 }
 
@@ -203,9 +192,7 @@ pub(super) fn decode(file: &[u8]) -> Result<VoteFileContents, Corruption> {
     let data = go_json::to_text(&data);
     for (key, value) in go_json::members(&data).map_err(Corruption::Data)? {
         if go_json::names(&key, CURRENT_TERM) {
-            term = go_json::integer(value)
-                .map_err(malformed(CURRENT_TERM))?
-                .unwrap_or(term);
+            term = go_json::integer(value).map_err(malformed(CURRENT_TERM))?.unwrap_or(term);
         } else if go_json::names(&key, VOTED_FOR) {
             let vote = go_json::string(value).map_err(malformed(VOTED_FOR))?;
             voted_for = vote.unwrap_or(voted_for);
@@ -215,13 +202,7 @@ pub(super) fn decode(file: &[u8]) -> Result<VoteFileContents, Corruption> {
             unknown.data.push(UnknownMember::new(key, value));
         }
     }
-    Ok(VoteFileContents {
-        term,
-        voted_for,
-        id,
-        digest,
-        unknown,
-    })
+    Ok(VoteFileContents { term, voted_for, id, digest, unknown })
 }
 
 /// Writes what Go writes, to the byte, if there is no id and no unknown key.

@@ -140,10 +140,7 @@ mod tests {
         assert_eq!(read(r#""\ud800""#).unwrap(), "\u{fffd}");
         assert_eq!(read(r#""\udc00\ud800x""#).unwrap(), "\u{fffd}\u{fffd}x");
         assert_eq!(read(r#""\ud800\u0041""#).unwrap(), "\u{fffd}A");
-        assert_eq!(
-            read(r#""\ud800\ud83e\udd80""#).unwrap(),
-            "\u{fffd}\u{1f980}"
-        );
+        assert_eq!(read(r#""\ud800\ud83e\udd80""#).unwrap(), "\u{fffd}\u{1f980}");
         assert_eq!(read(r#""\ud800\n""#).unwrap(), "\u{fffd}\n");
         assert_eq!(read("\"\u{d7ff}\u{e000}\"").unwrap(), "\u{d7ff}\u{e000}");
     }
@@ -162,10 +159,7 @@ mod tests {
     fn each_invalid_byte_is_a_replacement_character() {
         assert_eq!(to_text(b"a\xe2\x82b\xff"), "a\u{fffd}\u{fffd}b\u{fffd}");
         assert_eq!(to_text(b"\xed\xa0\x80"), "\u{fffd}\u{fffd}\u{fffd}");
-        assert!(matches!(
-            to_text("f\u{fc}r".as_bytes()),
-            Cow::Borrowed("f\u{fc}r")
-        ));
+        assert!(matches!(to_text("f\u{fc}r".as_bytes()), Cow::Borrowed("f\u{fc}r")));
     }
 
     #[test]
@@ -182,15 +176,7 @@ mod tests {
         let read = |json| integer(serde_json::from_str(json).unwrap()).ok();
         assert_eq!(read("18446744073709551615"), Some(Some(u64::MAX)));
         assert_eq!(read("null"), Some(None));
-        for json in [
-            "18446744073709551616",
-            "-0",
-            "-1",
-            "5.0",
-            "5e0",
-            "\"5\"",
-            "true",
-        ] {
+        for json in ["18446744073709551616", "-0", "-1", "5.0", "5e0", "\"5\"", "true"] {
             assert_eq!(read(json), None, "{json}");
         }
     }

@@ -21,10 +21,7 @@ impl Lock {
     /// Locks the vote file at `path`.
     pub(super) fn acquire(path: &Path) -> Result<Self, OpenError> {
         let lock_path = with_suffix(path, ".lock");
-        let failed = |reason| OpenError::Lock {
-            path: lock_path.clone(),
-            reason,
-        };
+        let failed = |reason| OpenError::Lock { path: lock_path.clone(), reason };
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(MODE);
         let file = options.open(&lock_path).map_err(failed)?;
@@ -34,10 +31,7 @@ impl Lock {
             Err(TryLockError::WouldBlock) => return Err(in_use),
             Err(TryLockError::Error(reason)) => return Err(failed(reason)),
         }
-        let lock = Self {
-            file,
-            path: lock_path,
-        };
+        let lock = Self { file, path: lock_path };
         // Its owner may have deleted it between the two steps.
         lock.verify().map_err(|_| in_use)?;
         Ok(lock)
@@ -60,8 +54,8 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing the file is not enough: a process that another thread is about to start has a copy
-        // of it until it runs its program.
+        // Closing the file is not enough: a process that another thread is about to start has a
+        // copy of it until it runs its program.
         let _ = self.file.unlock();
     }
 }

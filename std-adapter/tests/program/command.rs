@@ -8,16 +8,7 @@ use crate::process::{COMMAND, DEAF_COMMAND, Program, graft, no_command_runs, tex
 
 /// Node `a` of cluster `c`.
 fn start(directory: &Path, size: &str, grace: &str, command: &str) -> Program {
-    let cluster = [
-        "run",
-        "--json",
-        "--cluster",
-        "c",
-        "--size",
-        size,
-        "--id",
-        "a",
-    ];
+    let cluster = ["run", "--json", "--cluster", "c", "--size", size, "--id", "a"];
     let local = ["--local", "d", "--log", "vote", "--grace", grace];
     let command = ["--", "sh", "-c", command];
     let mut program = Program::start(directory, &[&cluster[..], &local, &command].concat());
@@ -36,23 +27,10 @@ fn a_command_that_ends_by_itself_ends_the_node_with_its_status() {
         (&["--json"], 127),
     ] {
         let directory = tempfile::tempdir().unwrap();
-        let run = [
-            "run",
-            "--json",
-            "--cluster",
-            "c",
-            "--size",
-            "1",
-            "--local",
-            "d",
-            "--",
-        ];
+        let run = ["run", "--json", "--cluster", "c", "--size", "1", "--local", "d", "--"];
         let output = graft(directory.path(), &[&run[..], command].concat());
         assert_eq!(output.status.code(), Some(code), "{output:?}");
-        assert!(
-            text(&output.stdout).ends_with("\"reason\":\"was closed\"}\n"),
-            "{output:?}"
-        );
+        assert!(text(&output.stdout).ends_with("\"reason\":\"was closed\"}\n"), "{output:?}");
         if code == 126 || code == 127 {
             let complaint = format!("graft: could not run {:?}: ", command[0]);
             assert!(text(&output.stderr).starts_with(&complaint), "{output:?}");

@@ -17,12 +17,7 @@ fn demo(arguments: &[&str]) -> String {
 fn plain_text_is_printed_where_there_is_no_terminal() {
     let told = demo(&[]);
     assert!(!told.contains('\u{1b}'), "{told:?}");
-    for words in [
-        "3 nodes start (seed 1)",
-        " is killed",
-        "Summary",
-        "and all 3 nodes agree",
-    ] {
+    for words in ["3 nodes start (seed 1)", " is killed", "Summary", "and all 3 nodes agree"] {
         assert!(told.contains(words), "{words:?} is missing in {told}");
     }
 }

@@ -19,20 +19,9 @@ fn a_go_vote_file_is_taken_over_and_can_be_given_back() {
     fs::write(&log, golden("ok_t128")).unwrap();
     let base = directory.path().join("d");
     let (first, second) = (Peer::join(&base, "go-1"), Peer::join(&base, "go-2"));
-    let arguments = [
-        "--cluster",
-        "c",
-        "--size",
-        "3",
-        "--local",
-        "d",
-        "--log",
-        "graft.log",
-    ];
-    let mut program = Program::start(
-        directory.path(),
-        &[&["run", "--json"], &arguments[..]].concat(),
-    );
+    let arguments = ["--cluster", "c", "--size", "3", "--local", "d", "--log", "graft.log"];
+    let mut program =
+        Program::start(directory.path(), &[&["run", "--json"], &arguments[..]].concat());
     let start = program.wait_for_start();
     assert_eq!(start.term(), 128);
     let id = start.str("id");

@@ -23,13 +23,8 @@ fn log(directory: &TempDir) -> Output {
 }
 
 pub(crate) fn golden(name: &str) -> Vec<u8> {
-    let lines = GOLDEN
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let line = lines
-        .into_iter()
-        .find(|line| line["file"] == format!("logs/{name}.log"))
-        .unwrap();
+    let lines = GOLDEN.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let line = lines.into_iter().find(|line| line["file"] == format!("logs/{name}.log")).unwrap();
     let hex = line["hex"].as_str().unwrap();
     let digits = (0..hex.len()).step_by(2);
     let bytes = digits.map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
@@ -124,12 +119,7 @@ fn t4_no_node_starts_from_a_term_out_of_range() {
 #[test]
 fn a_missing_file_is_refused() {
     let directory = tempfile::tempdir().unwrap();
-    assert_told(
-        &log(&directory),
-        1,
-        "file       vote\n",
-        "graft: vote does not exist\n",
-    );
+    assert_told(&log(&directory), 1, "file       vote\n", "graft: vote does not exist\n");
 }
 
 #[test]
@@ -139,17 +129,9 @@ fn an_output_that_takes_nothing_is_an_error() {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_graft"))
         .args(["log", "vote"])
         .current_dir(directory.path())
-        .stdout(
-            fs::OpenOptions::new()
-                .write(true)
-                .open("/dev/full")
-                .unwrap(),
-        )
+        .stdout(fs::OpenOptions::new().write(true).open("/dev/full").unwrap())
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(
-        text(&output.stderr),
-        "graft: No space left on device (os error 28)\n"
-    );
+    assert_eq!(text(&output.stderr), "graft: No space left on device (os error 28)\n");
 }

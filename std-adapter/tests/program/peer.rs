@@ -24,18 +24,10 @@ impl Peer {
     /// Joins the cluster under `base`, before any node has.
     pub(crate) fn join(base: &Path, id: &str) -> Self {
         let directory = base.join("c");
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&directory)
-            .unwrap();
+        DirBuilder::new().recursive(true).mode(0o700).create(&directory).unwrap();
         let socket = UnixDatagram::bind(directory.join(id)).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self {
-            id: NodeId::new(id).unwrap(),
-            directory,
-            socket,
-        }
+        Self { id: NodeId::new(id).unwrap(), directory, socket }
     }
 
     /// The next message from anyone that `takes` anything from.
@@ -62,9 +54,7 @@ impl Peer {
         let mut buffer = [0; ENCODED_MAX];
         let payload = encode(message, &mut buffer).unwrap();
         let datagram = [&[Kind::of(message).number()], payload].concat();
-        self.socket
-            .send_to(&datagram, self.directory.join(to))
-            .unwrap();
+        self.socket.send_to(&datagram, self.directory.join(to)).unwrap();
     }
 
     /// Waits for a node to campaign, and votes for it. The term it then leads in.
@@ -76,14 +66,7 @@ impl Peer {
         });
         let granted = true;
         let voter = None;
-        self.say(
-            candidate,
-            &Message::VoteResponse(VoteResponse {
-                term,
-                granted,
-                voter,
-            }),
-        );
+        self.say(candidate, &Message::VoteResponse(VoteResponse { term, granted, voter }));
         term
     }
 
@@ -107,12 +90,7 @@ impl Peer {
 
     /// Tells a node that this one leads.
     pub(crate) fn lead(&self, follower: &str, term: u64) {
-        let heartbeat = Heartbeat {
-            term,
-            leader: self.id.clone(),
-            sent_at: None,
-            size: None,
-        };
+        let heartbeat = Heartbeat { term, leader: self.id.clone(), sent_at: None, size: None };
         self.say(follower, &Message::Heartbeat(heartbeat));
     }
 }

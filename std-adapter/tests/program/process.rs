@@ -129,15 +129,9 @@ impl Program {
         // A socket, since a pipe has no time limit for reading.
         let (output, child_output) = UnixStream::pair().unwrap();
         output.set_read_timeout(Some(PATIENCE)).unwrap();
-        let child = program(directory, arguments)
-            .stdout(OwnedFd::from(child_output))
-            .spawn()
-            .unwrap();
-        Self {
-            child,
-            output: BufReader::new(output),
-            lines: Vec::new(),
-        }
+        let child =
+            program(directory, arguments).stdout(OwnedFd::from(child_output)).spawn().unwrap();
+        Self { child, output: BufReader::new(output), lines: Vec::new() }
     }
 
     /// The next line; none when the program *and* its COMMAND are gone.

@@ -21,20 +21,13 @@ impl Cluster {
     fn start(command: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let programs = IDS.map(|id| start_node(directory.path(), &["--id", id], id, command));
-        Self {
-            programs: programs.into(),
-            directory,
-        }
+        Self { programs: programs.into(), directory }
     }
 
     /// Waits until all that run agree on a leader: its place, and the term.
     #[track_caller]
     fn agree(&mut self) -> (usize, u64) {
-        let mut told: Vec<_> = self
-            .programs
-            .iter_mut()
-            .map(Program::wait_for_leader)
-            .collect();
+        let mut told: Vec<_> = self.programs.iter_mut().map(Program::wait_for_leader).collect();
         loop {
             let (leader, term) = told
                 .iter()
@@ -68,16 +61,7 @@ impl Cluster {
 
 fn start_node(directory: &Path, arguments: &[&str], log: &str, command: &str) -> Program {
     let log = format!("{log}.vote");
-    let fixed = [
-        "run",
-        "--json",
-        "--cluster",
-        "c",
-        "--size",
-        "3",
-        "--local",
-        "d",
-    ];
+    let fixed = ["run", "--json", "--cluster", "c", "--size", "3", "--local", "d"];
     let command = ["--grace", "1", "--", "sh", "-c", command];
     let arguments = [&fixed[..], &["--log", &log], arguments, &command].concat();
     let mut program = Program::start(directory, &arguments);
@@ -128,19 +112,10 @@ fn sigterm_closes_in_order() {
     let [.., left, told, closed] = &closing.lines[..] else {
         panic!("{:#?}", closing.lines);
     };
-    assert!(
-        left.is("state", &[("from", "Leader"), ("to", "Follower")]),
-        "{left:?}"
-    );
-    assert!(
-        left.is("state", &[("reason", "handed its leadership over")]),
-        "{left:?}"
-    );
+    assert!(left.is("state", &[("from", "Leader"), ("to", "Follower")]), "{left:?}");
+    assert!(left.is("state", &[("reason", "handed its leadership over")]), "{left:?}");
     assert!(told.is("leader", &[("leader", "")]), "{told:?}");
-    assert!(
-        closed.is("closed", &[("from", "Follower"), ("to", "Closed")]),
-        "{closed:?}"
-    );
+    assert!(closed.is("closed", &[("from", "Follower"), ("to", "Closed")]), "{closed:?}");
 
     let log = cluster.directory.path().join(format!("{}.vote", first.id));
     let kept = VoteFile::inspect(log).unwrap().unwrap();
@@ -161,18 +136,8 @@ fn sigterm_closes_in_order() {
 #[test]
 fn g18_a_vote_file_has_one_node() {
     let directory = tempfile::tempdir().unwrap();
-    let arguments = [
-        "run",
-        "--json",
-        "--cluster",
-        "c",
-        "--size",
-        "3",
-        "--local",
-        "d",
-        "--log",
-        "v",
-    ];
+    let arguments =
+        ["run", "--json", "--cluster", "c", "--size", "3", "--local", "d", "--log", "v"];
     let mut program = Program::start(directory.path(), &arguments);
     program.wait_for_start();
     let second = graft(directory.path(), &arguments);
@@ -187,16 +152,7 @@ fn g18_a_vote_file_has_one_node() {
 #[test]
 fn nodes_of_one_directory_have_a_vote_file_each() {
     let directory = tempfile::tempdir().unwrap();
-    let arguments = [
-        "run",
-        "--json",
-        "--cluster",
-        "c",
-        "--size",
-        "2",
-        "--local",
-        "d",
-    ];
+    let arguments = ["run", "--json", "--cluster", "c", "--size", "2", "--local", "d"];
     let mut programs = [(); 2].map(|()| {
         let mut program = Program::start(directory.path(), &arguments);
         program.wait_for_start();
@@ -205,10 +161,7 @@ fn nodes_of_one_directory_have_a_vote_file_each() {
     assert!(directory.path().join("c.1.vote").exists());
     assert!(directory.path().join("c.2.vote").exists());
     let third = graft(directory.path(), &arguments);
-    assert_eq!(
-        text(&third.stderr),
-        "graft: 2 nodes of cluster c run here already\n"
-    );
+    assert_eq!(text(&third.stderr), "graft: 2 nodes of cluster c run here already\n");
     for program in &mut programs {
         program.terminate();
         assert!(program.wait().success());
@@ -218,18 +171,7 @@ fn nodes_of_one_directory_have_a_vote_file_each() {
 #[test]
 fn a_vote_file_stays_with_its_node() {
     let directory = tempfile::tempdir().unwrap();
-    let run = [
-        "run",
-        "--json",
-        "--cluster",
-        "c",
-        "--size",
-        "2",
-        "--local",
-        "d",
-        "--log",
-        "v",
-    ];
+    let run = ["run", "--json", "--cluster", "c", "--size", "2", "--local", "d", "--log", "v"];
     let mut program = Program::start(directory.path(), &[&run[..], &["--id", "a"]].concat());
     program.wait_for(|line| line.is("state", &[("to", "Candidate")]));
     program.terminate();
@@ -246,53 +188,21 @@ fn a_vote_file_stays_with_its_node() {
 #[test]
 fn wrong_settings_are_refused_and_leave_no_trace() {
     for (arguments, code, reason) in [
-        (
-            vec!["--cluster", "c", "--size", "0"],
-            1,
-            "size must not be 0",
-        ),
-        (
-            vec!["--cluster", "c", "--size", "65"],
-            1,
-            "there is room for 64 voters",
-        ),
-        (
-            vec!["--cluster", "a b", "--size", "1"],
-            1,
-            "the cluster name must be",
-        ),
-        (
-            vec!["--cluster", "", "--size", "1"],
-            1,
-            "the cluster name must",
-        ),
-        (
-            vec!["--cluster", "c", "--size", "1", "--id", "a b"],
-            2,
-            "byte 1 is not",
-        ),
+        (vec!["--cluster", "c", "--size", "0"], 1, "size must not be 0"),
+        (vec!["--cluster", "c", "--size", "65"], 1, "there is room for 64 voters"),
+        (vec!["--cluster", "a b", "--size", "1"], 1, "the cluster name must be"),
+        (vec!["--cluster", "", "--size", "1"], 1, "the cluster name must"),
+        (vec!["--cluster", "c", "--size", "1", "--id", "a b"], 2, "byte 1 is not"),
         (vec!["--cluster", "c"], 2, "--size <N>"),
-        (
-            vec!["--cluster", "c", "--size", "1", "--nats", "x"],
-            2,
-            "cannot be used with",
-        ),
-        (
-            vec!["--cluster", "c", "--size", "1", "--log", "no/v"],
-            1,
-            "no/v can't be reached",
-        ),
+        (vec!["--cluster", "c", "--size", "1", "--nats", "x"], 2, "cannot be used with"),
+        (vec!["--cluster", "c", "--size", "1", "--log", "no/v"], 1, "no/v can't be reached"),
     ] {
         let directory = tempfile::tempdir().unwrap();
         let arguments = [&["run", "--local", "d"], &arguments[..]].concat();
         let output = graft(directory.path(), &arguments);
         assert_eq!(output.status.code(), Some(code), "{output:?}");
         assert!(text(&output.stderr).contains(reason), "{output:?}");
-        assert_eq!(
-            fs::read_dir(directory.path()).unwrap().count(),
-            0,
-            "{arguments:?}"
-        );
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "{arguments:?}");
     }
 }
 
@@ -300,10 +210,7 @@ fn wrong_settings_are_refused_and_leave_no_trace() {
 fn a_server_that_is_not_there_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let url = "nats://127.0.0.1:1";
-    let output = graft(
-        directory.path(),
-        &["run", "--cluster", "c", "--size", "1", "--nats", url],
-    );
+    let output = graft(directory.path(), &["run", "--cluster", "c", "--size", "1", "--nats", url]);
     assert_eq!(output.status.code(), Some(1));
     let complaint = format!("graft: could not connect to {url}: ");
     assert!(text(&output.stderr).starts_with(&complaint), "{output:?}");

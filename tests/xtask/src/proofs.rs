@@ -8,8 +8,8 @@ use std::{env, fs, str};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Proves that `graft-election-core` and `graft-election-proto` need neither `std` nor `alloc`: they
-/// and all they depend on compile where neither exists.
+/// Proves that `graft-election-core` and `graft-election-proto` need neither `std` nor `alloc`:
+/// they and all they depend on compile where neither exists.
 ///
 /// A build for a microcontroller proves less, since `alloc` is there.
 ///
@@ -25,27 +25,15 @@ pub(crate) fn no_std() -> Result<()> {
         let mut cargo = Command::new("cargo");
         cargo
             .args(["check", "--package", "graft-election-core"])
-            .args([
-                "--package",
-                "graft-election-proto",
-                "--target",
-                &host,
-                "--target-dir",
-            ])
+            .args(["--package", "graft-election-proto", "--target", &host, "--target-dir"])
             .arg(target_dir)
             .args(features)
-            .env(
-                "CARGO_ENCODED_RUSTFLAGS",
-                flag("--sysroot", sysroot.as_os_str()),
-            );
+            .env("CARGO_ENCODED_RUSTFLAGS", flag("--sysroot", sysroot.as_os_str()));
         output(cargo)
     };
     succeeds(&check(&[])?).context("core or proto needs more than libcore")?;
     println!("core and proto compile without std and alloc");
-    fails(
-        &check(&["--features", "graft-election-proto/prost"])?,
-        "can't find crate for `alloc`",
-    )?;
+    fails(&check(&["--features", "graft-election-proto/prost"])?, "can't find crate for `alloc`")?;
     println!("with prost they don't: it needs alloc");
     Ok(())
 }
@@ -58,8 +46,8 @@ pub(crate) fn no_std() -> Result<()> {
 ///
 /// # Errors
 ///
-/// Says that a panic is reachable; or that the proof proves nothing, since the program links with an
-/// `unwrap` in it too.
+/// Says that a panic is reachable; or that the proof proves nothing, since the program links with
+/// an `unwrap` in it too.
 pub(crate) fn no_panic() -> Result<()> {
     let link = |features: &[&str]| {
         let mut cargo = Command::new("cargo");
@@ -100,11 +88,7 @@ fn core_only_sysroot(host: &str) -> Result<PathBuf> {
             found.push(library);
         }
     }
-    ensure!(
-        found.contains(&"libcore-"),
-        "{} has no libcore",
-        full.display()
-    );
+    ensure!(found.contains(&"libcore-"), "{} has no libcore", full.display());
     Ok(sysroot)
 }
 
@@ -128,11 +112,7 @@ fn output(mut command: Command) -> Result<Output> {
 }
 
 fn succeeds(output: &Output) -> Result<()> {
-    ensure!(
-        output.status.success(),
-        "{}",
-        str::from_utf8(&output.stderr)?
-    );
+    ensure!(output.status.success(), "{}", str::from_utf8(&output.stderr)?);
     Ok(())
 }
 
@@ -142,10 +122,7 @@ fn fails(output: &Output, reason: &str) -> Result<()> {
     if output.status.success() {
         bail!("the proof proves nothing: it also holds where it must not");
     }
-    ensure!(
-        errors.contains(reason),
-        "it failed for another reason than \"{reason}\":\n{errors}"
-    );
+    ensure!(errors.contains(reason), "it failed for another reason than \"{reason}\":\n{errors}");
     Ok(())
 }
 

@@ -37,11 +37,7 @@ struct Running {
 impl Command {
     /// The command of these `words`, which has `grace` to end by itself; none if there are no words.
     pub(crate) fn new(words: Vec<String>, grace: Duration) -> Option<Self> {
-        (!words.is_empty()).then_some(Self {
-            words,
-            grace,
-            running: None,
-        })
+        (!words.is_empty()).then_some(Self { words, grace, running: None })
     }
 
     /// Makes what runs agree with the node: the command of exactly the term it leads in, or none.
@@ -114,11 +110,7 @@ impl Command {
             .kill_on_drop(true)
             .spawn()
             .context("could not start the command")?;
-        self.running = Some(Running {
-            child,
-            term: status.term,
-            kill_at: None,
-        });
+        self.running = Some(Running { child, term: status.term, kill_at: None });
         Ok(())
     }
 }
@@ -151,10 +143,7 @@ impl std::fmt::Display for Ended {
 
 /// Signals the command and all that it started; if it is gone there is nothing to signal.
 fn signal(child: &process::Child, signal: Signal) {
-    let group = child
-        .id()
-        .and_then(|id| i32::try_from(id).ok())
-        .and_then(Pid::from_raw);
+    let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     if let Some(group) = group {
         let _ = kill_process_group(group, signal);
     }
@@ -162,11 +151,7 @@ fn signal(child: &process::Child, signal: Signal) {
 
 /// The program as it runs, even if its file has been replaced meanwhile.
 fn own_program() -> io::Result<std::path::PathBuf> {
-    if cfg!(target_os = "linux") {
-        Ok("/proc/self/exe".into())
-    } else {
-        std::env::current_exe()
-    }
+    if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
 }
 
 /// The process that becomes the command. On Linux the command dies with the node, even if the node

@@ -138,10 +138,7 @@ impl Stage {
     }
 
     fn start(&mut self, number: usize) -> Result<()> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let builder = Node::builder(ClusterInfo::new("demo", self.size))
             .id(NodeId::new(&format!("n{number}"))?)
             .seed(self.seed.wrapping_mul(1_000).wrapping_add(number as u64));
@@ -159,12 +156,7 @@ impl Stage {
         });
         let status = node.status();
         self.reporter.started(&status)?;
-        let running = Running {
-            life,
-            runtime,
-            node,
-            status,
-        };
+        let running = Running { life, runtime, node, status };
         self.running.insert(number, running);
         Ok(())
     }
@@ -182,10 +174,7 @@ impl Stage {
     }
 
     fn number_of(&self, id: &NodeId) -> Result<usize> {
-        id.as_str()
-            .trim_start_matches('n')
-            .parse()
-            .with_context(|| format!("{id} has no number"))
+        id.as_str().trim_start_matches('n').parse().with_context(|| format!("{id} has no number"))
     }
 
     /// Reports what happens until `count` nodes agree on a leader of one term among them.
@@ -200,11 +189,7 @@ impl Stage {
                 bail!("no leader within {} seconds", PATIENCE.as_secs());
             };
             // What a killed node said last may still be on its way.
-            if let Some(running) = self
-                .running
-                .values_mut()
-                .find(|running| running.life == life)
-            {
+            if let Some(running) = self.running.values_mut().find(|running| running.life == life) {
                 running.status = Arc::clone(&event.status);
                 self.reporter.event(&event)?;
             }
@@ -228,28 +213,22 @@ impl Stage {
         if self.reporter.is_json() {
             return Ok(print_json(summary)?);
         }
-        let Summary {
-            first_leader,
-            first_term,
-            first_after_ms,
-            last_leader,
-            last_term,
-            ..
-        } = summary;
+        let Summary { first_leader, first_term, first_after_ms, last_leader, last_term, .. } =
+            summary;
         self.heading("Summary")?;
         self.reporter.note(&format!(
             "first leader  {first_leader} in term {first_term}, {first_after_ms} ms after the start"
         ))?;
-        self.reporter.note(&match (
-            &summary.next_leader,
-            summary.next_term,
-            summary.next_after_ms,
-        ) {
-            (Some(next), Some(term), Some(after)) => {
-                format!("next leader   {next} in term {term}, {after} ms after {first_leader} died")
-            }
-            _ => format!("next leader   none while {first_leader} was away"),
-        })?;
+        self.reporter.note(
+            &match (&summary.next_leader, summary.next_term, summary.next_after_ms) {
+                (Some(next), Some(term), Some(after)) => {
+                    format!(
+                        "next leader   {next} in term {term}, {after} ms after {first_leader} died"
+                    )
+                }
+                _ => format!("next leader   none while {first_leader} was away"),
+            },
+        )?;
         self.reporter.note(&format!(
             "at the end    {last_leader} leads term {last_term}, and all {} nodes agree",
             summary.nodes

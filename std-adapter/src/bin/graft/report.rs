@@ -47,10 +47,7 @@ impl Reporter {
     /// A node has started.
     pub(crate) fn started(&self, status: &Status) -> io::Result<()> {
         if self.json {
-            let line = Line {
-                to: State::Follower.to_string(),
-                ..line("start", status)
-            };
+            let line = Line { to: State::Follower.to_string(), ..line("start", status) };
             return print_json(&line);
         }
         let cluster = &status.cluster;
@@ -71,19 +68,12 @@ impl Reporter {
         if !self.json {
             return Ok(());
         }
-        print_json(&Line {
-            from: status.state.to_string(),
-            ..line("killed", status)
-        })
+        print_json(&Line { from: status.state.to_string(), ..line("killed", status) })
     }
 
     /// Something happened to a node.
     pub(crate) fn event(&self, event: &Event) -> io::Result<()> {
-        if self.json {
-            self.event_as_json(event)
-        } else {
-            self.event_as_text(event)
-        }
+        if self.json { self.event_as_json(event) } else { self.event_as_text(event) }
     }
 
     /// A line that is no event of a node, but of the program. Programs don't get it.
@@ -105,11 +95,7 @@ impl Reporter {
         let status = &*event.status;
         let line = match &event.kind {
             EventKind::StateChanged { from, to } => {
-                let name = if *to == State::Closed {
-                    "closed"
-                } else {
-                    "state"
-                };
+                let name = if *to == State::Closed { "closed" } else { "state" };
                 Line {
                     from: from.to_string(),
                     to: to.to_string(),
@@ -121,18 +107,12 @@ impl Reporter {
             EventKind::Trouble(trouble) => {
                 let is_connection = matches!(trouble, Trouble::Connection(_));
                 let name = if is_connection { "conn" } else { "error" };
-                Line {
-                    error: Some(trouble.to_string()),
-                    ..line(name, status)
-                }
+                Line { error: Some(trouble.to_string()), ..line(name, status) }
             }
             // Kinds this program doesn't know have nothing to print.
             _ => return Ok(()),
         };
-        print_json(&Line {
-            ts: nanoseconds(event.at),
-            ..line
-        })
+        print_json(&Line { ts: nanoseconds(event.at), ..line })
     }
 
     fn event_as_text(&self, event: &Event) -> io::Result<()> {
@@ -162,9 +142,7 @@ impl Reporter {
     fn text(&self, at: SystemTime, status: &Status, words: &str) -> io::Result<()> {
         let Status { id, term, .. } = status;
         let time = time_of_day(at);
-        self.note(&format!(
-            "{DIM}{time}{DIM:#}  {BOLD}{id}{BOLD:#}  term {term}  {words}"
-        ))
+        self.note(&format!("{DIM}{time}{DIM:#}  {BOLD}{id}{BOLD:#}  term {term}  {words}"))
     }
 }
 

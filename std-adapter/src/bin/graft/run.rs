@@ -85,10 +85,7 @@ impl Run {
         if let Some(id) = self.id {
             builder = builder.id(id);
         }
-        let node = builder
-            .start(transport, votes)
-            .await
-            .context("could not start the node")?;
+        let node = builder.start(transport, votes).await.context("could not start the node")?;
         let foreground = Foreground {
             reporter: Reporter::new(self.json),
             events: node.events(),
@@ -110,11 +107,7 @@ impl Run {
                 opened => return Ok(opened?),
             }
         }
-        bail!(
-            "{} nodes of cluster {} run here already",
-            self.size,
-            self.cluster
-        )
+        bail!("{} nodes of cluster {} run here already", self.size, self.cluster)
     }
 }
 

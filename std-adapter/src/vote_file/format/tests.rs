@@ -5,10 +5,7 @@ use super::*;
 /// Recorded by running the Go original; `tests/golden` says how.
 const GOLDEN: &str = include_str!("../../../../tests/golden/logs.jsonl");
 
-const NOTHING_UNKNOWN: UnknownKeys = UnknownKeys {
-    data: Vec::new(),
-    envelope: Vec::new(),
-};
+const NOTHING_UNKNOWN: UnknownKeys = UnknownKeys { data: Vec::new(), envelope: Vec::new() };
 
 struct Golden {
     name: String,
@@ -103,11 +100,7 @@ fn i2_no_flipped_bit_and_no_cut_changes_a_record() {
     let data = r#"{"CurrentTerm":7,"VotedFor":"rack-7","NodeId":"rack-9"}"#;
     let current = file_of(data);
     let copy = [data.as_bytes(), &Sha1::digest([])[..]].concat();
-    let legacy = format!(
-        r#"{{"SHA":"{}","Data":"{}"}}"#,
-        BASE64.encode(copy),
-        BASE64.encode(data)
-    );
+    let legacy = format!(r#"{{"SHA":"{}","Data":"{}"}}"#, BASE64.encode(copy), BASE64.encode(data));
     for file in [current, legacy] {
         let intact = decode(file.as_bytes()).unwrap();
         for bit in 0..file.len() * 8 {
@@ -130,21 +123,14 @@ fn the_last_of_equal_keys_counts_but_null_does_not() {
             "nodeid":"b","CurrentTerm":null,"VotedFor":null,"NodeId":null}"#,
     )
     .unwrap();
-    let read = (
-        contents.term,
-        contents.voted_for.as_str(),
-        contents.id.as_deref(),
-    );
+    let read = (contents.term, contents.voted_for.as_str(), contents.id.as_deref());
     assert_eq!(read, (6, "y", Some("b")));
     assert_eq!(contents.unknown, NOTHING_UNKNOWN);
 }
 
 #[test]
 fn keys_may_be_escaped() {
-    assert_eq!(
-        decode_data(r#"{"\u0043urrent\u0054erm":5}"#).unwrap().term,
-        5
-    );
+    assert_eq!(decode_data(r#"{"\u0043urrent\u0054erm":5}"#).unwrap().term, 5);
 }
 
 #[test]
@@ -180,50 +166,32 @@ fn base64_is_padded_but_its_spare_bits_do_not_matter() {
         assert!(file(data).is_ok(), "{data}");
     }
     for data in ["e30", "e30==", "e30=e30=", "e3 0=", "e3_="] {
-        assert!(
-            matches!(file(data), Err(Corruption::Base64 { .. })),
-            "{data}"
-        );
+        assert!(matches!(file(data), Err(Corruption::Base64 { .. })), "{data}");
     }
 }
 
 /// Go, too, refuses a file for one bad value, even if a good one for the same key follows.
 #[test]
 fn a_bad_value_is_not_made_good_by_a_later_one() {
-    for data in [
-        r#"{"CurrentTerm":"5","CurrentTerm":5}"#,
-        r#"{"VotedFor":5,"VotedFor":"x"}"#,
-    ] {
-        assert!(
-            matches!(decode_data(data), Err(Corruption::Value { .. })),
-            "{data}"
-        );
+    for data in [r#"{"CurrentTerm":"5","CurrentTerm":5}"#, r#"{"VotedFor":5,"VotedFor":"x"}"#] {
+        assert!(matches!(decode_data(data), Err(Corruption::Value { .. })), "{data}");
     }
     let file = file_of("{}").replace("\"Data\"", "\"Data\":\"*\",\"Data\"");
-    assert!(matches!(
-        decode(file.as_bytes()),
-        Err(Corruption::Base64 { key: DATA, .. })
-    ));
+    assert!(matches!(decode(file.as_bytes()), Err(Corruption::Base64 { key: DATA, .. })));
 }
 
 /// Go ignores the key whatever its value. Stricter here: an id that can't be told is none to go on
 /// from.
 #[test]
 fn an_id_that_is_no_string_is_refused() {
-    assert!(matches!(
-        decode_data(r#"{"NodeId":5}"#),
-        Err(Corruption::Value { key: NODE_ID, .. })
-    ));
+    assert!(matches!(decode_data(r#"{"NodeId":5}"#), Err(Corruption::Value { key: NODE_ID, .. })));
 }
 
 #[test]
 fn the_id_is_kept_with_the_vote() {
     let file = encode(7, "rack-7", Some(&id("a&b")), &NOTHING_UNKNOWN);
     let contents = decode(file.as_bytes()).unwrap();
-    assert_eq!(
-        file,
-        file_of(r#"{"CurrentTerm":7,"VotedFor":"rack-7","NodeId":"a\u0026b"}"#)
-    );
+    assert_eq!(file, file_of(r#"{"CurrentTerm":7,"VotedFor":"rack-7","NodeId":"a\u0026b"}"#));
     let stored = contents.to_stored_vote().unwrap();
     assert_eq!(stored.id, Some(id("a&b")));
     assert_eq!(stored.record.voted_for, Some(id("rack-7")));
@@ -236,10 +204,7 @@ fn unknown_keys_are_written_again_as_they_stood() {
         r#"{"a<b":1.10, "CurrentTerm":5,"Extra":{"CurrentTerm":9,"x":[1e999,-0]},"Extra":2}"#;
     let file = file_of(data).replace("{\"SHA", "{ \"X\" : \"\\u0041\" , \"SHA");
     let contents = decode(file.as_bytes()).unwrap();
-    assert_eq!(
-        contents.unknown_keys().collect::<Vec<_>>(),
-        ["a<b", "Extra", "Extra", "X"]
-    );
+    assert_eq!(contents.unknown_keys().collect::<Vec<_>>(), ["a<b", "Extra", "Extra", "X"]);
 
     let written = encode(6, "x", Some(&id("y")), &contents.unknown);
     let data = concat!(
@@ -252,10 +217,7 @@ fn unknown_keys_are_written_again_as_they_stood() {
     assert_eq!(written, expected);
 
     let reread = decode(written.as_bytes()).unwrap();
-    assert_eq!(
-        (reread.term, reread.voted_for.as_str(), reread.id.as_deref()),
-        (6, "x", Some("y"))
-    );
+    assert_eq!((reread.term, reread.voted_for.as_str(), reread.id.as_deref()), (6, "x", Some("y")));
     assert_eq!(reread.unknown, contents.unknown);
 }
 
@@ -288,10 +250,7 @@ fn v1_a_vote_for_no_node_id_is_spent() {
         assert_eq!(
             contents.to_stored_vote().unwrap(),
             StoredVote {
-                record: VoteRecord {
-                    term,
-                    voted_for: None
-                },
+                record: VoteRecord { term, voted_for: None },
                 id: None,
                 warnings: vec![LoadWarning::VoteSpent { term: 7, reason }],
             }
@@ -320,10 +279,7 @@ fn v7_a_kept_id_that_is_none_is_refused() {
         let contents = decode_data(format!(r#"{{"NodeId":"{name}"}}"#)).unwrap();
         assert_eq!(
             contents.to_stored_vote(),
-            Err(Unusable::Id {
-                id: name.to_owned(),
-                reason: NodeId::new(name).unwrap_err()
-            })
+            Err(Unusable::Id { id: name.to_owned(), reason: NodeId::new(name).unwrap_err() })
         );
     }
 }

@@ -1,0 +1,84 @@
+//! A peer that says what the test tells it to.
+
+use graft_election::core::{
+    Heartbeat, Message, NodeId, Outgoing, Position, Recipient, VoteRequest, VoteResponse,
+};
+use graft_election::{Arrival, MemoryNetwork, MemoryTransport, Transport};
+use tokio::time::timeout;
+
+use crate::cluster::{PATIENCE, id};
+
+/// A peer on a memory network, without a mind of its own.
+#[derive(Debug)]
+pub struct Peer {
+    id: NodeId,
+    transport: MemoryTransport,
+}
+
+impl Peer {
+    /// The peer `name` of the cluster called `c`.
+    pub async fn join(network: &MemoryNetwork, name: &str) -> Self {
+        let mut transport = network.transport();
+        transport.join("c", &id(name)).await.expect("the peer joins");
+        Self { id: id(name), transport }
+    }
+
+    /// Sends `message` to everyone, or to one.
+    pub async fn send(&mut self, to: Recipient, message: Message) {
+        self.transport.send(&Outgoing { to, message }).await.expect("the peer sends");
+    }
+
+    /// Asks everyone for a vote in `term`, as a Go node does.
+    pub async fn request_vote(&mut self, term: u64) {
+        let request = VoteRequest {
+            term,
+            candidate: self.id.clone(),
+            position: Position::EMPTY,
+            handover_from: None,
+            size: None,
+        };
+        self.send(Recipient::Everyone, Message::VoteRequest(request)).await;
+    }
+
+    /// Gives `candidate` its vote in `term`.
+    pub async fn vote_for(&mut self, candidate: &NodeId, term: u64) {
+        let voter = Some(self.id.clone());
+        let response = VoteResponse { term, granted: true, voter };
+        let to = Recipient::Node(candidate.clone());
+        self.send(to, Message::VoteResponse(response)).await;
+    }
+
+    /// Claims to lead `term`, as a Go node does.
+    pub async fn heartbeat(&mut self, term: u64) {
+        let leader = self.id.clone();
+        let heartbeat = Heartbeat { term, leader, sent_at: None, size: None };
+        self.send(Recipient::Everyone, Message::Heartbeat(heartbeat)).await;
+    }
+
+    /// Waits for the next message.
+    pub async fn hear(&mut self) -> Message {
+        match timeout(PATIENCE, self.transport.receive()).await {
+            Ok(Arrival::Message(message)) => message,
+            Ok(other) => panic!("{} heard {other:?}", self.id),
+            Err(_) => panic!("{} heard nothing", self.id),
+        }
+    }
+
+    /// Waits for the next request for a vote; returns who asks, and in which term.
+    pub async fn hear_vote_request(&mut self) -> VoteRequest {
+        loop {
+            if let Message::VoteRequest(request) = self.hear().await {
+                return request;
+            }
+        }
+    }
+
+    /// Waits for the next answer to a request for a vote.
+    pub async fn hear_vote_response(&mut self) -> VoteResponse {
+        loop {
+            if let Message::VoteResponse(response) = self.hear().await {
+                return response;
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Vote stores that misbehave on demand.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use graft_election::core::{NodeId, VoteRecord};
+use graft_election::{LoadError, MemoryVotes, SaveError, SaveStep, StoredVote, VoteStore};
+
+/// A store in memory whose saves the test can fail or hold up. Clones are the same store.
+#[derive(Clone, Debug, Default)]
+pub struct UnreliableVotes {
+    kept: MemoryVotes,
+    control: Arc<(Mutex<Control>, Condvar)>,
+}
+
+#[derive(Debug, Default)]
+struct Control {
+    fails: bool,
+    is_held: bool,
+    begun: usize,
+    done: usize,
+}
+
+impl UnreliableVotes {
+    /// Whether saves fail from now on.
+    pub fn fail(&self, fails: bool) {
+        self.change(|control| control.fails = fails);
+    }
+
+    /// Whether saves wait from now on until they no longer have to.
+    pub fn hold(&self, is_held: bool) {
+        self.change(|control| control.is_held = is_held);
+    }
+
+    /// How many saves have begun.
+    pub fn begun(&self) -> usize {
+        self.change(|control| control.begun)
+    }
+
+    /// How many saves have succeeded.
+    pub fn done(&self) -> usize {
+        self.change(|control| control.done)
+    }
+
+    /// What is kept.
+    pub fn record(&self) -> VoteRecord {
+        self.kept.clone().load().expect("memory can be read").record
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Control) -> T) -> T {
+        let (control, changed) = &*self.control;
+        let changes = change(&mut control.lock().unwrap_or_else(PoisonError::into_inner));
+        changed.notify_all();
+        changes
+    }
+}
+
+impl VoteStore for UnreliableVotes {
+    fn load(&mut self) -> Result<StoredVote, LoadError> {
+        self.kept.load()
+    }
+
+    fn save(&mut self, id: &NodeId, record: &VoteRecord) -> Result<(), SaveError> {
+        let (control, changed) = &*self.control;
+        let mut control = control.lock().unwrap_or_else(PoisonError::into_inner);
+        control.begun += 1;
+        let mut control = changed
+            .wait_while(control, |control| control.is_held)
+            .unwrap_or_else(PoisonError::into_inner);
+        if control.fails {
+            let reason = io::Error::other("the test says so");
+            return Err(SaveError { path: "votes".into(), step: SaveStep::Write, reason });
+        }
+        control.done += 1;
+        self.kept.save(id, record)
+    }
+}

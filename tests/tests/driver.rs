@@ -1,0 +1,246 @@
+//! A node as its user sees it: status, events, handlers, and what a slow disk or a slow listener
+//! does to it.
+
+#![cfg(test)]
+
+use graft_election::core::Message;
+use graft_election::{
+    ChannelHandler, Config, EVENTS_MAX, Event, EventKind, Handler, MemoryNetwork, MemoryVotes,
+    Node, Reason, StartError, State, StateChange, StateMachine, Status, Trouble,
+};
+use graft_election_tests::cluster::{MemoryCluster, builder, id, wait_until};
+use graft_election_tests::peer::Peer;
+use graft_election_tests::votes::UnreliableVotes;
+use tokio::sync::mpsc;
+
+async fn next_change(events: &mut graft_election::Events) -> (State, State, Reason) {
+    loop {
+        let event: Event = events.next().await.expect("the node lives");
+        if let EventKind::StateChanged { from, to } = event.kind {
+            return (from, to, event.status.reason);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_of_one_tells_each_step_and_why() {
+    let network = MemoryNetwork::new();
+    let node = builder("a", 1).start(network.transport(), MemoryVotes::new()).await.unwrap();
+    assert_eq!(*node.status(), Status { log_path: None, ..(*node.status()).clone() });
+    assert_eq!((node.id(), node.cluster_info().name.as_str()), (id("a"), "c"));
+    assert_eq!((node.state(), node.leader(), node.current_term()), (State::Follower, None, 0));
+    assert_eq!((node.current_vote(), node.log_path()), (None, None));
+
+    let mut events = node.events();
+    assert_eq!(
+        next_change(&mut events).await,
+        (State::Follower, State::Candidate, Reason::ElectionTimeout)
+    );
+    assert_eq!(
+        next_change(&mut events).await,
+        (State::Candidate, State::Leader, Reason::WonElection)
+    );
+    assert_eq!((node.leader(), node.current_vote()), (Some(id("a")), Some(id("a"))));
+
+    node.close().await;
+    assert_eq!(
+        next_change(&mut events).await,
+        (State::Leader, State::Follower, Reason::HandedOver)
+    );
+    assert_eq!(next_change(&mut events).await, (State::Follower, State::Closed, Reason::Closed));
+    assert!(events.next().await.is_none());
+    assert_eq!(node.state(), State::Closed);
+    assert_eq!(node.current_vote(), Some(id("a")), "closing forgets nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn followers_tell_when_their_leader_changes() {
+    let cluster = MemoryCluster::start(3).await;
+    let leader = cluster.wait_for_leader().await;
+    let follower = &cluster.nodes[(leader + 1) % 3];
+    let mut events = follower.events();
+    cluster.kill(leader).await;
+    let next = cluster.wait_for_leader().await;
+    let mut leaders = Vec::new();
+    while leaders.last() != Some(&Some(cluster.nodes[next].id())) {
+        let event = events.next().await.unwrap();
+        if let EventKind::LeaderChanged = event.kind {
+            leaders.push(event.status.leader.clone());
+        }
+    }
+    assert_eq!(leaders.first(), Some(&Some(cluster.nodes[leader].id())));
+    assert!(leaders.contains(&None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_handler_hears_everything_in_order() {
+    let (states, mut changes) = mpsc::channel(16);
+    let (errors, mut troubles) = mpsc::channel(16);
+    let votes = UnreliableVotes::default();
+    votes.fail(true);
+    let node = builder("a", 1)
+        .handler(ChannelHandler::new(states, errors))
+        .start(MemoryNetwork::new().transport(), votes.clone())
+        .await
+        .unwrap();
+    assert!(matches!(troubles.recv().await, Some(Trouble::Save(_))));
+    votes.fail(false);
+    let change = |from, to| Some(StateChange { from, to });
+    assert_eq!(changes.recv().await, change(State::Follower, State::Candidate));
+    // C5: it could not store its vote for itself.
+    assert_eq!(changes.recv().await, change(State::Candidate, State::Follower));
+    assert_eq!(changes.recv().await, change(State::Follower, State::Candidate));
+    assert_eq!(changes.recv().await, change(State::Candidate, State::Leader));
+    node.close().await;
+    assert_eq!(changes.recv().await, change(State::Leader, State::Follower));
+    assert_eq!(changes.recv().await, change(State::Follower, State::Closed));
+    assert_eq!(changes.recv().await, None, "the handler is let go");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_lags_loses_the_oldest_events_and_is_told_how_many() {
+    let network = MemoryNetwork::new();
+    let mut peer = Peer::join(&network, "p").await;
+    let node = builder("a", 3).start(network.transport(), MemoryVotes::new()).await.unwrap();
+    let mut slow = node.events();
+    // Each heartbeat of a higher term but from another leader is a change of leader.
+    let mut other = Peer::join(&network, "q").await;
+    for term in 0..EVENTS_MAX as u64 {
+        peer.heartbeat(2 * term + 1).await;
+        other.heartbeat(2 * term + 2).await;
+        let seen = 2 * term + 2;
+        wait_until(&node, |status| status.term == seen && status.leader.is_some()).await;
+    }
+    let first = slow.next().await.unwrap();
+    let EventKind::Trouble(Trouble::Missed(missed)) = first.kind else { panic!("{first:?}") };
+    assert!(missed >= EVENTS_MAX as u64, "{missed}");
+    assert!(slow.next().await.unwrap().status.term > 1);
+}
+
+/// A handler that is stuck in its first event.
+struct Stuck(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
+
+impl StateMachine for Stuck {
+    fn position(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn grants_vote(&self, _position: &[u8]) -> bool {
+        true
+    }
+}
+
+impl Handler for Stuck {
+    fn state_changed(&self, _from: State, _to: State, _status: &Status) {
+        // The sender is gone at the end of the test.
+        let _ = self.0.lock().unwrap().recv();
+    }
+
+    fn leader_changed(&self, _status: &Status) {}
+
+    fn trouble(&self, _trouble: &Trouble, _status: &Status) {}
+}
+
+#[tokio::test]
+async fn a_handler_that_is_stuck_does_not_hold_up_the_election() {
+    let (release, stuck) = std::sync::mpsc::channel();
+    let node = builder("a", 1)
+        .handler(Stuck(std::sync::Mutex::new(stuck)))
+        .start(MemoryNetwork::new().transport(), MemoryVotes::new())
+        .await
+        .unwrap();
+    wait_until(&node, |status| status.state == State::Leader).await;
+    node.close().await;
+    assert_eq!(node.state(), State::Closed);
+    drop(release);
+}
+
+#[tokio::test(start_paused = true)]
+async fn i6_nothing_is_said_while_a_vote_is_being_stored() {
+    let network = MemoryNetwork::new();
+    let mut peer = Peer::join(&network, "p").await;
+    let votes = UnreliableVotes::default();
+    let node = builder("a", 3).start(network.transport(), votes.clone()).await.unwrap();
+    votes.hold(true);
+    peer.request_vote(3).await;
+    wait_until(&node, |status| status.term == 3).await;
+    let heard = tokio::time::timeout(Config::HEARTBEAT_INTERVAL, peer.hear());
+    // The clock stands still while a save is going on, so this ends only with the save.
+    let release = async {
+        while votes.begun() == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(votes.record().term, 0);
+        votes.hold(false);
+    };
+    let (heard, ()) = tokio::join!(heard, release);
+    let Ok(Message::VoteResponse(response)) = heard else { panic!("{heard:?}") };
+    assert!(response.granted);
+    assert_eq!((votes.record().term, votes.done()), (3, 1));
+    node.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_finishes_a_save_that_has_begun() {
+    let network = MemoryNetwork::new();
+    let mut peer = Peer::join(&network, "p").await;
+    let votes = UnreliableVotes::default();
+    let node = builder("a", 3).start(network.transport(), votes.clone()).await.unwrap();
+    votes.hold(true);
+    peer.request_vote(3).await;
+    while votes.begun() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let release = async { votes.hold(false) };
+    tokio::join!(node.close(), node.close(), release);
+    assert_eq!(votes.record().voted_for, Some(id("p")));
+    assert!(peer.hear_vote_response().await.granted, "what was stored may be said");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_handle_is_dropped_closes() {
+    let network = MemoryNetwork::new();
+    let node = builder("a", 1).start(network.transport(), MemoryVotes::new()).await.unwrap();
+    wait_until(&node, |status| status.state == State::Leader).await;
+    let mut status = node.watch();
+    drop(node);
+    status.wait_for(|status| status.state == State::Closed).await.unwrap();
+    while !network.is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_fails_to_join_leaves_nothing_behind() {
+    let network = MemoryNetwork::new();
+    let transport = network.transport().failing_to_join();
+    let refused = builder("a", 3).start(transport, MemoryVotes::new()).await;
+    assert!(matches!(refused, Err(StartError::Join(_))), "{refused:?}");
+    assert!(network.is_empty());
+    let nodes: [Result<Node, StartError>; 2] = [
+        builder("a", 3).start(network.transport(), MemoryVotes::new()).await,
+        builder("a", 3).start(network.transport(), MemoryVotes::new()).await,
+    ];
+    let [Ok(_first), Err(second)] = nodes else { panic!("{nodes:?}") };
+    assert_eq!(
+        second.to_string(),
+        "the transport could not join the cluster: there is a node a on this network already"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_hears_what_has_arrived_before_it_believes_its_timer() {
+    let network = MemoryNetwork::new();
+    let mut leader = Peer::join(&network, "p").await;
+    let node = builder("a", 3).start(network.transport(), MemoryVotes::new()).await.unwrap();
+    leader.heartbeat(1).await;
+    wait_until(&node, |status| status.leader.is_some()).await;
+    // What a node finds that was paused, ten times over: its timer has run out, and the leader's
+    // heartbeats are waiting.
+    for _ in 0..10 {
+        tokio::time::advance(2 * Config::ELECTION_TIMEOUT_MAX).await;
+        leader.heartbeat(1).await;
+        tokio::time::sleep(Config::HEARTBEAT_INTERVAL).await;
+        assert_eq!((node.current_term(), node.leader()), (1, Some(id("p"))));
+    }
+}

@@ -1,0 +1,92 @@
+//! Nodes of one machine that talk through sockets in a directory.
+
+#![cfg(test)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+
+use graft_election::{LocalTransport, MemoryVotes, Node, StartError};
+use graft_election_tests::cluster::{builder, wait_for_agreement, wait_until};
+
+async fn start(base: &Path, name: &str, size: usize) -> Result<Node, StartError> {
+    builder(name, size).start(LocalTransport::new(base), MemoryVotes::new()).await
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[tokio::test]
+async fn three_nodes_elect_a_leader_and_replace_it() {
+    let base = tempfile::tempdir().unwrap();
+    let mut nodes = Vec::new();
+    for name in ["a", "b/%", "c"] {
+        nodes.push(start(base.path(), name, 3).await.unwrap());
+    }
+    let leader = wait_for_agreement(&nodes.iter().collect::<Vec<_>>()).await;
+    let directory = base.path().join("c");
+    assert_eq!(mode(&directory), 0o700);
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 3);
+
+    nodes.remove(leader).close().await;
+    wait_for_agreement(&nodes.iter().collect::<Vec<_>>()).await;
+    for node in &nodes {
+        node.close().await;
+    }
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 0, "sockets go with their nodes");
+}
+
+#[tokio::test]
+async fn a_socket_that_a_crash_left_over_is_replaced_and_one_in_use_is_not() {
+    let base = tempfile::tempdir().unwrap();
+    let node = start(base.path(), "a", 3).await.unwrap();
+    let refused = start(base.path(), "a", 3).await.unwrap_err().to_string();
+    assert!(refused.ends_with("/c/a: a running node has this id already"), "{refused}");
+    node.close().await;
+
+    let socket = base.path().join("c/a");
+    drop(UnixDatagram::bind(&socket).unwrap());
+    assert!(socket.exists(), "a socket outlives the process that bound it");
+    let node = start(base.path(), "a", 3).await.unwrap();
+    // What a dead peer left over does not disturb whoever sends to everyone.
+    drop(UnixDatagram::bind(base.path().join("c/b")).unwrap());
+    let mut events = node.events();
+    wait_until(&node, |status| status.term >= 2).await;
+    node.close().await;
+    while let Some(event) = events.next().await {
+        assert!(!matches!(event.kind, graft_election::EventKind::Trouble(_)), "{event:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_others_may_use_is_refused() {
+    let base = tempfile::tempdir().unwrap();
+    let directory = base.path().join("c");
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+    let refused = start(base.path(), "a", 3).await.unwrap_err().to_string();
+    assert!(refused.contains("with mode 0700, not 0755"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_path_too_long_for_a_socket_is_named() {
+    let base = tempfile::tempdir().unwrap();
+    let deep = base.path().join("d".repeat(100));
+    let refused = start(&deep, "a", 3).await.unwrap_err().to_string();
+    assert!(refused.contains(&"d".repeat(100)), "{refused}");
+}
+
+#[tokio::test]
+async fn datagrams_that_are_no_messages_are_counted() {
+    let base = tempfile::tempdir().unwrap();
+    let node = start(base.path(), "a", 3).await.unwrap();
+    let sender = UnixDatagram::unbound().unwrap();
+    let garbage: [&[u8]; 5] = [b"", b"\0", b"\x08", b"\x03garbage", &[3; 4096]];
+    for datagram in garbage {
+        sender.send_to(datagram, base.path().join("c/a")).unwrap();
+    }
+    wait_until(&node, |status| status.dropped == 5).await;
+    node.close().await;
+}
