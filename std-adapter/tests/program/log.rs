@@ -74,7 +74,7 @@ fn v1_a_vote_for_no_node_id_is_told() {
     let output = log_of("ok_lt_gt_amp");
     assert_eq!(output.status.code(), Some(0));
     assert!(text(&output.stdout).contains("voted for  \"<a>&b\"\n"));
-    assert!(text(&output.stderr).contains("so the node starts from the next"));
+    assert!(text(&output.stderr).contains("so the next term is taken"));
 }
 
 /// G2, V9: Go takes an empty file for a new node's, and leaves one when it is killed in a save.
