@@ -14,6 +14,7 @@
 pub mod cluster;
 pub mod nats_server;
 pub mod peer;
+pub mod program;
 pub mod votes;
 
 /// The README's example compiles.
