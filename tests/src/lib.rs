@@ -15,3 +15,8 @@ pub mod cluster;
 pub mod nats_server;
 pub mod peer;
 pub mod votes;
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,21 +1,54 @@
 //! The project's own commands.
 
+#![forbid(unsafe_code)]
+
+mod checks;
+mod citations;
+mod command;
 mod proofs;
+mod test;
+mod tidy;
+mod tools;
+mod workspace;
 
-use clap::Parser;
+use std::process::ExitCode;
 
-#[derive(Parser)]
-#[command(about)]
-enum Xtask {
+use anyhow::Error;
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// The project's own commands.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Option<Task>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Install what is missing, and run every check and every test: all that CI runs.
+    Test,
+    /// Check the house rules that no other tool knows.
+    Tidy,
     /// Prove that the core and the wire format need neither std nor an allocator.
     NoStd,
     /// Prove that the core and the wire format can't panic.
     NoPanic,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Xtask::parse() {
-        Xtask::NoStd => proofs::no_std(),
-        Xtask::NoPanic => proofs::no_panic(),
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        None => Arguments::command().print_help().map_err(Error::from),
+        Some(Task::Test) => test::test(),
+        Some(Task::Tidy) => tidy::tidy(),
+        Some(Task::NoStd) => proofs::no_std(),
+        Some(Task::NoPanic) => proofs::no_panic(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

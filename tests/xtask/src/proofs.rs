@@ -2,11 +2,13 @@
 //! linker can: that they need no `std` and no allocator, and that they can't panic.
 
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::{env, fs, str};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+
+use crate::command::{cargo, command, fails, output, succeeds, text};
+use crate::workspace::{NO_PANIC, target_dir};
 
 /// Proves that `graft-election-core` and `graft-election-proto` need neither `std` nor `alloc`:
 /// they and all they depend on compile where neither exists.
@@ -21,12 +23,11 @@ pub(crate) fn no_std() -> Result<()> {
     let host = host()?;
     let sysroot = core_only_sysroot(&host)?;
     let check = |features: &[&str]| {
-        let target_dir = target_dir().join("no-std");
-        let mut cargo = Command::new("cargo");
+        let mut cargo = cargo(["check", "--package", "graft-election-core"])?;
         cargo
-            .args(["check", "--package", "graft-election-core"])
-            .args(["--package", "graft-election-proto", "--target", &host, "--target-dir"])
-            .arg(target_dir)
+            .args(["--package", "graft-election-proto"])
+            .args(["--target", &host, "--target-dir"])
+            .arg(target_dir()?.join("no-std"))
             .args(features)
             .env("CARGO_ENCODED_RUSTFLAGS", flag("--sysroot", sysroot.as_os_str()));
         output(cargo)
@@ -50,14 +51,9 @@ pub(crate) fn no_std() -> Result<()> {
 /// an `unwrap` in it too.
 pub(crate) fn no_panic() -> Result<()> {
     let link = |features: &[&str]| {
-        let mut cargo = Command::new("cargo");
-        cargo
-            .args(["rustc", "--release", "--manifest-path"])
-            .arg(root().join("tests/no_panic/Cargo.toml"))
-            .arg("--target-dir")
-            .arg(target_dir().join("no-panic"))
-            .args(features)
-            .args(["--", "-C", "link-arg=-nostartfiles", "-C", "link-arg=-lc"]);
+        let mut cargo = cargo(["rustc", "--locked", "--release", "--manifest-path", NO_PANIC])?;
+        cargo.arg("--target-dir").arg(target_dir()?.join("no-panic")).args(features);
+        cargo.args(["--", "-C", "link-arg=-nostartfiles", "-C", "link-arg=-lc"]);
         output(cargo)
     };
     succeeds(&link(&[])?).context("core or proto can panic")?;
@@ -71,7 +67,7 @@ pub(crate) fn no_panic() -> Result<()> {
 fn core_only_sysroot(host: &str) -> Result<PathBuf> {
     let libraries = Path::new("lib/rustlib").join(host).join("lib");
     let full = PathBuf::from(rustc(&["--print", "sysroot"])?.trim()).join(&libraries);
-    let sysroot = target_dir().join("core-only-sysroot");
+    let sysroot = target_dir()?.join("core-only-sysroot");
     let here = sysroot.join(&libraries);
     if sysroot.exists() {
         fs::remove_dir_all(&sysroot)?;
@@ -99,31 +95,9 @@ fn host() -> Result<String> {
 }
 
 fn rustc(arguments: &[&str]) -> Result<String> {
-    let mut rustc = Command::new("rustc");
-    rustc.args(arguments).current_dir(root());
-    let output = output(rustc)?;
-    succeeds(&output)?;
-    Ok(String::from_utf8(output.stdout)?)
-}
-
-fn output(mut command: Command) -> Result<Output> {
-    let output = command.current_dir(root()).output();
-    output.with_context(|| format!("can't run {command:?}"))
-}
-
-fn succeeds(output: &Output) -> Result<()> {
-    ensure!(output.status.success(), "{}", str::from_utf8(&output.stderr)?);
-    Ok(())
-}
-
-/// That the command failed, and for this reason.
-fn fails(output: &Output, reason: &str) -> Result<()> {
-    let errors = str::from_utf8(&output.stderr)?;
-    if output.status.success() {
-        bail!("the proof proves nothing: it also holds where it must not");
-    }
-    ensure!(errors.contains(reason), "it failed for another reason than \"{reason}\":\n{errors}");
-    Ok(())
+    let mut rustc = command("rustc")?;
+    rustc.args(arguments);
+    text(rustc)
 }
 
 /// A compiler flag and its value as `CARGO_ENCODED_RUSTFLAGS` has them, spaces and all.
@@ -132,13 +106,4 @@ fn flag(name: &str, value: &OsStr) -> OsString {
     flag.push("\u{1f}");
     flag.push(value);
     flag
-}
-
-/// The workspace's folder.
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn target_dir() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }

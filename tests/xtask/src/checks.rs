@@ -1,0 +1,118 @@
+//! The checks and tests that cargo and its companions know how to run.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use cargo_metadata::semver::Version;
+use cargo_metadata::{CargoOpt, MetadataCommand};
+
+use crate::command::{cargo, command, run};
+use crate::workspace::{NO_PANIC, root, target_dir};
+
+/// What clippy looks at: everything, and what other features make of it.
+const CLIPPY: [&[&str]; 9] = [
+    &["--workspace", "--all-targets"],
+    &["--package", "graft-election-core", "--all-targets"],
+    &["--package", "graft-election-core", "--all-targets", "--features", "defmt"],
+    &["--package", "graft-election-proto", "--all-targets"],
+    &["--package", "graft-election-proto", "--all-targets", "--features", "prost"],
+    &["--package", "graft-election-proto", "--all-targets", "--features", "defmt"],
+    &["--package", "graft-election-proto", "--all-targets", "--all-features"],
+    &["--package", "graft-election", "--all-targets", "--no-default-features"],
+    &[
+        "--package",
+        "graft-election",
+        "--all-targets",
+        "--no-default-features",
+        "--features",
+        "nats",
+    ],
+];
+
+pub(crate) fn formatting() -> Result<()> {
+    run(cargo(["fmt", "--all", "--check"])?)?;
+    run(cargo(["fmt", "--check", "--manifest-path", NO_PANIC])?)
+}
+
+/// Clippy, with every warning an error. Its `incompatible_msrv` is one of them: see
+/// [`oldest_compiler`].
+pub(crate) fn clippy() -> Result<()> {
+    for arguments in CLIPPY {
+        let deny_warnings = ["--", "--deny", "warnings"];
+        run(cargo(["clippy"].iter().chain(arguments).chain(&deny_warnings))?)?;
+    }
+    let no_panic = ["clippy", "--locked", "--manifest-path", NO_PANIC, "--release"];
+    let mut no_panic = cargo(no_panic)?;
+    no_panic.arg("--target-dir").arg(target_dir()?.join("no-panic"));
+    no_panic.args(["--", "--deny", "warnings"]);
+    run(no_panic)
+}
+
+pub(crate) fn documentation() -> Result<()> {
+    let mut doc = cargo(["doc", "--workspace", "--no-deps"])?;
+    doc.env("RUSTDOCFLAGS", "--deny warnings");
+    run(doc)
+}
+
+/// All tests of the workspace, those in the documentation included.
+pub(crate) fn tests(nats_server: &Path) -> Result<()> {
+    let mut test = cargo(["test", "--workspace"])?;
+    test.env("NATS_SERVER", nats_server);
+    run(test)
+}
+
+/// The tests of the wire format with each feature that it has.
+pub(crate) fn proto_features() -> Result<()> {
+    run(cargo(["test", "--package", "graft-election-proto", "--all-features"])?)
+}
+
+/// The core's examples of what must not compile, each for the very error that it names.
+///
+/// Only an unstable compiler compares the errors, so a stable one is told to be one. It builds in a
+/// folder of its own: the dependencies' build scripts see the difference too, and would have
+/// everything built anew each time.
+pub(crate) fn compile_errors() -> Result<()> {
+    let mut test = cargo(["test", "--package", "graft-election-core", "--doc", "--target-dir"])?;
+    test.arg(target_dir()?.join("unstable"));
+    test.env("RUSTC_BOOTSTRAP", "1");
+    run(test)
+}
+
+/// That no dependency asks for a younger compiler than the workspace promises to build with.
+///
+/// Together with clippy's `incompatible_msrv`, which finds calls to what the standard library only
+/// got later, this shows that nobody *says* that more is needed. It doesn't show that the promised
+/// compiler builds the workspace: that takes the compiler itself.
+pub(crate) fn oldest_compiler() -> Result<()> {
+    let promised = env!("CARGO_PKG_RUST_VERSION");
+    let promised = Version::parse(&format!("{promised}.0"))
+        .with_context(|| format!("rust-version is {promised}, not two numbers"))?;
+    let metadata = MetadataCommand::new()
+        .current_dir(root()?)
+        .features(CargoOpt::AllFeatures)
+        .exec()
+        .context("could not list the dependencies")?;
+    let younger: Vec<String> = metadata
+        .packages
+        .iter()
+        .filter_map(|package| Some((package, package.rust_version.as_ref()?)))
+        .filter(|(_, needed)| **needed > promised)
+        .map(|(package, needed)| format!("{} {} needs {needed}", package.name, package.version))
+        .collect();
+    ensure!(
+        younger.is_empty(),
+        "the workspace promises to build with Rust {promised}, but {}",
+        younger.join(", ")
+    );
+    println!("no dependency asks for more than Rust {promised}");
+    Ok(())
+}
+
+/// What `deny.toml` says of the dependencies' licences, versions and sources. Known vulnerabilities
+/// are not looked up: that takes a database which changes daily, and a commit can't be at fault for
+/// what is found after it.
+pub(crate) fn dependencies(cargo_deny: &Path) -> Result<()> {
+    let mut deny = command(cargo_deny)?;
+    deny.args(["check", "bans", "licenses", "sources"]);
+    run(deny)
+}

