@@ -58,7 +58,7 @@ impl std::fmt::Debug for Membership {
 #[derive(Debug)]
 enum Watched {
     /// The transport's own connection tells, and ends with it.
-    Own(mpsc::UnboundedReceiver<async_nats::Event>),
+    Own { events: mpsc::UnboundedReceiver<async_nats::Event>, was_lost: bool },
     /// Someone else's is looked at now and then.
     Borrowed { poll: Interval, was_connected: bool },
     /// There is no more to hear.
@@ -97,7 +97,8 @@ impl NatsTransport {
             std::future::ready(())
         });
         let client = async_nats::connect_with_options(addrs, options).await?;
-        Ok(Self { client, connection: Watched::Own(events), membership: None })
+        let connection = Watched::Own { events, was_lost: false };
+        Ok(Self { client, connection, membership: None })
     }
 
     /// Uses a connection that belongs to someone else. It is never closed; the node only gives back
@@ -178,7 +179,7 @@ impl Transport for NatsTransport {
         self.membership = None;
         // What can't be sent any more is lost with the connection.
         let _ = self.client.flush().await;
-        if let Watched::Own(events) = &mut self.connection {
+        if let Watched::Own { events, .. } = &mut self.connection {
             let _ = self.client.drain().await;
             while let Some(event) = events.recv().await {
                 if matches!(event, async_nats::Event::Closed) {
@@ -195,9 +196,12 @@ impl Watched {
     async fn change(&mut self, client: &Client) -> Connection {
         loop {
             match self {
-                Self::Own(events) => match events.recv().await {
+                Self::Own { events, was_lost } => match events.recv().await {
+                    // The first connection restores nothing.
+                    Some(async_nats::Event::Connected) if !*was_lost => {}
                     Some(event) => {
                         if let Some(change) = connection_change(event) {
+                            *was_lost |= matches!(change, Connection::Lost(_));
                             return change;
                         }
                     }

@@ -328,3 +328,57 @@ async fn two_clusters_on_one_server_do_not_hear_each_other() {
     tokio::time::sleep(Config::ELECTION_TIMEOUT_MAX).await;
     assert_eq!(agreed_leader(&nodes).await, leader);
 }
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_noticed_and_reported_to_be_back() {
+    let server = NatsServer::start();
+    let node = start(&server, "n1", 1).await;
+    wait_until(&node, |status| status.state == State::Leader).await;
+    let mut events = node.events();
+    server.pause();
+    let began = Instant::now();
+    wait_for_trouble(&mut events, |trouble| {
+        matches!(trouble, Trouble::Connection(Connection::Lost(_)))
+    })
+    .await;
+    // Three pings of a second each, and the time that the test machine takes.
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    server.resume();
+    wait_for_trouble(&mut events, |trouble| {
+        matches!(trouble, Trouble::Connection(Connection::Restored))
+    })
+    .await;
+    node.close().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_was_lent_is_reported_lost_and_restored_too() {
+    let server = NatsServer::start();
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let transport = NatsTransport::from_client(client);
+    let node = builder("n1", 1).start(transport, MemoryVotes::new()).await.unwrap();
+    let mut events = node.events();
+    let stopped = server.stop();
+    wait_for_trouble(&mut events, |trouble| {
+        matches!(trouble, Trouble::Connection(Connection::Lost(_)))
+    })
+    .await;
+    let _server = stopped.restart();
+    wait_for_trouble(&mut events, |trouble| {
+        matches!(trouble, Trouble::Connection(Connection::Restored))
+    })
+    .await;
+    node.close().await;
+}
+
+#[tokio::test]
+async fn a_first_connection_is_no_trouble() {
+    let server = NatsServer::start();
+    let node = start(&server, "n1", 1).await;
+    let mut events = node.events();
+    wait_until(&node, |status| status.state == State::Leader).await;
+    node.close().await;
+    while let Some(event) = events.next().await {
+        assert!(!matches!(event.kind, graft_election::EventKind::Trouble(_)), "{event:?}");
+    }
+}
