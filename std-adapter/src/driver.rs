@@ -22,6 +22,10 @@ pub const VOTERS_MAX: usize = 64;
 /// How many messages a waiting node hears after its timer ran out before it believes the timer.
 const OVERDUE_MESSAGES_MAX: usize = 64;
 
+/// How many messages a leader hears before an overdue heartbeat. One, so that it goes on hearing
+/// even if each heartbeat takes its transport until the next one is due.
+const OVERDUE_MESSAGES_MAX_LEADING: usize = 1;
+
 /// How long leaving the transport may take.
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -89,15 +93,17 @@ impl<T: Transport> Driver<T> {
 
     /// Waits for the next input; `None` if what came was none.
     ///
-    /// A leader's heartbeat comes first. A node that waits for a leader hears what has already
+    /// A leader's heartbeat hardly waits. A node that waits for a leader hears what has already
     /// arrived first: after a pause of its own, the leader's heartbeats are among it.
     async fn next_input(&mut self) -> Option<Input> {
         let deadline = self.node.deadline();
+        let overdue_messages_max = match self.node.state() {
+            State::Leader => OVERDUE_MESSAGES_MAX_LEADING,
+            _ => OVERDUE_MESSAGES_MAX,
+        };
         if self.clock.now() < deadline {
             self.overdue_messages = 0;
-        } else if self.node.state() == State::Leader
-            || self.overdue_messages >= OVERDUE_MESSAGES_MAX
-        {
+        } else if self.overdue_messages >= overdue_messages_max {
             self.overdue_messages = 0;
             return Some(Input::Timeout);
         }

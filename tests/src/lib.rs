@@ -14,4 +14,5 @@
 pub mod cluster;
 pub mod nats_server;
 pub mod peer;
+pub mod transport;
 pub mod votes;
