@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::events::Trouble;
-use crate::judge::{Judge, Stuck};
+use crate::judge::Judge;
 use crate::publisher::Publisher;
 use crate::transport::{Arrival, Transport};
 use crate::vote_store::VoteStore;
@@ -141,8 +141,8 @@ impl<T: Transport> Driver<T> {
             Input::Message(Message::VoteRequest(request) | Message::PreVoteRequest(request)) => {
                 let answer = self.judge.grants_vote(request.position.clone()).await;
                 self.node.state_machine_mut().grants_vote = matches!(answer, Ok(true));
-                if answer.is_err() {
-                    self.publisher.trouble(Trouble::HandlerStuck(self.judge.patience()));
+                if let Err(trouble) = answer {
+                    self.publisher.trouble(trouble);
                 }
             }
             Input::Message(Message::Handover(_)) => self.ask_position().await,
@@ -162,7 +162,7 @@ impl<T: Transport> Driver<T> {
                 }
                 Err(too_long) => Trouble::PositionTooLong(too_long.bytes),
             },
-            Err(Stuck) => Trouble::HandlerStuck(self.judge.patience()),
+            Err(trouble) => trouble,
         };
         self.publisher.trouble(trouble);
     }

@@ -110,6 +110,9 @@ pub enum Trouble {
     /// knew, or without giving its vote.
     #[error("the handler did not answer within {0:?}")]
     HandlerStuck(Duration),
+    /// The handler panicked when it was asked. The node went on as if it were stuck.
+    #[error("the handler panicked")]
+    HandlerPanicked,
     /// The handler's position has more bytes than a message carries; the last one is used.
     #[error("the handler's position has {0} bytes, more than a message carries")]
     PositionTooLong(usize),

@@ -2,10 +2,14 @@
 
 #![cfg(test)]
 
-use graft_election::{MemoryNetwork, MemoryVotes, State, Trouble};
+use graft_election::{ChannelHandler, MemoryNetwork, MemoryVotes, State, StateMachine, Trouble};
 use graft_election_tests::cluster::{PATIENCE, builder, id, wait_for_trouble, wait_until};
 use graft_election_tests::peer::Peer;
 use graft_election_tests::transport::UnreliableTransport;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 #[tokio::test(start_paused = true)]
@@ -43,4 +47,98 @@ async fn a_message_that_a_stuck_transport_did_not_take_is_not_sent_later() {
     let refusal = peer.hear_vote_response().await;
     assert_eq!((refusal.term, refusal.granted), (5, false));
     node.close().await;
+}
+
+/// An application that panics while the test wants it to.
+#[derive(Clone, Default)]
+struct Fragile(Arc<AtomicBool>);
+
+impl Fragile {
+    fn check(&self) {
+        assert!(!self.0.load(Ordering::SeqCst), "the test says so");
+    }
+}
+
+impl StateMachine for Fragile {
+    fn position(&self) -> Vec<u8> {
+        self.check();
+        b"well".to_vec()
+    }
+
+    fn grants_vote(&self, _position: &[u8]) -> bool {
+        self.check();
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_gives_no_vote_then_and_is_asked_again() {
+    let network = MemoryNetwork::new();
+    let mut peer = Peer::join(&network, "p").await;
+    let (states, _changes) = mpsc::channel(64);
+    let (errors, mut troubles) = mpsc::channel(64);
+    let fragile = Fragile::default();
+    fragile.0.store(true, Ordering::SeqCst);
+    let node = builder("a", 3)
+        // Its half is time enough to print a backtrace.
+        .heartbeat_interval(Duration::from_secs(1))
+        .election_timeout(Duration::from_secs(2), Duration::from_secs(3))
+        .handler(ChannelHandler::with_state_machine(fragile.clone(), states, errors))
+        .start(network.transport(), MemoryVotes::new())
+        .await
+        .unwrap();
+    peer.request_vote(5).await;
+    assert!(!peer.hear_vote_response().await.granted);
+    assert!(matches!(next(&mut troubles).await, Some(Trouble::HandlerPanicked)));
+    // It campaigns all the same, with the last position it knows: none.
+    assert_eq!(peer.hear_vote_request().await.position.as_bytes(), b"");
+    assert!(matches!(next(&mut troubles).await, Some(Trouble::HandlerPanicked)));
+
+    fragile.0.store(false, Ordering::SeqCst);
+    while peer.hear_vote_request().await.position.as_bytes() != b"well" {}
+    peer.request_vote(50).await;
+    while !peer.hear_vote_response().await.granted {}
+    node.close().await;
+}
+
+/// A handler that panics whenever it is told something, after it has passed that on.
+struct Jumpy(mpsc::Sender<State>);
+
+impl StateMachine for Jumpy {
+    fn position(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn grants_vote(&self, _position: &[u8]) -> bool {
+        true
+    }
+}
+
+impl graft_election::Handler for Jumpy {
+    fn state_changed(&self, _from: State, to: State, _status: &graft_election::Status) {
+        self.0.blocking_send(to).unwrap();
+        panic!("the test says so");
+    }
+
+    fn leader_changed(&self, _status: &graft_election::Status) {
+        panic!("the test says so");
+    }
+
+    fn trouble(&self, _trouble: &Trouble, _status: &graft_election::Status) {}
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_when_told_something_is_told_the_next() {
+    let (sender, mut changes) = mpsc::channel(64);
+    let node = builder("a", 1)
+        .handler(Jumpy(sender))
+        .start(MemoryNetwork::new().transport(), MemoryVotes::new())
+        .await
+        .unwrap();
+    assert_eq!(next(&mut changes).await, Some(State::Candidate));
+    assert_eq!(next(&mut changes).await, Some(State::Leader));
+    node.close().await;
+    assert_eq!(next(&mut changes).await, Some(State::Follower));
+    assert_eq!(next(&mut changes).await, Some(State::Closed));
+    assert_eq!(next(&mut changes).await, None, "the handler is let go");
 }
