@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::events::Trouble;
 use crate::judge::Judge;
 use crate::publisher::Publisher;
-use crate::transport::{Arrival, Transport};
+use crate::transport::{Arrival, Connection, Transport};
 use crate::vote_store::VoteStore;
 
 /// The most voters a cluster of this adapter's nodes can have.
@@ -128,9 +128,11 @@ impl<T: Transport> Driver<T> {
                 tracing::debug!(id = %self.node.id(), %error, "dropped a malformed message");
                 self.publisher.count_dropped();
             }
-            Arrival::Connection(connection) => {
-                self.publisher.trouble(Trouble::Connection(connection));
+            // A transport may say so for each message or each attempt to reconnect.
+            Arrival::Connection(impaired @ Connection::Impaired(_)) => {
+                self.publisher.recurring(self.clock.now(), Trouble::Connection(impaired));
             }
+            Arrival::Connection(change) => self.publisher.trouble(Trouble::Connection(change)),
         }
         None
     }

@@ -85,7 +85,8 @@ pub enum EventKind {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Trouble {
-    /// The way to the other nodes changed, for worse or for better.
+    /// The way to the other nodes changed, for worse or for better. The same impairment is told
+    /// again only after a while.
     #[error("{0}")]
     Connection(Connection),
     /// The stored vote was usable, but not as expected.

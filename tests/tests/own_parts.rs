@@ -2,7 +2,10 @@
 
 #![cfg(test)]
 
-use graft_election::{ChannelHandler, MemoryNetwork, MemoryVotes, State, StateMachine, Trouble};
+use graft_election::{
+    Arrival, ChannelHandler, Connection, EventKind, MemoryNetwork, MemoryVotes, State,
+    StateMachine, Trouble,
+};
 use graft_election_tests::cluster::{PATIENCE, builder, id, wait_for_trouble, wait_until};
 use graft_election_tests::peer::Peer;
 use graft_election_tests::transport::UnreliableTransport;
@@ -46,6 +49,37 @@ async fn a_message_that_a_stuck_transport_did_not_take_is_not_sent_later() {
     // T2: the only answer is that to the second request.
     let refusal = peer.hear_vote_response().await;
     assert_eq!((refusal.term, refusal.granted), (5, false));
+    node.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_stays_impaired_is_told_of_once_and_a_lost_one_each_time() {
+    let (transport, control) = UnreliableTransport::new(MemoryNetwork::new().transport());
+    let node = builder("a", 3).start(transport, MemoryVotes::new()).await.unwrap();
+    let mut events = node.events();
+    let (slow, denied) =
+        (|| Connection::Impaired("slow".into()), Connection::Impaired("no".into()));
+    let lost = || Connection::Lost("pulled".into());
+    let told = [slow(), denied.clone(), lost(), Connection::Restored, lost(), Connection::Restored];
+    let untold = [slow(), denied, slow()];
+    for change in told.iter().chain(&untold).chain(&[Connection::Closed("end".into())]) {
+        control.arrive(Arrival::Connection(change.clone()));
+    }
+    let mut heard = Vec::new();
+    while !matches!(heard.last(), Some(Connection::Closed(_))) {
+        if let EventKind::Trouble(Trouble::Connection(change)) = events.next().await.unwrap().kind {
+            heard.push(change);
+        }
+    }
+    assert_eq!(heard[..heard.len() - 1], told);
+
+    // After a while it is told again.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    control.arrive(Arrival::Connection(slow()));
+    wait_for_trouble(&mut events, |trouble| {
+        matches!(trouble, Trouble::Connection(Connection::Impaired(why)) if why == "slow")
+    })
+    .await;
     node.close().await;
 }
 
