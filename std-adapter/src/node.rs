@@ -21,7 +21,8 @@ use crate::vote_store::{StoredVote, VoteStore};
 /// A running voter of a cluster.
 ///
 /// All methods take `&self`: share it in an [`Arc`]. Dropping it closes the node as
-/// [`close`](Self::close) does, but without waiting.
+/// [`close`](Self::close) does, but without waiting. A node ends with its runtime, and then it is
+/// closed too, but can't hand over.
 #[derive(Debug)]
 pub struct Node {
     status: watch::Receiver<Arc<Status>>,

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use graft_election_core::{Instant, Report};
+use graft_election_core::{Instant, Reason, Report, State};
 use tokio::sync::{broadcast, watch};
 
 use crate::driver::CoreNode;
@@ -68,9 +68,12 @@ impl Publisher {
             vote: node.vote().cloned(),
             ..(*before).clone()
         };
-        if after == *before {
-            return;
+        if after != *before {
+            self.change(&before, after);
         }
+    }
+
+    fn change(&self, before: &Status, after: Status) {
         let (from, to) = (before.state, after.state);
         let leader_changed = before.leader != after.leader;
         self.status.send_replace(Arc::new(after));
@@ -126,5 +129,17 @@ impl Publisher {
         }
         // The only error is that nobody listens.
         let _ = self.events.send(Event { at: SystemTime::now(), status, kind });
+    }
+}
+
+impl Drop for Publisher {
+    /// A node that is torn down without closing, because its runtime ended or its transport
+    /// panicked, must not be taken for a leader any more.
+    fn drop(&mut self) {
+        let before = self.status.borrow().clone();
+        if before.state != State::Closed {
+            let (state, reason) = (State::Closed, Reason::Closed);
+            self.change(&before, Status { state, reason, leader: None, ..(*before).clone() });
+        }
     }
 }

@@ -2,9 +2,10 @@
 
 #![cfg(test)]
 
+use graft_election::core::{NodeId, Outgoing};
 use graft_election::{
-    Arrival, ChannelHandler, Connection, EventKind, MemoryNetwork, MemoryVotes, State,
-    StateMachine, Trouble,
+    Arrival, ChannelHandler, Connection, EventKind, MemoryNetwork, MemoryVotes, Reason, State,
+    StateMachine, Transport, Trouble,
 };
 use graft_election_tests::cluster::{PATIENCE, builder, id, wait_for_trouble, wait_until};
 use graft_election_tests::peer::Peer;
@@ -81,6 +82,66 @@ async fn a_connection_that_stays_impaired_is_told_of_once_and_a_lost_one_each_ti
     })
     .await;
     node.close().await;
+}
+
+/// A transport that breaks down when it hears something.
+struct Brittle(graft_election::MemoryTransport);
+
+impl Transport for Brittle {
+    type Error = <graft_election::MemoryTransport as Transport>::Error;
+
+    async fn join(&mut self, cluster: &str, id: &NodeId) -> Result<(), Self::Error> {
+        self.0.join(cluster, id).await
+    }
+
+    async fn receive(&mut self) -> Arrival {
+        let arrival = self.0.receive().await;
+        panic!("the test says so: {arrival:?}");
+    }
+
+    async fn send(&mut self, outgoing: &Outgoing) -> Result<(), Self::Error> {
+        self.0.send(outgoing).await
+    }
+
+    async fn leave(&mut self) {
+        self.0.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_transport_panics_is_no_leader_any_more() {
+    let network = MemoryNetwork::new();
+    let mut peer = Peer::join(&network, "p").await;
+    let transport = Brittle(network.transport());
+    let node = builder("a", 1).start(transport, MemoryVotes::new()).await.unwrap();
+    wait_until(&node, |status| status.state == State::Leader).await;
+    let mut events = node.events();
+    peer.heartbeat(1).await;
+    let status = wait_until(&node, |status| status.state == State::Closed).await;
+    assert_eq!((status.leader.clone(), status.reason), (None, Reason::Closed));
+    let mut changes = Vec::new();
+    while let Some(event) = events.next().await {
+        if let EventKind::StateChanged { from, to } = event.kind {
+            changes.push((from, to));
+        }
+    }
+    assert_eq!(changes.last(), Some(&(State::Leader, State::Closed)));
+    node.close().await;
+    assert_eq!(network.len(), 1, "only the peer is left");
+}
+
+#[test]
+fn a_leader_whose_runtime_ends_is_no_leader_any_more() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let network = MemoryNetwork::new();
+    let node = runtime.block_on(async {
+        let node = builder("a", 1).start(network.transport(), MemoryVotes::new()).await.unwrap();
+        wait_until(&node, |status| status.state == State::Leader).await;
+        node
+    });
+    drop(runtime);
+    assert_eq!((node.state(), node.leader()), (State::Closed, None));
+    assert!(network.is_empty());
 }
 
 /// An application that panics while the test wants it to.
