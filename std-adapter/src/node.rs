@@ -195,6 +195,7 @@ impl NodeBuilder {
         };
         config.check(VOTERS_MAX)?;
         let StoredVote { record, id: kept, warnings } = votes.load()?;
+        let is_new = self.id.is_none() && kept.is_none();
         let id = match (self.id, kept) {
             (Some(given), Some(kept)) if given != kept => {
                 return Err(StartError::OtherId {
@@ -203,11 +204,7 @@ impl NodeBuilder {
                 });
             }
             (Some(id), _) | (None, Some(id)) => id,
-            (None, None) => {
-                let id = random_id()?;
-                votes.save(&id, &record)?;
-                id
-            }
+            (None, None) => random_id()?,
         };
         let seed = match self.seed {
             Some(seed) => seed,
@@ -220,6 +217,9 @@ impl NodeBuilder {
         };
         // Checked before the cluster hears of the node; made after, since its timer starts then.
         make_node(record.clone())?;
+        if is_new {
+            votes.save(&id, &record)?;
+        }
         let judge = Judge::start(self.handler.clone(), self.heartbeat_interval / 2)
             .map_err(StartError::Thread)?;
         let log_path = votes.path().map(Path::to_path_buf);

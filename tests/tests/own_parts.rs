@@ -4,8 +4,8 @@
 
 use graft_election::core::{NodeId, Outgoing};
 use graft_election::{
-    Arrival, ChannelHandler, Connection, EventKind, MemoryNetwork, MemoryVotes, Reason, State,
-    StateMachine, Transport, Trouble,
+    Arrival, ChannelHandler, ClusterInfo, ConfigError, Connection, EventKind, MemoryNetwork,
+    MemoryVotes, Node, Reason, StartError, State, StateMachine, StoredVote, Transport, Trouble,
 };
 use graft_election_tests::cluster::{PATIENCE, builder, id, wait_for_trouble, wait_until};
 use graft_election_tests::peer::Peer;
@@ -236,4 +236,20 @@ async fn a_handler_that_panics_when_told_something_is_told_the_next() {
     assert_eq!(next(&mut changes).await, Some(State::Follower));
     assert_eq!(next(&mut changes).await, Some(State::Closed));
     assert_eq!(next(&mut changes).await, None, "the handler is let go");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_refused_has_stored_no_id() {
+    let network = MemoryNetwork::new();
+    let votes = MemoryVotes::new();
+    let refused = Node::builder(ClusterInfo::new("c", 1))
+        .voters([id("a")])
+        .start(network.transport(), votes.clone())
+        .await;
+    // The new id can't be one of those declared.
+    assert!(matches!(refused, Err(StartError::Config(ConfigError::OwnIdMissing))), "{refused:?}");
+    assert_eq!(votes.clone().load().unwrap(), StoredVote::default());
+    let node = builder("a", 1).voters([id("a")]).start(network.transport(), votes).await.unwrap();
+    wait_until(&node, |status| status.state == State::Leader).await;
+    node.close().await;
 }
