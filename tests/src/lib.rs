@@ -15,6 +15,7 @@ pub mod cluster;
 pub mod nats_server;
 pub mod peer;
 pub mod program;
+pub mod transport;
 pub mod votes;
 
 /// The README's example compiles.

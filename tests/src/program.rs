@@ -74,7 +74,7 @@ fn graft() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package", "graft-election", "--bin", "graft"])
+            .args(["build", "--quiet", "--workspace", "--bin", "graft"])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status()
             .expect("cargo runs");
