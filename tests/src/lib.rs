@@ -14,7 +14,6 @@
 pub mod cluster;
 pub mod nats_server;
 pub mod peer;
-pub mod program;
 pub mod transport;
 pub mod votes;
 
