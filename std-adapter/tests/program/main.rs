@@ -14,7 +14,7 @@ mod from_go;
 mod log;
 mod nats;
 /// What the other tests start servers with: they are of another package.
-#[allow(dead_code, reason = "these tests need only part of it")]
+#[allow(dead_code, unreachable_pub, reason = "these tests need only part of it")]
 #[path = "../../../tests/src/nats_server.rs"]
 mod nats_server;
 mod peer;
