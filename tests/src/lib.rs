@@ -11,6 +11,7 @@
     reason = "only tests use this crate"
 )]
 
+pub mod application;
 pub mod cluster;
 pub mod nats_server;
 pub mod peer;
