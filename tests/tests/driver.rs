@@ -291,6 +291,23 @@ async fn i6_nothing_is_said_while_a_vote_is_being_stored() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slow_save_does_not_use_up_the_time_to_answer_a_campaign() {
+    let network = MemoryNetwork::new();
+    let mut peer = Peer::join(&network, "p").await;
+    let votes = UnreliableVotes::default();
+    let node = builder("a", 3).start(network.transport(), votes.clone()).await.unwrap();
+    votes.hold(true);
+    wait_until(&node, |status| status.state == State::Candidate).await;
+    tokio::time::advance(2 * Config::ELECTION_TIMEOUT_MAX).await;
+    votes.hold(false);
+    assert_eq!(peer.hear_vote_request().await.term, 1);
+    let asked_at = tokio::time::Instant::now();
+    assert_eq!(peer.hear_vote_request().await.term, 2);
+    assert!(asked_at.elapsed() >= Config::ELECTION_TIMEOUT_MIN);
+    node.close().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn closing_finishes_a_save_that_has_begun() {
     let network = MemoryNetwork::new();
     let mut peer = Peer::join(&network, "p").await;

@@ -12,8 +12,8 @@ use graft_election::core::{Message, NodeId, NodeIdError, Outgoing, Recipient, Vo
 use graft_election::proto::{ENCODED_MAX, Kind, decode, encode};
 use graft_election::{
     AlwaysGrant, Arrival, ChannelHandler, ClusterInfo, Config, ConfigError, Connection, EventKind,
-    LoadError, LoadWarning, MemoryNetwork, MemoryVotes, Node, Reason, SaveError, StartError, State,
-    StateMachine, StoredVote, Transport, Trouble, VoteFile, VoteStore,
+    Handler, LoadError, LoadWarning, MemoryNetwork, MemoryVotes, Node, Reason, SaveError,
+    StartError, State, StateMachine, Status, StoredVote, Transport, Trouble, VoteFile, VoteStore,
 };
 use graft_election_tests::cluster::{
     PATIENCE, builder, id, wait_for_agreement, wait_for_trouble, wait_until,
@@ -409,7 +409,7 @@ async fn a_handler_that_panics_gives_no_vote_then_and_is_asked_again() {
 }
 
 /// A handler that panics whenever it is told something, after it has passed that on.
-struct Jumpy(mpsc::Sender<State>);
+struct Jumpy(mpsc::Sender<(State, Option<NodeId>)>);
 
 impl StateMachine for Jumpy {
     fn position(&self) -> Vec<u8> {
@@ -421,17 +421,18 @@ impl StateMachine for Jumpy {
     }
 }
 
-impl graft_election::Handler for Jumpy {
-    fn state_changed(&self, _from: State, to: State, _status: &graft_election::Status) {
-        self.0.blocking_send(to).unwrap();
+impl Handler for Jumpy {
+    fn state_changed(&self, _from: State, to: State, _status: &Status) {
+        self.0.blocking_send((to, None)).unwrap();
         panic!("the test says so");
     }
 
-    fn leader_changed(&self, _status: &graft_election::Status) {
+    fn leader_changed(&self, status: &Status) {
+        self.0.blocking_send((status.state, status.leader.clone())).unwrap();
         panic!("the test says so");
     }
 
-    fn trouble(&self, _trouble: &Trouble, _status: &graft_election::Status) {}
+    fn trouble(&self, _trouble: &Trouble, _status: &Status) {}
 }
 
 #[tokio::test]
@@ -442,11 +443,14 @@ async fn a_handler_that_panics_when_told_something_is_told_the_next() {
         .start(MemoryNetwork::new().transport(), MemoryVotes::new())
         .await
         .unwrap();
-    assert_eq!(next(&mut changes).await, Some(State::Candidate));
-    assert_eq!(next(&mut changes).await, Some(State::Leader));
+    assert_eq!(next(&mut changes).await, Some((State::Candidate, None)));
+    assert_eq!(next(&mut changes).await, Some((State::Leader, None)));
+    assert_eq!(next(&mut changes).await, Some((State::Leader, Some(id("a")))));
     node.close().await;
-    assert_eq!(next(&mut changes).await, Some(State::Follower));
-    assert_eq!(next(&mut changes).await, Some(State::Closed));
+    assert_eq!(next(&mut changes).await, Some((State::Follower, None)));
+    // Nobody leads any more.
+    assert_eq!(next(&mut changes).await, Some((State::Follower, None)));
+    assert_eq!(next(&mut changes).await, Some((State::Closed, None)));
     assert_eq!(next(&mut changes).await, None, "the handler is let go");
 }
 
@@ -519,6 +523,17 @@ async fn a_node_that_is_refused_has_stored_no_id() {
     assert_eq!(votes.clone().load().unwrap(), StoredVote::default());
     let node = builder("a", 1).voters([id("a")]).start(network.transport(), votes).await.unwrap();
     wait_until(&node, |status| status.state == State::Leader).await;
+    node.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn g8_a_new_id_is_kept_before_anyone_hears_of_it() {
+    let votes = MemoryVotes::new();
+    let node = Node::builder(ClusterInfo::new("c", 3))
+        .start(MemoryNetwork::new().transport(), votes.clone())
+        .await
+        .unwrap();
+    assert_eq!(votes.clone().load().unwrap().id, Some(node.id()));
     node.close().await;
 }
 
