@@ -46,3 +46,8 @@ pub use vote_file::{
     VoteFileContents,
 };
 pub use vote_store::{LoadWarning, MemoryVotes, StoredVote, VoteStore};
+
+/// Keeps the example in the documentation true.
+#[cfg(all(doctest, feature = "nats"))]
+#[doc = include_str!("../../docs/from-go.md")]
+struct FromGo;

@@ -58,9 +58,9 @@ impl std::fmt::Debug for Membership {
 #[derive(Debug)]
 enum Watched {
     /// The transport's own connection tells, and ends with it.
-    Own(mpsc::UnboundedReceiver<async_nats::Event>),
+    Own { events: mpsc::UnboundedReceiver<async_nats::Event>, is_connected: bool },
     /// Someone else's is looked at now and then.
-    Borrowed { poll: Interval, was_connected: bool },
+    Borrowed { poll: Interval, is_connected: bool },
     /// There is no more to hear.
     Gone,
 }
@@ -97,7 +97,9 @@ impl NatsTransport {
             std::future::ready(())
         });
         let client = async_nats::connect_with_options(addrs, options).await?;
-        Ok(Self { client, connection: Watched::Own(events), membership: None })
+        let is_connected = client.connection_state() == State::Connected;
+        let connection = Watched::Own { events, is_connected };
+        Ok(Self { client, connection, membership: None })
     }
 
     /// Uses a connection that belongs to someone else. It is never closed; the node only gives back
@@ -105,7 +107,7 @@ impl NatsTransport {
     pub fn from_client(client: Client) -> Self {
         let mut poll = tokio::time::interval(POLL_INTERVAL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let connection = Watched::Borrowed { poll, was_connected: true };
+        let connection = Watched::Borrowed { poll, is_connected: true };
         Self { client, connection, membership: None }
     }
 }
@@ -178,7 +180,7 @@ impl Transport for NatsTransport {
         self.membership = None;
         // What can't be sent any more is lost with the connection.
         let _ = self.client.flush().await;
-        if let Watched::Own(events) = &mut self.connection {
+        if let Watched::Own { events, .. } = &mut self.connection {
             let _ = self.client.drain().await;
             while let Some(event) = events.recv().await {
                 if matches!(event, async_nats::Event::Closed) {
@@ -195,24 +197,29 @@ impl Watched {
     async fn change(&mut self, client: &Client) -> Connection {
         loop {
             match self {
-                Self::Own(events) => match events.recv().await {
+                Self::Own { events, is_connected } => match events.recv().await {
+                    // The first connection was no secret.
+                    Some(async_nats::Event::Connected) if *is_connected => {}
                     Some(event) => {
                         if let Some(change) = connection_change(event) {
+                            match change {
+                                Connection::Restored => *is_connected = true,
+                                Connection::Lost(_) => *is_connected = false,
+                                Connection::Closed(_) | Connection::Impaired(_) => {}
+                            }
                             return change;
                         }
                     }
                     None => *self = Self::Gone,
                 },
-                Self::Borrowed { poll, was_connected } => {
+                Self::Borrowed { poll, is_connected } => {
                     poll.tick().await;
-                    let is_connected = client.connection_state() == State::Connected;
-                    if is_connected != *was_connected {
-                        *was_connected = is_connected;
-                        return if is_connected {
-                            Connection::Restored
-                        } else {
-                            Connection::Lost("disconnected".into())
-                        };
+                    let was_connected = *is_connected;
+                    *is_connected = client.connection_state() == State::Connected;
+                    match (was_connected, *is_connected) {
+                        (false, true) => return Connection::Restored,
+                        (true, false) => return Connection::Lost("disconnected".into()),
+                        _ => {}
                     }
                 }
                 Self::Gone => return std::future::pending().await,

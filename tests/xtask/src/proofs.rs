@@ -52,13 +52,8 @@ pub(crate) fn no_std() -> Result<()> {
 pub(crate) fn no_panic() -> Result<()> {
     let link = |features: &[&str]| {
         let mut cargo = cargo(["rustc", "--locked", "--release", "--manifest-path", NO_PANIC])?;
-        cargo.arg("--target-dir").arg(target_dir()?.join("no-panic")).args(features).args([
-            "--",
-            "-C",
-            "link-arg=-nostartfiles",
-            "-C",
-            "link-arg=-lc",
-        ]);
+        cargo.arg("--target-dir").arg(target_dir()?.join("no-panic")).args(features);
+        cargo.args(["--", "-C", "link-arg=-nostartfiles", "-C", "link-arg=-lc"]);
         output(cargo)
     };
     succeeds(&link(&[])?).context("core or proto can panic")?;

@@ -1,6 +1,5 @@
 //! The house rules that no other tool knows.
 
-use std::env;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -47,7 +46,7 @@ pub(crate) struct Complaint {
 /// Lists all that break one, with file and line.
 pub(crate) fn tidy() -> Result<()> {
     let files = files(root()?)?;
-    let places = places();
+    let places = places()?;
     let mut complaints: Vec<Complaint> = files.iter().filter_map(check_length).collect();
     for file in &files {
         complaints.extend(check_names(file, &places));
@@ -61,11 +60,11 @@ pub(crate) fn tidy() -> Result<()> {
 }
 
 impl File {
-    /// Where the tests in a source file begin, as a number of lines; its end if it has none.
+    /// How many lines of a source file come before its tests: all, if it has none.
     pub(crate) fn lines_before_tests(&self) -> usize {
-        let lines = || self.text.lines();
-        let is_tests = |line: &str| line == "#[cfg(test)]";
-        lines().position(is_tests).unwrap_or_else(|| lines().count())
+        let lines: Vec<&str> = self.text.lines().collect();
+        let is_tests = |pair: &[&str]| pair == ["#[cfg(test)]", "mod tests {"];
+        lines.windows(2).position(is_tests).unwrap_or(lines.len())
     }
 
     pub(crate) fn complaint(&self, line: usize, what: impl Into<String>) -> Complaint {
@@ -117,15 +116,17 @@ fn check_length(file: &File) -> Option<Complaint> {
 }
 
 /// What no file may name, and why.
-fn places() -> Vec<(String, &'static str)> {
-    let machine = MACHINE_FOLDERS.map(|folder| format!("/{folder}/"));
-    let here = root().map(|root| root.display().to_string());
-    let home = env::var("HOME").ok().filter(|home| home.len() > 1);
-    let machine = machine.into_iter().chain(here).chain(home);
-    let machine = machine.map(|path| (path, "a path that only one machine has"));
+fn places() -> Result<Vec<(String, &'static str)>> {
+    let mut folders: Vec<String> = MACHINE_FOLDERS.map(|folder| format!("/{folder}/")).into();
+    let here = root()?;
+    // A project right under `/` has a path that may be part of any other.
+    if here.components().count() > 2 {
+        folders.push(format!("{}/", here.display()));
+    }
+    let folders = folders.into_iter().map(|path| (path, "a path that only one machine has"));
     let registries = REGISTRIES.map(|[name, domain]| format!("{name}.{domain}"));
-    let registries = registries.map(|host| (host, "the host of a registry"));
-    machine.chain(registries).collect()
+    let registries = registries.into_iter().map(|host| (host, "the host of a registry"));
+    Ok(folders.chain(registries).collect())
 }
 
 fn check_names(file: &File, places: &[(String, &str)]) -> Vec<Complaint> {
@@ -181,7 +182,7 @@ mod tests {
     #[test]
     fn a_source_file_has_400_lines_at_most_and_any_number_of_tests() {
         let code = "fn f() {}\n".repeat(LINES_MAX);
-        let tests = "#[cfg(test)]\n".to_owned() + &code;
+        let tests = "#[cfg(test)]\nmod tests {\n".to_owned() + &code;
         assert!(check_length(&file("core/src/a.rs", code.clone() + &tests)).is_none());
         assert!(check_length(&file("core/src/a.rs", code.clone() + "\n")).is_some());
         assert!(check_length(&file("core/src/a/tests.rs", code.clone() + "\n")).is_none());
@@ -190,7 +191,8 @@ mod tests {
 
     #[test]
     fn no_file_names_a_machine_or_a_registry() {
-        let complaints = |text: String| check_names(&file("README.md", text), &places()).len();
+        let complaints =
+            |text: String| check_names(&file("README.md", text), &places().unwrap()).len();
         assert_eq!(complaints("See docs/protocol.md and /var/lib/graft.".to_owned()), 0);
         assert_eq!(complaints(format!("one\ntwo /{}/ada/graft", "home")), 1);
         assert_eq!(complaints(format!("from https://{}.{}/", "crates", "io")), 1);
@@ -199,7 +201,7 @@ mod tests {
     #[test]
     fn a_complaint_says_where() {
         let file = file("README.md", format!("one\ntwo /{}/x", "Users"));
-        let complaints = check_names(&file, &places());
+        let complaints = check_names(&file, &places().unwrap());
         let words: Vec<_> = complaints.iter().map(Complaint::to_string).collect();
         assert!(words[0].starts_with("README.md:2: "), "{words:?}");
     }

@@ -13,6 +13,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process;
 use tokio::time::{Instant, sleep_until};
 
+use crate::report::complain;
+
 /// The hidden task through which the program becomes the command.
 pub(crate) const CHILD_TASK: &str = "__child";
 
@@ -178,7 +180,7 @@ impl Child {
             return Ok(ExitCode::FAILURE);
         };
         let error = std::process::Command::new(program).args(arguments).exec();
-        eprintln!("graft: could not run {program}: {error}");
+        complain(format_args!("could not run {program:?}: {error}"));
         let is_missing = error.kind() == io::ErrorKind::NotFound;
         Ok(ExitCode::from(if is_missing { 127 } else { 126 }))
     }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -12,9 +12,8 @@ use graft_election::{
 };
 use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::mpsc;
 
-use crate::report::{Reporter, nanoseconds, print_json};
+use crate::report::{Line, Reporter, line, print_json};
 
 /// Far longer than any election takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,30 +38,21 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        let watcher = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("could not start the runtime")?;
-        watcher.block_on(self.show())?;
-        Ok(ExitCode::SUCCESS)
-    }
-
-    async fn show(&self) -> Result<()> {
         let size = usize::from(self.nodes);
         let mut stage = Stage::new(Reporter::new(self.json), size, self.seed);
         let began = Instant::now();
         stage.heading(&format!("{size} nodes start (seed {})", self.seed))?;
         for number in 1..=size {
-            stage.start(number).await?;
+            stage.start(number)?;
         }
-        let first = stage.wait_for_leader(size).await?;
+        let first = stage.wait_for_leader(size)?;
         let first_after = began.elapsed();
 
         let lost = Instant::now();
         stage.heading(&format!("{} is killed", first.id))?;
         stage.kill(&first)?;
         let next = if size > quorum(size) {
-            let next = stage.wait_for_leader(size - 1).await?;
+            let next = stage.wait_for_leader(size - 1)?;
             Some((next, lost.elapsed()))
         } else {
             stage.heading(&format!("{} of {size} nodes can't elect anyone", size - 1))?;
@@ -71,11 +61,10 @@ impl Demo {
 
         stage.heading(&format!("{} comes back with its vote", first.id))?;
         let number = stage.number_of(&first.id)?;
-        stage.start(number).await?;
-        let last = stage.wait_for_leader(size).await?;
+        stage.start(number)?;
+        let last = stage.wait_for_leader(size)?;
         stage.summarize(&Summary {
-            event: "summary",
-            ts: nanoseconds(SystemTime::now()),
+            line: line("summary", &last),
             nodes: size,
             seed: self.seed,
             first_leader: first.id.to_string(),
@@ -87,15 +76,16 @@ impl Demo {
             last_leader: last.id.to_string(),
             last_term: last.term,
         })?;
-        stage.close().await
+        stage.close();
+        Ok(ExitCode::SUCCESS)
     }
 }
 
 /// How it went.
 #[derive(Debug, Serialize)]
-struct Summary {
-    ts: u64,
-    event: &'static str,
+struct Summary<'a> {
+    #[serde(flatten)]
+    line: Line<'a>,
     nodes: usize,
     seed: u64,
     first_leader: String,
@@ -108,15 +98,6 @@ struct Summary {
     last_term: u64,
 }
 
-/// A node that was killed, for programs.
-#[derive(Debug, Serialize)]
-struct Killed<'a> {
-    ts: u64,
-    event: &'static str,
-    id: &'a str,
-    term: u64,
-}
-
 /// The nodes, and what is known of them.
 struct Stage {
     reporter: Reporter,
@@ -127,8 +108,8 @@ struct Stage {
     running: BTreeMap<usize, Running>,
     /// How many lives were lived so far.
     lives: usize,
-    events: mpsc::UnboundedReceiver<(usize, Event)>,
-    event_sender: mpsc::UnboundedSender<(usize, Event)>,
+    events: mpsc::Receiver<(usize, Event)>,
+    event_sender: mpsc::Sender<(usize, Event)>,
 }
 
 /// A node from its start to its end.
@@ -142,7 +123,7 @@ struct Running {
 
 impl Stage {
     fn new(reporter: Reporter, size: usize, seed: u64) -> Self {
-        let (event_sender, events) = mpsc::unbounded_channel();
+        let (event_sender, events) = mpsc::channel();
         Self {
             reporter,
             size,
@@ -156,14 +137,14 @@ impl Stage {
         }
     }
 
-    async fn start(&mut self, number: usize) -> Result<()> {
+    fn start(&mut self, number: usize) -> Result<()> {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let builder = Node::builder(ClusterInfo::new("demo", self.size))
             .id(NodeId::new(&format!("n{number}"))?)
             .seed(self.seed.wrapping_mul(1_000).wrapping_add(number as u64));
         let votes = self.votes.entry(number).or_default().clone();
         let transport = self.network.transport();
-        let node = runtime.spawn(builder.start(transport, votes)).await??;
+        let node = runtime.block_on(builder.start(transport, votes))?;
         self.lives += 1;
         let life = self.lives;
         let (mut events, sender) = (node.events(), self.event_sender.clone());
@@ -183,14 +164,13 @@ impl Stage {
     /// Stops all that the node does, at once, as if its process had been killed.
     fn kill(&mut self, status: &Status) -> Result<()> {
         let number = self.number_of(&status.id)?;
-        if let Some(running) = self.running.remove(&number) {
-            running.runtime.shutdown_background();
+        if let Some(Running { runtime, node, .. }) = self.running.remove(&number) {
+            // This waits until nothing is left of its tasks.
+            drop(runtime);
+            // Not before: a node whose handle is dropped hands over.
+            drop(node);
         }
-        if self.reporter.is_json() {
-            let ts = nanoseconds(SystemTime::now());
-            print_json(&Killed { ts, event: "killed", id: status.id.as_str(), term: status.term })?;
-        }
-        Ok(())
+        Ok(self.reporter.killed(status)?)
     }
 
     fn number_of(&self, id: &NodeId) -> Result<usize> {
@@ -198,16 +178,16 @@ impl Stage {
     }
 
     /// Reports what happens until `count` nodes agree on a leader of one term among them.
-    async fn wait_for_leader(&mut self, count: usize) -> Result<Arc<Status>> {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+    fn wait_for_leader(&mut self, count: usize) -> Result<Arc<Status>> {
+        let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(leader) = self.agreed_leader(count) {
                 return Ok(leader);
             }
-            let Ok(next) = tokio::time::timeout_at(deadline, self.events.recv()).await else {
+            let patience = deadline.saturating_duration_since(Instant::now());
+            let Ok((life, event)) = self.events.recv_timeout(patience) else {
                 bail!("no leader within {} seconds", PATIENCE.as_secs());
             };
-            let (life, event) = next.context("all nodes are gone")?;
             // What a killed node said last may still be on its way.
             if let Some(running) = self.running.values_mut().find(|running| running.life == life) {
                 running.status = Arc::clone(&event.status);
@@ -229,7 +209,7 @@ impl Stage {
         Ok(self.reporter.heading(words)?)
     }
 
-    fn summarize(&self, summary: &Summary) -> Result<()> {
+    fn summarize(&self, summary: &Summary<'_>) -> Result<()> {
         if self.reporter.is_json() {
             return Ok(print_json(summary)?);
         }
@@ -256,11 +236,9 @@ impl Stage {
         Ok(())
     }
 
-    async fn close(self) -> Result<()> {
-        for running in self.running.into_values() {
-            running.node.close().await;
-            running.runtime.shutdown_background();
+    fn close(self) {
+        for Running { runtime, node, .. } in self.running.into_values() {
+            runtime.block_on(node.close());
         }
-        Ok(())
     }
 }

@@ -1,11 +1,14 @@
 //! `graft log`: a look into a vote file.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use graft_election::{Digest, VoteFile};
+
+use crate::report::complain;
 
 /// Exits with 0 if a node could start from FILE, else with 1.
 #[derive(Debug, Args)]
@@ -16,45 +19,45 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        println!("file       {}", self.file.display());
+        let mut out = io::stdout().lock();
+        writeln!(out, "file       {}", self.file.display())?;
         let Some(contents) = VoteFile::inspect(&self.file)? else {
-            println!("state      none yet");
-            eprintln!(
-                "graft: the file is empty, as a new Go node leaves it; \
-                 if this node has voted before, its vote is lost"
+            writeln!(out, "state      none yet")?;
+            complain(
+                "the file is empty, as a new Go node leaves it; \
+                 if this node has voted before, its vote is lost",
             );
             return Ok(ExitCode::SUCCESS);
         };
-        println!("term       {}", contents.term);
+        writeln!(out, "term       {}", contents.term)?;
+        // What comes from the file is quoted: it may hold what a terminal obeys.
         match contents.voted_for.as_str() {
-            "" => println!("voted for  nobody"),
-            vote => println!("voted for  {vote:?}"),
+            "" => writeln!(out, "voted for  nobody")?,
+            vote => writeln!(out, "voted for  {vote:?}")?,
         }
         match &contents.id {
-            Some(id) => println!("node id    {id}"),
-            None => println!("node id    none, as in a Go node's file"),
+            Some(id) => writeln!(out, "node id    {id:?}")?,
+            None => writeln!(out, "node id    none, as in a Go node's file")?,
         }
-        println!(
-            "digest     {}",
-            match contents.digest {
-                Digest::Sha1 => "SHA-1",
-                Digest::Legacy => "the data itself, as old Go nodes wrote it",
-            }
-        );
+        let digest = match contents.digest {
+            Digest::Sha1 => "SHA-1",
+            Digest::Legacy => "the data itself, as old Go nodes wrote it",
+        };
+        writeln!(out, "digest     {digest}")?;
         for key in contents.unknown_keys() {
-            println!("also has   {key:?}");
+            writeln!(out, "also has   {key:?}")?;
         }
         let stored = match contents.to_stored_vote() {
             Ok(stored) => stored,
             Err(reason) => {
-                println!("sound      no");
-                anyhow::bail!("no node can start from {}: {reason}", self.file.display());
+                writeln!(out, "sound      no")?;
+                bail!("no node can start from {}: {reason}", self.file.display());
             }
         };
         for warning in &stored.warnings {
-            eprintln!("graft: {warning}");
+            complain(warning);
         }
-        println!("sound      yes");
+        writeln!(out, "sound      yes")?;
         Ok(ExitCode::SUCCESS)
     }
 }

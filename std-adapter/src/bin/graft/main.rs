@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         Task::Child(child) => child.run(),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("graft: {error:#}");
+        report::complain(format_args!("{error:#}"));
         ExitCode::FAILURE
     })
 }

@@ -1,5 +1,6 @@
 //! What the program prints: a line for each thing that happens, for people or for programs.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,9 +17,10 @@ pub(crate) struct Reporter {
     json: bool,
 }
 
-/// A line for programs: one JSON object. Its keys are those of the protocol's own recordings.
+/// A line for programs: one JSON object. Its keys are those of the protocol's own recordings, and
+/// every line has them all, but for the reason and the error.
 #[derive(Debug, Serialize)]
-struct Line<'a> {
+pub(crate) struct Line<'a> {
     /// Nanoseconds since 1970.
     ts: u64,
     event: &'a str,
@@ -59,6 +61,14 @@ impl Reporter {
             status,
             &format!("started as one of {size} voters of {name}{votes}"),
         )
+    }
+
+    /// A node was killed, which it can't tell itself. People get a heading instead.
+    pub(crate) fn killed(&self, status: &Status) -> io::Result<()> {
+        if !self.json {
+            return Ok(());
+        }
+        print_json(&Line { from: status.state.to_string(), ..line("killed", status) })
     }
 
     /// Something happened to a node.
@@ -144,11 +154,13 @@ pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
     out.flush()
 }
 
-pub(crate) fn nanoseconds(at: SystemTime) -> u64 {
-    u64::try_from(since_1970(at).as_nanos()).unwrap_or(u64::MAX)
+/// Tells people what went wrong. If they can't be told either, there is nobody left to tell.
+pub(crate) fn complain(words: impl Display) {
+    let _ = writeln!(io::stderr(), "graft: {words}");
 }
 
-fn line<'a>(event: &'a str, status: &'a Status) -> Line<'a> {
+/// A line about a node as it stands, at this moment.
+pub(crate) fn line<'a>(event: &'a str, status: &'a Status) -> Line<'a> {
     Line {
         ts: nanoseconds(SystemTime::now()),
         event,
@@ -160,6 +172,10 @@ fn line<'a>(event: &'a str, status: &'a Status) -> Line<'a> {
         reason: None,
         error: None,
     }
+}
+
+fn nanoseconds(at: SystemTime) -> u64 {
+    u64::try_from(since_1970(at).as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn state_style(state: State) -> Style {

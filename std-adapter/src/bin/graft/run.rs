@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use graft_election::{
-    ClusterInfo, Events, LocalTransport, NatsTransport, Node, NodeId, OpenError, Status, Transport,
-    VoteFile,
+    ClusterInfo, Config, Events, LocalTransport, NatsTransport, Node, NodeId, OpenError, Status,
+    Transport, VOTERS_MAX, VoteFile,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -53,6 +53,8 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn run(self) -> Result<ExitCode> {
+        // Before anything is created or connected: a wrong setting leaves no trace.
+        Config::new(&self.cluster, self.size).check(VOTERS_MAX)?;
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
@@ -143,8 +145,7 @@ struct Foreground {
 
 impl Foreground {
     async fn run(mut self, node: Node) -> Result<ExitCode> {
-        self.reporter.started(&node.status())?;
-        let ran = self.run_until_stopped().await;
+        let ran = self.run_until_stopped(&node.status()).await;
         // The command ends before anyone else can lead; whatever went wrong, the node closes.
         let stopped = self.stop_command().await;
         node.close().await;
@@ -154,7 +155,8 @@ impl Foreground {
         stopped.and(ran)
     }
 
-    async fn run_until_stopped(&mut self) -> Result<ExitCode> {
+    async fn run_until_stopped(&mut self, at_start: &Status) -> Result<ExitCode> {
+        self.reporter.started(at_start)?;
         loop {
             tokio::select! {
                 event = self.events.next() => match event {
@@ -187,23 +189,27 @@ impl Foreground {
         }
     }
 
-    /// Ends the command; a second signal ends its grace.
+    /// Ends the command, even if nobody can be told what happens meanwhile; a second signal ends its
+    /// grace.
     async fn stop_command(&mut self) -> Result<()> {
         if let Some(command) = &mut self.command {
             command.stop();
         }
+        let mut all_told = Ok(());
         while self.command.as_ref().is_some_and(Command::is_running) {
-            tokio::select! {
-                ended = ended(&mut self.command) => self.reporter.note(&ended?.to_string())?,
-                Some(event) = self.events.next() => self.reporter.event(&event)?,
+            let told = tokio::select! {
+                ended = ended(&mut self.command) => self.reporter.note(&ended?.to_string()),
+                Some(event) = self.events.next() => self.reporter.event(&event),
                 () = self.stop.wait() => {
                     if let Some(command) = &mut self.command {
                         command.kill();
                     }
+                    Ok(())
                 }
-            }
+            };
+            all_told = all_told.and(told);
         }
-        Ok(())
+        Ok(all_told?)
     }
 }
 

@@ -1,0 +1,116 @@
+//! COMMAND, under one node: when it starts, and how it ends.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::peer::Peer;
+use crate::process::{COMMAND, DEAF_COMMAND, Program, graft, no_command_runs, text};
+
+/// Node `a` of cluster `c`.
+fn start(directory: &Path, size: &str, grace: &str, command: &str) -> Program {
+    let cluster = ["run", "--json", "--cluster", "c", "--size", size, "--id", "a"];
+    let local = ["--local", "d", "--log", "vote", "--grace", grace];
+    let command = ["--", "sh", "-c", command];
+    let mut program = Program::start(directory, &[&cluster[..], &local, &command].concat());
+    program.wait_for_start();
+    program
+}
+
+#[test]
+fn a_command_that_ends_by_itself_ends_the_node_with_its_status() {
+    for (command, code) in [
+        (&["sh", "-c", "exit 7"][..], 7),
+        (&["sh", "-c", "exit 0"], 0),
+        (&["sh", "-c", "kill -9 $$"], 137),
+        (&["/"], 126),
+        (&["nonesuch"], 127),
+        (&["--json"], 127),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let run = ["run", "--json", "--cluster", "c", "--size", "1", "--local", "d", "--"];
+        let output = graft(directory.path(), &[&run[..], command].concat());
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        assert!(text(&output.stdout).ends_with("\"reason\":\"was closed\"}\n"), "{output:?}");
+        if code == 126 || code == 127 {
+            let complaint = format!("graft: could not run {:?}: ", command[0]);
+            assert!(text(&output.stderr).starts_with(&complaint), "{output:?}");
+        }
+    }
+}
+
+#[test]
+fn a_command_that_ignores_sigterm_is_killed_after_its_grace() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut program = start(directory.path(), "1", "1", DEAF_COMMAND);
+    program.wait_for_command();
+    let told_at = Instant::now();
+    program.terminate();
+    assert!(program.wait().success());
+    assert!(told_at.elapsed() >= Duration::from_secs(1));
+    assert!(no_command_runs(directory.path()));
+}
+
+/// The whole group is signalled: what the COMMAND has started, too.
+#[test]
+fn a_second_signal_ends_the_grace() {
+    let directory = tempfile::tempdir().unwrap();
+    let command = r#"
+        trap 'echo "COMMAND $$ alone 2 told c"' TERM
+        echo "COMMAND $$ alone 1 runs c"
+        while :; do sleep 120 & wait; done"#;
+    let mut program = start(directory.path(), "1", "3600", command);
+    assert_eq!(program.wait_for_command().id, "runs");
+    program.terminate();
+    assert_eq!(program.wait_for_command().id, "told");
+    program.terminate();
+    assert!(program.wait().success());
+}
+
+/// The node loses its leadership and wins the next before the COMMAND of the first has ended.
+#[test]
+fn a_command_never_runs_twice_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let peer = Peer::join(&directory.path().join("d"), "peer");
+    let mut program = start(directory.path(), "2", "5", DEAF_COMMAND);
+    let first_term = peer.elect("a");
+    let first = program.wait_for_command();
+    assert!(first.is_alone && first.term == first_term, "{first:?}");
+
+    // T3
+    peer.ask_for_vote("a", first_term + 1);
+    program.wait_for(|line| line.is("state", &[("from", "Leader"), ("to", "Follower")]));
+    let second_term = peer.elect("a");
+    program.wait_for(|line| line.is("state", &[("to", "Leader")]) && line.term() == second_term);
+    assert!(!no_command_runs(directory.path()));
+
+    let second = program.wait_for_command();
+    assert!(second.is_alone && second.term == second_term, "{second:?}");
+}
+
+#[test]
+fn a_command_ends_with_the_leadership() {
+    let directory = tempfile::tempdir().unwrap();
+    let peer = Peer::join(&directory.path().join("d"), "peer");
+    let mut program = start(directory.path(), "2", "3600", COMMAND);
+    let term = peer.elect("a");
+    program.wait_for_command();
+    peer.ask_for_vote("a", term + 1);
+    // It runs anew in the next term that the node wins, which it can't before the first has ended.
+    let next = peer.elect("a");
+    assert_eq!(program.wait_for_command().term, next);
+}
+
+#[test]
+fn a_command_has_its_grace_even_if_nobody_listens() {
+    let directory = tempfile::tempdir().unwrap();
+    let peer = Peer::join(&directory.path().join("d"), "peer");
+    let mut program = start(directory.path(), "2", "1", DEAF_COMMAND);
+    let term = peer.elect("a");
+    program.wait_for_command();
+    program.stop_listening();
+    let deposed_at = Instant::now();
+    peer.ask_for_vote("a", term + 1);
+    assert_eq!(program.wait_unheard().code(), Some(1));
+    assert!(deposed_at.elapsed() >= Duration::from_secs(1));
+    assert!(no_command_runs(directory.path()));
+}

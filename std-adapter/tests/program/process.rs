@@ -1,0 +1,244 @@
+//! Running programs, listened to line by line.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use serde_json::Value;
+
+/// Longer than anything takes, on the busiest machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the processes of a program that was killed may take to be gone.
+const CLEANUP_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// A COMMAND for `graft run`. It says that it runs, and whether it does so alone: it holds a lock
+/// until it dies, however it dies. It ends when it is told to, or after two minutes.
+pub(crate) const COMMAND: &str = r#"
+    exec 9>>lock; flock --nonblock 9 && alone=alone || alone=together
+    echo "COMMAND $$ $alone $GRAFT_TERM $GRAFT_ID $GRAFT_CLUSTER"
+    exec sleep 120"#;
+
+/// One that ignores SIGTERM.
+pub(crate) const DEAF_COMMAND: &str = r#"
+    trap '' TERM
+    exec 9>>lock; flock --nonblock 9 && alone=alone || alone=together
+    echo "COMMAND $$ $alone $GRAFT_TERM $GRAFT_ID $GRAFT_CLUSTER"
+    exec sleep 120"#;
+
+/// Runs `graft` to its end.
+pub(crate) fn graft(directory: &Path, arguments: &[&str]) -> Output {
+    program(directory, arguments).output().unwrap()
+}
+
+pub(crate) fn text(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).unwrap()
+}
+
+fn program(directory: &Path, arguments: &[&str]) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_graft"));
+    program
+        .args(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .env_remove("CLICOLOR_FORCE");
+    program
+}
+
+/// A running `graft --json`. Dropping it kills it and all that it started.
+pub(crate) struct Program {
+    child: Child,
+    output: BufReader<UnixStream>,
+    /// All that it said so far.
+    pub(crate) lines: Vec<Line>,
+}
+
+/// What a program and its COMMAND say.
+#[derive(Clone, Debug)]
+pub(crate) enum Line {
+    Event(Value),
+    Command(Started),
+}
+
+/// A COMMAND has started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Started {
+    pub(crate) pid: i32,
+    pub(crate) is_alone: bool,
+    pub(crate) term: u64,
+    pub(crate) id: String,
+    pub(crate) cluster: String,
+}
+
+impl Line {
+    fn read(line: &str) -> Self {
+        let Some(words) = line.strip_prefix("COMMAND ") else {
+            return Self::Event(serde_json::from_str(line).unwrap());
+        };
+        let words: Vec<&str> = words.split(' ').collect();
+        let [pid, alone, term, id, cluster] = words[..] else {
+            panic!("unexpected line {line:?}");
+        };
+        Self::Command(Started {
+            pid: pid.parse().unwrap(),
+            is_alone: alone == "alone",
+            term: term.parse().unwrap(),
+            id: id.to_owned(),
+            cluster: cluster.to_owned(),
+        })
+    }
+
+    /// Whether it is an event with these values.
+    pub(crate) fn is(&self, event: &str, values: &[(&str, &str)]) -> bool {
+        let Self::Event(object) = self else {
+            return false;
+        };
+        let has = |(key, value): &(&str, &str)| object[key] == **value;
+        object["event"] == event && values.iter().all(has)
+    }
+
+    pub(crate) fn command(&self) -> Option<&Started> {
+        match self {
+            Self::Command(started) => Some(started),
+            Self::Event(_) => None,
+        }
+    }
+
+    pub(crate) fn str(&self, key: &str) -> &str {
+        match self {
+            Self::Event(object) => object[key].as_str().unwrap(),
+            Self::Command(_) => panic!("not an event: {self:?}"),
+        }
+    }
+
+    pub(crate) fn term(&self) -> u64 {
+        match self {
+            Self::Event(object) => object["term"].as_u64().unwrap(),
+            Self::Command(started) => started.term,
+        }
+    }
+}
+
+impl Program {
+    pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
+        // A socket, since a pipe has no time limit for reading.
+        let (output, child_output) = UnixStream::pair().unwrap();
+        output.set_read_timeout(Some(PATIENCE)).unwrap();
+        let child =
+            program(directory, arguments).stdout(OwnedFd::from(child_output)).spawn().unwrap();
+        Self { child, output: BufReader::new(output), lines: Vec::new() }
+    }
+
+    /// The next line; none when the program *and* its COMMAND are gone.
+    #[track_caller]
+    pub(crate) fn next_line(&mut self) -> Option<Line> {
+        let mut line = String::new();
+        match self.output.read_line(&mut line) {
+            Ok(0) => None,
+            Ok(_) => {
+                let line = Line::read(line.trim_end());
+                self.lines.push(line.clone());
+                Some(line)
+            }
+            Err(error) => panic!("{error} after {:#?}", self.lines),
+        }
+    }
+
+    /// The next line that `is_meant`.
+    #[track_caller]
+    pub(crate) fn wait_for(&mut self, is_meant: impl Fn(&Line) -> bool) -> Line {
+        while let Some(line) = self.next_line() {
+            if is_meant(&line) {
+                return line;
+            }
+        }
+        panic!("the program ended after {:#?}", self.lines);
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_for_start(&mut self) -> Line {
+        self.wait_for(|line| line.is("start", &[]))
+    }
+
+    /// Waits until the program leads or follows someone.
+    #[track_caller]
+    pub(crate) fn wait_for_leader(&mut self) -> Line {
+        self.wait_for(|line| line.is("leader", &[]) && !line.str("leader").is_empty())
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_for_command(&mut self) -> Started {
+        let line = self.wait_for(|line| line.command().is_some());
+        line.command().unwrap().clone()
+    }
+
+    /// Waits until the program and all that it started are gone.
+    #[track_caller]
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        while self.next_line().is_some() {}
+        self.child.wait().unwrap()
+    }
+
+    /// Tells the program to close.
+    pub(crate) fn terminate(&self) {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+    }
+
+    /// As `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+    }
+
+    /// Closes the end that the program prints to.
+    pub(crate) fn stop_listening(&mut self) {
+        let (nowhere, _) = UnixStream::pair().unwrap();
+        self.output = BufReader::new(nowhere);
+    }
+
+    /// Waits for the program itself, without listening.
+    pub(crate) fn wait_unheard(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
+    /// Whether all that has the output is gone within `time`.
+    fn falls_silent(&mut self, time: Duration) -> bool {
+        let _ = self.output.get_ref().set_read_timeout(Some(time));
+        loop {
+            let mut line = String::new();
+            match self.output.read_line(&mut line) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if self.falls_silent(CLEANUP_TIME_MAX) {
+            return;
+        }
+        // Someone still holds the output: a COMMAND that outlived its node.
+        for started in self.lines.iter().filter_map(Line::command) {
+            if let Some(group) = Pid::from_raw(started.pid) {
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+        }
+    }
+}
+
+/// Whether no COMMAND runs in `directory`.
+pub(crate) fn no_command_runs(directory: &Path) -> bool {
+    let lock = File::create(directory.join("lock")).unwrap();
+    lock.try_lock().is_ok()
+}

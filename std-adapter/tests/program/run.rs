@@ -1,0 +1,217 @@
+//! `graft run`: three nodes on one machine, and how each starts and ends.
+
+use std::fs;
+use std::path::Path;
+
+use graft_election::VoteFile;
+use tempfile::TempDir;
+
+use crate::process::{COMMAND, DEAF_COMMAND, Program, Started, graft, text};
+
+const IDS: [&str; 3] = ["a", "b", "c"];
+
+/// Three nodes that each run the same COMMAND while they lead.
+struct Cluster {
+    // Before the directory: they go first.
+    programs: Vec<Program>,
+    directory: TempDir,
+}
+
+impl Cluster {
+    fn start(command: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let programs = IDS.map(|id| start_node(directory.path(), &["--id", id], id, command));
+        Self { programs: programs.into(), directory }
+    }
+
+    /// Waits until all that run agree on a leader: its place, and the term.
+    #[track_caller]
+    fn agree(&mut self) -> (usize, u64) {
+        let mut told: Vec<_> = self.programs.iter_mut().map(Program::wait_for_leader).collect();
+        loop {
+            let (leader, term) = told
+                .iter()
+                .map(|line| (line.str("leader").to_owned(), line.term()))
+                .max_by_key(|(_, term)| *term)
+                .unwrap();
+            let Some(behind) = told.iter().position(|line| line.term() < term) else {
+                let is_it = |program: &Program| program.lines[0].str("id") == leader;
+                return (self.programs.iter().position(is_it).unwrap(), term);
+            };
+            told[behind] = self.programs[behind].wait_for_leader();
+        }
+    }
+
+    /// Waits until the one who leads runs its COMMAND, as the only one.
+    #[track_caller]
+    fn agree_and_run(&mut self) -> (usize, Started) {
+        let (leader, term) = self.agree();
+        let started = self.programs[leader].wait_for_command();
+        let expected = Started {
+            pid: started.pid,
+            is_alone: true,
+            term,
+            id: self.programs[leader].lines[0].str("id").to_owned(),
+            cluster: "c".to_owned(),
+        };
+        assert_eq!(started, expected);
+        (leader, started)
+    }
+}
+
+fn start_node(directory: &Path, arguments: &[&str], log: &str, command: &str) -> Program {
+    let log = format!("{log}.vote");
+    let fixed = ["run", "--json", "--cluster", "c", "--size", "3", "--local", "d"];
+    let command = ["--grace", "1", "--", "sh", "-c", command];
+    let arguments = [&fixed[..], &["--log", &log], arguments, &command].concat();
+    let mut program = Program::start(directory, &arguments);
+    program.wait_for_start();
+    program
+}
+
+#[test]
+fn the_leader_alone_runs_the_command() {
+    let mut cluster = Cluster::start(COMMAND);
+    let (leader, _) = cluster.agree_and_run();
+    for (place, program) in cluster.programs.iter().enumerate() {
+        let runs = program.lines.iter().filter_map(|line| line.command());
+        assert_eq!(runs.count(), usize::from(place == leader));
+    }
+}
+
+/// The kernel ends the COMMAND of a node that can't end it any more. V1: the node comes back with
+/// its id and its vote.
+#[test]
+fn a_killed_leader_takes_its_command_with_it() {
+    let mut cluster = Cluster::start(COMMAND);
+    let (leader, first) = cluster.agree_and_run();
+    let mut killed = cluster.programs.remove(leader);
+    killed.kill();
+    assert!(!killed.wait().success());
+
+    let (next, second) = cluster.agree_and_run();
+    assert!(second.term > first.term, "{second:?}");
+
+    let mut back = start_node(cluster.directory.path(), &[], &first.id, COMMAND);
+    let start = &back.lines[0];
+    assert_eq!(start.str("id"), first.id);
+    assert!(start.term() >= first.term, "{start:?}");
+    let next = cluster.programs[next].lines[0].str("id").to_owned();
+    assert_eq!(back.wait_for_leader().str("leader"), next);
+}
+
+/// H3: the COMMAND ends, however long that takes, then the leadership is handed over, then the node
+/// closes. G1: its vote stays.
+#[test]
+fn sigterm_closes_in_order() {
+    let mut cluster = Cluster::start(DEAF_COMMAND);
+    let (leader, first) = cluster.agree_and_run();
+    let mut closing = cluster.programs.remove(leader);
+    closing.terminate();
+    assert!(closing.wait().success());
+    let [.., left, told, closed] = &closing.lines[..] else {
+        panic!("{:#?}", closing.lines);
+    };
+    assert!(left.is("state", &[("from", "Leader"), ("to", "Follower")]), "{left:?}");
+    assert!(left.is("state", &[("reason", "handed its leadership over")]), "{left:?}");
+    assert!(told.is("leader", &[("leader", "")]), "{told:?}");
+    assert!(closed.is("closed", &[("from", "Follower"), ("to", "Closed")]), "{closed:?}");
+
+    let log = cluster.directory.path().join(format!("{}.vote", first.id));
+    let kept = VoteFile::inspect(log).unwrap().unwrap();
+    assert!(kept.term >= first.term, "{kept:?}");
+    assert_eq!(kept.id, Some(first.id));
+
+    let (_, second) = cluster.agree_and_run();
+    assert!(second.term > first.term, "{second:?}");
+    for program in &mut cluster.programs {
+        program.terminate();
+        assert!(program.wait().success());
+        let is_closed = program.lines.iter().any(|line| line.is("closed", &[]));
+        assert!(is_closed, "{:#?}", program.lines);
+    }
+}
+
+/// G18.
+#[test]
+fn g18_a_vote_file_has_one_node() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments =
+        ["run", "--json", "--cluster", "c", "--size", "3", "--local", "d", "--log", "v"];
+    let mut program = Program::start(directory.path(), &arguments);
+    program.wait_for_start();
+    let second = graft(directory.path(), &arguments);
+    assert_eq!(second.status.code(), Some(1));
+    let path = fs::canonicalize(directory.path()).unwrap().join("v");
+    assert_eq!(
+        text(&second.stderr),
+        format!("graft: {} is in use by another node\n", path.display())
+    );
+}
+
+#[test]
+fn nodes_of_one_directory_have_a_vote_file_each() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = ["run", "--json", "--cluster", "c", "--size", "2", "--local", "d"];
+    let mut programs = [(); 2].map(|()| {
+        let mut program = Program::start(directory.path(), &arguments);
+        program.wait_for_start();
+        program
+    });
+    assert!(directory.path().join("c.1.vote").exists());
+    assert!(directory.path().join("c.2.vote").exists());
+    let third = graft(directory.path(), &arguments);
+    assert_eq!(text(&third.stderr), "graft: 2 nodes of cluster c run here already\n");
+    for program in &mut programs {
+        program.terminate();
+        assert!(program.wait().success());
+    }
+}
+
+#[test]
+fn a_vote_file_stays_with_its_node() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = ["run", "--json", "--cluster", "c", "--size", "2", "--local", "d", "--log", "v"];
+    let mut program = Program::start(directory.path(), &[&run[..], &["--id", "a"]].concat());
+    program.wait_for(|line| line.is("state", &[("to", "Candidate")]));
+    program.terminate();
+    assert!(program.wait().success());
+
+    let other = graft(directory.path(), &[&run[..], &["--id", "b"]].concat());
+    assert_eq!(other.status.code(), Some(1));
+    assert_eq!(
+        text(&other.stderr),
+        "graft: could not start the node: the stored vote belongs to node a, not to b\n"
+    );
+}
+
+#[test]
+fn wrong_settings_are_refused_and_leave_no_trace() {
+    for (arguments, code, reason) in [
+        (vec!["--cluster", "c", "--size", "0"], 1, "size must not be 0"),
+        (vec!["--cluster", "c", "--size", "65"], 1, "there is room for 64 voters"),
+        (vec!["--cluster", "a b", "--size", "1"], 1, "the cluster name must be"),
+        (vec!["--cluster", "", "--size", "1"], 1, "the cluster name must"),
+        (vec!["--cluster", "c", "--size", "1", "--id", "a b"], 2, "byte 1 is not"),
+        (vec!["--cluster", "c"], 2, "--size <N>"),
+        (vec!["--cluster", "c", "--size", "1", "--nats", "x"], 2, "cannot be used with"),
+        (vec!["--cluster", "c", "--size", "1", "--log", "no/v"], 1, "no/v can't be reached"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let arguments = [&["run", "--local", "d"], &arguments[..]].concat();
+        let output = graft(directory.path(), &arguments);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        assert!(text(&output.stderr).contains(reason), "{output:?}");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = "nats://127.0.0.1:1";
+    let output = graft(directory.path(), &["run", "--cluster", "c", "--size", "1", "--nats", url]);
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = format!("graft: could not connect to {url}: ");
+    assert!(text(&output.stderr).starts_with(&complaint), "{output:?}");
+}
