@@ -6,9 +6,13 @@ mod clock;
 mod driver;
 mod link;
 mod observer;
+mod serial_link;
+mod vote_flash;
 mod vote_storage;
 
 pub use driver::{Board, Driver, StartError};
 pub use link::Link;
 pub use observer::{Observer, SendError, StateChange};
+pub use serial_link::{SerialError, SerialLink};
+pub use vote_flash::{RegionError, VoteFlash, VoteFlashError};
 pub use vote_storage::VoteStorage;
