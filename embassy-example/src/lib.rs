@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+#[cfg(feature = "defmt")]
+mod defmt_observer;
 mod driver;
 mod link;
 mod observer;
@@ -10,6 +12,8 @@ mod serial_link;
 mod vote_flash;
 mod vote_storage;
 
+#[cfg(feature = "defmt")]
+pub use defmt_observer::DefmtObserver;
 pub use driver::{Board, Driver, StartError};
 pub use link::Link;
 pub use observer::{Observer, SendError, StateChange};

@@ -251,10 +251,11 @@ fn decode(bytes: &[u8]) -> Option<VoteRecord> {
 
 /// Why a [`VoteFlash`] can't load or save. The node does not start then, or stays silent (rule C4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum VoteFlashError {
     /// The flash itself reports a failure.
     #[error("the flash failed: {0}")]
-    Flash(NorFlashErrorKind),
+    Flash(#[cfg_attr(feature = "defmt", defmt(Debug2Format))] NorFlashErrorKind),
     /// The pages hold what no save put there, and erasing doesn't help.
     #[error("the flash is corrupted")]
     Corrupted,
