@@ -1,6 +1,6 @@
 use defmt::Format;
 use embedded_hal::digital::OutputPin;
-use graft_election_core::{NodeId, Report, State};
+use graft_election_core::{NodeId, Report, State, VoteRecord};
 
 use crate::{Observer, SendError, StateChange};
 
@@ -22,6 +22,15 @@ impl<P: OutputPin> DefmtObserver<P> {
 }
 
 impl<P: OutputPin, L: Format, V: Format> Observer<L, V> for DefmtObserver<P> {
+    fn started(&mut self, id: &NodeId, record: &VoteRecord) {
+        match &record.voted_for {
+            Some(vote) => {
+                defmt::info!("{} starts in term {=u64}, its vote is {}'s", id, record.term, vote);
+            }
+            None => defmt::info!("{} starts in term {=u64}, without a vote", id, record.term),
+        }
+    }
+
     fn state_changed(&mut self, change: StateChange) {
         let StateChange { from, to, reason, term } = change;
         let _ = self.led.set_state((to == State::Leader).into());
