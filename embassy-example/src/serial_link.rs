@@ -69,13 +69,13 @@ impl<R: Read<Error: 'static>, W: Write<Error = R::Error>> Link for SerialLink<'_
             if let Some(message) = self.buffered_message() {
                 return Ok(message);
             }
-            // A line that is never silent must not keep the driver from its timer.
-            yield_now().await;
             let len = self.input.read(&mut self.buffer).await.map_err(SerialError::Line)?;
             if len == 0 {
                 return Err(SerialError::Closed);
             }
             self.unread = 0..len;
+            // A line that is never silent must not keep the driver from its timer.
+            yield_now().await;
         }
     }
 

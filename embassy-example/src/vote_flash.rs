@@ -255,7 +255,7 @@ fn decode(bytes: &[u8]) -> Option<VoteRecord> {
 pub enum VoteFlashError {
     /// The flash itself reports a failure.
     #[error("the flash failed: {0}")]
-    Flash(#[cfg_attr(feature = "defmt", defmt(Debug2Format))] NorFlashErrorKind),
+    Flash(NorFlashErrorKind),
     /// The pages hold what no save put there, and erasing doesn't help.
     #[error("the flash is corrupted")]
     Corrupted,

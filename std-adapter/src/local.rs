@@ -85,15 +85,19 @@ impl Transport for LocalTransport {
 }
 
 impl Joined {
+    /// Sends to every other node, whatever becomes of one; the last failure is told.
     fn send_to_all(&self, datagram: &[u8]) -> Result<(), LocalError> {
         let read_error = |error| LocalError::Directory { path: self.directory.clone(), error };
+        let mut sent = Ok(());
         for entry in std::fs::read_dir(&self.directory).map_err(read_error)? {
             let path = entry.map_err(read_error)?.path();
-            if path != self.own {
-                self.send_to(&path, datagram)?;
+            if path != self.own
+                && let Err(error) = self.send_to(&path, datagram)
+            {
+                sent = Err(error);
             }
         }
-        Ok(())
+        sent
     }
 
     /// A node that is gone, or so slow that its queue is full, misses the message: as on a network.

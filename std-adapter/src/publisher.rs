@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use graft_election_core::{Instant, Report};
+use graft_election_core::{Instant, Report, State};
 use tokio::sync::{broadcast, watch};
 
 use crate::driver::CoreNode;
@@ -67,7 +67,8 @@ impl Publisher {
             return;
         }
         let (from, to) = (before.state, after.state);
-        let leader_changed = before.leader != after.leader;
+        // That a closed node has no leader goes without saying.
+        let leader_changed = before.leader != after.leader && to != State::Closed;
         self.status.send_replace(Arc::new(after));
         if from != to {
             self.tell(EventKind::StateChanged { from, to });

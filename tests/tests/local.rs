@@ -61,6 +61,26 @@ async fn a_socket_that_a_crash_left_over_is_replaced_and_one_in_use_is_not() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_no_socket_of_a_node_silences_nobody() {
+    let base = tempfile::tempdir().unwrap();
+    let nodes =
+        [start(base.path(), "a", 2).await.unwrap(), start(base.path(), "z", 2).await.unwrap()];
+    let directory = base.path().join("c");
+    let _strange: Vec<_> = ["b", "m", "zz"]
+        .map(|name| std::os::unix::net::UnixListener::bind(directory.join(name)).unwrap())
+        .into();
+    let leader = wait_for_agreement(&[&nodes[0], &nodes[1]]).await;
+    let mut events = nodes[leader].events();
+    let told = loop {
+        let event = events.next().await.unwrap();
+        if let graft_election::EventKind::Trouble(trouble) = event.kind {
+            break trouble.to_string();
+        }
+    };
+    assert!(told.starts_with("a message was not sent"), "{told}");
+}
+
+#[tokio::test]
 async fn a_directory_that_others_may_use_is_refused() {
     let base = tempfile::tempdir().unwrap();
     let directory = base.path().join("c");

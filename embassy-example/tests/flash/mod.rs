@@ -14,7 +14,7 @@ const ERASED: u8 = 0xff;
 
 /// What is left when power goes; it outlives the node.
 #[derive(Clone)]
-pub(crate) struct Chip(Rc<RefCell<State>>);
+pub(crate) struct Chip(pub(crate) Rc<RefCell<State>>);
 
 #[derive(Clone)]
 pub(crate) struct State {
@@ -82,11 +82,6 @@ impl Chip {
         })))
     }
 
-    /// Another chip in the same state.
-    pub(crate) fn copy(&self) -> Self {
-        Self(Rc::new(RefCell::new(self.look().clone())))
-    }
-
     pub(crate) fn look(&self) -> Ref<'_, State> {
         self.0.borrow()
     }
@@ -110,11 +105,6 @@ impl Chip {
 
     pub(crate) fn fail(&self, fault: Option<Fault>) {
         self.0.borrow_mut().fault = fault;
-    }
-
-    /// Puts a byte there as no write could.
-    pub(crate) fn overwrite(&self, at: usize, byte: u8) {
-        self.0.borrow_mut().bytes[at] = byte;
     }
 
     /// One write, or the erasure of one page, from the first bit to the last unless power goes.
@@ -236,17 +226,5 @@ impl NorFlash for Chip {
             }
         };
         self.operate(Fault::Write, write).await
-    }
-}
-
-/// A chip whose power may go: what the future gives, or none if power went first.
-pub(crate) fn powered<T>(chip: &Chip, future: impl Future<Output = T>) -> Option<T> {
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    match std::pin::pin!(future).poll(&mut context) {
-        std::task::Poll::Ready(value) => Some(value),
-        std::task::Poll::Pending => {
-            assert!(chip.is_off(), "it waits for something else than power");
-            None
-        }
     }
 }

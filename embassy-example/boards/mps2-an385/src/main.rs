@@ -21,7 +21,7 @@ use cortex_m::{Peripherals, asm};
 use defmt_semihosting as _;
 use embassy_executor::InterruptExecutor;
 use graft_election_core::AlwaysGrant;
-use graft_election_embassy::{Board, DefmtObserver, Driver, SerialLink, VoteFlash};
+use graft_election_embassy::{Board, DefmtLog, Driver, LeaderLight, SerialLink, VoteFlash};
 use graft_election_proto::frame::FrameErrors;
 use rand_core::SeedableRng;
 use rand_xoshiro::Xoroshiro64StarStar;
@@ -85,7 +85,7 @@ async fn elect() {
         link: SerialLink::new(id.clone(), receiver, sender, &frame_errors),
         storage,
         rng: Xoroshiro64StarStar::seed_from_u64(settings.number.into()),
-        observer: DefmtObserver::new(Led::new()),
+        observer: LeaderLight::new(Led::new(), DefmtLog),
     };
     match Driver::<_, _, _, _, _, VOTERS>::start(id, &config, AlwaysGrant, board).await {
         Ok(driver) => driver.run(pending()).await,
