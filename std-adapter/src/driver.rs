@@ -11,9 +11,9 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::events::Trouble;
-use crate::judge::{Judge, Stuck};
+use crate::judge::Judge;
 use crate::publisher::Publisher;
-use crate::transport::{Arrival, Transport};
+use crate::transport::{Arrival, Connection, Transport};
 use crate::vote_store::VoteStore;
 
 /// The most voters a cluster of this adapter's nodes can have.
@@ -21,6 +21,10 @@ pub const VOTERS_MAX: usize = 64;
 
 /// How many messages a waiting node hears after its timer ran out before it believes the timer.
 const OVERDUE_MESSAGES_MAX: usize = 64;
+
+/// How many messages a leader hears before an overdue heartbeat. One, so that it goes on hearing
+/// even if each heartbeat takes its transport until the next one is due.
+const OVERDUE_MESSAGES_MAX_LEADING: usize = 1;
 
 /// How long leaving the transport may take.
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(1);
@@ -89,15 +93,17 @@ impl<T: Transport> Driver<T> {
 
     /// Waits for the next input; `None` if what came was none.
     ///
-    /// A leader's heartbeat comes first. A node that waits for a leader hears what has already
+    /// A leader's heartbeat hardly waits. A node that waits for a leader hears what has already
     /// arrived first: after a pause of its own, the leader's heartbeats are among it.
     async fn next_input(&mut self) -> Option<Input> {
         let deadline = self.node.deadline();
+        let overdue_messages_max = match self.node.state() {
+            State::Leader => OVERDUE_MESSAGES_MAX_LEADING,
+            _ => OVERDUE_MESSAGES_MAX,
+        };
         if self.clock.now() < deadline {
             self.overdue_messages = 0;
-        } else if self.node.state() == State::Leader
-            || self.overdue_messages >= OVERDUE_MESSAGES_MAX
-        {
+        } else if self.overdue_messages >= overdue_messages_max {
             self.overdue_messages = 0;
             return Some(Input::Timeout);
         }
@@ -122,9 +128,11 @@ impl<T: Transport> Driver<T> {
                 tracing::debug!(id = %self.node.id(), %error, "dropped a malformed message");
                 self.publisher.count_dropped();
             }
-            Arrival::Connection(connection) => {
-                self.publisher.trouble(Trouble::Connection(connection));
+            // A transport may say so for each message or each attempt to reconnect.
+            Arrival::Connection(impaired @ Connection::Impaired(_)) => {
+                self.publisher.recurring(self.clock.now(), Trouble::Connection(impaired));
             }
+            Arrival::Connection(change) => self.publisher.trouble(Trouble::Connection(change)),
         }
         None
     }
@@ -135,8 +143,8 @@ impl<T: Transport> Driver<T> {
             Input::Message(Message::VoteRequest(request) | Message::PreVoteRequest(request)) => {
                 let answer = self.judge.grants_vote(request.position.clone()).await;
                 self.node.state_machine_mut().grants_vote = matches!(answer, Ok(true));
-                if answer.is_err() {
-                    self.publisher.trouble(Trouble::HandlerStuck(self.judge.patience()));
+                if let Err(trouble) = answer {
+                    self.publisher.trouble(trouble);
                 }
             }
             Input::Message(Message::Handover(_)) => self.ask_position().await,
@@ -156,7 +164,7 @@ impl<T: Transport> Driver<T> {
                 }
                 Err(too_long) => Trouble::PositionTooLong(too_long.bytes),
             },
-            Err(Stuck) => Trouble::HandlerStuck(self.judge.patience()),
+            Err(trouble) => trouble,
         };
         self.publisher.trouble(trouble);
     }

@@ -85,7 +85,8 @@ pub enum EventKind {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Trouble {
-    /// The way to the other nodes changed, for worse or for better.
+    /// The way to the other nodes changed, for worse or for better. The same impairment is told
+    /// again only after a while.
     #[error("{0}")]
     Connection(Connection),
     /// The stored vote was usable, but not as expected.
@@ -110,6 +111,9 @@ pub enum Trouble {
     /// knew, or without giving its vote.
     #[error("the handler did not answer within {0:?}")]
     HandlerStuck(Duration),
+    /// The handler panicked when it was asked. The node went on as if it were stuck.
+    #[error("the handler panicked")]
+    HandlerPanicked,
     /// The handler's position has more bytes than a message carries; the last one is used.
     #[error("the handler's position has {0} bytes, more than a message carries")]
     PositionTooLong(usize),

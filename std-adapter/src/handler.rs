@@ -1,13 +1,16 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use graft_election_core::State;
 use tokio::sync::mpsc;
 
-use crate::events::{EventKind, Events, Status, Trouble};
+use crate::events::{Event, EventKind, Events, Status, Trouble};
 
 /// The application's say in an election, for a node of this crate.
 ///
 /// Both are asked afresh for each election, on a thread of their own. A call that takes longer than
 /// half a heartbeat interval doesn't hold up the election: the node goes on with the last position
-/// it knows, or refuses its vote, and reports [`Trouble::HandlerStuck`].
+/// it knows, or refuses its vote, and reports [`Trouble::HandlerStuck`]. It does the same if the call
+/// panics: [`Trouble::HandlerPanicked`].
 pub trait StateMachine: Send + Sync + 'static {
     /// How far this node's application has come: at most 64 bytes, opaque to everyone but its own
     /// kind.
@@ -34,7 +37,7 @@ impl StateMachine for AlwaysGrant {
 /// What a node calls when something happens to it, in order, on a thread that it keeps for that.
 ///
 /// A handler that is slow or stuck never holds up the election. It hears what it missed as
-/// [`Trouble::Missed`].
+/// [`Trouble::Missed`]. One that panics is told the next event all the same.
 pub trait Handler: StateMachine {
     /// The node's state changed.
     fn state_changed(&self, from: State, to: State, status: &Status);
@@ -110,12 +113,12 @@ impl<M: StateMachine> Handler for ChannelHandler<M> {
 
 /// Tells `handler` all of `events`, until the node has closed.
 pub(crate) fn tell(handler: &dyn Handler, mut events: Events) {
-    while let Some(event) = events.blocking_next() {
-        let status = &*event.status;
-        match event.kind {
-            EventKind::StateChanged { from, to } => handler.state_changed(from, to, status),
-            EventKind::LeaderChanged => handler.leader_changed(status),
-            EventKind::Trouble(trouble) => handler.trouble(&trouble, status),
-        }
+    while let Some(Event { status, kind, .. }) = events.blocking_next() {
+        // A panic is told by the program's panic hook; told as an event it might cause the next.
+        let _ = catch_unwind(AssertUnwindSafe(|| match kind {
+            EventKind::StateChanged { from, to } => handler.state_changed(from, to, &status),
+            EventKind::LeaderChanged => handler.leader_changed(&status),
+            EventKind::Trouble(trouble) => handler.trouble(&trouble, &status),
+        }));
     }
 }

@@ -1,13 +1,15 @@
 //! Asks the application's state machine without ever waiting long for it.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use graft_election_core::Position;
 use tokio::sync::oneshot;
 
+use crate::events::Trouble;
 use crate::handler::Handler;
 
 /// The handler's thread for questions, and how long an answer may take.
@@ -23,10 +25,6 @@ enum Question {
     Position(oneshot::Sender<Vec<u8>>),
     GrantsVote(Position, oneshot::Sender<bool>),
 }
-
-/// The handler did not answer in time.
-#[derive(Debug)]
-pub(crate) struct Stuck;
 
 impl Judge {
     /// Starts the thread that asks `handler`, if there is one; it ends when the judge is dropped.
@@ -45,12 +43,8 @@ impl Judge {
         Ok(Self { questions, patience })
     }
 
-    pub(crate) fn patience(&self) -> Duration {
-        self.patience
-    }
-
     /// The application's position; `None` without a handler.
-    pub(crate) async fn position(&self) -> Result<Option<Vec<u8>>, Stuck> {
+    pub(crate) async fn position(&self) -> Result<Option<Vec<u8>>, Trouble> {
         let Some(questions) = &self.questions else {
             return Ok(None);
         };
@@ -58,7 +52,7 @@ impl Judge {
     }
 
     /// Whether the application would have a candidate at `position` lead.
-    pub(crate) async fn grants_vote(&self, position: Position) -> Result<bool, Stuck> {
+    pub(crate) async fn grants_vote(&self, position: Position) -> Result<bool, Trouble> {
         let Some(questions) = &self.questions else {
             return Ok(true);
         };
@@ -69,34 +63,36 @@ impl Judge {
         &self,
         questions: &SyncSender<Question>,
         question: impl FnOnce(oneshot::Sender<A>) -> Question,
-    ) -> Result<A, Stuck> {
+    ) -> Result<A, Trouble> {
         let (sender, receiver) = oneshot::channel();
-        match questions.try_send(question(sender)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => return Err(Stuck),
+        if questions.try_send(question(sender)).is_err() {
+            return Err(Trouble::HandlerStuck(self.patience));
         }
         match tokio::time::timeout(self.patience, receiver).await {
             Ok(Ok(answer)) => Ok(answer),
-            // The thread ends before its answer only if the handler panicked.
-            Ok(Err(_)) | Err(_) => Err(Stuck),
+            Ok(Err(_)) => Err(Trouble::HandlerPanicked),
+            Err(_) => Err(Trouble::HandlerStuck(self.patience)),
         }
     }
 }
 
 fn answer(handler: &dyn Handler, questions: &Receiver<Question>) {
     while let Ok(question) = questions.recv() {
-        // Whoever asked may have stopped waiting.
         match question {
-            Question::Position(answer) => {
-                if !answer.is_closed() {
-                    let _ = answer.send(handler.position());
-                }
-            }
+            Question::Position(answer) => answer_with(answer, || handler.position()),
             Question::GrantsVote(position, answer) => {
-                if !answer.is_closed() {
-                    let _ = answer.send(handler.grants_vote(position.as_bytes()));
-                }
+                answer_with(answer, || handler.grants_vote(position.as_bytes()));
             }
         }
+    }
+}
+
+/// A handler that panics leaves the question without an answer, and is asked again the next time.
+fn answer_with<A>(sender: oneshot::Sender<A>, ask: impl FnOnce() -> A) {
+    // Whoever asked may have stopped waiting.
+    if !sender.is_closed()
+        && let Ok(answer) = catch_unwind(AssertUnwindSafe(ask))
+    {
+        let _ = sender.send(answer);
     }
 }

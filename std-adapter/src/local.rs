@@ -1,6 +1,7 @@
 use std::fs::{DirBuilder, Metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixDatagram as BlockingDatagram;
 use std::path::{Path, PathBuf};
 
 use graft_election_core::{NodeId, Outgoing, Recipient};
@@ -74,7 +75,7 @@ impl Transport for LocalTransport {
         match &outgoing.to {
             Recipient::Everyone => joined.send_to_all(datagram),
             Recipient::Node(node) => {
-                joined.send_to(&joined.directory.join(file_name(node.as_str())), datagram)
+                send_to(&joined.directory.join(file_name(node.as_str())), datagram)
             }
         }
     }
@@ -85,32 +86,17 @@ impl Transport for LocalTransport {
 }
 
 impl Joined {
-    /// Sends to every other node, whatever becomes of one; the last failure is told.
+    /// Sends to every other node, whatever goes wrong with one of them; says what went wrong first.
     fn send_to_all(&self, datagram: &[u8]) -> Result<(), LocalError> {
         let read_error = |error| LocalError::Directory { path: self.directory.clone(), error };
-        let mut sent = Ok(());
+        let mut outcome = Ok(());
         for entry in std::fs::read_dir(&self.directory).map_err(read_error)? {
             let path = entry.map_err(read_error)?.path();
-            if path != self.own
-                && let Err(error) = self.send_to(&path, datagram)
-            {
-                sent = Err(error);
+            if path != self.own {
+                outcome = outcome.and(send_to(&path, datagram));
             }
         }
-        sent
-    }
-
-    /// A node that is gone, or so slow that its queue is full, misses the message: as on a network.
-    fn send_to(&self, path: &Path, datagram: &[u8]) -> Result<(), LocalError> {
-        match self.socket.try_send_to(datagram, path) {
-            Ok(_) => Ok(()),
-            Err(error) => match error.kind() {
-                io::ErrorKind::NotFound
-                | io::ErrorKind::WouldBlock
-                | io::ErrorKind::ConnectionRefused => Ok(()),
-                _ => Err(LocalError::Send { path: path.to_owned(), error }),
-            },
-        }
+        outcome
     }
 }
 
@@ -119,6 +105,28 @@ impl Drop for Joined {
         // Whoever finds it left over removes it.
         let _ = std::fs::remove_file(&self.own);
     }
+}
+
+/// A node that is gone, or so slow that its queue is full, misses the message: as on a network.
+fn send_to(path: &Path, datagram: &[u8]) -> Result<(), LocalError> {
+    let Err(error) = send_from_new_socket(path, datagram) else {
+        return Ok(());
+    };
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionRefused => {
+            Ok(())
+        }
+        _ => Err(LocalError::Send { path: path.to_owned(), error }),
+    }
+}
+
+/// What a stopped process leaves unread counts against the socket that sent it, and its full queue
+/// makes tokio take that socket for unready. So that it costs the other nodes nothing, each
+/// datagram has a socket of its own.
+fn send_from_new_socket(path: &Path, datagram: &[u8]) -> io::Result<usize> {
+    let socket = BlockingDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    socket.send_to(datagram, path)
 }
 
 fn read_datagram(datagram: &[u8]) -> Result<graft_election_core::Message, DatagramError> {
@@ -168,7 +176,7 @@ fn remove_stale(path: &Path) -> Result<(), LocalError> {
         return Ok(());
     }
     let bind_error = |error| LocalError::Bind { path: path.to_owned(), error };
-    let probe = std::os::unix::net::UnixDatagram::unbound().map_err(bind_error)?;
+    let probe = BlockingDatagram::unbound().map_err(bind_error)?;
     match probe.connect(path) {
         Ok(()) => Err(LocalError::InUse { path: path.to_owned() }),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {

@@ -21,7 +21,8 @@ use crate::vote_store::{StoredVote, VoteStore};
 /// A running voter of a cluster.
 ///
 /// All methods take `&self`: share it in an [`Arc`]. Dropping it closes the node as
-/// [`close`](Self::close) does, but without waiting.
+/// [`close`](Self::close) does, but without waiting. A node ends with its runtime, and then it is
+/// closed too, but can't hand over.
 #[derive(Debug)]
 pub struct Node {
     status: watch::Receiver<Arc<Status>>,
@@ -194,6 +195,7 @@ impl NodeBuilder {
         };
         config.check(VOTERS_MAX)?;
         let StoredVote { record, id: kept, warnings } = votes.load()?;
+        let is_new = self.id.is_none() && kept.is_none();
         let id = match (self.id, kept) {
             (Some(given), Some(kept)) if given != kept => {
                 return Err(StartError::OtherId {
@@ -202,11 +204,7 @@ impl NodeBuilder {
                 });
             }
             (Some(id), _) | (None, Some(id)) => id,
-            (None, None) => {
-                let id = random_id()?;
-                votes.save(&id, &record)?;
-                id
-            }
+            (None, None) => random_id()?,
         };
         let seed = match self.seed {
             Some(seed) => seed,
@@ -219,6 +217,9 @@ impl NodeBuilder {
         };
         // Checked before the cluster hears of the node; made after, since its timer starts then.
         make_node(record.clone())?;
+        if is_new {
+            votes.save(&id, &record)?;
+        }
         let judge = Judge::start(self.handler.clone(), self.heartbeat_interval / 2)
             .map_err(StartError::Thread)?;
         let log_path = votes.path().map(Path::to_path_buf);

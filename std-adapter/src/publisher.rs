@@ -1,8 +1,9 @@
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use graft_election_core::{Instant, Report, State};
+use graft_election_core::{Instant, Reason, Report, State};
 use tokio::sync::{broadcast, watch};
 
 use crate::driver::CoreNode;
@@ -11,13 +12,17 @@ use crate::events::{ClusterInfo, EVENTS_MAX, Event, EventKind, Events, Status, T
 /// A fault that goes on is told again only after this time, however often it shows.
 const TELL_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
+/// How many faults that go on are remembered: those of some peers, and not all that an attacker can
+/// think of.
+const RECURRING_MAX: usize = 32;
+
 /// Tells the world what becomes of the node: the one writer of its status and events.
 #[derive(Debug)]
 pub(crate) struct Publisher {
     status: watch::Sender<Arc<Status>>,
     events: broadcast::Sender<Event>,
-    /// The words of the last recurring fault that was told, and when.
-    last_recurring: Option<(String, Instant)>,
+    /// The words of the recurring faults that were told, and when, the oldest first.
+    told: VecDeque<(String, Instant)>,
 }
 
 impl Publisher {
@@ -36,7 +41,7 @@ impl Publisher {
         Self {
             status: watch::Sender::new(Arc::new(status)),
             events: broadcast::Sender::new(EVENTS_MAX),
-            last_recurring: None,
+            told: VecDeque::new(),
         }
     }
 
@@ -63,9 +68,12 @@ impl Publisher {
             vote: node.vote().cloned(),
             ..(*before).clone()
         };
-        if after == *before {
-            return;
+        if after != *before {
+            self.change(&before, after);
         }
+    }
+
+    fn change(&self, before: &Status, after: Status) {
         let (from, to) = (before.state, after.state);
         // That a closed node has no leader goes without saying.
         let leader_changed = before.leader != after.leader && to != State::Closed;
@@ -101,14 +109,16 @@ impl Publisher {
 
     /// Tells of a fault that may go on for long, but not every time.
     pub(crate) fn recurring(&mut self, now: Instant, trouble: Trouble) {
+        self.told.retain(|(_, at)| now.saturating_since(*at) < TELL_AGAIN_AFTER);
         let words = trouble.to_string();
-        let is_old = self.last_recurring.as_ref().is_some_and(|(last, at)| {
-            *last == words && now.saturating_since(*at) < TELL_AGAIN_AFTER
-        });
-        if !is_old {
-            self.last_recurring = Some((words, now));
-            self.trouble(trouble);
+        if self.told.iter().any(|(told, _)| *told == words) {
+            return;
         }
+        if self.told.len() == RECURRING_MAX {
+            self.told.pop_front();
+        }
+        self.told.push_back((words, now));
+        self.trouble(trouble);
     }
 
     fn tell(&self, kind: EventKind) {
@@ -120,5 +130,17 @@ impl Publisher {
         }
         // The only error is that nobody listens.
         let _ = self.events.send(Event { at: SystemTime::now(), status, kind });
+    }
+}
+
+impl Drop for Publisher {
+    /// A node that is torn down without closing, because its runtime ended or its transport
+    /// panicked, must not be taken for a leader any more.
+    fn drop(&mut self) {
+        let before = self.status.borrow().clone();
+        if before.state != State::Closed {
+            let (state, reason) = (State::Closed, Reason::Closed);
+            self.change(&before, Status { state, reason, leader: None, ..(*before).clone() });
+        }
     }
 }

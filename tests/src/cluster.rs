@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use graft_election::{
-    ClusterInfo, MemoryNetwork, MemoryVotes, Node, NodeBuilder, NodeId, State, Status,
+    ClusterInfo, EventKind, Events, MemoryNetwork, MemoryVotes, Node, NodeBuilder, NodeId, State,
+    Status, Trouble,
 };
 use tokio::time::{Instant, timeout};
 
@@ -39,6 +40,21 @@ pub fn wait_until(
             Err(_) => panic!("waited in vain at {caller}: {:?}", status.borrow()),
         }
     }
+}
+
+/// Waits for the next trouble among `events` that is the one meant.
+pub async fn wait_for_trouble(events: &mut Events, mut is_meant: impl FnMut(&Trouble) -> bool) {
+    let found = async {
+        while let Some(event) = events.next().await {
+            if let EventKind::Trouble(trouble) = &event.kind
+                && is_meant(trouble)
+            {
+                return;
+            }
+        }
+        panic!("the node closed");
+    };
+    timeout(PATIENCE, found).await.expect("the trouble is told");
 }
 
 /// Waits until all `nodes` are in one term and agree on its leader; returns that one's place.

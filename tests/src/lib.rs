@@ -16,6 +16,8 @@ pub mod bus;
 pub mod cluster;
 pub mod nats_server;
 pub mod peer;
+pub mod program;
+pub mod transport;
 pub mod votes;
 
 /// The README's example compiles.

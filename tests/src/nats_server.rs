@@ -27,6 +27,16 @@ impl NatsServer {
         StoppedNatsServer { port: self.port }
     }
 
+    /// Has the server fall silent without closing its connections.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Has a server that was paused go on.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
     /// Where clients connect to.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
@@ -79,6 +89,12 @@ impl NatsServer {
         stream.read_to_string(&mut answer).expect("the monitor answers with text");
         let (_, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
         serde_json::from_str(body).expect("the monitor answers with JSON")
+    }
+
+    fn signal(&self, signal: &str) {
+        let process = self.process.id().to_string();
+        let status = Command::new("kill").args([signal, &process]).status().expect("kill starts");
+        assert!(status.success(), "kill says {status}");
     }
 
     fn end(&mut self) {

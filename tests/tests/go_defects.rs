@@ -8,28 +8,16 @@ use std::time::Duration;
 
 use graft_election::core::{Heartbeat, Message, Recipient, VoteResponse};
 use graft_election::{
-    ChannelHandler, ClusterInfo, Config, ConfigError, EventKind, Events, MemoryNetwork,
-    MemoryVotes, Node, OpenError, Report, StartError, State, StateMachine, Trouble, VoteFile,
+    ChannelHandler, ClusterInfo, Config, ConfigError, MemoryNetwork, MemoryVotes, Node, OpenError,
+    Report, StartError, State, StateMachine, Trouble, VoteFile,
 };
-use graft_election_tests::cluster::{PATIENCE, builder, id, wait_for_agreement, wait_until};
+use graft_election_tests::cluster::{
+    builder, id, wait_for_agreement, wait_for_trouble, wait_until,
+};
 use graft_election_tests::peer::Peer;
 use graft_election_tests::votes::UnreliableVotes;
 use tokio::sync::mpsc as channel;
 use tokio::time::timeout;
-
-async fn wait_for(events: &mut Events, mut is_it: impl FnMut(&Trouble) -> bool) {
-    let found = async {
-        while let Some(event) = events.next().await {
-            if let EventKind::Trouble(trouble) = &event.kind
-                && is_it(trouble)
-            {
-                return;
-            }
-        }
-        panic!("the node closed");
-    };
-    timeout(PATIENCE, found).await.expect("the event comes");
-}
 
 #[tokio::test(start_paused = true)]
 async fn g1_a_node_that_was_closed_does_not_vote_again_in_the_same_term() {
@@ -103,8 +91,11 @@ async fn g6_a_declared_list_keeps_a_fourth_node_from_voting() {
     let term = stranger.hear_vote_request().await.term;
     stranger.vote_for(&id("a"), term).await;
     let expected = Report::Stranger(id("d"));
-    wait_for(&mut events, |trouble| matches!(trouble, Trouble::Report(seen) if *seen == expected))
-        .await;
+    wait_for_trouble(
+        &mut events,
+        |trouble| matches!(trouble, Trouble::Report(seen) if *seen == expected),
+    )
+    .await;
     assert_eq!(node.state(), State::Candidate);
 
     let refused = builder("d", 3)
@@ -200,8 +191,11 @@ async fn g18_senseless_sizes_shared_files_and_mixed_sizes_do_not_go_unnoticed() 
     let heartbeat = Heartbeat { term: 1, leader: id("p"), sent_at: None, size };
     peer.send(Recipient::Everyone, Message::Heartbeat(heartbeat)).await;
     let expected = Report::SizeMismatch { node: id("p"), size: 4 };
-    wait_for(&mut events, |trouble| matches!(trouble, Trouble::Report(seen) if *seen == expected))
-        .await;
+    wait_for_trouble(
+        &mut events,
+        |trouble| matches!(trouble, Trouble::Report(seen) if *seen == expected),
+    )
+    .await;
     node.close().await;
 }
 
@@ -215,7 +209,7 @@ async fn g20_c4_a_vote_that_could_not_be_stored_is_neither_given_nor_forgotten()
     let mut events = node.events();
     votes.fail(true);
     first.request_vote(5).await;
-    wait_for(&mut events, |trouble| matches!(trouble, Trouble::Save(_))).await;
+    wait_for_trouble(&mut events, |trouble| matches!(trouble, Trouble::Save(_))).await;
     assert_eq!(node.current_vote(), Some(id("p")));
     assert_eq!(votes.record().term, 0);
 
@@ -259,7 +253,7 @@ async fn g21_an_application_that_does_not_answer_holds_up_neither_heartbeats_nor
     assert_eq!(state_changes.recv().await.unwrap().to, State::Candidate);
 
     peer.request_vote(node.current_term() + 1).await;
-    wait_for(&mut events, |trouble| matches!(trouble, Trouble::HandlerStuck(_))).await;
+    wait_for_trouble(&mut events, |trouble| matches!(trouble, Trouble::HandlerStuck(_))).await;
     assert!(!peer.hear_vote_response().await.granted);
     // V4: the higher term was adopted, so it must be elected again; a stuck handler is no obstacle.
     wait_until(&node, |status| status.state == State::Leader).await;

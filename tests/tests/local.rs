@@ -4,11 +4,16 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
 
-use graft_election::{LocalTransport, MemoryVotes, Node, StartError};
-use graft_election_tests::cluster::{builder, wait_for_agreement, wait_until};
+use graft_election::core::{Heartbeat, Message, Outgoing, Recipient};
+use graft_election::{
+    Config, LocalTransport, MemoryVotes, Node, StartError, State, Transport, Trouble,
+};
+use graft_election_tests::cluster::{
+    builder, id, wait_for_agreement, wait_for_trouble, wait_until,
+};
 
 async fn start(base: &Path, name: &str, size: usize) -> Result<Node, StartError> {
     builder(name, size).start(LocalTransport::new(base), MemoryVotes::new()).await
@@ -66,9 +71,8 @@ async fn a_file_that_is_no_socket_of_a_node_silences_nobody() {
     let nodes =
         [start(base.path(), "a", 2).await.unwrap(), start(base.path(), "z", 2).await.unwrap()];
     let directory = base.path().join("c");
-    let _strange: Vec<_> = ["b", "m", "zz"]
-        .map(|name| std::os::unix::net::UnixListener::bind(directory.join(name)).unwrap())
-        .into();
+    let _strange: Vec<_> =
+        ["b", "m", "zz"].map(|name| UnixListener::bind(directory.join(name)).unwrap()).into();
     let leader = wait_for_agreement(&[&nodes[0], &nodes[1]]).await;
     let mut events = nodes[leader].events();
     let told = loop {
@@ -109,4 +113,62 @@ async fn datagrams_that_are_no_messages_are_counted() {
     }
     wait_until(&node, |status| status.dropped == 5).await;
     node.close().await;
+}
+
+fn heartbeat(term: u64) -> Outgoing {
+    let heartbeat = Heartbeat { term, leader: id("a"), sent_at: None, size: None };
+    Outgoing { to: Recipient::Everyone, message: Message::Heartbeat(heartbeat) }
+}
+
+#[tokio::test]
+async fn processes_that_are_stopped_keep_no_message_from_the_others() {
+    let base = tempfile::tempdir().unwrap();
+    let mut transport = LocalTransport::new(base.path());
+    transport.join("c", &id("a")).await.unwrap();
+    // What a stopped process leaves unread takes room until the process goes on. These leave more
+    // than one socket may have under way.
+    let stopped: Vec<_> = (0..100)
+        .map(|number| UnixDatagram::bind(base.path().join(format!("c/{number}"))).unwrap())
+        .collect();
+    let live = UnixDatagram::bind(base.path().join("c/live")).unwrap();
+    live.set_nonblocking(true).unwrap();
+    for term in 1..=20 {
+        transport.send(&heartbeat(term)).await.unwrap();
+        let mut datagram = [0; 1024];
+        let length = live.recv(&mut datagram).unwrap_or_else(|error| panic!("{term}: {error}"));
+        assert!(length > 1);
+        assert!(live.recv(&mut datagram).is_err(), "each hears each message once");
+    }
+    drop(stopped);
+}
+
+#[tokio::test]
+async fn two_nodes_elect_a_leader_that_keeps_leading_while_the_third_is_stopped() {
+    let base = tempfile::tempdir().unwrap();
+    let a = start(base.path(), "a", 3).await.unwrap();
+    let _stopped = UnixDatagram::bind(base.path().join("c/b")).unwrap();
+    let c = start(base.path(), "c", 3).await.unwrap();
+    let leader = [&a, &c][wait_for_agreement(&[&a, &c]).await];
+    let term = leader.current_term();
+    // Long enough to fill the queue of the stopped process and to miss the leader after that.
+    tokio::time::sleep(3 * Config::ELECTION_TIMEOUT_MAX).await;
+    assert_eq!((leader.state(), leader.current_term()), (State::Leader, term));
+    assert_eq!((a.leader(), c.leader()), (Some(leader.id()), Some(leader.id())));
+    a.close().await;
+    c.close().await;
+}
+
+#[tokio::test]
+async fn an_entry_that_is_no_node_is_reported_and_keeps_no_message_from_the_others() {
+    let base = tempfile::tempdir().unwrap();
+    let node = start(base.path(), "a", 2).await.unwrap();
+    // They stand before and after the node in the directory, whatever the order of its entries.
+    let _strangers: Vec<_> = (0..20)
+        .map(|number| UnixListener::bind(base.path().join(format!("c/{number}"))).unwrap())
+        .collect();
+    let other = start(base.path(), "b", 2).await.unwrap();
+    let leader = [&node, &other][wait_for_agreement(&[&node, &other]).await];
+    wait_for_trouble(&mut leader.events(), |trouble| matches!(trouble, Trouble::Send(_))).await;
+    node.close().await;
+    other.close().await;
 }

@@ -9,9 +9,11 @@ use futures_util::StreamExt;
 use graft_election::proto::Kind;
 use graft_election::proto::prost_messages as pb;
 use graft_election::{
-    Config, Connection, EventKind, Events, MemoryVotes, NatsTransport, Node, State, Trouble,
+    Config, Connection, Events, MemoryVotes, NatsTransport, Node, State, Trouble,
 };
-use graft_election_tests::cluster::{PATIENCE, builder, id, wait_for_agreement, wait_until};
+use graft_election_tests::cluster::{
+    PATIENCE, builder, id, wait_for_agreement, wait_for_trouble, wait_until,
+};
 use graft_election_tests::nats_server::NatsServer;
 use prost::Message;
 use tokio::time::timeout;
@@ -79,11 +81,13 @@ async fn a_server_that_is_away_for_five_seconds_is_reported_and_survived() {
 
     let stopped = server.stop();
     for events in &mut events {
-        wait_for(events, |trouble| matches!(trouble, Trouble::Connection(Connection::Lost(_))))
-            .await;
+        wait_for_trouble(events, |trouble| {
+            matches!(trouble, Trouble::Connection(Connection::Lost(_)))
+        })
+        .await;
     }
     // The leader says that it can't be heard; in Graft mode it goes on leading.
-    wait_for(&mut events[old], |trouble| matches!(trouble, Trouble::Send(_))).await;
+    wait_for_trouble(&mut events[old], |trouble| matches!(trouble, Trouble::Send(_))).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(nodes[old].state(), State::Leader);
 
@@ -92,8 +96,10 @@ async fn a_server_that_is_away_for_five_seconds_is_reported_and_survived() {
     let mut heard = spy.subscribe("graft.c.*").await.unwrap();
     spy.flush().await.unwrap();
     for events in &mut events {
-        wait_for(events, |trouble| matches!(trouble, Trouble::Connection(Connection::Restored)))
-            .await;
+        wait_for_trouble(events, |trouble| {
+            matches!(trouble, Trouble::Connection(Connection::Restored))
+        })
+        .await;
     }
     let leader = agreed_leader(&nodes).await;
     assert!(nodes[leader].current_term() > old_term);
@@ -108,20 +114,6 @@ async fn a_server_that_is_away_for_five_seconds_is_reported_and_survived() {
     let old_heartbeats =
         messages.iter().filter(|(kind, term)| kind == "heartbeat" && *term == old_term).count();
     assert!(old_heartbeats <= 10, "{messages:?}");
-}
-
-async fn wait_for(events: &mut Events, mut is_it: impl FnMut(&Trouble) -> bool) {
-    let found = async {
-        while let Some(event) = events.next().await {
-            if let EventKind::Trouble(trouble) = &event.kind
-                && is_it(trouble)
-            {
-                return;
-            }
-        }
-        panic!("the node closed");
-    };
-    timeout(PATIENCE, found).await.expect("the event comes");
 }
 
 /// All subjects on which the node `name` of the cluster `c` hears something.
@@ -271,9 +263,11 @@ async fn g16_a_connection_that_is_closed_for_good_is_reported() {
     wait_until(&node, |status| status.state == State::Leader).await;
     let mut events = node.events();
     client.drain().await.unwrap();
-    wait_for(&mut events, |trouble| matches!(trouble, Trouble::Connection(Connection::Closed(_))))
-        .await;
-    wait_for(&mut events, |trouble| matches!(trouble, Trouble::Send(_))).await;
+    wait_for_trouble(&mut events, |trouble| {
+        matches!(trouble, Trouble::Connection(Connection::Closed(_)))
+    })
+    .await;
+    wait_for_trouble(&mut events, |trouble| matches!(trouble, Trouble::Send(_))).await;
     node.close().await;
 }
 
@@ -333,4 +327,58 @@ async fn two_clusters_on_one_server_do_not_hear_each_other() {
     wait_until(&other, |status| status.state == State::Leader).await;
     tokio::time::sleep(Config::ELECTION_TIMEOUT_MAX).await;
     assert_eq!(agreed_leader(&nodes).await, leader);
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_noticed_and_reported_to_be_back() {
+    let server = NatsServer::start();
+    let node = start(&server, "n1", 1).await;
+    wait_until(&node, |status| status.state == State::Leader).await;
+    let mut events = node.events();
+    server.pause();
+    let began = Instant::now();
+    wait_for_trouble(&mut events, |trouble| {
+        matches!(trouble, Trouble::Connection(Connection::Lost(_)))
+    })
+    .await;
+    // Three pings of a second each, and the time that the test machine takes.
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    server.resume();
+    wait_for_trouble(&mut events, |trouble| {
+        matches!(trouble, Trouble::Connection(Connection::Restored))
+    })
+    .await;
+    node.close().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_was_lent_is_reported_lost_and_restored_too() {
+    let server = NatsServer::start();
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let transport = NatsTransport::from_client(client);
+    let node = builder("n1", 1).start(transport, MemoryVotes::new()).await.unwrap();
+    let mut events = node.events();
+    let stopped = server.stop();
+    wait_for_trouble(&mut events, |trouble| {
+        matches!(trouble, Trouble::Connection(Connection::Lost(_)))
+    })
+    .await;
+    let _server = stopped.restart();
+    wait_for_trouble(&mut events, |trouble| {
+        matches!(trouble, Trouble::Connection(Connection::Restored))
+    })
+    .await;
+    node.close().await;
+}
+
+#[tokio::test]
+async fn a_first_connection_is_no_trouble() {
+    let server = NatsServer::start();
+    let node = start(&server, "n1", 1).await;
+    let mut events = node.events();
+    wait_until(&node, |status| status.state == State::Leader).await;
+    node.close().await;
+    while let Some(event) = events.next().await {
+        assert!(!matches!(event.kind, graft_election::EventKind::Trouble(_)), "{event:?}");
+    }
 }

@@ -1,0 +1,460 @@
+//! Transports, vote stores and handlers that users bring: those that work, and those that don't.
+
+#![cfg(test)]
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use graft_election::core::{NodeId, NodeIdError, Outgoing, Recipient, VoteRecord};
+use graft_election::proto::{ENCODED_MAX, Kind, decode, encode};
+use graft_election::{
+    AlwaysGrant, Arrival, ChannelHandler, ClusterInfo, ConfigError, Connection, EventKind,
+    LoadError, LoadWarning, MemoryNetwork, MemoryVotes, Node, Reason, SaveError, StartError, State,
+    StateMachine, StoredVote, Transport, Trouble, VoteFile, VoteStore,
+};
+use graft_election_tests::cluster::{
+    PATIENCE, builder, id, wait_for_agreement, wait_for_trouble, wait_until,
+};
+use graft_election_tests::peer::Peer;
+use graft_election_tests::transport::UnreliableTransport;
+use tokio::sync::{broadcast, mpsc};
+use tokio::time::timeout;
+
+/// The next thing that a handler passes on.
+async fn next<T>(receiver: &mut mpsc::Receiver<T>) -> Option<T> {
+    timeout(PATIENCE, receiver.recv()).await.expect("the handler is told something")
+}
+
+/// A transport of a user's own: everyone hears everything, as bytes, and picks out what is meant.
+struct Radio {
+    air: broadcast::Sender<Call>,
+    own: Option<(NodeId, broadcast::Receiver<Call>)>,
+}
+
+/// To whom, of what kind, and what.
+type Call = (Recipient, Kind, Vec<u8>);
+
+impl Transport for Radio {
+    type Error = Infallible;
+
+    async fn join(&mut self, _cluster: &str, id: &NodeId) -> Result<(), Infallible> {
+        self.own = Some((id.clone(), self.air.subscribe()));
+        Ok(())
+    }
+
+    async fn receive(&mut self) -> Arrival {
+        let Some((own, air)) = &mut self.own else {
+            return std::future::pending().await;
+        };
+        loop {
+            match air.recv().await {
+                Ok((Recipient::Node(to), ..)) if to != *own => {}
+                Ok((_, kind, payload)) => match decode(kind, &payload) {
+                    Ok(message) => return Arrival::Message(message),
+                    Err(error) => return Arrival::Malformed(Box::new(error)),
+                },
+                Err(error) => {
+                    return Arrival::Connection(Connection::Impaired(error.to_string()));
+                }
+            }
+        }
+    }
+
+    async fn send(&mut self, outgoing: &Outgoing) -> Result<(), Infallible> {
+        let mut buffer = [0; ENCODED_MAX];
+        let payload = encode(&outgoing.message, &mut buffer).expect("a message fits").to_vec();
+        // The only error is that nobody listens.
+        let _ = self.air.send((outgoing.to.clone(), Kind::of(&outgoing.message), payload));
+        Ok(())
+    }
+
+    async fn leave(&mut self) {
+        self.own = None;
+    }
+}
+
+/// A vote store of a user's own: a row of a table that several nodes share.
+struct Row {
+    table: Arc<Mutex<BTreeMap<String, (NodeId, VoteRecord)>>>,
+    key: String,
+}
+
+impl VoteStore for Row {
+    fn load(&mut self) -> Result<StoredVote, LoadError> {
+        Ok(match self.table.lock().unwrap().get(&self.key) {
+            Some((id, record)) => {
+                StoredVote { record: record.clone(), id: Some(id.clone()), ..StoredVote::default() }
+            }
+            None => StoredVote::default(),
+        })
+    }
+
+    fn save(&mut self, id: &NodeId, record: &VoteRecord) -> Result<(), SaveError> {
+        self.table.lock().unwrap().insert(self.key.clone(), (id.clone(), record.clone()));
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_elects_over_a_transport_and_with_votes_of_a_users_own() {
+    let air = broadcast::Sender::new(64);
+    let table = Arc::default();
+    let start = |key: &'static str| {
+        let transport = Radio { air: air.clone(), own: None };
+        let votes = Row { table: Arc::clone(&table), key: key.to_owned() };
+        async move {
+            let nameless = Node::builder(ClusterInfo::new("c", 3));
+            nameless.start(transport, votes).await.unwrap()
+        }
+    };
+    let mut nodes = [start("x").await, start("y").await, start("z").await];
+    let leader = wait_for_agreement(&nodes.iter().collect::<Vec<_>>()).await;
+    let term = nodes[leader].current_term();
+    let own = nodes[leader].id();
+    nodes[leader].close().await;
+    let kept = table.lock().unwrap()[["x", "y", "z"][leader]].clone();
+    assert_eq!((kept.0, kept.1.term >= term), (own.clone(), true));
+
+    nodes[leader] = start(["x", "y", "z"][leader]).await;
+    assert_eq!(nodes[leader].id(), own, "the id is kept with the vote");
+    let next = wait_for_agreement(&nodes.iter().collect::<Vec<_>>()).await;
+    assert!(nodes[next].current_term() > term);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_transport_is_stuck_still_hears_and_can_be_closed() {
+    let network = MemoryNetwork::new();
+    let mut peer = Peer::join(&network, "p").await;
+    let (transport, control) = UnreliableTransport::new(network.transport());
+    let node = builder("a", 1).start(transport, MemoryVotes::new()).await.unwrap();
+    wait_until(&node, |status| status.state == State::Leader).await;
+    let mut events = node.events();
+    control.stick(true);
+    wait_for_trouble(&mut events, |trouble| matches!(trouble, Trouble::SendTimedOut(_))).await;
+    // T3
+    peer.heartbeat(7).await;
+    wait_until(&node, |status| status.leader == Some(id("p"))).await;
+
+    wait_until(&node, |status| status.state == State::Leader).await;
+    timeout(PATIENCE, node.close()).await.expect("the node closes");
+    assert!(network.len() == 1, "only the peer is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_a_stuck_transport_did_not_take_is_not_sent_later() {
+    let network = MemoryNetwork::new();
+    let mut peer = Peer::join(&network, "p").await;
+    let (transport, control) = UnreliableTransport::new(network.transport());
+    let node = builder("a", 3).start(transport, MemoryVotes::new()).await.unwrap();
+    let mut events = node.events();
+    control.stick(true);
+    peer.request_vote(5).await;
+    wait_for_trouble(&mut events, |trouble| matches!(trouble, Trouble::SendTimedOut(_))).await;
+    control.stick(false);
+    peer.request_vote(4).await;
+    // T2: the only answer is that to the second request.
+    let refusal = peer.hear_vote_response().await;
+    assert_eq!((refusal.term, refusal.granted), (5, false));
+    node.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_stays_impaired_is_told_of_once_and_a_lost_one_each_time() {
+    let (transport, control) = UnreliableTransport::new(MemoryNetwork::new().transport());
+    let node = builder("a", 3).start(transport, MemoryVotes::new()).await.unwrap();
+    let mut events = node.events();
+    let (slow, denied) =
+        (|| Connection::Impaired("slow".into()), Connection::Impaired("no".into()));
+    let lost = || Connection::Lost("pulled".into());
+    let told = [slow(), denied.clone(), lost(), Connection::Restored, lost(), Connection::Restored];
+    let untold = [slow(), denied, slow()];
+    for change in told.iter().chain(&untold).chain(&[Connection::Closed("end".into())]) {
+        control.arrive(Arrival::Connection(change.clone()));
+    }
+    let mut heard = Vec::new();
+    while !matches!(heard.last(), Some(Connection::Closed(_))) {
+        if let EventKind::Trouble(Trouble::Connection(change)) = events.next().await.unwrap().kind {
+            heard.push(change);
+        }
+    }
+    assert_eq!(heard[..heard.len() - 1], told);
+
+    // After a while it is told again.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    control.arrive(Arrival::Connection(slow()));
+    wait_for_trouble(&mut events, |trouble| {
+        matches!(trouble, Trouble::Connection(Connection::Impaired(why)) if why == "slow")
+    })
+    .await;
+    node.close().await;
+}
+
+/// A transport that breaks down when it hears something.
+struct Brittle(graft_election::MemoryTransport);
+
+impl Transport for Brittle {
+    type Error = <graft_election::MemoryTransport as Transport>::Error;
+
+    async fn join(&mut self, cluster: &str, id: &NodeId) -> Result<(), Self::Error> {
+        self.0.join(cluster, id).await
+    }
+
+    async fn receive(&mut self) -> Arrival {
+        let arrival = self.0.receive().await;
+        panic!("the test says so: {arrival:?}");
+    }
+
+    async fn send(&mut self, outgoing: &Outgoing) -> Result<(), Self::Error> {
+        self.0.send(outgoing).await
+    }
+
+    async fn leave(&mut self) {
+        self.0.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_transport_panics_is_no_leader_any_more() {
+    let network = MemoryNetwork::new();
+    let mut peer = Peer::join(&network, "p").await;
+    let transport = Brittle(network.transport());
+    let node = builder("a", 1).start(transport, MemoryVotes::new()).await.unwrap();
+    wait_until(&node, |status| status.state == State::Leader).await;
+    let mut events = node.events();
+    peer.heartbeat(1).await;
+    let status = wait_until(&node, |status| status.state == State::Closed).await;
+    assert_eq!((status.leader.clone(), status.reason), (None, Reason::Closed));
+    let mut changes = Vec::new();
+    while let Some(event) = events.next().await {
+        if let EventKind::StateChanged { from, to } = event.kind {
+            changes.push((from, to));
+        }
+    }
+    assert_eq!(changes.last(), Some(&(State::Leader, State::Closed)));
+    node.close().await;
+    assert_eq!(network.len(), 1, "only the peer is left");
+}
+
+#[test]
+fn a_leader_whose_runtime_ends_is_no_leader_any_more() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let network = MemoryNetwork::new();
+    let node = runtime.block_on(async {
+        let node = builder("a", 1).start(network.transport(), MemoryVotes::new()).await.unwrap();
+        wait_until(&node, |status| status.state == State::Leader).await;
+        node
+    });
+    drop(runtime);
+    assert_eq!((node.state(), node.leader()), (State::Closed, None));
+    assert!(network.is_empty());
+}
+
+/// An application that panics while the test wants it to.
+#[derive(Clone, Default)]
+struct Fragile(Arc<AtomicBool>);
+
+impl Fragile {
+    fn check(&self) {
+        assert!(!self.0.load(Ordering::SeqCst), "the test says so");
+    }
+}
+
+impl StateMachine for Fragile {
+    fn position(&self) -> Vec<u8> {
+        self.check();
+        b"well".to_vec()
+    }
+
+    fn grants_vote(&self, _position: &[u8]) -> bool {
+        self.check();
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_gives_no_vote_then_and_is_asked_again() {
+    let network = MemoryNetwork::new();
+    let mut peer = Peer::join(&network, "p").await;
+    let (states, _changes) = mpsc::channel(64);
+    let (errors, mut troubles) = mpsc::channel(64);
+    let fragile = Fragile::default();
+    fragile.0.store(true, Ordering::SeqCst);
+    let node = builder("a", 3)
+        // Its half is time enough to print a backtrace.
+        .heartbeat_interval(Duration::from_secs(1))
+        .election_timeout(Duration::from_secs(2), Duration::from_secs(3))
+        .handler(ChannelHandler::with_state_machine(fragile.clone(), states, errors))
+        .start(network.transport(), MemoryVotes::new())
+        .await
+        .unwrap();
+    peer.request_vote(5).await;
+    assert!(!peer.hear_vote_response().await.granted);
+    assert!(matches!(next(&mut troubles).await, Some(Trouble::HandlerPanicked)));
+    // It campaigns all the same, with the last position it knows: none.
+    assert_eq!(peer.hear_vote_request().await.position.as_bytes(), b"");
+    assert!(matches!(next(&mut troubles).await, Some(Trouble::HandlerPanicked)));
+
+    fragile.0.store(false, Ordering::SeqCst);
+    while peer.hear_vote_request().await.position.as_bytes() != b"well" {}
+    peer.request_vote(50).await;
+    while !peer.hear_vote_response().await.granted {}
+    node.close().await;
+}
+
+/// A handler that panics whenever it is told something, after it has passed that on.
+struct Jumpy(mpsc::Sender<State>);
+
+impl StateMachine for Jumpy {
+    fn position(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn grants_vote(&self, _position: &[u8]) -> bool {
+        true
+    }
+}
+
+impl graft_election::Handler for Jumpy {
+    fn state_changed(&self, _from: State, to: State, _status: &graft_election::Status) {
+        self.0.blocking_send(to).unwrap();
+        panic!("the test says so");
+    }
+
+    fn leader_changed(&self, _status: &graft_election::Status) {
+        panic!("the test says so");
+    }
+
+    fn trouble(&self, _trouble: &Trouble, _status: &graft_election::Status) {}
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_when_told_something_is_told_the_next() {
+    let (sender, mut changes) = mpsc::channel(64);
+    let node = builder("a", 1)
+        .handler(Jumpy(sender))
+        .start(MemoryNetwork::new().transport(), MemoryVotes::new())
+        .await
+        .unwrap();
+    assert_eq!(next(&mut changes).await, Some(State::Candidate));
+    assert_eq!(next(&mut changes).await, Some(State::Leader));
+    node.close().await;
+    assert_eq!(next(&mut changes).await, Some(State::Follower));
+    assert_eq!(next(&mut changes).await, Some(State::Closed));
+    assert_eq!(next(&mut changes).await, None, "the handler is let go");
+}
+
+#[tokio::test]
+async fn what_is_odd_about_a_stored_vote_reaches_events_and_handler_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("votes");
+    // As a Go node leaves it before its first election, or one that was killed while it saved.
+    std::fs::write(&path, b"").unwrap();
+    let (states, _changes) = mpsc::channel(64);
+    let (errors, mut troubles) = mpsc::channel(64);
+    let node = builder("a", 3)
+        .handler(ChannelHandler::new(states, errors))
+        .start(MemoryNetwork::new().transport(), VoteFile::open(&path).unwrap())
+        .await
+        .unwrap();
+    assert!(matches!(next(&mut troubles).await, Some(Trouble::StoredVote(LoadWarning::NoState))));
+    let first = node.events().next().await.unwrap();
+    let EventKind::Trouble(Trouble::StoredVote(LoadWarning::NoState)) = first.kind else {
+        panic!("{first:?}");
+    };
+    node.close().await;
+}
+
+#[tokio::test]
+async fn g12_a_spent_vote_is_told_of_and_the_next_term_taken() {
+    struct Spent;
+    impl VoteStore for Spent {
+        fn load(&mut self) -> Result<StoredVote, LoadError> {
+            let warning = LoadWarning::VoteSpent { term: 6, reason: NodeIdError::Empty };
+            let record = VoteRecord { term: 7, voted_for: None };
+            Ok(StoredVote { record, id: None, warnings: vec![LoadWarning::NoState, warning] })
+        }
+
+        fn save(&mut self, _id: &NodeId, _record: &VoteRecord) -> Result<(), SaveError> {
+            Ok(())
+        }
+    }
+    let (states, _changes) = mpsc::channel(64);
+    let (errors, mut troubles) = mpsc::channel(64);
+    let node = builder("a", 3)
+        .handler(ChannelHandler::with_state_machine(AlwaysGrant, states, errors))
+        .start(MemoryNetwork::new().transport(), Spent)
+        .await
+        .unwrap();
+    assert_eq!((node.current_term(), node.current_vote()), (7, None));
+    assert!(matches!(next(&mut troubles).await, Some(Trouble::StoredVote(LoadWarning::NoState))));
+    let second = next(&mut troubles).await.unwrap();
+    let Trouble::StoredVote(LoadWarning::VoteSpent { term: 6, .. }) = second else {
+        panic!("{second}");
+    };
+    let mut events = node.events();
+    for expected in ["the vote file is empty", "the vote of term 6"] {
+        let EventKind::Trouble(trouble) = events.next().await.unwrap().kind else { panic!() };
+        assert!(trouble.to_string().starts_with(expected), "{trouble}");
+    }
+    node.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_refused_has_stored_no_id() {
+    let network = MemoryNetwork::new();
+    let votes = MemoryVotes::new();
+    let refused = Node::builder(ClusterInfo::new("c", 1))
+        .voters([id("a")])
+        .start(network.transport(), votes.clone())
+        .await;
+    // The new id can't be one of those declared.
+    assert!(matches!(refused, Err(StartError::Config(ConfigError::OwnIdMissing))), "{refused:?}");
+    assert_eq!(votes.clone().load().unwrap(), StoredVote::default());
+    let node = builder("a", 1).voters([id("a")]).start(network.transport(), votes).await.unwrap();
+    wait_until(&node, |status| status.state == State::Leader).await;
+    node.close().await;
+}
+
+#[tokio::test]
+async fn a_node_that_restarts_with_its_file_while_others_lead_follows_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let network = MemoryNetwork::new();
+    let start = |name: &'static str| {
+        let votes = VoteFile::open(directory.path().join(name)).unwrap();
+        let starting = builder(name, 3).start(network.transport(), votes);
+        async move { starting.await.unwrap() }
+    };
+    let mut nodes = [start("a").await, start("b").await, start("c").await];
+    let all = |nodes: &[Node; 3]| nodes.iter().map(Node::status).collect::<Vec<_>>();
+    for round in 0..3 {
+        let leader = wait_for_agreement(&nodes.iter().collect::<Vec<_>>()).await;
+        let restarted = (leader + 1 + round % 2) % 3;
+        let before = nodes[restarted].status();
+        nodes[restarted].close().await;
+        nodes[restarted] = start(["a", "b", "c"][restarted]).await;
+        // T1, V1
+        assert_eq!(nodes[restarted].current_term(), before.term);
+        assert_eq!(nodes[restarted].current_vote(), before.vote);
+        // A2: the leader is not deposed by who comes back.
+        let again = wait_for_agreement(&nodes.iter().collect::<Vec<_>>()).await;
+        assert_eq!(
+            (again, nodes[again].current_term()),
+            (leader, before.term),
+            "{:?}",
+            all(&nodes)
+        );
+        // The next round has another leader.
+        let leader_name = ["a", "b", "c"][leader];
+        nodes[leader].close().await;
+        let others: Vec<_> = nodes.iter().filter(|node| node.state() != State::Closed).collect();
+        let next = others[wait_for_agreement(&others).await].id();
+        nodes[leader] = start(leader_name).await;
+        wait_until(&nodes[leader], |status| status.leader.as_ref() == Some(&next)).await;
+    }
+    for node in &nodes {
+        node.close().await;
+    }
+}
