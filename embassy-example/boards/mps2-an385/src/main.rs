@@ -87,10 +87,12 @@ async fn elect() {
         rng: Xoroshiro64StarStar::seed_from_u64(settings.number.into()),
         observer: LeaderLight::new(Led::new(), DefmtLog),
     };
-    match Driver::<_, _, _, _, _, VOTERS>::start(id, &config, AlwaysGrant, board).await {
-        Ok(driver) => driver.run(pending()).await,
+    let driver = Driver::<_, _, _, _, _, VOTERS>::start(id, &config, AlwaysGrant, board).await;
+    let driver = match driver {
+        Ok(driver) => driver,
         Err(error) => fatal::no_start(error),
-    }
+    };
+    driver.run(pending()).await;
 }
 
 extern "C" fn on_executor() {

@@ -15,9 +15,8 @@ use crate::machine::{CLOCK_HZ, Register};
 /// Bits per second.
 const BAUD: u32 = 115_200;
 
-/// Room for what comes while the node is busy, with a save for instance: two frames of the greatest
-/// length.
-const RECEIVED_CAPACITY: usize = 640;
+/// Room for what comes while the node is busy, with a save for instance: some usual frames.
+const RECEIVED_CAPACITY: usize = 256;
 
 /// Room for half a usual frame: whoever sends waits for the line, not for the interrupt of each
 /// byte.
