@@ -16,6 +16,9 @@ pub(crate) const TARGETS: [&str; 2] = ["thumbv7m-none-eabi", "thumbv6m-none-eabi
 /// The board that QEMU emulates.
 pub(crate) const EMULATED_BOARD: &str = "mps2-an385";
 
+/// What its processor is.
+pub(crate) const EMULATED_TARGET: &str = TARGETS[0];
+
 /// What Debian's packages need to be called for a build.
 const DEBIAN_PACKAGES: [&str; 5] =
     ["rustc-web", "cargo-web", "rust-web-clippy", "rust-web-src", "binutils-arm-none-eabi"];
@@ -36,13 +39,17 @@ pub(crate) enum Toolchain {
 ///
 /// # Errors
 ///
-/// There is no compiler for it, or one complains.
-pub(crate) fn check() -> Result<()> {
-    let toolchain = Toolchain::install()?;
+/// The compiler or clippy complains.
+pub(crate) fn check(toolchain: Toolchain) -> Result<()> {
     for target in TARGETS {
         toolchain.build(EMULATED_BOARD, target)?;
     }
     toolchain.clippy(EMULATED_BOARD)
+}
+
+/// The manifest of a board's firmware.
+pub(crate) fn manifest(board: &str) -> String {
+    format!("{BOARDS}/{board}/Cargo.toml")
 }
 
 impl Toolchain {
@@ -68,23 +75,22 @@ impl Toolchain {
         Ok(Self::Debian)
     }
 
-    /// The firmware of the emulated board for `target`, built.
+    /// The firmware of a board, built for `target`.
     pub(crate) fn build(self, board: &str, target: &str) -> Result<PathBuf> {
-        let manifest = Path::new(BOARDS).join(board).join("Cargo.toml");
-        let mut build = self.cargo("build", &manifest, target)?;
-        build.args(["--release", "--locked"]);
-        run(build)?;
-        self.program(target, &format!("graft-firmware-{board}"))
+        self.build_program(&manifest(board), &format!("graft-firmware-{board}"), target)
     }
 
-    /// Where the program called `name` is, once it is built for `target`.
-    pub(crate) fn program(self, target: &str, name: &str) -> Result<PathBuf> {
+    /// The program called `name` of the package of `manifest`, built for `target`.
+    pub(crate) fn build_program(self, manifest: &str, name: &str, target: &str) -> Result<PathBuf> {
+        let mut build = self.cargo("build", manifest, target)?;
+        build.args(["--release", "--locked"]);
+        text(build).with_context(|| format!("{name} could not be built for {target}"))?;
         Ok(self.target_dir()?.join(target).join("release").join(name))
     }
 
     /// Clippy on the firmware for each target, with every warning an error.
     pub(crate) fn clippy(self, board: &str) -> Result<()> {
-        let manifest = Path::new(BOARDS).join(board).join("Cargo.toml");
+        let manifest = manifest(board);
         for target in TARGETS {
             let mut clippy = self.cargo("clippy", &manifest, target)?;
             clippy.args(["--release", "--locked", "--", "--deny", "warnings"]);
@@ -94,13 +100,13 @@ impl Toolchain {
     }
 
     /// Cargo's `subcommand` on the package of `manifest`, for `target`.
-    pub(crate) fn cargo(self, subcommand: &str, manifest: &Path, target: &str) -> Result<Command> {
+    fn cargo(self, subcommand: &str, manifest: &str, target: &str) -> Result<Command> {
         let mut cargo = match self {
             Self::Installed => cargo([subcommand])?,
             Self::Debian => debian_cargo(subcommand, target)?,
         };
         // There is a configuration in the package's folder too, for those who build it by hand.
-        let folder = manifest.parent().context("a manifest is in a folder")?;
+        let folder = Path::new(manifest).parent().context("a manifest is in a folder")?;
         cargo.current_dir(root()?.join(folder));
         cargo.args(["--target", target, "--target-dir"]).arg(self.target_dir()?);
         Ok(cargo)

@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         Some(Task::Tidy) => tidy::tidy(),
         Some(Task::NoStd) => proofs::no_std(),
         Some(Task::NoPanic) => proofs::no_panic(),
-        Some(Task::Firmware) => firmware::check(),
+        Some(Task::Firmware) => firmware::Toolchain::install().and_then(firmware::check),
         Some(Task::Sizes { json }) => sizes::print(json),
     };
     match done {
