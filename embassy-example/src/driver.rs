@@ -67,9 +67,10 @@ where
         state_machine: S,
         board: Board<L, V, R, O>,
     ) -> Result<Self, StartError<V::Error>> {
-        let Board { link, mut storage, rng, observer } = board;
+        let Board { link, mut storage, rng, mut observer } = board;
         let record = storage.load().await.map_err(StartError::Load)?;
         let node = Node::new(id, config, record, state_machine, rng, clock::now())?;
+        observer.started(node.id(), node.record());
         Ok(Self {
             node,
             link,
@@ -87,26 +88,39 @@ where
     ///
     /// A failing link or storage does not end the loop; the observer is told. This future must not
     /// be dropped before its end, since that could cancel a save: use `stop`.
-    pub async fn run(mut self, stop: impl Future<Output = ()>) {
-        let mut stop = pin!(stop);
-        while let Either::Second(event) = select(stop.as_mut(), self.next_event()).await {
-            self.handle(event).await;
-        }
-        self.step(|node, now| node.close(now)).await;
-        while self.node.state() != State::Closed {
-            let event = self.next_event().await;
-            self.handle(event).await;
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn would keep the driver twice, and a microcontroller has no room for it"
+    )]
+    pub fn run(mut self, stop: impl Future<Output = ()>) -> impl Future<Output = ()> {
+        async move {
+            let mut stop = pin!(stop);
+            loop {
+                let input = match select(stop.as_mut(), self.next_input()).await {
+                    Either::First(()) => break,
+                    Either::Second(input) => input,
+                };
+                self.handle(input).await;
+            }
+            self.step(Input::Close).await;
+            while self.node.state() != State::Closed {
+                let input = self.next_input().await;
+                self.handle(input).await;
+            }
         }
     }
 
     /// Waits for a message or for the node's deadline, whichever comes first. It only waits, so
     /// that it may be cancelled.
-    async fn next_event(&mut self) -> Event<L::Error> {
+    async fn next_input(&mut self) -> Input {
         let deadline = clock::at_or_after(self.node.deadline());
         match select(self.receive(), Timer::at(deadline)).await {
-            Either::First(Ok(message)) => Event::Received(message),
-            Either::First(Err(error)) => Event::ReceiveFailed(error),
-            Either::Second(()) => Event::Due,
+            Either::First(Ok(message)) => Input::Message(message),
+            Either::First(Err(error)) => {
+                self.rest_receiving(error);
+                Input::Timeout
+            }
+            Either::Second(()) => Input::Timeout,
         }
     }
 
@@ -118,17 +132,11 @@ where
         self.link.receive().await
     }
 
-    async fn handle(&mut self, event: Event<L::Error>) {
-        match event {
-            Event::Received(message) => {
-                self.step(|node, now| node.handle_message(now, message)).await;
-            }
-            Event::ReceiveFailed(error) => self.rest_receiving(error),
-            Event::Due => {}
-        }
-        // After every event, because a link that always has a message ready wins every race. Where
+    async fn handle(&mut self, input: Input) {
+        self.step(input).await;
+        // After every input, because a link that always has a message ready wins every race. Where
         // nothing is due yet, this does nothing.
-        self.step(|node, now| node.handle_timeout(now)).await;
+        self.step(Input::Timeout).await;
     }
 
     /// A link that fails at once every time would never let the loop wait, and with it the clock of
@@ -142,28 +150,29 @@ where
 
     /// Gives the node one input and does what it asks for. The save is outside any race, since a
     /// write that is cancelled halfway can bring an old vote back.
-    async fn step(
-        &mut self,
-        input: impl for<'n> FnOnce(&'n mut Node<R, S, VOTERS>, Instant) -> Output<'n, R, S, VOTERS>,
-    ) {
+    async fn step(&mut self, input: Input) {
         // The clock is read here, after the message was received (protocol, section 1).
-        let answer = match input(&mut self.node, clock::now()) {
-            Output::Idle => Ok(None),
-            Output::Send(outgoing) => Ok(Some(outgoing)),
+        let output = input.give(&mut self.node, clock::now());
+        let saved = match &output {
+            Output::Idle | Output::Send(_) => Ok(()),
             Output::Save(unsaved) => {
                 // Told before the save too, which may decide a candidacy.
                 self.told.tell_changes(unsaved.node(), &mut self.observer);
-                let save = self.storage.save(unsaved.record()).await;
-                save.map(|()| unsaved.saved(clock::now()))
+                self.storage.save(unsaved.record()).await
             }
         };
-        let outgoing = answer.unwrap_or_else(|error| {
-            self.observer.save_failed(error);
-            None
-        });
+        let outgoing = match (saved, output) {
+            (Ok(()), Output::Idle) => None,
+            (Ok(()), Output::Send(outgoing)) => Some(outgoing),
+            (Ok(()), Output::Save(unsaved)) => unsaved.saved(clock::now()),
+            (Err(error), _) => {
+                self.observer.save_failed(error);
+                None
+            }
+        };
         self.told.tell_all(&self.node, &mut self.observer);
-        if let Some(outgoing) = outgoing {
-            self.send(&outgoing).await;
+        if let Some(outgoing) = &outgoing {
+            self.send(outgoing).await;
         }
     }
 
@@ -178,12 +187,26 @@ where
     }
 }
 
-/// What ends the driver's waiting.
-enum Event<E> {
-    Received(Message),
-    ReceiveFailed(E),
-    /// The node's deadline has come.
-    Due,
+/// What the driver gives to the node.
+enum Input {
+    Message(Message),
+    /// The node's deadline may have come.
+    Timeout,
+    Close,
+}
+
+impl Input {
+    fn give<R: Rng, S: StateMachine, const VOTERS: usize>(
+        self,
+        node: &mut Node<R, S, VOTERS>,
+        now: Instant,
+    ) -> Output<'_, R, S, VOTERS> {
+        match self {
+            Self::Message(message) => node.handle_message(now, message),
+            Self::Timeout => node.handle_timeout(now),
+            Self::Close => node.close(now),
+        }
+    }
 }
 
 /// Why a [`Driver`] can't start.

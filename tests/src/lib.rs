@@ -12,6 +12,8 @@
 )]
 
 pub mod application;
+pub mod board;
+pub mod bus;
 pub mod cluster;
 pub mod nats_server;
 pub mod peer;

