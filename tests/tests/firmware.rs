@@ -1,5 +1,7 @@
 //! The firmware, on emulated boards that share a serial bus.
 
+#![cfg(test)]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
