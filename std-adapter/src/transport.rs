@@ -25,11 +25,13 @@ pub trait Transport: Send + 'static {
     fn receive(&mut self) -> impl Future<Output = Arrival> + Send;
 
     /// Sends a message to everyone in the cluster, or to one node, without waiting for either. A
-    /// node may hear its own messages.
+    /// node may hear its own messages. A call that takes longer than a heartbeat interval is
+    /// dropped, and should then send nothing any more.
     fn send(&mut self, outgoing: &Outgoing)
     -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Leaves the cluster, after what was sent has gone out. Called once, last.
+    /// Leaves the cluster, after what was sent has gone out. Called once, last, and dropped after a
+    /// second. A node that is torn down with its runtime drops the transport without this call.
     fn leave(&mut self) -> impl Future<Output = ()> + Send;
 }
 
@@ -53,7 +55,8 @@ pub enum Connection {
     Lost(String),
     /// It is gone for good.
     Closed(String),
-    /// It works, but there is trouble.
+    /// It works, but there is trouble. A transport may say so as often as it notices: the node tells
+    /// it only once in a while.
     Impaired(String),
 }
 

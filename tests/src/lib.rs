@@ -11,12 +11,12 @@
     reason = "only tests use this crate"
 )]
 
+pub mod application;
 pub mod board;
 pub mod bus;
 pub mod cluster;
 pub mod nats_server;
 pub mod peer;
-pub mod program;
 pub mod transport;
 pub mod votes;
 

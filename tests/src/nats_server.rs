@@ -18,7 +18,12 @@ pub struct NatsServer {
 impl NatsServer {
     /// Starts a server and waits until it is ready.
     pub fn start() -> Self {
-        Self::start_on(None)
+        Self::start_on(None, None)
+    }
+
+    /// Starts a server with the configuration file at `config`.
+    pub fn start_with(config: &Path) -> Self {
+        Self::start_on(None, Some(config))
     }
 
     /// Stops the server and waits until it is gone.
@@ -52,10 +57,11 @@ impl NatsServer {
         self.monitor("/varz")["connections"].as_u64().expect("a number of connections")
     }
 
-    fn start_on(port: Option<u16>) -> Self {
+    fn start_on(port: Option<u16>, config: Option<&Path>) -> Self {
         let port = port.map_or("-1".to_owned(), |port| port.to_string());
         let mut process = Command::new(program())
             .args(["--addr", "127.0.0.1", "--port", &port, "--http_port", "-1"])
+            .args(config.iter().flat_map(|config| [Path::new("--config"), config]))
             .stderr(Stdio::piped())
             .spawn()
             .expect("nats-server starts");
@@ -119,7 +125,7 @@ pub struct StoppedNatsServer {
 impl StoppedNatsServer {
     /// Starts it again on the same port.
     pub fn restart(self) -> NatsServer {
-        NatsServer::start_on(Some(self.port))
+        NatsServer::start_on(Some(self.port), None)
     }
 }
 

@@ -1,7 +1,8 @@
 //! A peer that says what the test tells it to.
 
 use graft_election::core::{
-    Heartbeat, Message, NodeId, Outgoing, Position, Recipient, VoteRequest, VoteResponse,
+    Handover, Heartbeat, Message, NodeId, Outgoing, Position, PreVoteResponse, Recipient,
+    VoteRequest, VoteResponse,
 };
 use graft_election::{Arrival, MemoryNetwork, MemoryTransport, Transport};
 use tokio::time::timeout;
@@ -23,6 +24,11 @@ impl Peer {
         Self { id: id(name), transport }
     }
 
+    /// The peer `name` that says it is `alias`.
+    pub async fn pretend(network: &MemoryNetwork, name: &str, alias: &str) -> Self {
+        Self { id: id(alias), ..Self::join(network, name).await }
+    }
+
     /// Sends `message` to everyone, or to one.
     pub async fn send(&mut self, to: Recipient, message: Message) {
         self.transport.send(&Outgoing { to, message }).await.expect("the peer sends");
@@ -30,14 +36,26 @@ impl Peer {
 
     /// Asks everyone for a vote in `term`, as a Go node does.
     pub async fn request_vote(&mut self, term: u64) {
-        let request = VoteRequest {
-            term,
-            candidate: self.id.clone(),
-            position: Position::EMPTY,
-            handover_from: None,
-            size: None,
-        };
+        self.request_vote_at(term, b"").await;
+    }
+
+    /// Asks everyone for a vote in `term` for a candidate at `position`.
+    pub async fn request_vote_at(&mut self, term: u64, position: &[u8]) {
+        let request = self.vote_request(term, position);
         self.send(Recipient::Everyone, Message::VoteRequest(request)).await;
+    }
+
+    /// Asks everyone for a pre-vote for `term`.
+    pub async fn request_pre_vote(&mut self, term: u64) {
+        let request = self.vote_request(term, b"");
+        self.send(Recipient::Everyone, Message::PreVoteRequest(request)).await;
+    }
+
+    /// Hands the leadership of `term` over to `target`.
+    pub async fn hand_over(&mut self, term: u64, target: &NodeId) {
+        let (leader, target) = (self.id.clone(), Some(target.clone()));
+        let handover = Message::Handover(Handover { term, leader, target });
+        self.send(Recipient::Everyone, handover).await;
     }
 
     /// Gives `candidate` its vote in `term`.
@@ -53,6 +71,15 @@ impl Peer {
         let leader = self.id.clone();
         let heartbeat = Heartbeat { term, leader, sent_at: None, size: None };
         self.send(Recipient::Everyone, Message::Heartbeat(heartbeat)).await;
+    }
+
+    /// Waits for the next heartbeat.
+    pub async fn hear_heartbeat(&mut self) -> Heartbeat {
+        loop {
+            if let Message::Heartbeat(heartbeat) = self.hear().await {
+                return heartbeat;
+            }
+        }
     }
 
     /// Waits for the next message.
@@ -73,12 +100,31 @@ impl Peer {
         }
     }
 
+    /// Waits for the next answer to a request for a pre-vote.
+    pub async fn hear_pre_vote_response(&mut self) -> PreVoteResponse {
+        loop {
+            if let Message::PreVoteResponse(response) = self.hear().await {
+                return response;
+            }
+        }
+    }
+
     /// Waits for the next answer to a request for a vote.
     pub async fn hear_vote_response(&mut self) -> VoteResponse {
         loop {
             if let Message::VoteResponse(response) = self.hear().await {
                 return response;
             }
+        }
+    }
+
+    fn vote_request(&self, term: u64, position: &[u8]) -> VoteRequest {
+        VoteRequest {
+            term,
+            candidate: self.id.clone(),
+            position: Position::new(position).expect("a position"),
+            handover_from: None,
+            size: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use graft_election::core::{NodeId, Outgoing};
 use graft_election::{Arrival, MemoryTransport, Transport};
 use tokio::sync::{mpsc, watch};
 
-/// A memory transport whose sends the test can hold up, and which hears what the test says.
+/// A memory transport that the test can hold up, and which hears what the test says.
 #[derive(Debug)]
 pub struct UnreliableTransport {
     inner: MemoryTransport,
@@ -30,7 +30,7 @@ impl UnreliableTransport {
 }
 
 impl TransportControl {
-    /// Whether sends take for ever from now on.
+    /// Whether sending and leaving take for ever from now on.
     pub fn stick(&self, is_stuck: bool) {
         self.is_stuck.send_replace(is_stuck);
     }
@@ -63,6 +63,7 @@ impl Transport for UnreliableTransport {
     }
 
     async fn leave(&mut self) {
+        let _ = self.is_stuck.wait_for(|is_stuck| !is_stuck).await;
         self.inner.leave().await;
     }
 }

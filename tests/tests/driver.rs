@@ -3,17 +3,21 @@
 
 #![cfg(test)]
 
+use std::time::Duration;
+
 use graft_election::core::Message;
 use graft_election::{
-    ChannelHandler, Config, EVENTS_MAX, Event, EventKind, Handler, MemoryNetwork, MemoryVotes,
-    Node, Reason, StartError, State, StateChange, StateMachine, Status, Trouble,
+    Arrival, ChannelHandler, Config, Connection, EVENTS_MAX, Event, EventKind, Events, Handler,
+    MemoryNetwork, MemoryVotes, Node, Reason, Report, StartError, State, StateChange, StateMachine,
+    Status, Trouble,
 };
-use graft_election_tests::cluster::{MemoryCluster, builder, id, wait_until};
+use graft_election_tests::cluster::{MemoryCluster, builder, id, wait_for_trouble, wait_until};
 use graft_election_tests::peer::Peer;
+use graft_election_tests::transport::UnreliableTransport;
 use graft_election_tests::votes::UnreliableVotes;
 use tokio::sync::mpsc;
 
-async fn next_change(events: &mut graft_election::Events) -> (State, State, Reason) {
+async fn next_change(events: &mut Events) -> (State, State, Reason) {
     loop {
         let event: Event = events.next().await.expect("the node lives");
         if let EventKind::StateChanged { from, to } = event.kind {
@@ -100,22 +104,127 @@ async fn a_channel_handler_hears_everything_in_order() {
 
 #[tokio::test(start_paused = true)]
 async fn a_listener_that_lags_loses_the_oldest_events_and_is_told_how_many() {
-    let network = MemoryNetwork::new();
-    let mut peer = Peer::join(&network, "p").await;
-    let node = builder("a", 3).start(network.transport(), MemoryVotes::new()).await.unwrap();
-    let mut slow = node.events();
-    // Each heartbeat of a higher term but from another leader is a change of leader.
-    let mut other = Peer::join(&network, "q").await;
-    for term in 0..EVENTS_MAX as u64 {
-        peer.heartbeat(2 * term + 1).await;
-        other.heartbeat(2 * term + 2).await;
-        let seen = 2 * term + 2;
-        wait_until(&node, |status| status.term == seen && status.leader.is_some()).await;
+    let (transport, control) = UnreliableTransport::new(MemoryNetwork::new().transport());
+    let node = builder("a", 3).start(transport, MemoryVotes::new()).await.unwrap();
+    let (mut just, mut late) = (node.events(), node.events());
+    let lose = |number: usize| {
+        let lost = Connection::Lost(number.to_string());
+        control.arrive(Arrival::Connection(lost));
+    };
+    // Long before the first campaign: no other event comes in between.
+    for number in 0..EVENTS_MAX {
+        lose(number);
     }
-    let first = slow.next().await.unwrap();
-    let EventKind::Trouble(Trouble::Missed(missed)) = first.kind else { panic!("{first:?}") };
-    assert!(missed >= EVENTS_MAX as u64, "{missed}");
-    assert!(slow.next().await.unwrap().status.term > 1);
+    // The node has told all of them when it has counted this.
+    control.arrive(Arrival::Malformed("nonsense".into()));
+    wait_until(&node, |status| status.dropped == 1).await;
+    for number in 0..EVENTS_MAX {
+        assert_eq!(next_lost(&mut just).await, number);
+    }
+    for number in EVENTS_MAX..EVENTS_MAX + 3 {
+        lose(number);
+    }
+    control.arrive(Arrival::Malformed("nonsense".into()));
+    wait_until(&node, |status| status.dropped == 2).await;
+    let first = late.next().await.unwrap();
+    assert!(matches!(first.kind, EventKind::Trouble(Trouble::Missed(3))), "{first:?}");
+    for number in 3..EVENTS_MAX + 3 {
+        assert_eq!(next_lost(&mut late).await, number);
+    }
+}
+
+async fn next_lost(events: &mut Events) -> usize {
+    let event = events.next().await.unwrap();
+    match event.kind {
+        EventKind::Trouble(Trouble::Connection(Connection::Lost(number))) => {
+            number.parse().unwrap()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_status_of_missed_events_is_that_of_the_last_one_heard() {
+    let (transport, control) = UnreliableTransport::new(MemoryNetwork::new().transport());
+    let node = builder("a", 1).start(transport, MemoryVotes::new()).await.unwrap();
+    wait_until(&node, |status| status.state == State::Leader).await;
+    let mut events = node.events();
+    while next_change(&mut events).await.1 != State::Leader {}
+    for number in 0..2 * EVENTS_MAX {
+        control.arrive(Arrival::Connection(Connection::Lost(number.to_string())));
+    }
+    control.arrive(Arrival::Malformed("nonsense".into()));
+    wait_until(&node, |status| status.dropped == 1).await;
+    let missed = events.next().await.unwrap();
+    assert!(matches!(missed.kind, EventKind::Trouble(Trouble::Missed(_))), "{missed:?}");
+    assert_eq!((missed.status.state, missed.status.term), (State::Leader, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_event_has_the_status_just_after_it_and_a_state_is_told_before_its_leader() {
+    let node =
+        builder("a", 1).start(MemoryNetwork::new().transport(), MemoryVotes::new()).await.unwrap();
+    wait_until(&node, |status| status.state == State::Leader).await;
+    let mut told = Vec::new();
+    let mut events = node.events();
+    while told.len() < 3 {
+        let Event { kind, status, .. } = events.next().await.unwrap();
+        let leads = status.leader == Some(id("a"));
+        told.push(match kind {
+            EventKind::StateChanged { to, .. } => (Some(to), status.state, leads),
+            EventKind::LeaderChanged => (None, status.state, leads),
+            other => panic!("{other:?}"),
+        });
+    }
+    let expected = [
+        (Some(State::Candidate), State::Candidate, false),
+        (Some(State::Leader), State::Leader, true),
+        (None, State::Leader, true),
+    ];
+    assert_eq!(told, expected);
+    // Who asks later hears what happens from then on.
+    let mut later = node.events();
+    node.close().await;
+    assert_eq!(next_change(&mut later).await.0, State::Leader);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_messages_bring_to_light_is_told_once_in_a_while_and_counted_if_impossible() {
+    let network = MemoryNetwork::new();
+    let (mut first, mut second) =
+        (Peer::join(&network, "p").await, Peer::join(&network, "q").await);
+    // An instance of its own that has the node's name.
+    let mut double = Peer::pretend(&network, "r", "a").await;
+    let node = builder("a", 3).start(network.transport(), MemoryVotes::new()).await.unwrap();
+    let mut events = node.events();
+    for _ in 0..3 {
+        first.heartbeat(u64::MAX).await;
+        second.heartbeat(u64::MAX - 1).await;
+        double.heartbeat(9).await;
+    }
+    first.heartbeat(1).await;
+    let status = wait_until(&node, |status| status.leader.is_some()).await;
+    assert_eq!(status.dropped, 9);
+    let expected = [
+        Report::TermOutOfRange { term: u64::MAX },
+        Report::TermOutOfRange { term: u64::MAX - 1 },
+        Report::DuplicateId { term: 9 },
+    ];
+    for expected in &expected {
+        let event = events.next().await.unwrap();
+        assert!(
+            matches!(&event.kind, EventKind::Trouble(Trouble::Report(told)) if told == expected),
+            "{event:?}"
+        );
+    }
+    assert!(matches!(events.next().await.unwrap().kind, EventKind::LeaderChanged));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    first.heartbeat(u64::MAX).await;
+    wait_for_trouble(
+        &mut events,
+        |trouble| matches!(trouble, Trouble::Report(told) if *told == expected[0]),
+    )
+    .await;
 }
 
 /// A handler that is stuck in its first event.
@@ -178,6 +287,23 @@ async fn i6_nothing_is_said_while_a_vote_is_being_stored() {
     let Ok(Message::VoteResponse(response)) = heard else { panic!("{heard:?}") };
     assert!(response.granted);
     assert_eq!((votes.record().term, votes.done()), (3, 1));
+    node.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_save_does_not_use_up_the_time_to_answer_a_campaign() {
+    let network = MemoryNetwork::new();
+    let mut peer = Peer::join(&network, "p").await;
+    let votes = UnreliableVotes::default();
+    let node = builder("a", 3).start(network.transport(), votes.clone()).await.unwrap();
+    votes.hold(true);
+    wait_until(&node, |status| status.state == State::Candidate).await;
+    tokio::time::advance(2 * Config::ELECTION_TIMEOUT_MAX).await;
+    votes.hold(false);
+    assert_eq!(peer.hear_vote_request().await.term, 1);
+    let asked_at = tokio::time::Instant::now();
+    assert_eq!(peer.hear_vote_request().await.term, 2);
+    assert!(asked_at.elapsed() >= Config::ELECTION_TIMEOUT_MIN);
     node.close().await;
 }
 

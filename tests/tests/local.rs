@@ -3,13 +3,17 @@
 #![cfg(test)]
 
 use std::fs;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
+use std::time::Duration;
 
-use graft_election::core::{Heartbeat, Message, Outgoing, Recipient};
+use futures_util::FutureExt;
+use graft_election::core::{Heartbeat, Message, Outgoing, Position, Recipient, VoteRequest};
+use graft_election::proto::Kind;
 use graft_election::{
-    Config, LocalTransport, MemoryVotes, Node, StartError, State, Transport, Trouble,
+    Arrival, Config, LocalTransport, MemoryVotes, Node, StartError, State, Transport, Trouble,
 };
 use graft_election_tests::cluster::{
     builder, id, wait_for_agreement, wait_for_trouble, wait_until,
@@ -89,9 +93,11 @@ async fn a_directory_that_others_may_use_is_refused() {
     let base = tempfile::tempdir().unwrap();
     let directory = base.path().join("c");
     fs::create_dir(&directory).unwrap();
-    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
-    let refused = start(base.path(), "a", 3).await.unwrap_err().to_string();
-    assert!(refused.contains("with mode 0700, not 0755"), "{refused}");
+    for mode in [0o755, 0o740, 0o701, 0o777] {
+        fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
+        let refused = start(base.path(), "a", 3).await.unwrap_err().to_string();
+        assert!(refused.ends_with(&format!("with mode 0700, not {mode:04o}")), "{refused}");
+    }
 }
 
 #[tokio::test]
@@ -116,7 +122,7 @@ async fn datagrams_that_are_no_messages_are_counted() {
 }
 
 fn heartbeat(term: u64) -> Outgoing {
-    let heartbeat = Heartbeat { term, leader: id("a"), sent_at: None, size: None };
+    let heartbeat = Heartbeat { term, leader: id("a-leader"), sent_at: None, size: None };
     Outgoing { to: Recipient::Everyone, message: Message::Heartbeat(heartbeat) }
 }
 
@@ -136,10 +142,53 @@ async fn processes_that_are_stopped_keep_no_message_from_the_others() {
         transport.send(&heartbeat(term)).await.unwrap();
         let mut datagram = [0; 1024];
         let length = live.recv(&mut datagram).unwrap_or_else(|error| panic!("{term}: {error}"));
-        assert!(length > 1);
+        assert_eq!((datagram[0], length > 1), (Kind::Heartbeat.number(), true));
         assert!(live.recv(&mut datagram).is_err(), "each hears each message once");
     }
     drop(stopped);
+    assert!(transport.receive().now_or_never().is_none(), "it doesn't hear itself");
+}
+
+#[tokio::test]
+async fn the_longest_messages_arrive_and_answers_only_where_they_are_meant() {
+    let base = tempfile::tempdir().unwrap();
+    let (mut a, mut b, mut c) = (
+        LocalTransport::new(base.path()),
+        LocalTransport::new(base.path()),
+        LocalTransport::new(base.path()),
+    );
+    // As long as ids are, but not longer than the path of a socket may be.
+    let names = ["a".repeat(50), "b".repeat(50), "c".repeat(50)].map(|name| id(&name));
+    a.join("c", &names[0]).await.unwrap();
+    b.join("c", &names[1]).await.unwrap();
+    c.join("c", &names[2]).await.unwrap();
+    let request = Message::VoteRequest(VoteRequest {
+        term: u64::MAX >> 1,
+        candidate: id(&"x".repeat(64)),
+        position: Position::new(&[0xff; 64]).unwrap(),
+        handover_from: NonZeroU64::new((u64::MAX >> 1) - 1),
+        size: NonZeroU32::new(u32::MAX),
+    });
+    let to_all = Outgoing { to: Recipient::Everyone, message: request.clone() };
+    a.send(&to_all).await.unwrap();
+    for other in [&mut b, &mut c] {
+        let Arrival::Message(heard) = other.receive().await else { panic!("it is a message") };
+        assert_eq!(heard, request);
+    }
+    let to_a = Outgoing { to: Recipient::Node(names[0].clone()), message: request.clone() };
+    b.send(&to_a).await.unwrap();
+    assert!(matches!(a.receive().await, Arrival::Message(heard) if heard == request));
+    assert!(c.receive().now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn ids_that_differ_only_in_escapes_have_sockets_of_their_own() {
+    let base = tempfile::tempdir().unwrap();
+    let mut nodes = Vec::new();
+    for name in ["a/b", "a%2Fb", "a%252Fb", "a_b"] {
+        nodes.push(start(base.path(), name, 5).await.unwrap());
+    }
+    assert_eq!(fs::read_dir(base.path().join("c")).unwrap().count(), 4);
 }
 
 #[tokio::test]
@@ -171,4 +220,29 @@ async fn an_entry_that_is_no_node_is_reported_and_keeps_no_message_from_the_othe
     wait_for_trouble(&mut leader.events(), |trouble| matches!(trouble, Trouble::Send(_))).await;
     node.close().await;
     other.close().await;
+}
+
+#[tokio::test]
+async fn a_process_that_was_stopped_hears_what_has_arrived_before_it_believes_its_timer() {
+    let base = tempfile::tempdir().unwrap();
+    let (min, max) = (Duration::from_millis(200), Duration::from_millis(250));
+    let node = builder("a", 3)
+        .election_timeout(min, max)
+        .heartbeat_interval(Duration::from_millis(50))
+        .start(LocalTransport::new(base.path()), MemoryVotes::new())
+        .await
+        .unwrap();
+    let mut leader = LocalTransport::new(base.path());
+    leader.join("c", &id("p")).await.unwrap();
+    leader.send(&heartbeat(1)).await.unwrap();
+    wait_until(&node, |status| status.leader.is_some()).await;
+    for _ in 0..5 {
+        leader.send(&heartbeat(1)).await.unwrap();
+        // Nothing else of this runtime runs meanwhile, so that its timer and its socket have news
+        // for the node at once.
+        std::thread::sleep(2 * max);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!((node.current_term(), node.leader()), (1, Some(id("a-leader"))));
+    }
+    node.close().await;
 }

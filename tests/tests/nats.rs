@@ -2,14 +2,17 @@
 
 #![cfg(test)]
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use async_nats::Client;
 use futures_util::StreamExt;
+use graft_election::core::{self, Outgoing, Position, Recipient, VoteRequest};
 use graft_election::proto::Kind;
 use graft_election::proto::prost_messages as pb;
 use graft_election::{
-    Config, Connection, Events, MemoryVotes, NatsTransport, Node, State, Trouble,
+    Config, Connection, Events, MemoryVotes, NatsTransport, Node, StartError, State, Transport,
+    Trouble,
 };
 use graft_election_tests::cluster::{
     PATIENCE, builder, id, wait_for_agreement, wait_for_trouble, wait_until,
@@ -86,6 +89,11 @@ async fn a_server_that_is_away_for_five_seconds_is_reported_and_survived() {
         })
         .await;
     }
+    // So is each failed attempt to reconnect, though only once in a while.
+    wait_for_trouble(&mut events[old], |trouble| {
+        matches!(trouble, Trouble::Connection(Connection::Impaired(_)))
+    })
+    .await;
     // The leader says that it can't be heard; in Graft mode it goes on leading.
     wait_for_trouble(&mut events[old], |trouble| matches!(trouble, Trouble::Send(_))).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -381,4 +389,113 @@ async fn a_first_connection_is_no_trouble() {
     while let Some(event) = events.next().await {
         assert!(!matches!(event.kind, graft_election::EventKind::Trouble(_)), "{event:?}");
     }
+}
+
+#[tokio::test]
+async fn a_refusal_by_the_server_is_reported() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("server.conf");
+    let permissions = "{ publish: { deny: [\"graft.c.heartbeat\"] } }";
+    let users = format!("[{{ user: a, password: a, permissions: {permissions} }}]");
+    fs::write(&config, format!("no_auth_user: a, authorization {{ users: {users} }}")).unwrap();
+    let server = NatsServer::start_with(&config);
+    let node = start(&server, "n1", 1).await;
+    wait_for_trouble(&mut node.events(), |trouble| {
+        matches!(trouble, Trouble::Connection(Connection::Impaired(why)) if why.contains("ermission"))
+    })
+    .await;
+    node.close().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_can_not_show_its_subscriptions_is_refused() {
+    let server = NatsServer::start();
+    let options = async_nats::ConnectOptions::new().no_echo();
+    let transport = NatsTransport::connect_with_options(server.url(), options).await.unwrap();
+    let refused = builder("n1", 1).start(transport, MemoryVotes::new()).await;
+    let Err(StartError::Join(error)) = refused else { panic!("{refused:?}") };
+    assert!(error.to_string().contains("subscriptions are in place"), "{error}");
+}
+
+#[tokio::test]
+async fn each_kind_of_message_is_heard_on_its_subject() {
+    let server = NatsServer::start();
+    let transport = NatsTransport::connect(server.url()).await.unwrap();
+    let node = builder("n1", 3)
+        // It does nothing of its own accord.
+        .election_timeout(Duration::from_secs(100), Duration::from_secs(101))
+        .start(transport, MemoryVotes::new())
+        .await
+        .unwrap();
+    let peer = async_nats::connect(server.url()).await.unwrap();
+    let mut heard = peer.subscribe("graft.p.*").await.unwrap();
+    let mut requests = peer.subscribe("graft.c.vote_request").await.unwrap();
+    peer.flush().await.unwrap();
+    let say = |subject: &'static str, payload: Vec<u8>| peer.publish(subject, payload.into());
+    let hear = async |subscriber: &mut async_nats::Subscriber| {
+        let message = timeout(PATIENCE, subscriber.next()).await.unwrap().unwrap();
+        (message.subject.to_string(), message.payload)
+    };
+
+    say("graft.c.pre_vote_request", payload(Kind::PreVoteRequest, 5, "p")).await.unwrap();
+    let (subject, answer) = hear(&mut heard).await;
+    assert_eq!(subject, "graft.p.pre_vote_response");
+    assert_eq!(pb::PreVoteResponse::decode(answer).unwrap().proposed_term, 5);
+
+    say("graft.c.vote_request", payload(Kind::VoteRequest, 5, "p")).await.unwrap();
+    let (subject, answer) = hear(&mut heard).await;
+    assert_eq!(subject, "graft.p.vote_response");
+    assert!(pb::VoteResponse::decode(answer).unwrap().granted);
+
+    say("graft.c.heartbeat", payload(Kind::Heartbeat, 4, "p")).await.unwrap();
+    // T2
+    let (subject, answer) = hear(&mut heard).await;
+    assert_eq!(subject, "graft.p.heartbeat_response");
+    assert_eq!(pb::HeartbeatResponse::decode(answer).unwrap().term, 5);
+
+    // T3
+    for (subject, kind, term) in [
+        ("graft.n1.heartbeat_response", Kind::HeartbeatResponse, 10),
+        ("graft.n1.pre_vote_response", Kind::PreVoteResponse, 20),
+        ("graft.n1.vote_response", Kind::VoteResponse, 30),
+    ] {
+        say(subject, payload(kind, term, "p")).await.unwrap();
+        wait_until(&node, |status| status.term == term).await;
+    }
+
+    // H2
+    let to_anyone = pb::Handover { term: 40, leader: "p".into(), target: String::new() };
+    say("graft.c.handover", to_anyone.encode_to_vec()).await.unwrap();
+    let (_, request) = hear(&mut requests).await;
+    assert_eq!(pb::VoteRequest::decode(request).unwrap().candidate, "p", "its own comes first");
+    let (_, request) = hear(&mut requests).await;
+    let request = pb::VoteRequest::decode(request).unwrap();
+    assert_eq!((request.term, request.candidate.as_str()), (41, "n1"));
+    node.close().await;
+}
+
+#[tokio::test]
+async fn requests_of_both_kinds_ask_for_answers_of_their_own_kind() {
+    let server = NatsServer::start();
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let mut heard = client.subscribe("graft.c.*").await.unwrap();
+    client.flush().await.unwrap();
+    let mut transport = NatsTransport::connect(server.url()).await.unwrap();
+    transport.join("c", &id("n1")).await.unwrap();
+    let request = VoteRequest {
+        term: 1,
+        candidate: id("n1"),
+        position: Position::EMPTY,
+        handover_from: None,
+        size: None,
+    };
+    for (message, expected) in [
+        (core::Message::VoteRequest(request.clone()), "graft.n1.vote_response"),
+        (core::Message::PreVoteRequest(request), "graft.n1.pre_vote_response"),
+    ] {
+        transport.send(&Outgoing { to: Recipient::Everyone, message }).await.unwrap();
+        let message = timeout(PATIENCE, heard.next()).await.unwrap().unwrap();
+        assert_eq!(message.reply.unwrap().as_str(), expected);
+    }
+    transport.leave().await;
 }

@@ -4,16 +4,16 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use graft_election::core::{NodeId, NodeIdError, Outgoing, Recipient, VoteRecord};
+use graft_election::core::{Message, NodeId, NodeIdError, Outgoing, Recipient, VoteRecord};
 use graft_election::proto::{ENCODED_MAX, Kind, decode, encode};
 use graft_election::{
-    AlwaysGrant, Arrival, ChannelHandler, ClusterInfo, ConfigError, Connection, EventKind,
-    LoadError, LoadWarning, MemoryNetwork, MemoryVotes, Node, Reason, SaveError, StartError, State,
-    StateMachine, StoredVote, Transport, Trouble, VoteFile, VoteStore,
+    AlwaysGrant, Arrival, ChannelHandler, ClusterInfo, Config, ConfigError, Connection, EventKind,
+    Handler, LoadError, LoadWarning, MemoryNetwork, MemoryVotes, Node, Reason, SaveError,
+    StartError, State, StateMachine, Status, StoredVote, Transport, Trouble, VoteFile, VoteStore,
 };
 use graft_election_tests::cluster::{
     PATIENCE, builder, id, wait_for_agreement, wait_for_trouble, wait_until,
@@ -32,6 +32,7 @@ async fn next<T>(receiver: &mut mpsc::Receiver<T>) -> Option<T> {
 struct Radio {
     air: broadcast::Sender<Call>,
     own: Option<(NodeId, broadcast::Receiver<Call>)>,
+    left: Arc<AtomicUsize>,
 }
 
 /// To whom, of what kind, and what.
@@ -73,6 +74,7 @@ impl Transport for Radio {
 
     async fn leave(&mut self) {
         self.own = None;
+        self.left.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -101,9 +103,9 @@ impl VoteStore for Row {
 #[tokio::test(start_paused = true)]
 async fn a_cluster_elects_over_a_transport_and_with_votes_of_a_users_own() {
     let air = broadcast::Sender::new(64);
-    let table = Arc::default();
+    let (table, left) = (Arc::default(), Arc::default());
     let start = |key: &'static str| {
-        let transport = Radio { air: air.clone(), own: None };
+        let transport = Radio { air: air.clone(), own: None, left: Arc::clone(&left) };
         let votes = Row { table: Arc::clone(&table), key: key.to_owned() };
         async move {
             let nameless = Node::builder(ClusterInfo::new("c", 3));
@@ -114,7 +116,9 @@ async fn a_cluster_elects_over_a_transport_and_with_votes_of_a_users_own() {
     let leader = wait_for_agreement(&nodes.iter().collect::<Vec<_>>()).await;
     let term = nodes[leader].current_term();
     let own = nodes[leader].id();
+    assert_eq!(left.load(Ordering::SeqCst), 0);
     nodes[leader].close().await;
+    assert_eq!(left.load(Ordering::SeqCst), 1, "it has left once");
     let kept = table.lock().unwrap()[["x", "y", "z"][leader]].clone();
     assert_eq!((kept.0, kept.1.term >= term), (own.clone(), true));
 
@@ -162,6 +166,69 @@ async fn a_message_that_a_stuck_transport_did_not_take_is_not_sent_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_whose_transport_was_stuck_hears_what_has_arrived_before_it_believes_its_timer() {
+    let network = MemoryNetwork::new();
+    let mut peer = Peer::join(&network, "p").await;
+    let (transport, control) = UnreliableTransport::new(network.transport());
+    let node = builder("a", 3).start(transport, MemoryVotes::new()).await.unwrap();
+    control.stick(true);
+    peer.request_vote(5).await;
+    // Virtual time goes on when there is nothing left to do: the node tries to answer.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    peer.heartbeat(5).await;
+    tokio::time::advance(2 * Config::ELECTION_TIMEOUT_MAX).await;
+    control.stick(false);
+    let status = wait_until(&node, |status| status.leader.is_some() || status.term > 5).await;
+    assert_eq!((status.term, status.leader.clone()), (5, Some(id("p"))));
+    node.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_messages_does_not_keep_a_node_from_campaigning() {
+    let network = MemoryNetwork::new();
+    let mut peer = Peer::join(&network, "p").await;
+    let (transport, control) = UnreliableTransport::new(network.transport());
+    let node = builder("a", 3).start(transport, MemoryVotes::new()).await.unwrap();
+    control.stick(true);
+    peer.request_vote(5).await;
+    // As above, but the leader's heartbeat is the last of many messages.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    for _ in 0..500 {
+        peer.vote_for(&id("a"), 1).await;
+    }
+    peer.heartbeat(5).await;
+    tokio::time::advance(2 * Config::ELECTION_TIMEOUT_MAX).await;
+    control.stick(false);
+    let status = wait_until(&node, |status| status.leader.is_some() || status.term > 5).await;
+    assert_eq!((status.term, status.state), (6, State::Candidate));
+    node.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn l1_a_flood_of_messages_does_not_keep_a_leader_from_its_heartbeats() {
+    let network = MemoryNetwork::new();
+    let mut peer = Peer::join(&network, "p").await;
+    let (transport, control) = UnreliableTransport::new(network.transport());
+    let node = builder("a", 1).start(transport, MemoryVotes::new()).await.unwrap();
+    peer.hear_heartbeat().await;
+    control.stick(true);
+    tokio::time::sleep(Config::HEARTBEAT_INTERVAL + Duration::from_millis(2)).await;
+    // Another heartbeat is stuck, and will be followed by answers to all these.
+    for _ in 0..500 {
+        peer.request_vote(0).await;
+    }
+    control.stick(false);
+    tokio::time::advance(2 * Config::HEARTBEAT_INTERVAL).await;
+    peer.hear_heartbeat().await;
+    let mut answers = 0;
+    while !matches!(peer.hear().await, Message::Heartbeat(_)) {
+        answers += 1;
+    }
+    assert!(answers <= 1, "{answers} messages were answered before the next heartbeat");
+    node.close().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_stays_impaired_is_told_of_once_and_a_lost_one_each_time() {
     let (transport, control) = UnreliableTransport::new(MemoryNetwork::new().transport());
     let node = builder("a", 3).start(transport, MemoryVotes::new()).await.unwrap();
@@ -189,6 +256,43 @@ async fn a_connection_that_stays_impaired_is_told_of_once_and_a_lost_one_each_ti
         matches!(trouble, Trouble::Connection(Connection::Impaired(why)) if why == "slow")
     })
     .await;
+    node.close().await;
+}
+
+/// A vote store that breaks down while the test wants it to.
+struct BrittleVotes(MemoryVotes, Arc<AtomicBool>);
+
+impl VoteStore for BrittleVotes {
+    fn load(&mut self) -> Result<StoredVote, LoadError> {
+        self.0.load()
+    }
+
+    fn save(&mut self, id: &NodeId, record: &VoteRecord) -> Result<(), SaveError> {
+        assert!(!self.1.load(Ordering::SeqCst), "the test says so");
+        self.0.save(id, record)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c4_a_vote_is_not_given_while_the_store_panics_and_is_given_after() {
+    let network = MemoryNetwork::new();
+    let (mut first, mut second) =
+        (Peer::join(&network, "p").await, Peer::join(&network, "q").await);
+    let breaks_down = Arc::new(AtomicBool::new(true));
+    let votes = MemoryVotes::new();
+    let node = builder("a", 3)
+        .start(network.transport(), BrittleVotes(votes.clone(), Arc::clone(&breaks_down)))
+        .await
+        .unwrap();
+    let mut events = node.events();
+    first.request_vote(5).await;
+    wait_for_trouble(&mut events, |trouble| matches!(trouble, Trouble::SaveInterrupted)).await;
+    breaks_down.store(false, Ordering::SeqCst);
+    second.request_vote(5).await;
+    assert!(!second.hear_vote_response().await.granted);
+    first.request_vote(5).await;
+    assert!(first.hear_vote_response().await.granted, "nothing was said before it was stored");
+    assert_eq!(votes.clone().load().unwrap().record.voted_for, Some(id("p")));
     node.close().await;
 }
 
@@ -305,7 +409,7 @@ async fn a_handler_that_panics_gives_no_vote_then_and_is_asked_again() {
 }
 
 /// A handler that panics whenever it is told something, after it has passed that on.
-struct Jumpy(mpsc::Sender<State>);
+struct Jumpy(mpsc::Sender<(State, Option<NodeId>)>);
 
 impl StateMachine for Jumpy {
     fn position(&self) -> Vec<u8> {
@@ -317,17 +421,18 @@ impl StateMachine for Jumpy {
     }
 }
 
-impl graft_election::Handler for Jumpy {
-    fn state_changed(&self, _from: State, to: State, _status: &graft_election::Status) {
-        self.0.blocking_send(to).unwrap();
+impl Handler for Jumpy {
+    fn state_changed(&self, _from: State, to: State, _status: &Status) {
+        self.0.blocking_send((to, None)).unwrap();
         panic!("the test says so");
     }
 
-    fn leader_changed(&self, _status: &graft_election::Status) {
+    fn leader_changed(&self, status: &Status) {
+        self.0.blocking_send((status.state, status.leader.clone())).unwrap();
         panic!("the test says so");
     }
 
-    fn trouble(&self, _trouble: &Trouble, _status: &graft_election::Status) {}
+    fn trouble(&self, _trouble: &Trouble, _status: &Status) {}
 }
 
 #[tokio::test]
@@ -338,11 +443,14 @@ async fn a_handler_that_panics_when_told_something_is_told_the_next() {
         .start(MemoryNetwork::new().transport(), MemoryVotes::new())
         .await
         .unwrap();
-    assert_eq!(next(&mut changes).await, Some(State::Candidate));
-    assert_eq!(next(&mut changes).await, Some(State::Leader));
+    assert_eq!(next(&mut changes).await, Some((State::Candidate, None)));
+    assert_eq!(next(&mut changes).await, Some((State::Leader, None)));
+    assert_eq!(next(&mut changes).await, Some((State::Leader, Some(id("a")))));
     node.close().await;
-    assert_eq!(next(&mut changes).await, Some(State::Follower));
-    assert_eq!(next(&mut changes).await, Some(State::Closed));
+    assert_eq!(next(&mut changes).await, Some((State::Follower, None)));
+    // Nobody leads any more.
+    assert_eq!(next(&mut changes).await, Some((State::Follower, None)));
+    assert_eq!(next(&mut changes).await, Some((State::Closed, None)));
     assert_eq!(next(&mut changes).await, None, "the handler is let go");
 }
 
@@ -415,6 +523,17 @@ async fn a_node_that_is_refused_has_stored_no_id() {
     assert_eq!(votes.clone().load().unwrap(), StoredVote::default());
     let node = builder("a", 1).voters([id("a")]).start(network.transport(), votes).await.unwrap();
     wait_until(&node, |status| status.state == State::Leader).await;
+    node.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn g8_a_new_id_is_kept_before_anyone_hears_of_it() {
+    let votes = MemoryVotes::new();
+    let node = Node::builder(ClusterInfo::new("c", 3))
+        .start(MemoryNetwork::new().transport(), votes.clone())
+        .await
+        .unwrap();
+    assert_eq!(votes.clone().load().unwrap().id, Some(node.id()));
     node.close().await;
 }
 

@@ -1,12 +1,22 @@
 //! The program `graft` as its users run it: real processes, real signals, real files.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
 
 mod command;
 mod demo;
 mod from_go;
 mod log;
+mod nats;
+/// What the other tests start servers with: they are of another package.
+#[allow(dead_code, unreachable_pub, reason = "these tests need only part of it")]
+#[path = "../../../tests/src/nats_server.rs"]
+mod nats_server;
 mod peer;
 mod process;
 mod run;
