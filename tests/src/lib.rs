@@ -13,6 +13,7 @@
 
 pub mod application;
 pub mod board;
+pub mod boards;
 pub mod bus;
 pub mod cluster;
 pub mod nats_server;
