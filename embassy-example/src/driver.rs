@@ -188,6 +188,7 @@ enum Event<E> {
 
 /// Why a [`Driver`] can't start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum StartError<E> {
     /// The vote record can't be loaded.
     #[error("the vote record could not be loaded")]

@@ -3,12 +3,20 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+#[cfg(feature = "defmt")]
+mod defmt_log;
 mod driver;
 mod link;
 mod observer;
+mod serial_link;
+mod vote_flash;
 mod vote_storage;
 
+#[cfg(feature = "defmt")]
+pub use defmt_log::DefmtLog;
 pub use driver::{Board, Driver, StartError};
 pub use link::Link;
 pub use observer::{Observer, SendError, StateChange};
+pub use serial_link::{SerialError, SerialLink};
+pub use vote_flash::{RegionError, VoteFlash, VoteFlashError};
 pub use vote_storage::VoteStorage;

@@ -47,6 +47,7 @@ impl<L, V> Observer<L, V> for () {}
 
 /// A step from one state to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StateChange {
     /// The state it was in.
     pub from: State,
@@ -60,6 +61,7 @@ pub struct StateChange {
 
 /// Why a message was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum SendError<E> {
     /// The link failed.
     #[error("the link failed")]

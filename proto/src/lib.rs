@@ -5,7 +5,8 @@
 //! [`Message`](graft_election_core::Message) into bytes and back, and refuse what no node may see
 //! (rule V7). [`Kind`] tells the messages apart, since protobuf doesn't. Behind them stand the
 //! plain messages, borrowed from the payload, in [`wire`]; with the feature `prost` the module
-//! `prost_messages` has them as prost structs too.
+//! `prost_messages` has them as prost structs too. Where messages travel as bare bytes, over a serial
+//! line for instance, [`frame`] tells where each begins and ends, from whom it is and for whom.
 //!
 //! ```
 //! use graft_election_core::{Message, NodeId, VoteResponse};
@@ -41,6 +42,7 @@
 mod decode;
 mod encode;
 mod field;
+pub mod frame;
 mod kind;
 mod message;
 #[cfg(feature = "prost")]

@@ -4,6 +4,10 @@
 
 mod elections;
 mod faults;
+#[path = "../flash/mod.rs"]
+mod flash;
+mod power_cuts;
+mod serial_bus;
 mod station;
 mod timing;
 mod world;

@@ -259,7 +259,7 @@ impl Ear {
     }
 }
 
-impl Observer<Broken, Broken> for Ear {
+impl<L, V> Observer<L, V> for Ear {
     fn state_changed(&mut self, change: StateChange) {
         self.note(Told::State(change));
     }
@@ -272,15 +272,19 @@ impl Observer<Broken, Broken> for Ear {
         self.note(Told::Report(report.clone()));
     }
 
-    fn receive_failed(&mut self, _: Broken) {
+    fn receive_failed(&mut self, _: L) {
         self.note(Told::ReceiveFailed);
     }
 
-    fn send_failed(&mut self, error: SendError<Broken>) {
+    fn send_failed(&mut self, error: SendError<L>) {
+        let error = match error {
+            SendError::Link(_) => SendError::Link(Broken),
+            SendError::TimedOut => SendError::TimedOut,
+        };
         self.note(Told::SendFailed(error));
     }
 
-    fn save_failed(&mut self, _: Broken) {
+    fn save_failed(&mut self, _: V) {
         self.note(Told::SaveFailed);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use embassy_time::{Duration, MockDriver};
 use graft_election_core::{AlwaysGrant, Config, Message, NodeId, State};
-use graft_election_embassy::{Board, Driver, StartError};
+use graft_election_embassy::{Board, Driver, Link, StartError, VoteStorage};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
@@ -35,7 +35,7 @@ pub(crate) fn now() -> u64 {
 
 /// All that happens in one test.
 pub(crate) struct World {
-    air: Air,
+    pub(crate) air: Air,
     tasks: BTreeMap<String, Task>,
     seed: u64,
     _clock: MutexGuard<'static, ()>,
@@ -67,21 +67,43 @@ impl World {
         name: &str,
         config: &Config,
     ) -> Result<(), StartError<Broken>> {
-        self.seed += 1;
         let station = self.station(name);
-        station.borrow_mut().inbox.clear();
-        let board = Board {
-            link: Antenna(id(name), self.air.clone()),
-            storage: Disk(station.clone()),
-            rng: SmallRng::seed_from_u64(self.seed),
-            observer: Ear(station.clone()),
-        };
+        let link = Antenna(id(name), self.air.clone());
+        let board = self.board(name, link, Disk(station.clone()));
         let start = Driver::<_, _, _, _, _, 5>::start(id(name), config, AlwaysGrant, board);
         let driver = ready(start)?;
-        station.borrow_mut().stop = false;
         let stop = poll_fn(move |context| station.borrow_mut().poll_stop(context));
         self.tasks.insert(name.to_owned(), Task::new(driver.run(stop)));
         Ok(())
+    }
+
+    /// Switches a node on that may not even come to start. It has this link and this storage, and
+    /// the rest from its station.
+    pub(crate) fn boot<L, V>(&mut self, name: &str, config: Config<'static>, link: L, storage: V)
+    where
+        L: Link + 'static,
+        V: VoteStorage + 'static,
+    {
+        let board = self.board(name, link, storage);
+        let id = id(name);
+        self.tasks.insert(
+            name.to_owned(),
+            Task::new(async move {
+                let start = Driver::<_, _, _, _, _, 5>::start(id, &config, AlwaysGrant, board);
+                if let Ok(driver) = start.await {
+                    driver.run(pending()).await;
+                }
+            }),
+        );
+    }
+
+    fn board<L, V>(&mut self, name: &str, link: L, storage: V) -> Board<L, V, SmallRng, Ear> {
+        self.seed += 1;
+        let station = self.station(name);
+        station.borrow_mut().inbox.clear();
+        station.borrow_mut().stop = false;
+        let rng = SmallRng::seed_from_u64(self.seed);
+        Board { link, storage, rng, observer: Ear(station) }
     }
 
     /// Pulls the plug.
@@ -162,7 +184,7 @@ impl World {
         self.tasks.keys().all(agree).then(|| leader.clone())
     }
 
-    fn station(&self, name: &str) -> Rc<RefCell<Station>> {
+    pub(crate) fn station(&self, name: &str) -> Rc<RefCell<Station>> {
         let mut stations = self.air.stations.borrow_mut();
         stations.entry(name.to_owned()).or_default().clone()
     }

@@ -18,9 +18,10 @@ use core::ptr;
 use core::time::Duration;
 
 use graft_election_core::{
-    Config, Instant, Message, Node, NodeId, Outgoing, Output, Position, State, StateMachine,
-    VoteRecord, quorum,
+    Config, Instant, Message, Node, NodeId, Outgoing, Output, Position, Recipient, State,
+    StateMachine, VoteRecord, quorum,
 };
+use graft_election_proto::frame::{FRAME_MAX, FrameReader, encode_frame, encode_payload};
 use graft_election_proto::{ENCODED_MAX, Kind, WireError, decode, encode, wire};
 use rand_core::TryRng;
 
@@ -41,6 +42,7 @@ extern "C" fn _start() -> ! {
     loop {
         let _ = election();
         payloads();
+        let _ = frames();
         values();
     }
 }
@@ -224,6 +226,34 @@ fn payloads() {
         display(error);
         false
     });
+}
+
+/// A line: frames written into rooms of any size, and any bytes read in any portions.
+fn frames() -> Option<()> {
+    let mut buffer = [0; FRAME_MAX];
+    let room = buffer.get_mut(usize::from(byte())..).unwrap_or_default();
+    let to = id().map_or(Recipient::Everyone, Recipient::Node);
+    let frame = if byte() == 0 {
+        let message = message()?;
+        encode_frame(&id()?, &Outgoing { to, message }, room)
+    } else {
+        let kind = Kind::from_number(byte())?;
+        encode_payload(kind, &id()?, &to, Input::new().bytes(), room)
+    };
+    match frame {
+        Ok(frame) => drop(black_box(frame)),
+        Err(error) => display(error),
+    }
+    let mut reader = FrameReader::new();
+    while byte() != 0 {
+        let input = Input::new();
+        let mut portion = input.bytes();
+        while let Some(frame) = reader.read(&mut portion) {
+            black_box((&frame.sender, &frame.to, &frame.message, frame.payload));
+        }
+    }
+    black_box(reader.errors().total());
+    Some(())
 }
 
 fn values() {

@@ -1,0 +1,297 @@
+use core::ops::Range;
+
+use embedded_storage_async::nor_flash::{NorFlash, NorFlashError, NorFlashErrorKind};
+use graft_election_core::{NodeId, VoteRecord};
+use sequential_storage::cache::{Cache, Uncached};
+use sequential_storage::queue::{QueueConfig, QueueStorage};
+
+use crate::VoteStorage;
+
+/// The vote record in NOR flash, of which power may be cut at any write and any erasure.
+///
+/// It takes three pages, each a log of records of its own. A save goes to the page whose latest
+/// record is the oldest, and is read back before it counts. So whatever a power cut leaves on that
+/// page, half an erasure for instance, the old record and the one before it are untouched. The
+/// latest record is the one of the highest term (rule T1): no remains of an old one can pass for it.
+///
+/// A node that starts saves the record it found once more, since a write that was cut short may read
+/// well once and badly the next time. What can't be noticed is a bit that decays later: then the
+/// record before it comes back. The flash's own error correction has to prevent that.
+///
+/// Nothing else may lie on the pages, and before their first use they must have been erased.
+#[derive(Debug)]
+pub struct VoteFlash<F> {
+    flash: F,
+    /// Where the pages begin.
+    start: u32,
+}
+
+/// One to write to; one with the record that must not be lost; and one with the record before it, in
+/// case the write of the former was cut short.
+const PAGES: u32 = 3;
+
+type Log<'f, F> = QueueStorage<&'f mut F, Cache<Uncached, Uncached, Uncached>>;
+
+impl<F: NorFlash> VoteFlash<F> {
+    /// How many bytes of flash it takes: three pages.
+    pub const LEN: u32 = PAGES * F::ERASE_SIZE as u32;
+
+    /// The bytes of `flash` from `start` on, [`LEN`](Self::LEN) of them.
+    ///
+    /// # Errors
+    ///
+    /// [`RegionError`] says why the votes can't be kept there.
+    pub fn new(flash: F, start: u32) -> Result<Self, RegionError> {
+        if !start.is_multiple_of(F::ERASE_SIZE as u32) {
+            return Err(RegionError::WithinAPage);
+        }
+        let end = start.checked_add(Self::LEN);
+        if end.is_none_or(|end| end as usize > flash.capacity()) {
+            return Err(RegionError::BeyondTheEnd);
+        }
+        if Self::saves(1, NodeId::CAPACITY) == 0 {
+            return Err(RegionError::PagesTooSmall);
+        }
+        Ok(Self { flash, start })
+    }
+
+    /// How many saves the flash lasts for at least, if each page endures `erase_cycles` erasures and
+    /// no id in the cluster has more than `id_len` bytes.
+    ///
+    /// A node saves once at its start and at most twice in a term. Power that is cut during a save
+    /// costs two erasures more at most.
+    pub const fn saves(erase_cycles: u32, id_len: usize) -> u64 {
+        let on_page = Self::CONTENT_LEN / Self::item_len(Encoded::LEN_WITHOUT_ID + id_len);
+        PAGES as u64 * on_page as u64 * erase_cycles as u64
+    }
+
+    /// How much room a page has; its first and its last word keep its state.
+    const CONTENT_LEN: usize = F::ERASE_SIZE.saturating_sub(2 * Self::WORD);
+
+    /// Flash is written, and read, in units of so many bytes.
+    const WORD: usize = if F::WRITE_SIZE > F::READ_SIZE { F::WRITE_SIZE } else { F::READ_SIZE };
+
+    /// How much of a page a record of `len` bytes takes.
+    const fn item_len(len: usize) -> usize {
+        HEADER_LEN.next_multiple_of(Self::WORD) + len.next_multiple_of(Self::WORD)
+    }
+
+    /// The latest record of all pages, and the page whose latest is the oldest.
+    async fn survey(&mut self) -> Result<(Option<VoteRecord>, u32), VoteFlashError> {
+        let mut latest = self.latest_in(0).await?;
+        let (mut oldest, mut page) = (latest.as_ref().map(rank), 0);
+        for other in 1..PAGES {
+            let record = self.latest_in(other).await?;
+            let rank_here = record.as_ref().map(rank);
+            if rank_here < oldest {
+                (oldest, page) = (rank_here, other);
+            }
+            if rank_here > latest.as_ref().map(rank) {
+                latest = record;
+            }
+        }
+        Ok((latest, page))
+    }
+
+    /// The latest record of a page. One that a power cut left in disorder has none.
+    async fn latest_in(&mut self, page: u32) -> Result<Option<VoteRecord>, VoteFlashError> {
+        match self.read(page).await {
+            Err(VoteFlashError::Corrupted) => Ok(None),
+            result => result,
+        }
+    }
+
+    async fn read(&mut self, page: u32) -> Result<Option<VoteRecord>, VoteFlashError> {
+        let mut buffer = Buffer::EMPTY;
+        let mut latest = None;
+        let mut len = 0_usize;
+        let mut log = self.log(page)?;
+        let mut records = log.iter().await?;
+        while let Some(bytes) = records.next(&mut buffer.0).await? {
+            len = len.saturating_add(Self::item_len(bytes.len()));
+            let record = decode(&bytes).ok_or(VoteFlashError::Malformed)?;
+            if latest.as_ref().map(rank) < Some(rank(&record)) {
+                latest = Some(record);
+            }
+        }
+        let free = log.space_left().await? as usize;
+        // A write that was cut short leaves a gap, and could hide what comes behind it once its bits
+        // read as something else; so could the mark at the start of a page without records.
+        let is_in_order = match latest {
+            Some(_) => len.saturating_add(free) == Self::CONTENT_LEN,
+            None => self.is_blank(page).await?,
+        };
+        if is_in_order { Ok(latest) } else { Err(VoteFlashError::Corrupted) }
+    }
+
+    /// Writes a record to a page, and reads it back. A page in disorder is erased first, a full one
+    /// is overwritten.
+    async fn write(&mut self, page: u32, record: &VoteRecord) -> Result<(), VoteFlashError> {
+        match self.read(page).await {
+            Err(VoteFlashError::Corrupted) => self.log(page)?.erase_all().await?,
+            result => drop(result?),
+        }
+        self.log(page)?.push(Encoded::of(record).as_bytes(), true).await?;
+        let is_kept = self.latest_in(page).await?.as_ref() == Some(record);
+        if is_kept { Ok(()) } else { Err(VoteFlashError::NotKept) }
+    }
+
+    fn log(&mut self, page: u32) -> Result<Log<'_, F>, VoteFlashError> {
+        // `new` has made sure that it is a page, and has room.
+        let config =
+            QueueConfig::try_new(self.range(page)).map_err(|_| VoteFlashError::Corrupted)?;
+        Ok(QueueStorage::new(&mut self.flash, config, Cache::new_uncached()))
+    }
+
+    /// Whether nothing was written to a page since it was erased.
+    async fn is_blank(&mut self, page: u32) -> Result<bool, VoteFlashError> {
+        for at in self.range(page).step_by(F::READ_SIZE) {
+            let mut buffer = Buffer::EMPTY;
+            let word = buffer.0.get_mut(..F::READ_SIZE).ok_or(VoteFlashError::Corrupted)?;
+            let read = self.flash.read(at, word).await;
+            read.map_err(|error| VoteFlashError::Flash(error.kind()))?;
+            if word.iter().any(|byte| *byte != ERASED) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn range(&self, page: u32) -> Range<u32> {
+        let len = F::ERASE_SIZE as u32;
+        let start = self.start.saturating_add(page.saturating_mul(len));
+        start..start.saturating_add(len)
+    }
+}
+
+impl<F: NorFlash> VoteStorage for VoteFlash<F> {
+    type Error = VoteFlashError;
+
+    async fn load(&mut self) -> Result<VoteRecord, VoteFlashError> {
+        match self.survey().await? {
+            (Some(record), oldest) => {
+                self.write(oldest, &record).await?;
+                Ok(record)
+            }
+            // The other pages are first written to when the first one holds a record.
+            (None, _) if !self.is_blank(1).await? || !self.is_blank(2).await? => {
+                Err(VoteFlashError::Lost)
+            }
+            (None, _) => Ok(VoteRecord::default()),
+        }
+    }
+
+    async fn save(&mut self, record: &VoteRecord) -> Result<(), VoteFlashError> {
+        let (_, oldest) = self.survey().await?;
+        self.write(oldest, record).await
+    }
+}
+
+/// Which of two records is the later: terms never fall, and in a term a vote is never taken back
+/// (rules T1, V1).
+fn rank(record: &VoteRecord) -> (u64, bool) {
+    (record.term, record.voted_for.is_some())
+}
+
+/// Room for a record, in whole words of any flash, and aligned as some flashes want it.
+#[repr(align(4))]
+struct Buffer([u8; Encoded::LEN_MAX.next_multiple_of(WORD_MAX)]);
+
+impl Buffer {
+    const EMPTY: Self = Self([0; _]);
+}
+
+/// The widest words that sequential-storage takes.
+const WORD_MAX: usize = 32;
+
+/// What sequential-storage puts before each item: two check sums and a length.
+const HEADER_LEN: usize = 8;
+
+const ERASED: u8 = 0xff;
+
+/// A record as it lies in flash: the version of this layout, the term in little-endian order, and
+/// the id of the node voted for, or nothing. sequential-storage adds the length and check sums.
+struct Encoded {
+    bytes: [u8; Self::LEN_MAX],
+    len: usize,
+}
+
+const VERSION: u8 = 1;
+
+impl Encoded {
+    const LEN_WITHOUT_ID: usize = 1 + size_of::<u64>();
+    const LEN_MAX: usize = Self::LEN_WITHOUT_ID + NodeId::CAPACITY;
+
+    fn of(record: &VoteRecord) -> Self {
+        let id = record.voted_for.as_ref().map_or("", NodeId::as_str);
+        let (version, term) = ([VERSION], record.term.to_le_bytes());
+        let content = version.iter().chain(&term).chain(id.as_bytes());
+        let mut bytes = [0; Self::LEN_MAX];
+        for (place, byte) in bytes.iter_mut().zip(content) {
+            *place = *byte;
+        }
+        Self { bytes, len: Self::LEN_WITHOUT_ID.saturating_add(id.len()) }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+/// The inverse of [`Encoded::of`]; none if the bytes are no record of this layout.
+fn decode(bytes: &[u8]) -> Option<VoteRecord> {
+    let (term, id) = bytes.strip_prefix(&[VERSION])?.split_first_chunk()?;
+    let term = u64::from_le_bytes(*term);
+    let voted_for = match str::from_utf8(id).ok()? {
+        "" => None,
+        id => Some(NodeId::new(id).ok()?),
+    };
+    Some(VoteRecord { term, voted_for })
+}
+
+/// Why a [`VoteFlash`] can't load or save. The node does not start then, or stays silent (rule C4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum VoteFlashError {
+    /// The flash itself reports a failure.
+    #[error("the flash failed: {0}")]
+    Flash(NorFlashErrorKind),
+    /// The pages hold what no save put there, and erasing doesn't help.
+    #[error("the flash is corrupted")]
+    Corrupted,
+    /// The pages hold a whole item that is no vote record of this version.
+    #[error("the flash holds something else than vote records")]
+    Malformed,
+    /// The pages are in use, yet there is no record on them: a node that forgot its vote must not
+    /// vote again under its id (rule V9).
+    #[error("the vote record is lost")]
+    Lost,
+    /// The record does not read as it was written: the flash is worn out.
+    #[error("the flash does not keep what is written")]
+    NotKept,
+}
+
+impl<E: NorFlashError> From<sequential_storage::Error<E>> for VoteFlashError {
+    fn from(error: sequential_storage::Error<E>) -> Self {
+        match error {
+            sequential_storage::Error::Storage { value } => Self::Flash(value.kind()),
+            // All the others say that something lies there that no save has written.
+            _ => Self::Corrupted,
+        }
+    }
+}
+
+/// Why votes can't be kept in a place of a flash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum RegionError {
+    /// It does not begin where a page does.
+    #[error("the votes must begin at the start of a page")]
+    WithinAPage,
+    /// The flash ends too early.
+    #[error("the votes take three pages, and the flash ends before them")]
+    BeyondTheEnd,
+    /// A page has no room for a record.
+    #[error("the pages of the flash are too small for a vote")]
+    PagesTooSmall,
+}

@@ -1,0 +1,235 @@
+//! The serial link on lines that dribble, fail, end and are given up at any moment.
+
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::future::{Future, pending};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
+use graft_election_core::{Heartbeat, Message, NodeId, Outgoing, Recipient, VoteResponse};
+use graft_election_embassy::{Link, SerialError, SerialLink};
+use graft_election_proto::frame::{FRAME_MAX, FrameErrors, FrameReader, encode_frame};
+
+const NOISE: &[u8] = b"\x07noise\xff\0\0\x03\x01";
+
+#[test]
+fn messages_come_out_whatever_the_portions_and_wherever_a_wait_is_given_up() {
+    let sent: Vec<Message> = (1..=5).map(heartbeat).collect();
+    let line: Vec<u8> = sent.iter().flat_map(|message| [NOISE, &frame(message)].concat()).collect();
+    for portion in 1..=line.len() {
+        let (errors, log) = (Cell::default(), Cell::default());
+        let script = line.chunks(portion).flat_map(|bytes| [Step::Wait, Step::Bytes(bytes.into())]);
+        let mut link = link(script.collect(), &errors, &log);
+        for message in &sent {
+            assert_eq!(receive_impatiently(&mut link), Ok(message.clone()));
+        }
+        assert_eq!(errors.get(), FrameErrors { checksum: 5, cut_off: 5, ..FrameErrors::NONE });
+    }
+}
+
+#[test]
+fn a_vote_for_another_candidate_is_passed_over() {
+    let vote = |to: &str| {
+        let vote = VoteResponse { term: 1, granted: true, voter: Some(id("b")) };
+        Outgoing { to: Recipient::Node(id(to)), message: Message::VoteResponse(vote) }
+    };
+    let line = [encoded("b", &vote("c")), encoded("b", &vote("a")), encoded("b", &vote("aa"))];
+    let (errors, log) = (Cell::default(), Cell::default());
+    let script = [Step::Bytes(line.concat()), Step::End];
+    let mut link = link(script.into(), &errors, &log);
+    assert_eq!(receive_impatiently(&mut link), Ok(vote("a").message));
+    assert_eq!(receive_impatiently(&mut link), Err(SerialError::Closed));
+    assert_eq!(errors.get(), FrameErrors::NONE);
+}
+
+#[test]
+fn a_line_that_fails_is_reported_and_what_came_before_and_after_is_kept() {
+    let whole = frame(&heartbeat(1));
+    let (front, back) = whole.split_at(9);
+    let steps = [
+        Step::Bytes(front.into()),
+        Step::Fail,
+        Step::Bytes(back.into()),
+        Step::End,
+        Step::Bytes(whole.clone()),
+    ];
+    let (errors, log) = (Cell::default(), Cell::default());
+    let mut link = link(steps.into(), &errors, &log);
+    assert_eq!(receive_impatiently(&mut link), Err(SerialError::Line(ErrorKind::Other)));
+    assert_eq!(receive_impatiently(&mut link), Ok(heartbeat(1)));
+    assert_eq!(receive_impatiently(&mut link), Err(SerialError::Closed));
+    assert_eq!(receive_impatiently(&mut link), Ok(heartbeat(1)));
+}
+
+#[test]
+fn a_message_is_written_whole_however_little_is_taken_at_a_time() {
+    for taken in 1..=FRAME_MAX {
+        let (errors, log) = (Cell::default(), Cell::default());
+        let mut link = link(VecDeque::new(), &errors, &log);
+        let outgoing = everyone(heartbeat(1));
+        log.set(Log { taken, ..Log::default() });
+        assert_eq!(poll(link.send(&outgoing)), Some(Ok(())));
+        let log = log.take();
+        assert_eq!(log.written, encoded("a", &outgoing));
+        assert!(log.is_flushed);
+    }
+}
+
+#[test]
+fn a_send_that_is_given_up_anywhere_spoils_no_other_frame() {
+    let whole = frame(&heartbeat(1)).len();
+    for end in 0..whole {
+        let (errors, log) = (Cell::default(), Cell::default());
+        let mut link = link(VecDeque::new(), &errors, &log);
+        log.set(Log { taken: 1, stuck_at: Some(end), ..Log::default() });
+        assert_eq!(poll(link.send(&everyone(heartbeat(1)))), None);
+        log.set(Log { stuck_at: None, ..log.take() });
+        assert_eq!(poll(link.send(&everyone(heartbeat(2)))), Some(Ok(())));
+        let written = log.take().written;
+        let mut line = &written[..];
+        let mut reader = FrameReader::new();
+        let mut heard = Vec::new();
+        while let Some(frame) = reader.read(&mut line) {
+            heard.push(frame.message);
+        }
+        // All but the last delimiter makes a whole frame, since the next one begins with another.
+        let whole =
+            if end == whole - 1 { vec![heartbeat(1), heartbeat(2)] } else { vec![heartbeat(2)] };
+        assert_eq!(heard, whole, "given up after {end} bytes");
+    }
+}
+
+#[test]
+fn a_line_that_cannot_be_written_is_reported() {
+    let (errors, log) = (Cell::default(), Cell::default());
+    let mut link = link(VecDeque::new(), &errors, &log);
+    log.set(Log { taken: 0, ..Log::default() });
+    assert_eq!(poll(link.send(&everyone(heartbeat(1)))), Some(Err(SerialError::Closed)));
+    log.set(Log { taken: 1, is_broken: true, ..Log::default() });
+    let failed = SerialError::Line(ErrorKind::Other);
+    assert_eq!(poll(link.send(&everyone(heartbeat(1)))), Some(Err(failed)));
+}
+
+/// What the reading half does, read by read.
+enum Step {
+    Bytes(Vec<u8>),
+    /// Nothing comes until the wait is given up.
+    Wait,
+    Fail,
+    End,
+}
+
+struct Script(VecDeque<Step>);
+
+impl ErrorType for Script {
+    type Error = ErrorKind;
+}
+
+impl Read for Script {
+    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ErrorKind> {
+        match self.0.pop_front() {
+            Some(Step::Bytes(mut bytes)) => {
+                let len = bytes.len().min(buffer.len());
+                buffer[..len].copy_from_slice(&bytes[..len]);
+                bytes.drain(..len);
+                if !bytes.is_empty() {
+                    self.0.push_front(Step::Bytes(bytes));
+                }
+                Ok(len)
+            }
+            Some(Step::Wait) => pending().await,
+            Some(Step::Fail) => Err(ErrorKind::Other),
+            Some(Step::End) => Ok(0),
+            None => panic!("the line is over"),
+        }
+    }
+}
+
+/// What the writing half was given, and how it takes it.
+#[derive(Default)]
+struct Log {
+    written: Vec<u8>,
+    is_flushed: bool,
+    taken: usize,
+    stuck_at: Option<usize>,
+    is_broken: bool,
+}
+
+struct Pen<'l>(&'l Cell<Log>);
+
+impl ErrorType for Pen<'_> {
+    type Error = ErrorKind;
+}
+
+impl Write for Pen<'_> {
+    async fn write(&mut self, buffer: &[u8]) -> Result<usize, ErrorKind> {
+        let mut log = self.0.take();
+        let is_stuck = log.stuck_at == Some(log.written.len());
+        let (len, is_broken) = (log.taken.min(buffer.len()), log.is_broken);
+        if !is_stuck {
+            log.written.extend(&buffer[..len]);
+        }
+        self.0.set(log);
+        match (is_stuck, is_broken) {
+            (true, _) => pending().await,
+            (_, true) => Err(ErrorKind::Other),
+            _ => Ok(len),
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), ErrorKind> {
+        let log = self.0.take();
+        self.0.set(Log { is_flushed: true, ..log });
+        Ok(())
+    }
+}
+
+fn link<'c>(
+    script: VecDeque<Step>,
+    errors: &'c Cell<FrameErrors>,
+    log: &'c Cell<Log>,
+) -> SerialLink<'c, Script, Pen<'c>> {
+    SerialLink::new(id("a"), Script(script), Pen(log), errors)
+}
+
+/// Receives as a driver does whose timer runs out each time that it has to wait.
+fn receive_impatiently(
+    link: &mut impl Link<Error = SerialError<ErrorKind>>,
+) -> Result<Message, SerialError<ErrorKind>> {
+    loop {
+        if let Some(result) = poll(link.receive()) {
+            return result;
+        }
+    }
+}
+
+/// Polls a future once, and drops it.
+fn poll<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
+}
+
+fn heartbeat(term: u64) -> Message {
+    Message::Heartbeat(Heartbeat { term, leader: id("a"), sent_at: None, size: None })
+}
+
+fn everyone(message: Message) -> Outgoing {
+    Outgoing { to: Recipient::Everyone, message }
+}
+
+fn frame(message: &Message) -> Vec<u8> {
+    encoded("a", &everyone(message.clone()))
+}
+
+fn encoded(sender: &str, outgoing: &Outgoing) -> Vec<u8> {
+    encode_frame(&id(sender), outgoing, &mut [0; FRAME_MAX]).unwrap().to_vec()
+}
+
+fn id(name: &str) -> NodeId {
+    NodeId::new(name).unwrap()
+}

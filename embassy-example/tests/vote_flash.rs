@@ -1,0 +1,305 @@
+//! The vote record in flash, and what power cuts, wear and strange contents make of it (rules T1,
+//! V1, V9, C4; invariant I2).
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod flash;
+
+use std::cell::RefCell;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use embedded_storage_async::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
+use graft_election_core::{NodeId, VoteRecord};
+use graft_election_embassy::{RegionError, VoteFlash, VoteFlashError, VoteStorage};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use sequential_storage::cache::Cache;
+use sequential_storage::queue::{QueueConfig, QueueStorage};
+
+use crate::flash::{Chip, Fault, PAGE, Torn};
+
+const VOTES: u64 = 200;
+
+#[test]
+fn t1_a_node_that_never_saved_has_no_vote() {
+    let chip = Chip::new(3, 1);
+    assert_eq!(load(&chip), Some(Ok(VoteRecord::default())));
+    assert_eq!(chip.look().operations, 0);
+}
+
+#[test]
+fn v1_what_was_saved_last_is_loaded() {
+    let chip = Chip::new(3, 1);
+    for record in history() {
+        assert_eq!(save(&chip, &record), Some(Ok(())));
+        assert_eq!(load(&chip), Some(Ok(record)));
+    }
+    assert!(chip.look().erasures.iter().all(|erasures| *erasures >= 5));
+}
+
+#[test]
+fn v1_the_longest_and_the_shortest_records_are_kept() {
+    let chip = Chip::new(3, 1);
+    let longest = id(&"n".repeat(NodeId::CAPACITY));
+    for (term, voted_for) in
+        [(0, None), (1, Some(longest)), (u64::MAX - 1, None), (u64::MAX, Some(id("n")))]
+    {
+        let record = VoteRecord { term, voted_for };
+        assert_eq!(save(&chip, &record), Some(Ok(())));
+        assert_eq!(load(&chip), Some(Ok(record)));
+    }
+}
+
+#[test]
+fn i2_after_a_power_cut_at_any_write_or_erasure_the_old_record_or_the_new_one_is_there() {
+    let chip = Chip::new(3, 1);
+    let mut old = VoteRecord::default();
+    let (mut cuts, mut cuts_at_start) = (0, 0);
+    for new in history() {
+        let save_new = |chip: &Chip| save(chip, &new);
+        cuts += at_every_cut(&chip, save_new, |chip| {
+            let found = found(chip, &[&old, &new]);
+            // Power may go again while the node starts.
+            if new.term % 5 > 0 {
+                return;
+            }
+            cuts_at_start += at_every_cut(chip, load, |chip| {
+                self::found(chip, &[&found]);
+            });
+        });
+        assert_eq!(save(&chip, &new), Some(Ok(())));
+        old = new;
+    }
+    assert!(cuts > 2_000 && cuts_at_start > 4_000, "only {cuts} and {cuts_at_start} cuts");
+    assert!(chip.look().erasures.iter().all(|erasures| *erasures >= 3));
+}
+
+#[test]
+fn i2_power_cuts_one_after_the_other_never_bring_an_older_record_back() {
+    for seed in 0..50 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let chip = Chip::new(3, seed);
+        let mut old = VoteRecord::default();
+        for new in history() {
+            cut_at_random(&chip, &mut rng);
+            let saved = save(&chip, &new);
+            assert!(matches!(saved, None | Some(Ok(()))), "seed {seed}: {saved:?}");
+            let allowed = if saved.is_some() { [&new; 2] } else { [&old, &new] };
+            while chip.is_off() {
+                chip.power_on();
+                cut_at_random(&chip, &mut rng);
+                let _ = load(&chip);
+            }
+            chip.power_on();
+            old = found(&chip, &allowed);
+            if rng.random() {
+                assert_eq!(load(&chip), Some(Ok(old.clone())), "seed {seed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn c4_a_flash_that_fails_is_reported() {
+    let failed = VoteFlashError::Flash(NorFlashErrorKind::Other);
+    let chip = Chip::new(3, 1);
+    chip.fail(Some(Fault::Read));
+    assert_eq!(load(&chip), Some(Err(failed)));
+    chip.fail(Some(Fault::Write));
+    assert_eq!(save(&chip, &record(1)), Some(Err(failed)));
+    chip.fail(Some(Fault::Erase));
+    let result = (1..100).find_map(|term| save(&chip, &record(term)).unwrap().err());
+    assert_eq!(result, Some(failed), "a page that has to be erased can't be");
+    chip.fail(None);
+    assert_eq!(save(&chip, &record(100)), Some(Ok(())));
+    assert_eq!(load(&chip), Some(Ok(record(100))));
+}
+
+#[test]
+fn c4_a_flash_that_does_not_keep_what_is_written_is_reported() {
+    let chip = Chip::new(3, 1);
+    assert_eq!(save(&chip, &record(1)), Some(Ok(())));
+    chip.fail(Some(Fault::Worn));
+    for term in 2..100 {
+        let result = save(&chip, &record(term)).unwrap();
+        assert!(result.is_err(), "term {term}");
+    }
+}
+
+#[test]
+fn v9_pages_in_use_that_have_no_record_are_not_taken_for_new_ones() {
+    let chip = Chip::new(3, 1);
+    for term in [1, 2] {
+        assert_eq!(save(&chip, &record(term)), Some(Ok(())));
+    }
+    for at in (0..3 * PAGE).filter(|at| at % PAGE >= 4) {
+        chip.0.borrow_mut().bytes[at] &= 0x55;
+    }
+    assert_eq!(load(&chip), Some(Err(VoteFlashError::Lost)));
+}
+
+#[test]
+fn v9_what_is_no_record_of_this_version_is_not_taken_for_an_old_one() {
+    let chip = Chip::new(3, 1);
+    assert_eq!(save(&chip, &record(1)), Some(Ok(())));
+    let last_page = QueueConfig::new(2 * PAGE as u32..3 * PAGE as u32);
+    let mut log = QueueStorage::new(chip.clone(), last_page, Cache::new_uncached());
+    let of_version_2 = [2, 9, 0, 0, 0, 0, 0, 0, 0];
+    powered(&chip, log.push(&of_version_2, false)).unwrap().unwrap();
+    assert_eq!(load(&chip), Some(Err(VoteFlashError::Malformed)));
+    assert_eq!(save(&chip, &record(2)), Some(Err(VoteFlashError::Malformed)));
+}
+
+#[test]
+fn places_where_votes_cannot_be_kept_are_refused() {
+    let new = |start: u32| VoteFlash::new(Chip::new(4, 1), start).err();
+    let page = PAGE as u32;
+    assert_eq!(new(0), None);
+    assert_eq!(new(page), None);
+    assert_eq!(new(1), Some(RegionError::WithinAPage));
+    assert_eq!(new(2 * page), Some(RegionError::BeyondTheEnd));
+    assert_eq!(new(page.wrapping_neg()), Some(RegionError::BeyondTheEnd));
+    assert_eq!(VoteFlash::new(Unused::<64>, 0).err(), Some(RegionError::PagesTooSmall));
+}
+
+#[test]
+fn the_flash_lasts_for_as_many_saves_as_is_stated() {
+    const ERASE_CYCLES: u32 = 20;
+    let chip = Chip::new(3, 1);
+    let mut saves = 0;
+    while chip.look().erasures.iter().all(|erasures| *erasures <= ERASE_CYCLES) {
+        saves += 1;
+        let record = VoteRecord { term: saves, voted_for: Some(id("a")) };
+        assert_eq!(save(&chip, &record), Some(Ok(())));
+    }
+    let stated = VoteFlash::<Chip>::saves(ERASE_CYCLES, 1);
+    // What the pages hold before their first erasure comes on top.
+    let on_top = VoteFlash::<Chip>::saves(1, 1);
+    assert!((stated..=stated + on_top + 1).contains(&saves), "{stated} stated, {saves} done");
+}
+
+#[test]
+fn the_saves_that_the_readme_states_are_those_of_the_code() {
+    const README: &str = include_str!("../README.md");
+    let rows = [
+        ("4 KiB", "100,000", VoteFlash::<Unused<4096>>::saves(100_000, 8)),
+        ("4 KiB", "10,000", VoteFlash::<Unused<4096>>::saves(10_000, 8)),
+        ("1 KiB", "10,000", VoteFlash::<Unused<1024>>::saves(10_000, 8)),
+    ];
+    for (page, erase_cycles, saves) in rows {
+        let row = format!("| {page} | {erase_cycles} | {:.1} million |", saves as f64 / 1e6);
+        assert!(README.contains(&row), "{row}");
+    }
+}
+
+/// Records as a node stores them: terms rise, with a vote or without one, or a vote comes later.
+fn history() -> impl Iterator<Item = VoteRecord> {
+    (1..=VOTES).map(record)
+}
+
+fn record(number: u64) -> VoteRecord {
+    let voter = id(["a", "node-2", "a-node-with-a-long-name"][number as usize % 3]);
+    let voted_for = (!number.is_multiple_of(4)).then_some(voter);
+    VoteRecord { term: number - u64::from(number % 4 == 1), voted_for }
+}
+
+/// Cuts power at each write and erasure that `run` makes, in every way, on a copy of the chip, and
+/// calls `check` when it is back. Returns how many cuts there were.
+fn at_every_cut<T>(chip: &Chip, run: impl Fn(&Chip) -> T, mut check: impl FnMut(&Chip)) -> usize {
+    let whole = copy(chip);
+    run(&whole);
+    let operations = whole.look().operations - chip.look().operations;
+    for operation in 0..operations {
+        for torn in Torn::ALL {
+            let copy = copy(chip);
+            copy.cut_after(operation, torn);
+            run(&copy);
+            assert!(copy.is_off());
+            copy.power_on();
+            check(&copy);
+        }
+    }
+    operations * Torn::ALL.len()
+}
+
+fn cut_at_random(chip: &Chip, rng: &mut SmallRng) {
+    if rng.random() {
+        let torn = Torn::ALL[rng.random_range(0..Torn::ALL.len())];
+        chip.cut_after(rng.random_range(0..6), torn);
+    }
+}
+
+/// What a node would find, now and when power has been off once more. It must be allowed.
+#[track_caller]
+fn found(chip: &Chip, allowed: &[&VoteRecord]) -> VoteRecord {
+    let chip = copy(chip);
+    let found = load(&chip).unwrap().unwrap();
+    assert!(allowed.contains(&&found), "{found:?} is none of {allowed:?}");
+    chip.power_on();
+    assert_eq!(load(&chip), Some(Ok(found.clone())));
+    found
+}
+
+/// None if power went before the end.
+fn load(chip: &Chip) -> Option<Result<VoteRecord, VoteFlashError>> {
+    powered(chip, VoteFlash::new(chip.clone(), 0).unwrap().load())
+}
+
+/// None if power went before the end.
+fn save(chip: &Chip, record: &VoteRecord) -> Option<Result<(), VoteFlashError>> {
+    powered(chip, VoteFlash::new(chip.clone(), 0).unwrap().save(record))
+}
+
+/// What the future gives; none if power went first.
+fn powered<T>(chip: &Chip, future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => {
+            assert!(chip.is_off(), "it waits for something else than power");
+            None
+        }
+    }
+}
+
+/// Another chip in the same state.
+fn copy(chip: &Chip) -> Chip {
+    Chip(Rc::new(RefCell::new(chip.look().clone())))
+}
+
+fn id(name: &str) -> NodeId {
+    NodeId::new(name).unwrap()
+}
+
+/// A flash with pages of so many bytes that nobody reads or writes.
+struct Unused<const PAGE: usize>;
+
+impl<const PAGE: usize> ErrorType for Unused<PAGE> {
+    type Error = NorFlashErrorKind;
+}
+
+impl<const PAGE: usize> ReadNorFlash for Unused<PAGE> {
+    const READ_SIZE: usize = 1;
+
+    async fn read(&mut self, _: u32, _: &mut [u8]) -> Result<(), NorFlashErrorKind> {
+        unreachable!()
+    }
+
+    fn capacity(&self) -> usize {
+        3 * PAGE
+    }
+}
+
+impl<const PAGE: usize> NorFlash for Unused<PAGE> {
+    const WRITE_SIZE: usize = 4;
+    const ERASE_SIZE: usize = PAGE;
+
+    async fn erase(&mut self, _: u32, _: u32) -> Result<(), NorFlashErrorKind> {
+        unreachable!()
+    }
+
+    async fn write(&mut self, _: u32, _: &[u8]) -> Result<(), NorFlashErrorKind> {
+        unreachable!()
+    }
+}

@@ -1,0 +1,309 @@
+//! Messages as frames, for lines that carry bare bytes and that many nodes share: a serial bus.
+//!
+//! A frame says what its payload is, from whom and for whom, ends where the next one can begin, and
+//! carries a check sum. `docs/serial-frames.md` lays the format down byte by byte.
+//!
+//! ```
+//! use graft_election_core::{Heartbeat, Message, NodeId, Outgoing, Recipient};
+//! use graft_election_proto::frame::{FRAME_MAX, FrameReader, encode_frame};
+//!
+//! let leader = NodeId::new("a")?;
+//! let heartbeat = Heartbeat { term: 7, leader: leader.clone(), sent_at: None, size: None };
+//! let outgoing = Outgoing { to: Recipient::Everyone, message: Message::Heartbeat(heartbeat) };
+//! let mut buffer = [0; FRAME_MAX];
+//! let mut line = encode_frame(&leader, &outgoing, &mut buffer)?;
+//!
+//! let mut reader = FrameReader::new();
+//! let frame = reader.read(&mut line).ok_or("no frame")?;
+//! assert_eq!((frame.sender, frame.to, frame.message), (leader, outgoing.to, outgoing.message));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use cobs::{CobsEncoder, DecodeResult, DecoderState};
+use crc::{CRC_32_ISCSI, Crc, NoTable};
+use graft_election_core::{Message, NodeId, Outgoing, Recipient};
+
+use crate::{ENCODED_MAX, EncodeError, Kind, decode, encode};
+
+/// The most bytes that a frame takes, its two delimiters included.
+pub const FRAME_MAX: usize = cobs::max_encoding_length(CONTENT_MAX) + 2;
+
+/// The byte that stands before and after each frame, and never in one.
+pub const DELIMITER: u8 = 0;
+
+/// What a frame holds before it is stuffed: the kind, two ids with their lengths, the payload, and
+/// the check sum.
+const CONTENT_MAX: usize = 1 + 2 * (1 + NodeId::CAPACITY) + ENCODED_MAX + CHECKSUM_LEN;
+
+const CHECKSUM_LEN: usize = 4;
+
+/// The polynomial of Castagnoli finds any five wrong bits in frames of this length, one more than
+/// that of Ethernet. A table would make it faster, and would take a kibibyte.
+const CHECKSUM: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISCSI);
+
+/// Writes `outgoing` as a frame from `sender` at the front of `buffer`, and returns what was
+/// written. A buffer of [`FRAME_MAX`] bytes has room for any.
+///
+/// # Errors
+///
+/// [`EncodeError`] if the buffer is too small.
+pub fn encode_frame<'b>(
+    sender: &NodeId,
+    outgoing: &Outgoing,
+    buffer: &'b mut [u8],
+) -> Result<&'b [u8], EncodeError> {
+    let Outgoing { to, message } = outgoing;
+    let mut payload = [0; ENCODED_MAX];
+    let payload = encode(message, &mut payload)?;
+    encode_payload(Kind::of(message), sender, to, payload, buffer)
+}
+
+/// Writes a frame around a payload that is encoded already, and is carried on as it is.
+///
+/// # Errors
+///
+/// [`EncodeError`] if the frame could exceed the buffer, or [`FRAME_MAX`]: no reader takes a longer
+/// one.
+pub fn encode_payload<'b>(
+    kind: Kind,
+    sender: &NodeId,
+    to: &Recipient,
+    payload: &[u8],
+    buffer: &'b mut [u8],
+) -> Result<&'b [u8], EncodeError> {
+    let sender = sender.as_str().as_bytes();
+    let receiver = match to {
+        Recipient::Everyone => &[],
+        Recipient::Node(node) => node.as_str().as_bytes(),
+    };
+    // An id has at most 64 bytes.
+    let (kind, sender_len) = ([kind.number()], [sender.len() as u8]);
+    let receiver_len = [receiver.len() as u8];
+    let parts = [&kind[..], &sender_len, sender, &receiver_len, receiver, payload];
+
+    let mut checksum = CHECKSUM.digest();
+    let mut content_len = CHECKSUM_LEN;
+    for part in parts {
+        checksum.update(part);
+        content_len = content_len.saturating_add(part.len());
+    }
+    let checksum = checksum.finalize().to_le_bytes();
+
+    let required = cobs::max_encoding_length(content_len).saturating_add(2);
+    let too_small = EncodeError { required };
+    if required > buffer.len().min(FRAME_MAX) {
+        return Err(too_small);
+    }
+    let (first, rest) = buffer.split_first_mut().ok_or(too_small)?;
+    let mut stuffed = CobsEncoder::new(rest);
+    for part in parts.into_iter().chain([&checksum[..]]) {
+        stuffed.push(part).map_err(|_| too_small)?;
+    }
+    let end = stuffed.finalize();
+    *first = DELIMITER;
+    *rest.get_mut(end).ok_or(too_small)? = DELIMITER;
+    buffer.get(..end.saturating_add(2)).ok_or(too_small)
+}
+
+/// A message that came in a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Frame<'r> {
+    /// Who sent it. Where the message names its sender too, they agree.
+    pub sender: NodeId,
+    /// For whom it is; on a bus others hear it as well.
+    pub to: Recipient,
+    /// The message.
+    pub message: Message,
+    /// The bytes that the message was decoded from, fields unknown to this version included.
+    pub payload: &'r [u8],
+}
+
+/// Finds the frames in a stream of bytes that comes in any portions.
+///
+/// All of its state is in this struct, so that a wait for more bytes may be given up at any time.
+/// What is no frame is dropped and counted; the next delimiter is a new start.
+#[derive(Debug)]
+pub struct FrameReader {
+    stuffing: DecoderState,
+    /// The content so far; more than [`CONTENT_MAX`] bytes of it are not kept, only counted.
+    content: [u8; CONTENT_MAX],
+    content_len: usize,
+    /// What comes before the next delimiter is to be dropped.
+    skips: bool,
+    errors: FrameErrors,
+}
+
+impl FrameReader {
+    /// A reader at the start of a frame.
+    pub const fn new() -> Self {
+        Self {
+            stuffing: DecoderState::Idle,
+            content: [0; CONTENT_MAX],
+            content_len: 0,
+            skips: false,
+            errors: FrameErrors::NONE,
+        }
+    }
+
+    /// Takes bytes from the front of `bytes` until a frame is complete, and returns it. Once it
+    /// returns none, all bytes have been taken.
+    pub fn read(&mut self, bytes: &mut &[u8]) -> Option<Frame<'_>> {
+        while let Some((byte, rest)) = bytes.split_first() {
+            *bytes = rest;
+            if !self.take(*byte) {
+                continue;
+            }
+            match parse(self.content.get(..self.content_len).unwrap_or_default()) {
+                Ok(Parsed { sender, to, message, payload_at }) => {
+                    let end = self.content_len.saturating_sub(CHECKSUM_LEN);
+                    let payload = self.content.get(payload_at..end).unwrap_or_default();
+                    return Some(Frame { sender, to, message, payload });
+                }
+                Err(fault) => self.errors.count(fault),
+            }
+        }
+        None
+    }
+
+    /// What was dropped so far.
+    pub const fn errors(&self) -> FrameErrors {
+        self.errors
+    }
+
+    /// Takes one byte; true if it completes a frame's content.
+    fn take(&mut self, byte: u8) -> bool {
+        if self.skips {
+            self.skips = byte != DELIMITER;
+            return false;
+        }
+        match self.stuffing.feed(byte) {
+            Ok(DecodeResult::NoData) => false,
+            Ok(DecodeResult::DataStart) => {
+                self.content_len = 0;
+                false
+            }
+            Ok(DecodeResult::DataContinue(byte)) => {
+                match self.content.get_mut(self.content_len) {
+                    Some(place) => {
+                        *place = byte;
+                        self.content_len = self.content_len.saturating_add(1);
+                    }
+                    None => self.give_up(),
+                }
+                false
+            }
+            Ok(DecodeResult::DataComplete) => true,
+            // The delimiter came within a block, and is the start of the next frame all the same.
+            Err(_) => {
+                self.errors.count(Fault::CutOff);
+                false
+            }
+        }
+    }
+
+    /// The frame is longer than any frame can be.
+    fn give_up(&mut self) {
+        self.errors.count(Fault::TooLong);
+        self.stuffing = DecoderState::Idle;
+        self.skips = true;
+    }
+}
+
+impl Default for FrameReader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How many frames were dropped, by cause; noise between two delimiters counts as one. The numbers
+/// stop at their greatest value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct FrameErrors {
+    /// It ended too early.
+    pub cut_off: u32,
+    /// It was longer than any frame.
+    pub too_long: u32,
+    /// Its check sum was wrong.
+    pub checksum: u32,
+    /// Its kind of message is unknown.
+    pub kind: u32,
+    /// The sender or the receiver is no node id, or the message names another sender.
+    pub id: u32,
+    /// Its payload is no message of its kind (rule V7).
+    pub payload: u32,
+}
+
+impl FrameErrors {
+    /// No frame was dropped.
+    pub const NONE: Self =
+        Self { cut_off: 0, too_long: 0, checksum: 0, kind: 0, id: 0, payload: 0 };
+
+    /// How many frames were dropped, whatever the cause.
+    pub fn total(&self) -> u32 {
+        [self.cut_off, self.too_long, self.checksum, self.kind, self.id, self.payload]
+            .into_iter()
+            .fold(0, u32::saturating_add)
+    }
+
+    fn count(&mut self, fault: Fault) {
+        let counter = match fault {
+            Fault::CutOff => &mut self.cut_off,
+            Fault::TooLong => &mut self.too_long,
+            Fault::Checksum => &mut self.checksum,
+            Fault::Kind => &mut self.kind,
+            Fault::Id => &mut self.id,
+            Fault::Payload => &mut self.payload,
+        };
+        *counter = counter.saturating_add(1);
+    }
+}
+
+/// Why a frame is dropped.
+enum Fault {
+    CutOff,
+    TooLong,
+    Checksum,
+    Kind,
+    Id,
+    Payload,
+}
+
+struct Parsed {
+    sender: NodeId,
+    to: Recipient,
+    message: Message,
+    /// Where the payload begins in the content.
+    payload_at: usize,
+}
+
+/// Reads a frame's content, its check sum included.
+fn parse(content: &[u8]) -> Result<Parsed, Fault> {
+    let (checked, checksum) = content.split_last_chunk().ok_or(Fault::CutOff)?;
+    if CHECKSUM.checksum(checked) != u32::from_le_bytes(*checksum) {
+        return Err(Fault::Checksum);
+    }
+    let (kind, rest) = checked.split_first().ok_or(Fault::Kind)?;
+    let kind = Kind::from_number(*kind).ok_or(Fault::Kind)?;
+    let (sender, rest) = split_id(rest)?;
+    let (receiver, payload) = split_id(rest)?;
+    let sender = sender.ok_or(Fault::Id)?;
+    let message = decode(kind, payload).map_err(|_| Fault::Payload)?;
+    if message.sender().is_some_and(|named| *named != sender) {
+        return Err(Fault::Id);
+    }
+    let to = receiver.map_or(Recipient::Everyone, Recipient::Node);
+    Ok(Parsed { sender, to, message, payload_at: checked.len().saturating_sub(payload.len()) })
+}
+
+/// Takes an id and the length before it off the front of `bytes`; of no length, it is none.
+fn split_id(bytes: &[u8]) -> Result<(Option<NodeId>, &[u8]), Fault> {
+    let (len, rest) = bytes.split_first().ok_or(Fault::Id)?;
+    let (id, rest) = rest.split_at_checked(usize::from(*len)).ok_or(Fault::Id)?;
+    if id.is_empty() {
+        return Ok((None, rest));
+    }
+    let id = core::str::from_utf8(id).ok().and_then(|id| NodeId::new(id).ok());
+    Ok((Some(id.ok_or(Fault::Id)?), rest))
+}

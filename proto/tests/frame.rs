@@ -1,0 +1,352 @@
+//! What becomes of frames on a line that loses, cuts, changes and invents bytes
+//! (`docs/serial-frames.md`; rule V7).
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::num::{NonZeroU32, NonZeroU64};
+
+use crc::{CRC_32_ISCSI, Crc};
+use graft_election_core::{
+    Handover, Heartbeat, HeartbeatResponse, Message, NodeId, Outgoing, Position, PreVoteResponse,
+    Recipient, VoteRequest, VoteResponse,
+};
+use graft_election_proto::frame::{
+    DELIMITER, FRAME_MAX, FrameErrors, FrameReader, encode_frame, encode_payload,
+};
+use graft_election_proto::{ENCODED_MAX, EncodeError, Kind};
+use proptest::prelude::*;
+
+const FORMAT: &str = include_str!("../../docs/serial-frames.md");
+
+#[test]
+fn the_examples_of_the_format_are_what_is_written_and_read() {
+    for (sent, name) in [(heartbeat("a", 7), "heartbeat"), (vote("b", "a"), "vote")] {
+        let frame = encoded(&sent);
+        let (_, example) = FORMAT.split_once(&format!("```frame {name}\n")).unwrap();
+        let example = example.split_once("```").unwrap().0;
+        let bytes = example.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap());
+        assert_eq!(bytes.collect::<Vec<_>>(), frame, "{name}: {frame:02x?}");
+        assert_eq!(read(&frame), ([sent].into(), FrameErrors::NONE));
+    }
+}
+
+#[test]
+fn the_longest_frame_fills_the_greatest_buffer() {
+    let longest = encoded(&longest());
+    assert_eq!(longest.len(), FRAME_MAX);
+    assert!(FORMAT.contains(&format!("at most {FRAME_MAX} bytes")));
+    assert_eq!(read(&longest).0.len(), 1);
+}
+
+#[test]
+fn a_buffer_that_is_too_small_is_told_the_size_it_should_have() {
+    let Sent { sender, outgoing } = &longest();
+    let too_small = EncodeError { required: FRAME_MAX };
+    for len in 0..FRAME_MAX {
+        assert_eq!(encode_frame(sender, outgoing, &mut vec![0; len]), Err(too_small));
+    }
+}
+
+#[test]
+fn a_payload_that_no_reader_would_take_is_not_sent() {
+    let longest_id = id(&"n".repeat(NodeId::CAPACITY));
+    let to = Recipient::Node(longest_id.clone());
+    let payload = [1; ENCODED_MAX + 1];
+    let mut buffer = [0; 2 * FRAME_MAX];
+    let result = encode_payload(Kind::Handover, &longest_id, &to, &payload, &mut buffer);
+    assert_eq!(result, Err(EncodeError { required: FRAME_MAX + 1 }));
+}
+
+#[test]
+fn a_payload_comes_out_as_it_went_in_unknown_fields_included() {
+    let payload = b"\x08\x07\x12\x01a\x78\x01";
+    let mut buffer = [0; FRAME_MAX];
+    let (kind, to) = (Kind::Heartbeat, Recipient::Everyone);
+    let mut line = encode_payload(kind, &id("a"), &to, payload, &mut buffer).unwrap();
+    let mut reader = FrameReader::new();
+    assert_eq!(reader.read(&mut line).unwrap().payload, payload);
+}
+
+#[test]
+fn a_frame_after_noise_survives() {
+    let frame = encoded(&heartbeat("a", 7));
+    for noise in [&b"\x01"[..], b"\xff\xff", b"\x05ab", b"\0\x02a\0\0", &[0xaa; 5000]] {
+        let line = [noise, &frame].concat();
+        assert_eq!(read(&line).0, [heartbeat("a", 7)], "{noise:02x?}");
+    }
+}
+
+#[test]
+fn v7_what_is_no_frame_is_dropped_and_counted_by_its_cause() {
+    let none = FrameErrors::NONE;
+    let cases = [
+        (stuffed(b"\x03\x01a\0\x12\x01a", 0)[..8].to_vec(), FrameErrors { cut_off: 1, ..none }),
+        (b"\0\x03ab\0".to_vec(), FrameErrors { cut_off: 1, ..none }),
+        (vec![0xff; 400], FrameErrors { too_long: 1, ..none }),
+        (vec![0x01; 400], FrameErrors { too_long: 1, ..none }),
+        (stuffed(b"\x03\x01a\0\x12\x01a", 1), FrameErrors { checksum: 1, ..none }),
+        (stuffed(b"", 0), FrameErrors { kind: 1, ..none }),
+        (stuffed(b"\x08\x01a\0\x12\x01a", 0), FrameErrors { kind: 1, ..none }),
+        (stuffed(b"\0\x01a\0\x12\x01a", 0), FrameErrors { kind: 1, ..none }),
+        (stuffed(b"\x03", 0), FrameErrors { id: 1, ..none }),
+        (stuffed(b"\x03\x05a\0", 0), FrameErrors { id: 1, ..none }),
+        (stuffed(b"\x03\0\0\x12\x01a", 0), FrameErrors { id: 1, ..none }),
+        (stuffed(b"\x03\x01.\0\x12\x01a", 0), FrameErrors { id: 1, ..none }),
+        (stuffed(b"\x03\x01\xff\0\x12\x01a", 0), FrameErrors { id: 1, ..none }),
+        (stuffed(b"\x03\x01a\x01*\x12\x01a", 0), FrameErrors { id: 1, ..none }),
+        (stuffed(&over_long_id(), 0), FrameErrors { id: 1, ..none }),
+        // The message names another sender.
+        (stuffed(b"\x03\x01b\0\x12\x01a", 0), FrameErrors { id: 1, ..none }),
+        (stuffed(b"\x03\x01a\0\x12\x01*", 0), FrameErrors { payload: 1, ..none }),
+        (stuffed(b"\x03\x01a\0\x12\x02a", 0), FrameErrors { payload: 1, ..none }),
+    ];
+    for (mut line, errors) in cases {
+        let shown = format!("{line:02x?}");
+        line.extend(encoded(&heartbeat("a", 7)));
+        assert_eq!(read(&line), ([heartbeat("a", 7)].into(), errors), "{shown}");
+        assert_eq!(errors.total(), 1);
+    }
+}
+
+#[test]
+fn delimiters_alone_are_nothing() {
+    assert_eq!(read(&[DELIMITER; 1000]), (Vec::new(), FrameErrors::NONE));
+}
+
+#[test]
+fn a_peer_that_never_stops_talking_is_one_error() {
+    let line: Vec<u8> = (0..1_000_000).map(|index| (index % 255) as u8 + 1).collect();
+    assert_eq!(read(&line), (Vec::new(), FrameErrors { too_long: 1, ..FrameErrors::NONE }));
+}
+
+#[test]
+fn a_nameless_vote_says_who_sent_it_in_its_frame_alone() {
+    let Sent { sender, mut outgoing } = vote("b", "a");
+    let Message::VoteResponse(vote) = &mut outgoing.message else { unreachable!() };
+    vote.voter = None;
+    let sent = Sent { sender, outgoing };
+    assert_eq!(read(&encoded(&sent)).0, [sent]);
+}
+
+#[test]
+fn one_or_two_wrong_bits_never_make_another_frame() {
+    let first = encoded(&vote("b", "a"));
+    let bits = 8 * first.len();
+    for one in 0..bits {
+        for two in one..bits {
+            let mut line = first.clone();
+            line[one / 8] ^= 1 << (one % 8);
+            if two != one {
+                line[two / 8] ^= 1 << (two % 8);
+            }
+            check_corrupted(&line, &vote("b", "a"));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_was_sent_comes_out_whatever_the_portions(
+        sent in prop::collection::vec(sent(), 0..5),
+        portions in prop::collection::vec(1_usize..50, 1..20),
+    ) {
+        let line: Vec<u8> = sent.iter().flat_map(encoded).collect();
+        let mut reader = FrameReader::new();
+        let mut frames = Vec::new();
+        let mut rest = &line[..];
+        for len in portions.iter().cycle() {
+            let (mut portion, after) = rest.split_at(rest.len().min(*len));
+            frames.extend(drain(&mut reader, &mut portion));
+            rest = after;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        prop_assert_eq!(frames, sent);
+        prop_assert_eq!(reader.errors(), FrameErrors::NONE);
+    }
+
+    #[test]
+    fn a_frame_contains_no_delimiter(sent in sent()) {
+        let frame = encoded(&sent);
+        let [first, inside @ .., last] = frame.as_slice() else { unreachable!() };
+        prop_assert_eq!([*first, *last], [DELIMITER; 2]);
+        prop_assert!(!inside.contains(&DELIMITER));
+    }
+
+    #[test]
+    fn wrong_bits_never_make_another_frame(
+        sent in sent(),
+        flips in prop::collection::vec(any::<prop::sample::Index>(), 1..9),
+    ) {
+        let mut line = encoded(&sent);
+        let bits = 8 * line.len();
+        for flip in flips {
+            let bit = flip.index(bits);
+            line[bit / 8] ^= 1 << (bit % 8);
+        }
+        check_corrupted(&line, &sent);
+    }
+
+    #[test]
+    fn overwritten_lost_and_invented_bytes_never_make_another_frame(
+        sent in sent(),
+        from in any::<prop::sample::Index>(),
+        lost in 0_usize..20,
+        invented in prop::collection::vec(any::<u8>(), 0..20),
+    ) {
+        let mut line = encoded(&sent);
+        let from = from.index(line.len());
+        let to = line.len().min(from + lost);
+        line.splice(from..to, invented);
+        check_corrupted(&line, &sent);
+    }
+
+    #[test]
+    fn any_bytes_are_survived_and_the_next_frame_is_read(
+        noise in prop::collection::vec(prop_oneof![Just(DELIMITER), any::<u8>()], 0..2000),
+        sent in sent(),
+    ) {
+        let line = [noise, encoded(&sent)].concat();
+        prop_assert_eq!(read(&line).0, [sent]);
+    }
+
+    /// With a good check sum, so that what lies behind it is reached.
+    #[test]
+    fn any_content_is_survived(content in prop::collection::vec(any::<u8>(), 0..300), kind in 0_u8..9) {
+        let content = [&[kind, 1, b'a', 0], content.as_slice()].concat();
+        let (frames, errors) = read(&stuffed(&content, 0));
+        prop_assert_eq!(frames.len() + errors.total() as usize, 1);
+    }
+}
+
+/// A message and its sender.
+#[derive(Clone, Debug, PartialEq)]
+struct Sent {
+    sender: NodeId,
+    outgoing: Outgoing,
+}
+
+/// After a corrupted frame nothing but that frame, whole, may come out; and then the next one.
+#[track_caller]
+fn check_corrupted(corrupted: &[u8], original: &Sent) {
+    let next = heartbeat("next", 9);
+    let frames = read(&[corrupted, &encoded(&next)].concat()).0;
+    let (last, before) = frames.split_last().unwrap();
+    assert_eq!(*last, next, "{corrupted:02x?}");
+    assert!(before.iter().all(|frame| frame == original), "{corrupted:02x?} became {before:?}");
+    assert!(before.len() <= 1);
+}
+
+fn encoded(sent: &Sent) -> Vec<u8> {
+    let mut buffer = [0xaa; FRAME_MAX];
+    encode_frame(&sent.sender, &sent.outgoing, &mut buffer).unwrap().to_vec()
+}
+
+/// Any content as a frame, its check sum falsified by `wrong`.
+fn stuffed(content: &[u8], wrong: u32) -> Vec<u8> {
+    let checksum = Crc::<u32>::new(&CRC_32_ISCSI).checksum(content) ^ wrong;
+    let content = [content, &checksum.to_le_bytes()].concat();
+    let mut frame = vec![0; cobs::max_encoding_length(content.len()) + 2];
+    let len = cobs::encode_including_sentinels(&content, &mut frame);
+    frame.truncate(len);
+    frame
+}
+
+fn over_long_id() -> Vec<u8> {
+    [&[3, 65][..], &[b'a'; 65], b"\0\x12\x01a"].concat()
+}
+
+/// All frames on the line, and what was dropped.
+fn read(mut line: &[u8]) -> (Vec<Sent>, FrameErrors) {
+    let mut reader = FrameReader::new();
+    (drain(&mut reader, &mut line), reader.errors())
+}
+
+fn drain(reader: &mut FrameReader, line: &mut &[u8]) -> Vec<Sent> {
+    let mut frames = Vec::new();
+    while let Some(frame) = reader.read(line) {
+        let outgoing = Outgoing { to: frame.to, message: frame.message };
+        frames.push(Sent { sender: frame.sender, outgoing });
+    }
+    assert!(line.is_empty());
+    frames
+}
+
+fn heartbeat(leader: &str, term: u64) -> Sent {
+    let heartbeat = Heartbeat { term, leader: id(leader), sent_at: None, size: None };
+    let message = Message::Heartbeat(heartbeat);
+    Sent { sender: id(leader), outgoing: Outgoing { to: Recipient::Everyone, message } }
+}
+
+fn vote(voter: &str, candidate: &str) -> Sent {
+    let vote = VoteResponse { term: 7, granted: true, voter: Some(id(voter)) };
+    let (to, message) = (Recipient::Node(id(candidate)), Message::VoteResponse(vote));
+    Sent { sender: id(voter), outgoing: Outgoing { to, message } }
+}
+
+/// The greatest of all messages, with the longest of all ids, and no zero in it.
+fn longest() -> Sent {
+    let follower = id(&"n".repeat(NodeId::CAPACITY));
+    let message = Message::HeartbeatResponse(HeartbeatResponse {
+        term: u64::MAX,
+        follower: follower.clone(),
+        position: Position::new(&[0xff; Position::CAPACITY]).unwrap(),
+        sent_at: Some(NonZeroU64::MAX),
+        priority: u32::MAX,
+        bound_for: Some(NonZeroU64::MAX),
+    });
+    let to = Recipient::Node(id(&"m".repeat(NodeId::CAPACITY)));
+    Sent { sender: follower, outgoing: Outgoing { to, message } }
+}
+
+fn sent() -> impl Strategy<Value = Sent> {
+    let to = prop_oneof![Just(Recipient::Everyone), ids().prop_map(Recipient::Node)];
+    (ids(), to, any::<(u64, u64, u32, bool)>(), positions(), prop::option::of(ids()), 0..7)
+        .prop_map(|(sender, to, (term, number, small, granted), position, other, kind)| {
+            let from = sender.clone();
+            let request = VoteRequest {
+                term,
+                candidate: from.clone(),
+                position: position.clone(),
+                handover_from: NonZeroU64::new(number),
+                size: NonZeroU32::new(small),
+            };
+            let (sent_at, size) = (NonZeroU64::new(number), NonZeroU32::new(small));
+            let message = match kind {
+                0 => Message::VoteRequest(request),
+                1 => Message::PreVoteRequest(request),
+                2 => Message::VoteResponse(VoteResponse { term, granted, voter: Some(from) }),
+                3 => Message::Heartbeat(Heartbeat { term, leader: from, sent_at, size }),
+                4 => Message::HeartbeatResponse(HeartbeatResponse {
+                    term,
+                    follower: from,
+                    position,
+                    sent_at,
+                    priority: small,
+                    bound_for: NonZeroU64::new(number),
+                }),
+                5 => Message::PreVoteResponse(PreVoteResponse {
+                    term,
+                    granted,
+                    voter: from,
+                    proposed_term: number,
+                }),
+                _ => Message::Handover(Handover { term, leader: from, target: other }),
+            };
+            Sent { sender, outgoing: Outgoing { to, message } }
+        })
+}
+
+fn ids() -> impl Strategy<Value = NodeId> {
+    "[a-z0-9/_-]{1,64}".prop_map(|name| id(&name))
+}
+
+fn positions() -> impl Strategy<Value = Position> {
+    prop::collection::vec(any::<u8>(), 0..=Position::CAPACITY)
+        .prop_map(|bytes| Position::new(&bytes).unwrap())
+}
+
+fn id(name: &str) -> NodeId {
+    NodeId::new(name).unwrap()
+}
