@@ -1,5 +1,5 @@
-//! Leader election for tokio programs: over NATS, between processes of one machine, or within one
-//! process.
+//! Leader election for tokio programs: over NATS, over a serial line, between processes of one
+//! machine, or within one process.
 //!
 //! A [`Node`] takes part in one cluster. It needs a [`Transport`] to hear the others over and a
 //! [`VoteStore`] that outlives it; it never lets a slow disk, network or application hold up the
@@ -20,6 +20,12 @@ mod memory;
 mod nats;
 mod node;
 mod publisher;
+#[cfg(all(unix, feature = "serial"))]
+mod serial;
+#[cfg(all(unix, feature = "serial"))]
+mod serial_line;
+#[cfg(all(unix, feature = "serial"))]
+mod serial_wire;
 mod transport;
 mod vote_file;
 mod vote_store;
@@ -40,6 +46,10 @@ pub use memory::{MemoryJoinError, MemoryNetwork, MemoryTransport};
 #[cfg(feature = "nats")]
 pub use nats::{NatsError, NatsTransport};
 pub use node::{Node, NodeBuilder};
+#[cfg(all(unix, feature = "serial"))]
+pub use serial::{SerialError, SerialTransport};
+#[cfg(all(unix, feature = "serial"))]
+pub use serial_line::{SerialLine, SerialLineError};
 pub use transport::{Arrival, Connection, Transport};
 pub use vote_file::{
     Corruption, DeleteError, Digest, LoadError, OpenError, SaveError, SaveStep, Unusable, VoteFile,
