@@ -1,4 +1,4 @@
-use graft_election_core::{NodeId, Report};
+use graft_election_core::{NodeId, Report, VoteRecord};
 
 use crate::{Observer, SendError, StateChange};
 
@@ -10,6 +10,15 @@ use crate::{Observer, SendError, StateChange};
 pub struct DefmtLog;
 
 impl<L: defmt::Format, V: defmt::Format> Observer<L, V> for DefmtLog {
+    fn started(&mut self, id: &NodeId, record: &VoteRecord) {
+        match &record.voted_for {
+            Some(vote) => {
+                defmt::info!("{} starts in term {=u64}, its vote is {}'s", id, record.term, vote);
+            }
+            None => defmt::info!("{} starts in term {=u64}, without a vote", id, record.term),
+        }
+    }
+
     fn state_changed(&mut self, change: StateChange) {
         let StateChange { from, to, reason, term } = change;
         defmt::info!("{} after {} in term {=u64}: {}", to, from, term, reason);

@@ -67,9 +67,10 @@ where
         state_machine: S,
         board: Board<L, V, R, O>,
     ) -> Result<Self, StartError<V::Error>> {
-        let Board { link, mut storage, rng, observer } = board;
+        let Board { link, mut storage, rng, mut observer } = board;
         let record = storage.load().await.map_err(StartError::Load)?;
         let node = Node::new(id, config, record, state_machine, rng, clock::now())?;
+        observer.started(node.id(), node.record());
         Ok(Self {
             node,
             link,

@@ -6,6 +6,7 @@ mod clock;
 #[cfg(feature = "defmt")]
 mod defmt_log;
 mod driver;
+mod leader_light;
 mod link;
 mod observer;
 mod serial_link;
@@ -15,6 +16,7 @@ mod vote_storage;
 #[cfg(feature = "defmt")]
 pub use defmt_log::DefmtLog;
 pub use driver::{Board, Driver, StartError};
+pub use leader_light::LeaderLight;
 pub use link::Link;
 pub use observer::{Observer, SendError, StateChange};
 pub use serial_link::{SerialError, SerialLink};

@@ -1,4 +1,4 @@
-use graft_election_core::{Node, NodeId, Reason, Report, State, StateMachine};
+use graft_election_core::{Node, NodeId, Reason, Report, State, StateMachine, VoteRecord};
 use rand_core::Rng;
 
 /// The application's ear in the driver: it turns on a light, or writes a log.
@@ -9,6 +9,11 @@ use rand_core::Rng;
 /// goes with them is sent, so that nobody takes a node for the leader while a slow line is still
 /// busy with its farewell.
 pub trait Observer<L, V> {
+    /// The node `id` starts with the `record` that was found in its storage.
+    fn started(&mut self, id: &NodeId, record: &VoteRecord) {
+        let _ = (id, record);
+    }
+
     /// The node entered another state. It starts as a [`State::Follower`], which is not told.
     fn state_changed(&mut self, change: StateChange) {
         let _ = change;

@@ -11,6 +11,8 @@
     reason = "only tests use this crate"
 )]
 
+pub mod board;
+pub mod bus;
 pub mod cluster;
 pub mod nats_server;
 pub mod peer;

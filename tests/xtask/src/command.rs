@@ -10,8 +10,14 @@ use crate::workspace::root;
 
 /// Cargo, in the workspace's folder.
 pub(crate) fn cargo<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Result<Command> {
-    let mut cargo = command("cargo")?;
+    let mut cargo = cargo_of("cargo")?;
     cargo.args(arguments);
+    Ok(cargo)
+}
+
+/// `program`, which is a cargo, in the workspace's folder.
+pub(crate) fn cargo_of(program: impl AsRef<OsStr>) -> Result<Command> {
+    let mut cargo = command(program)?;
     // What cargo has set for this program would look to build scripts like a change.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();

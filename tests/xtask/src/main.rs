@@ -5,7 +5,9 @@
 mod checks;
 mod citations;
 mod command;
+mod firmware;
 mod proofs;
+mod sizes;
 mod test;
 mod tidy;
 mod tools;
@@ -34,6 +36,14 @@ enum Task {
     NoStd,
     /// Prove that the core and the wire format can't panic.
     NoPanic,
+    /// Build the firmware, and let clippy look at it.
+    Firmware,
+    /// Print how much flash and memory the election takes on a microcontroller.
+    Sizes {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -43,6 +53,8 @@ fn main() -> ExitCode {
         Some(Task::Tidy) => tidy::tidy(),
         Some(Task::NoStd) => proofs::no_std(),
         Some(Task::NoPanic) => proofs::no_panic(),
+        Some(Task::Firmware) => firmware::check(),
+        Some(Task::Sizes { json }) => sizes::print(json),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

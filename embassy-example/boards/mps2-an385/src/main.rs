@@ -1,0 +1,112 @@
+//! Leader election on the emulated board mps2-an385: what belongs to this board, and nothing else.
+//! The election is in the libraries.
+
+#![no_std]
+#![no_main]
+
+mod fatal;
+mod led;
+mod machine;
+mod nor_flash;
+mod settings;
+mod time_driver;
+mod uart;
+
+use core::cell::Cell;
+use core::future::pending;
+
+use cortex_m::peripheral::NVIC;
+use cortex_m::{Peripherals, asm};
+// The logs leave through the emulator.
+use defmt_semihosting as _;
+use embassy_executor::InterruptExecutor;
+use graft_election_core::AlwaysGrant;
+use graft_election_embassy::{Board, DefmtLog, Driver, LeaderLight, SerialLink, VoteFlash};
+use graft_election_proto::frame::FrameErrors;
+use rand_core::SeedableRng;
+use rand_xoshiro::Xoroshiro64StarStar;
+
+use crate::led::Led;
+use crate::machine::Interrupt;
+use crate::nor_flash::Flash;
+use crate::settings::Settings;
+
+/// The largest cluster that the node can be a voter of.
+const VOTERS: usize = 7;
+
+/// Runs in an interrupt of its own, so that the rest of the program is to sleep: a thread that
+/// waits for an event (WFE), as embassy's other executor is, never sleeps on this emulator.
+static EXECUTOR: InterruptExecutor = InterruptExecutor::new();
+
+defmt::timestamp!("{=u64:us}", embassy_time::Instant::now().as_micros());
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    time_driver::start();
+    enable_interrupts();
+    let spawner = EXECUTOR.start(Interrupt::Executor);
+    match elect() {
+        Ok(task) => spawner.spawn(task),
+        Err(_) => fatal::no_start("the task is already running"),
+    }
+    loop {
+        asm::wfi();
+    }
+}
+
+/// Lets the devices interrupt the executor, whose interrupt is the least urgent.
+fn enable_interrupts() {
+    let Some(mut processor) = Peripherals::take() else {
+        fatal::no_start("the processor is taken");
+    };
+    // SAFETY: no critical section depends on priorities.
+    unsafe { processor.NVIC.set_priority(Interrupt::Executor, u8::MAX) };
+    for interrupt in Interrupt::OF_DEVICES {
+        // SAFETY: as above, and what the handlers use is there from the start.
+        unsafe { NVIC::unmask(interrupt) };
+    }
+}
+
+/// Takes part in the election for as long as there is power.
+#[embassy_executor::task]
+async fn elect() {
+    let settings = Settings::read();
+    let Some(id) = settings.id() else { fatal::no_start("the board has no number") };
+    let config = settings.config();
+    let (receiver, sender) = uart::open();
+    let frame_errors = Cell::new(FrameErrors::NONE);
+    // SAFETY: the task is spawned once.
+    let flash = unsafe { Flash::take() };
+    let storage = match VoteFlash::new(flash, 0) {
+        Ok(storage) => storage,
+        Err(error) => fatal::no_start(error),
+    };
+    let board = Board {
+        link: SerialLink::new(id.clone(), receiver, sender, &frame_errors),
+        storage,
+        rng: Xoroshiro64StarStar::seed_from_u64(settings.number.into()),
+        observer: LeaderLight::new(Led::new(), DefmtLog),
+    };
+    match Driver::<_, _, _, _, _, VOTERS>::start(id, &config, AlwaysGrant, board).await {
+        Ok(driver) => driver.run(pending()).await,
+        Err(error) => fatal::no_start(error),
+    }
+}
+
+extern "C" fn on_executor() {
+    // SAFETY: this is the handler of the interrupt that the executor was started with.
+    unsafe { EXECUTOR.on_interrupt() }
+}
+
+/// What follows the processor's own vectors: the machine's interrupts, by number.
+#[unsafe(link_section = ".vector_table.interrupts")]
+#[unsafe(no_mangle)]
+static __INTERRUPTS: [extern "C" fn(); 32] = {
+    let mut handlers = [fatal::on_unexpected as extern "C" fn(); 32];
+    handlers[Interrupt::Uart0Received as usize] = uart::on_received;
+    handlers[Interrupt::Uart0Sent as usize] = uart::on_sent;
+    handlers[Interrupt::Executor as usize] = on_executor;
+    handlers[Interrupt::Timer0 as usize] = time_driver::on_wrap;
+    handlers[Interrupt::Timer1 as usize] = time_driver::on_alarm;
+    handlers
+};

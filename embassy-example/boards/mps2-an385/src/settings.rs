@@ -1,0 +1,45 @@
+//! What makes one board of many that all run the same firmware: two words that are put into memory
+//! before it starts.
+
+use core::fmt::Write;
+
+use graft_election_core::{Config, NodeId};
+use heapless::String;
+
+use crate::machine::Register;
+
+/// Where the words are: in the last page of the memory that is kept in a file.
+const ADDRESS: usize = 0x21FF_F000;
+
+/// The name of the cluster. Only the size matters on a line that no other cluster shares.
+const CLUSTER: &str = "boards";
+
+/// What the words say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// The board's number, which no other of the cluster has; 0 if it was never set.
+    pub(crate) number: u32,
+    /// How many voters the cluster has.
+    pub(crate) size: u32,
+}
+
+impl Settings {
+    /// Reads the words.
+    pub(crate) fn read() -> Self {
+        // SAFETY: this memory is used for nothing else.
+        let (number, size) = unsafe { (Register::at(ADDRESS), Register::at(ADDRESS + 4)) };
+        Self { number: number.read(), size: size.read() }
+    }
+
+    /// The id of the node: `board-1` on board 1. None if the board has no number.
+    pub(crate) fn id(&self) -> Option<NodeId> {
+        let mut name = String::<16>::new();
+        write!(name, "board-{}", self.number).ok()?;
+        NodeId::new(&name).ok().filter(|_| self.number != 0)
+    }
+
+    /// The cluster, with the times that all others keep.
+    pub(crate) fn config(&self) -> Config<'static> {
+        Config::new(CLUSTER, self.size as usize)
+    }
+}

@@ -1,0 +1,164 @@
+//! A board with the firmware, emulated.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::watch;
+
+/// How much memory of the board is kept in a file, in bytes.
+const MEMORY_LEN: u64 = 16 << 20;
+
+/// How much of it is the flash, at its front, in bytes. What is erased has all bits set.
+const FLASH_LEN: usize = 16 << 10;
+
+/// Where the firmware expects the board's number, and after it the cluster's size.
+const SETTINGS: u32 = 0x21FF_F000;
+
+/// An emulated board. Its memory survives the loss of power.
+#[derive(Debug)]
+pub struct Board {
+    number: u32,
+    size: u32,
+    socket: PathBuf,
+    memory: PathBuf,
+    power: Option<Power>,
+}
+
+/// The processes of a board that is on.
+#[derive(Debug)]
+struct Power {
+    emulator: Child,
+    decoder: Child,
+    log: watch::Receiver<Log>,
+}
+
+/// What a board has logged since it was switched on.
+pub type Log = Arc<Vec<String>>;
+
+impl Board {
+    /// A new board with an empty flash, that is off. Its memory is a file in `folder`; its serial
+    /// line goes to `socket`.
+    pub fn new(number: u32, size: u32, folder: &Path, socket: &Path) -> Self {
+        let memory = folder.join(format!("board-{number}.memory"));
+        let mut file = File::create_new(&memory).expect("a file for the memory");
+        file.write_all(&[0xFF; FLASH_LEN]).expect("an empty flash");
+        file.set_len(MEMORY_LEN).expect("room for the memory");
+        Self { number, size, socket: socket.to_owned(), memory, power: None }
+    }
+
+    /// The id of the node on the board.
+    pub fn id(&self) -> String {
+        format!("board-{}", self.number)
+    }
+
+    /// Switches the board on.
+    pub fn switch_on(&mut self) {
+        assert!(self.power.is_none(), "board {} is on", self.number);
+        let firmware = firmware();
+        let mut emulator = emulator(&firmware, self)
+            .spawn()
+            .expect("qemu-system-arm is missing: Debian has a package of that name");
+        let mut decoder = Command::new(decoder())
+            .args(["--log-format", "{s}", "-e"])
+            .arg(&firmware)
+            .stdin(emulator.stdout.take().expect("a pipe"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("defmt-print is missing: `cargo xtask test` installs it");
+        let lines = BufReader::new(decoder.stdout.take().expect("a pipe")).lines();
+        let (told, log) = watch::channel(Log::default());
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                told.send_modify(|log| Arc::make_mut(log).push(line));
+            }
+        });
+        self.power = Some(Power { emulator, decoder, log });
+    }
+
+    /// Takes the board's power away, at once: the emulator has no chance to do anything more.
+    pub fn cut_power(&mut self) {
+        let mut power = self.power.take().expect("the board is on");
+        power.end();
+    }
+
+    /// Waits until the board has logged a line that `is_awaited`, and returns it.
+    ///
+    /// # Panics
+    ///
+    /// The firmware ended by itself.
+    pub async fn logged(&mut self, is_awaited: impl Fn(&str) -> bool) -> String {
+        let power = self.power.as_mut().expect("the board is on");
+        let find = |log: &Log| log.iter().find(|line| is_awaited(line)).cloned();
+        let found = power.log.wait_for(|log| find(log).is_some()).await.map(|log| find(&log));
+        match found {
+            Ok(line) => line.expect("the line that was found"),
+            Err(_) => panic!("{} ended: {:?}, {:?}", self.id(), self.ended(), self.log()),
+        }
+    }
+
+    /// All that the board has logged since it was switched on.
+    pub fn log(&self) -> Log {
+        self.power.as_ref().map(|power| Arc::clone(&power.log.borrow())).unwrap_or_default()
+    }
+
+    /// How the firmware ended by itself; none if it runs, or is off.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let power = self.power.as_mut()?;
+        power.emulator.try_wait().expect("the emulator's state")
+    }
+}
+
+impl Power {
+    fn end(&mut self) {
+        // The emulator may have ended already; the decoder ends with it.
+        let _ = self.emulator.kill();
+        let _ = self.emulator.wait();
+        let _ = self.decoder.wait();
+    }
+}
+
+impl Drop for Power {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn emulator(firmware: &Path, board: &Board) -> Command {
+    let Board { number, size, socket, memory, .. } = board;
+    let (socket, memory) = (socket.display(), memory.display());
+    let object =
+        format!("memory-backend-file,id=memory,size={MEMORY_LEN},mem-path={memory},share=on");
+    let word = |place: u32, value: &u32| {
+        format!("loader,addr={:#x},data={value},data-len=4", SETTINGS + 4 * place)
+    };
+    let mut emulator = Command::new("qemu-system-arm");
+    emulator
+        .args(["-machine", "mps2-an385,memory-backend=memory", "-object", &object])
+        .args(["-display", "none", "-monitor", "none"])
+        .args(["-semihosting-config", "enable=on,target=native"])
+        .args(["-chardev", &format!("socket,id=line,path={socket},reconnect=1")])
+        .args(["-serial", "chardev:line"])
+        .args(["-device", &word(0, number), "-device", &word(1, size), "-kernel"])
+        .arg(firmware)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    emulator
+}
+
+/// The firmware that `cargo xtask test` builds.
+fn firmware() -> PathBuf {
+    static FIRMWARE: OnceLock<PathBuf> = OnceLock::new();
+    let firmware = FIRMWARE.get_or_init(|| {
+        let named = std::env::var_os("FIRMWARE").map(PathBuf::from);
+        named.expect("FIRMWARE names no program: `cargo xtask test` builds it")
+    });
+    firmware.clone()
+}
+
+/// What makes text of the firmware's logs.
+fn decoder() -> PathBuf {
+    std::env::var_os("DEFMT_PRINT").map_or("defmt-print".into(), PathBuf::from)
+}

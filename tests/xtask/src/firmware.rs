@@ -1,0 +1,163 @@
+//! Builds for microcontrollers: with a compiler that has their libraries, or else with Debian's,
+//! which has those libraries' sources.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::command::{cargo, cargo_of, command, run, text};
+use crate::tools::{apt_install, on_path};
+use crate::workspace::{BOARDS, root, target_dir};
+
+/// What is built for: a Cortex-M3, and the least of the Cortex-M.
+pub(crate) const TARGETS: [&str; 2] = ["thumbv7m-none-eabi", "thumbv6m-none-eabi"];
+
+/// The board that QEMU emulates.
+pub(crate) const EMULATED_BOARD: &str = "mps2-an385";
+
+/// What Debian's packages need to be called for a build.
+const DEBIAN_PACKAGES: [&str; 5] =
+    ["rustc-web", "cargo-web", "rust-web-clippy", "rust-web-src", "binutils-arm-none-eabi"];
+
+/// Where Debian has its compiler, which rustup's hides on the path.
+const DEBIAN_PROGRAMS: &str = "/usr/bin";
+
+/// A compiler that builds for [`TARGETS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Toolchain {
+    /// The compiler of the workspace, with libraries for the targets.
+    Installed,
+    /// Debian's compiler, which builds the one library that is needed, `core`, from its sources.
+    Debian,
+}
+
+/// Builds the firmware for each target, and has clippy look at it.
+///
+/// # Errors
+///
+/// There is no compiler for it, or one complains.
+pub(crate) fn check() -> Result<()> {
+    let toolchain = Toolchain::install()?;
+    for target in TARGETS {
+        toolchain.build(EMULATED_BOARD, target)?;
+    }
+    toolchain.clippy(EMULATED_BOARD)
+}
+
+impl Toolchain {
+    /// Finds a compiler, and installs what it lacks.
+    ///
+    /// # Errors
+    ///
+    /// Says what to install.
+    pub(crate) fn install() -> Result<Self> {
+        if has_targets()? {
+            return Ok(Self::Installed);
+        }
+        if has_debian() {
+            return Ok(Self::Debian);
+        }
+        if add_targets() {
+            return Ok(Self::Installed);
+        }
+        apt_install(&DEBIAN_PACKAGES).with_context(|| {
+            format!("no compiler builds firmware: run `rustup target add {}`", TARGETS.join(" "))
+        })?;
+        ensure!(has_debian(), "Debian's compiler has no sources of its libraries");
+        Ok(Self::Debian)
+    }
+
+    /// The firmware of the emulated board for `target`, built.
+    pub(crate) fn build(self, board: &str, target: &str) -> Result<PathBuf> {
+        let manifest = Path::new(BOARDS).join(board).join("Cargo.toml");
+        let mut build = self.cargo("build", &manifest, target)?;
+        build.args(["--release", "--locked"]);
+        run(build)?;
+        self.program(target, &format!("graft-firmware-{board}"))
+    }
+
+    /// Where the program called `name` is, once it is built for `target`.
+    pub(crate) fn program(self, target: &str, name: &str) -> Result<PathBuf> {
+        Ok(self.target_dir()?.join(target).join("release").join(name))
+    }
+
+    /// Clippy on the firmware for each target, with every warning an error.
+    pub(crate) fn clippy(self, board: &str) -> Result<()> {
+        let manifest = Path::new(BOARDS).join(board).join("Cargo.toml");
+        for target in TARGETS {
+            let mut clippy = self.cargo("clippy", &manifest, target)?;
+            clippy.args(["--release", "--locked", "--", "--deny", "warnings"]);
+            run(clippy)?;
+        }
+        Ok(())
+    }
+
+    /// Cargo's `subcommand` on the package of `manifest`, for `target`.
+    pub(crate) fn cargo(self, subcommand: &str, manifest: &Path, target: &str) -> Result<Command> {
+        let mut cargo = match self {
+            Self::Installed => cargo([subcommand])?,
+            Self::Debian => debian_cargo(subcommand, target)?,
+        };
+        // There is a configuration in the package's folder too, for those who build it by hand.
+        let folder = manifest.parent().context("a manifest is in a folder")?;
+        cargo.current_dir(root()?.join(folder));
+        cargo.args(["--target", target, "--target-dir"]).arg(self.target_dir()?);
+        Ok(cargo)
+    }
+
+    /// The compilers build in folders of their own: each would build all of the other's anew.
+    fn target_dir(self) -> Result<PathBuf> {
+        Ok(target_dir()?.join(match self {
+            Self::Installed => "firmware",
+            Self::Debian => "firmware-debian",
+        }))
+    }
+}
+
+fn has_targets() -> Result<bool> {
+    for target in TARGETS {
+        let mut rustc = command("rustc")?;
+        rustc.args(["--print", "target-libdir", "--target", target]);
+        if !Path::new(text(rustc)?.trim()).is_dir() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether rustup could add the libraries; it is not always there, nor always connected.
+fn add_targets() -> bool {
+    on_path("rustup").is_some()
+        && command("rustup").is_ok_and(|mut rustup| {
+            rustup.args(["target", "add"]).args(TARGETS);
+            run(rustup).is_ok()
+        })
+}
+
+fn has_debian() -> bool {
+    let programs = Path::new(DEBIAN_PROGRAMS);
+    let has_programs = ["rustc", "cargo", "cargo-clippy", "arm-none-eabi-ld"]
+        .iter()
+        .all(|program| programs.join(program).is_file());
+    let sources = "../lib/rustlib/src/rust/library/core/src/lib.rs";
+    has_programs && programs.join(sources).is_file()
+}
+
+/// Debian's cargo, which builds `core` along with everything else. To a stable compiler that is an
+/// unstable feature, so it is told to be another.
+fn debian_cargo(subcommand: &str, target: &str) -> Result<Command> {
+    let programs = Path::new(DEBIAN_PROGRAMS);
+    // Clippy is a program of its own, which cargo would look for among rustup's.
+    let program = if subcommand == "clippy" { "cargo-clippy" } else { "cargo" };
+    let mut cargo = cargo_of(programs.join(program))?;
+    let target = target.replace('-', "_").to_uppercase();
+    cargo
+        .args([subcommand, "-Zbuild-std=core"])
+        .env("CARGO", programs.join("cargo"))
+        .env("RUSTC", programs.join("rustc"))
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env(format!("CARGO_TARGET_{target}_LINKER"), "arm-none-eabi-ld")
+        .env(format!("CARGO_TARGET_{target}_RUSTFLAGS"), "-Clinker-flavor=ld");
+    Ok(cargo)
+}

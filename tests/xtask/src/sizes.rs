@@ -1,0 +1,137 @@
+//! `cargo xtask sizes`: how much of a microcontroller the election takes.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::command::{command, run, text};
+use crate::firmware::{EMULATED_BOARD, TARGETS, Toolchain};
+use crate::workspace::{SIZES, root};
+
+/// Where the project's own numbers are.
+const README: &str = "README.md";
+
+/// What a program takes of a microcontroller, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Size {
+    /// Code and constants, the initial values of variables included.
+    flash: u64,
+    /// Variables, without the stack.
+    ram: u64,
+}
+
+/// The sizes of one target.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    target: &'static str,
+    /// Core and wire format alone, for seven voters.
+    core_proto: Size,
+    /// The whole firmware of the emulated board.
+    firmware: Size,
+}
+
+/// Prints the sizes for each target.
+///
+/// # Errors
+///
+/// A program can't be built or weighed.
+pub(crate) fn print(json: bool) -> Result<()> {
+    let sizes = weigh(Toolchain::install()?)?;
+    print!("{}", if json { as_json(&sizes) } else { as_table(&sizes) });
+    Ok(())
+}
+
+/// Checks that the README has the sizes of today.
+///
+/// # Errors
+///
+/// Shows the table that should be there.
+pub(crate) fn check_readme(toolchain: Toolchain) -> Result<()> {
+    let table = as_table(&weigh(toolchain)?);
+    let readme = std::fs::read_to_string(root()?.join(README))?;
+    ensure!(readme.contains(&table), "the sizes in {README} are out of date; they are\n\n{table}");
+    println!("{README} has the sizes of today");
+    Ok(())
+}
+
+fn weigh(toolchain: Toolchain) -> Result<Vec<Sizes>> {
+    let sizes = TARGETS.iter().map(|target| {
+        let mut build = toolchain.cargo("build", Path::new(SIZES), target)?;
+        build.args(["--quiet", "--release", "--locked"]);
+        run(build)?;
+        let core_proto = toolchain.program(target, "sizes")?;
+        let firmware = toolchain.build(EMULATED_BOARD, target)?;
+        Ok(Sizes { target, core_proto: size(&core_proto)?, firmware: size(&firmware)? })
+    });
+    sizes.collect()
+}
+
+/// Weighs a program with the tool of its linker.
+fn size(program: &Path) -> Result<Size> {
+    let mut size = command("arm-none-eabi-size")?;
+    size.arg(program);
+    let report = text(size).context("it takes Debian's package binutils-arm-none-eabi")?;
+    read_report(&report).with_context(|| format!("arm-none-eabi-size says\n{report}"))
+}
+
+/// The numbers that begin the second line: text, data and bss.
+fn read_report(report: &str) -> Option<Size> {
+    let mut numbers = report.lines().nth(1)?.split_whitespace().map_while(|n| n.parse().ok());
+    let [text, data, bss]: [u64; 3] = [numbers.next()?, numbers.next()?, numbers.next()?];
+    Some(Size { flash: text + data, ram: data + bss })
+}
+
+fn as_table(sizes: &[Sizes]) -> String {
+    let mut table = "\
+| bytes | core and wire format: flash | RAM | whole firmware: flash | RAM |
+|---|---|---|---|---|
+"
+    .to_owned();
+    for Sizes { target, core_proto, firmware } in sizes {
+        table += &format!(
+            "| `{target}` | {} | {} | {} | {} |\n",
+            core_proto.flash, core_proto.ram, firmware.flash, firmware.ram
+        );
+    }
+    table
+}
+
+fn as_json(sizes: &[Sizes]) -> String {
+    let size = |Size { flash, ram }: Size| format!(r#"{{"flash": {flash}, "ram": {ram}}}"#);
+    let targets = sizes.iter().map(|Sizes { target, core_proto, firmware }| {
+        let (core_proto, firmware) = (size(*core_proto), size(*firmware));
+        format!(r#""{target}": {{"core_proto": {core_proto}, "firmware": {firmware}}}"#)
+    });
+    format!("{{{}}}\n", targets.collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPORT: &str = "   text\t   data\t    bss\t    dec\t    hex\tfilename
+  46784\t     44\t   7380\t  54208\t   d3c0\tfirmware
+";
+
+    #[test]
+    fn initial_values_are_in_flash_and_in_memory() {
+        assert_eq!(read_report(REPORT), Some(Size { flash: 46_828, ram: 7_424 }));
+    }
+
+    #[test]
+    fn what_is_no_report_has_no_size() {
+        assert_eq!(read_report(""), None);
+        assert_eq!(read_report("text data bss\n1 2\n"), None);
+    }
+
+    #[test]
+    fn sizes_are_json() {
+        let size = Size { flash: 1, ram: 2 };
+        let sizes = [Sizes { target: "m3", core_proto: size, firmware: size }];
+        assert_eq!(
+            as_json(&sizes),
+            "{\"m3\": {\"core_proto\": {\"flash\": 1, \"ram\": 2}, \
+             \"firmware\": {\"flash\": 1, \"ram\": 2}}}\n"
+        );
+    }
+}
