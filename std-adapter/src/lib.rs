@@ -7,6 +7,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(all(unix, feature = "nats", feature = "serial"))]
+mod bridge;
 mod clock;
 mod driver;
 mod error;
@@ -30,6 +32,8 @@ mod transport;
 mod vote_file;
 mod vote_store;
 
+#[cfg(all(unix, feature = "nats", feature = "serial"))]
+pub use bridge::{Bridge, BridgeCounts, BridgeError, BridgeEvent, BridgeRates, DirectionCounts};
 pub use driver::VOTERS_MAX;
 pub use error::StartError;
 pub use events::{ClusterInfo, EVENTS_MAX, Event, EventKind, Events, Status, Trouble};

@@ -11,11 +11,11 @@ use graft_election::{
     ClusterInfo, Config, Events, LocalTransport, NatsTransport, Node, NodeId, OpenError,
     SerialLine, SerialTransport, Status, Transport, VOTERS_MAX, VoteFile,
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::command::Command;
 use crate::report::Reporter;
+use crate::stop::Stop;
 
 /// Runs one node in the foreground until SIGINT or SIGTERM, which close it in order.
 #[derive(Debug, Args)]
@@ -112,29 +112,6 @@ impl Run {
             }
         }
         bail!("{} nodes of cluster {} run here already", self.size, self.cluster)
-    }
-}
-
-/// The signals that close the node.
-struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Stop {
-    fn new() -> Result<Self> {
-        let listen = |kind| signal(kind).context("could not listen for signals");
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }
 
