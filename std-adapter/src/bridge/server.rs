@@ -112,7 +112,7 @@ impl Server {
 
     /// Publishes what `sender` sent on the line.
     pub(super) async fn publish(
-        &self,
+        &mut self,
         sender: &NodeId,
         to: &Recipient,
         kind: Kind,
