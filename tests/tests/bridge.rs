@@ -283,7 +283,9 @@ async fn nothing_is_kept_while_the_server_or_the_line_is_away() {
     let member = bus.join("bridge");
     let mut bridge = Running::start(&member, &server, FAST).await;
     let mut talker = Talker::join(&bus, "talker").await;
+    let mut spy = Spy::join(&server).await;
     talker.say("l", &to_all(heartbeat("l", 1))).await;
+    assert_eq!(spy.hear().await.len(), 1);
     let stopped = server.stop();
     bridge.wait_for(|event| matches!(event, BridgeEvent::Nats(Connection::Lost(_)))).await;
     for term in 2..100 {
