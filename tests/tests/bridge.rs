@@ -223,6 +223,11 @@ async fn two_bridges_between_one_line_and_one_server_make_no_loop() {
     bridges.push(Running::start(&second, &server, FAST).await);
     let (mut talker, mut spy) = (Talker::join(&bus, "talker").await, Spy::join(&server).await);
     sleep(QUIET).await;
+    // The second hears of this node on NATS first.
+    second.cut();
+    talker.say("l", &to_all(heartbeat("l", 0))).await;
+    assert_eq!(spy.hear().await.len(), 1);
+    second.mend();
     for term in 1..=20 {
         talker.say("l", &to_all(heartbeat("l", term))).await;
         spy.say("graft.c.heartbeat", &heartbeat("n", term)).await;
