@@ -88,6 +88,7 @@ impl Talker {
     async fn hear(&mut self) -> Vec<(NodeId, Recipient, Message)> {
         let (mut heard, mut bytes) = (Vec::new(), [0; 4096]);
         while let Ok(count) = timeout(QUIET, self.stream.read(&mut bytes)).await {
+            assert!(heard.len() < 10_000, "the line has no quiet");
             let mut bytes = &bytes[..count.unwrap()];
             while let Some(frame) = self.reader.read(&mut bytes) {
                 if frame.to != Recipient::Node(frame.sender.clone()) {
@@ -126,6 +127,7 @@ impl Spy {
     async fn hear(&mut self) -> Vec<(String, Option<String>, Vec<u8>)> {
         let mut heard = Vec::new();
         while let Ok(Some(message)) = timeout(QUIET, self.all.next()).await {
+            assert!(heard.len() < 10_000, "NATS has no quiet");
             let reply = message.reply.map(|reply| reply.to_string());
             heard.push((message.subject.to_string(), reply, message.payload.to_vec()));
         }
