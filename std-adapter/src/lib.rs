@@ -1,5 +1,5 @@
-//! Leader election for tokio programs: over NATS, between processes of one machine, or within one
-//! process.
+//! Leader election for tokio programs: over NATS, over a serial line, between processes of one
+//! machine, or within one process.
 //!
 //! A [`Node`] takes part in one cluster. It needs a [`Transport`] to hear the others over and a
 //! [`VoteStore`] that outlives it; it never lets a slow disk, network or application hold up the
@@ -7,6 +7,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(all(unix, feature = "nats", feature = "serial"))]
+mod bridge;
 mod clock;
 mod driver;
 mod error;
@@ -20,10 +22,18 @@ mod memory;
 mod nats;
 mod node;
 mod publisher;
+#[cfg(all(unix, feature = "serial"))]
+mod serial;
+#[cfg(all(unix, feature = "serial"))]
+mod serial_line;
+#[cfg(all(unix, feature = "serial"))]
+mod serial_wire;
 mod transport;
 mod vote_file;
 mod vote_store;
 
+#[cfg(all(unix, feature = "nats", feature = "serial"))]
+pub use bridge::{Bridge, BridgeCounts, BridgeError, BridgeEvent, BridgeRates, DirectionCounts};
 pub use driver::VOTERS_MAX;
 pub use error::StartError;
 pub use events::{ClusterInfo, EVENTS_MAX, Event, EventKind, Events, Status, Trouble};
@@ -40,6 +50,10 @@ pub use memory::{MemoryJoinError, MemoryNetwork, MemoryTransport};
 #[cfg(feature = "nats")]
 pub use nats::{NatsError, NatsTransport};
 pub use node::{Node, NodeBuilder};
+#[cfg(all(unix, feature = "serial"))]
+pub use serial::{SerialError, SerialTransport};
+#[cfg(all(unix, feature = "serial"))]
+pub use serial_line::{SerialLine, SerialLineError};
 pub use transport::{Arrival, Connection, Transport};
 pub use vote_file::{
     Corruption, DeleteError, Digest, LoadError, OpenError, SaveError, SaveStep, Unusable, VoteFile,

@@ -12,11 +12,12 @@ use tokio::time::{Interval, MissedTickBehavior};
 use crate::transport::{Arrival, Connection, Transport};
 
 /// What every node of a cluster hears.
-const CLUSTER_KINDS: [Kind; 4] =
+pub(crate) const CLUSTER_KINDS: [Kind; 4] =
     [Kind::VoteRequest, Kind::Heartbeat, Kind::PreVoteRequest, Kind::Handover];
 
 /// What one node alone hears. The vote response is last: joining waits for one of its own.
-const NODE_KINDS: [Kind; 3] = [Kind::HeartbeatResponse, Kind::PreVoteResponse, Kind::VoteResponse];
+pub(crate) const NODE_KINDS: [Kind; 3] =
+    [Kind::HeartbeatResponse, Kind::PreVoteResponse, Kind::VoteResponse];
 
 /// How long the server may take to show that all subscriptions are in place.
 const JOIN_TIME_MAX: Duration = Duration::from_secs(5);
@@ -56,7 +57,7 @@ impl std::fmt::Debug for Membership {
 
 /// How the transport hears of its connection.
 #[derive(Debug)]
-enum Watched {
+pub(crate) enum Watched {
     /// The transport's own connection tells, and ends with it.
     Own { events: mpsc::UnboundedReceiver<async_nats::Event>, is_connected: bool },
     /// Someone else's is looked at now and then.
@@ -73,11 +74,7 @@ impl NatsTransport {
     ///
     /// Those of [`async_nats::connect`].
     pub async fn connect(addrs: impl ToServerAddrs) -> Result<Self, ConnectError> {
-        let options = ConnectOptions::new()
-            .name("graft")
-            .ping_interval(PING_INTERVAL)
-            .reconnect_delay_callback(reconnect_delay);
-        Self::connect_with_options(addrs, options).await
+        Self::connect_with_options(addrs, default_options()).await
     }
 
     /// Connects as `options` say, except for their event callback, which the transport sets. A
@@ -90,15 +87,7 @@ impl NatsTransport {
         addrs: impl ToServerAddrs,
         options: ConnectOptions,
     ) -> Result<Self, ConnectError> {
-        let (sender, events) = mpsc::unbounded_channel();
-        let options = options.event_callback(move |event| {
-            // After the transport is gone nobody wants to know.
-            let _ = sender.send(event);
-            std::future::ready(())
-        });
-        let client = async_nats::connect_with_options(addrs, options).await?;
-        let is_connected = client.connection_state() == State::Connected;
-        let connection = Watched::Own { events, is_connected };
+        let (client, connection) = connect_watched(addrs, options).await?;
         Ok(Self { client, connection, membership: None })
     }
 
@@ -194,7 +183,7 @@ impl Transport for NatsTransport {
 
 impl Watched {
     /// Waits for the next change. Cancel-safe.
-    async fn change(&mut self, client: &Client) -> Connection {
+    pub(crate) async fn change(&mut self, client: &Client) -> Connection {
         loop {
             match self {
                 Self::Own { events, is_connected } => match events.recv().await {
@@ -228,7 +217,35 @@ impl Watched {
     }
 }
 
-async fn subscribe(client: &Client, name: &str, kind: Kind) -> Result<Subscriber, NatsError> {
+/// The options of a connection that notices in time what an election must know.
+pub(crate) fn default_options() -> ConnectOptions {
+    ConnectOptions::new()
+        .name("graft")
+        .ping_interval(PING_INTERVAL)
+        .reconnect_delay_callback(reconnect_delay)
+}
+
+/// A connection as `options` say, and how it changes.
+pub(crate) async fn connect_watched(
+    addrs: impl ToServerAddrs,
+    options: ConnectOptions,
+) -> Result<(Client, Watched), ConnectError> {
+    let (sender, events) = mpsc::unbounded_channel();
+    let options = options.event_callback(move |event| {
+        // After the connection's owner is gone nobody wants to know.
+        let _ = sender.send(event);
+        std::future::ready(())
+    });
+    let client = async_nats::connect_with_options(addrs, options).await?;
+    let is_connected = client.connection_state() == State::Connected;
+    Ok((client, Watched::Own { events, is_connected }))
+}
+
+pub(crate) async fn subscribe(
+    client: &Client,
+    name: &str,
+    kind: Kind,
+) -> Result<Subscriber, NatsError> {
     let subject = subject(name, kind);
     let subscribed = client.subscribe(subject.clone()).await;
     subscribed.map_err(|error| NatsError::Subscribe { subject, error })
@@ -281,12 +298,12 @@ fn reconnect_delay(attempts: usize) -> Duration {
     Duration::from_millis(20).saturating_mul(attempts).min(Duration::from_millis(500))
 }
 
-fn subject(name: &str, kind: Kind) -> String {
+pub(crate) fn subject(name: &str, kind: Kind) -> String {
     format!("graft.{name}.{kind}")
 }
 
 /// What answers a message of this kind, where Go sets a reply subject.
-fn reply_kind(kind: Kind) -> Option<Kind> {
+pub(crate) fn reply_kind(kind: Kind) -> Option<Kind> {
     match kind {
         Kind::VoteRequest => Some(Kind::VoteResponse),
         Kind::PreVoteRequest => Some(Kind::PreVoteResponse),

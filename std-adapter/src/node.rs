@@ -269,7 +269,7 @@ impl NodeBuilder {
 }
 
 /// A new id as the Go original makes it: 13 random bytes in hexadecimal digits.
-fn random_id() -> Result<NodeId, StartError> {
+pub(crate) fn random_id() -> Result<NodeId, StartError> {
     let mut bytes = [0; 13];
     SysRng.try_fill_bytes(&mut bytes).map_err(random_error)?;
     let digits = bytes.iter().fold(String::new(), |mut digits, byte| {

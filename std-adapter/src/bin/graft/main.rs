@@ -1,13 +1,15 @@
-//! The program `graft`: one node of a cluster, a demonstration of a whole one, and a look into a
-//! stored vote.
+//! The program `graft`: one node of a cluster, a demonstration of a whole one, a bridge between
+//! two ways to reach it, and a look into a stored vote.
 
 #![forbid(unsafe_code)]
 
+mod bridge;
 mod command;
 mod demo;
 mod log;
 mod report;
 mod run;
+mod stop;
 
 use std::process::ExitCode;
 
@@ -27,6 +29,8 @@ enum Task {
     Demo(demo::Demo),
     /// Runs one node until it is told to stop, and COMMAND while the node leads.
     Run(run::Run),
+    /// Carries a cluster's messages between a serial line and NATS.
+    Bridge(bridge::Carry),
     /// Shows a vote file, and whether a node could start from it.
     Log(log::Log),
     /// Becomes COMMAND, and dies with the node that started it.
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Demo(demo) => demo.run(),
         Task::Run(run) => run.run(),
+        Task::Bridge(bridge) => bridge.run(),
         Task::Log(log) => log.run(),
         Task::Child(child) => child.run(),
     };

@@ -86,6 +86,11 @@ impl Reporter {
         out.flush()
     }
 
+    /// Like [`note`](Self::note), with the time of day.
+    pub(crate) fn note_now(&self, words: &str) -> io::Result<()> {
+        self.note(&format!("{DIM}{}{DIM:#}  {words}", time_of_day(SystemTime::now())))
+    }
+
     /// Like [`note`](Self::note), as a heading.
     pub(crate) fn heading(&self, words: &str) -> io::Result<()> {
         self.note(&format!("\n{BOLD}{words}{BOLD:#}"))
@@ -174,7 +179,7 @@ pub(crate) fn line<'a>(event: &'a str, status: &'a Status) -> Line<'a> {
     }
 }
 
-fn nanoseconds(at: SystemTime) -> u64 {
+pub(crate) fn nanoseconds(at: SystemTime) -> u64 {
     u64::try_from(since_1970(at).as_nanos()).unwrap_or(u64::MAX)
 }
 

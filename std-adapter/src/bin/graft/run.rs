@@ -8,14 +8,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use graft_election::{
-    ClusterInfo, Config, Events, LocalTransport, NatsTransport, Node, NodeId, OpenError, Status,
-    Transport, VOTERS_MAX, VoteFile,
+    ClusterInfo, Config, Events, LocalTransport, NatsTransport, Node, NodeId, OpenError,
+    SerialLine, SerialTransport, Status, Transport, VOTERS_MAX, VoteFile,
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::command::Command;
 use crate::report::Reporter;
+use crate::stop::Stop;
 
 /// Runs one node in the foreground until SIGINT or SIGTERM, which close it in order.
 #[derive(Debug, Args)]
@@ -39,6 +39,10 @@ pub(crate) struct Run {
     /// The directory through which the nodes of this machine talk, instead of NATS.
     #[arg(long, value_name = "DIR", conflicts_with = "nats")]
     local: Option<PathBuf>,
+    /// The serial line on which the nodes talk, instead of NATS: DEVICE@BAUD, unix:PATH or
+    /// tcp:HOST:PORT.
+    #[arg(long, value_name = "LINE", conflicts_with_all = ["nats", "local"])]
+    serial: Option<SerialLine>,
     /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
@@ -64,19 +68,19 @@ impl Run {
 
     async fn run_node(self) -> Result<ExitCode> {
         let stop = Stop::new()?;
-        match &self.local {
-            Some(directory) => {
-                let transport = LocalTransport::new(directory);
-                self.run_over(transport, stop).await
-            }
-            None => {
-                let servers: Vec<&str> = self.nats.split(',').collect();
-                let transport = NatsTransport::connect(servers)
-                    .await
-                    .with_context(|| format!("could not connect to {}", self.nats))?;
-                self.run_over(transport, stop).await
-            }
+        if let Some(directory) = &self.local {
+            let transport = LocalTransport::new(directory);
+            return self.run_over(transport, stop).await;
         }
+        if let Some(line) = &self.serial {
+            let transport = SerialTransport::new(line.clone());
+            return self.run_over(transport, stop).await;
+        }
+        let servers: Vec<&str> = self.nats.split(',').collect();
+        let transport = NatsTransport::connect(servers)
+            .await
+            .with_context(|| format!("could not connect to {}", self.nats))?;
+        self.run_over(transport, stop).await
     }
 
     async fn run_over(self, transport: impl Transport, stop: Stop) -> Result<ExitCode> {
@@ -108,29 +112,6 @@ impl Run {
             }
         }
         bail!("{} nodes of cluster {} run here already", self.size, self.cluster)
-    }
-}
-
-/// The signals that close the node.
-struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Stop {
-    fn new() -> Result<Self> {
-        let listen = |kind| signal(kind).context("could not listen for signals");
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }
 

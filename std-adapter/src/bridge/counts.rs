@@ -1,0 +1,84 @@
+use std::fmt;
+
+use serde::Serialize;
+
+/// What became of all that a [`Bridge`](crate::Bridge) heard since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BridgeCounts {
+    /// What came from the line.
+    pub to_nats: DirectionCounts,
+    /// What came from NATS.
+    pub to_line: DirectionCounts,
+}
+
+/// What became of what was heard on one side, in messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DirectionCounts {
+    /// Carried to the other side.
+    pub carried: u64,
+    /// Not carried because its receiver is on the side it came from.
+    pub stayed: u64,
+    /// Not carried because it came from the other side before.
+    pub echoes: u64,
+    /// Dropped to keep the rate.
+    pub over_rate: u64,
+    /// Dropped because the other side was disconnected.
+    pub disconnected: u64,
+    /// Dropped because it was no sound message (rule V7).
+    pub malformed: u64,
+    /// Dropped because the other side didn't take it: the line was full, say, or the message is
+    /// longer than a frame.
+    pub refused: u64,
+}
+
+/// What became of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Carried,
+    Stayed,
+    Echo,
+    OverRate,
+    Disconnected,
+    Malformed,
+    Refused,
+}
+
+impl DirectionCounts {
+    pub(super) fn count(&mut self, fate: Fate) {
+        let counter = match fate {
+            Fate::Carried => &mut self.carried,
+            Fate::Stayed => &mut self.stayed,
+            Fate::Echo => &mut self.echoes,
+            Fate::OverRate => &mut self.over_rate,
+            Fate::Disconnected => &mut self.disconnected,
+            Fate::Malformed => &mut self.malformed,
+            Fate::Refused => &mut self.refused,
+        };
+        *counter = counter.saturating_add(1);
+    }
+}
+
+impl fmt::Display for BridgeCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "to NATS: {}; to the line: {}", self.to_nats, self.to_line)
+    }
+}
+
+impl fmt::Display for DirectionCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} carried", self.carried)?;
+        for (count, what) in [
+            (self.stayed, "stayed"),
+            (self.echoes, "echoes"),
+            (self.over_rate, "over the rate"),
+            (self.disconnected, "while disconnected"),
+            (self.malformed, "malformed"),
+            (self.refused, "refused"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        Ok(())
+    }
+}

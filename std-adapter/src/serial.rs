@@ -1,0 +1,115 @@
+use std::io;
+
+use graft_election_core::{NodeId, Outgoing, Recipient};
+use graft_election_proto::EncodeError;
+use graft_election_proto::frame::{FRAME_MAX, encode_frame};
+
+use crate::serial_line::SerialLine;
+use crate::serial_wire::{Heard, Unwritten, Wire};
+use crate::transport::{Arrival, Transport};
+
+/// The cluster over a serial line that its nodes share, firmware among them, in the frames of
+/// `docs/serial-frames.md`. A line belongs to one cluster, whatever its name.
+///
+/// A line that is lost is opened again. Until then nothing is sent, and nothing is kept to be sent
+/// later; nor does anything wait for a line that takes no more at the moment.
+#[derive(Debug)]
+pub struct SerialTransport {
+    line: SerialLine,
+    joined: Option<Joined>,
+}
+
+struct Joined {
+    id: NodeId,
+    wire: Wire,
+}
+
+impl std::fmt::Debug for Joined {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Joined").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl SerialTransport {
+    /// The nodes on `line`, which is opened when the node joins.
+    pub fn new(line: SerialLine) -> Self {
+        Self { line, joined: None }
+    }
+}
+
+impl Transport for SerialTransport {
+    type Error = SerialError;
+
+    async fn join(&mut self, _cluster: &str, id: &NodeId) -> Result<(), SerialError> {
+        let wire = Wire::open(self.line.clone())
+            .await
+            .map_err(|error| SerialError::Open { line: self.line.clone(), error })?;
+        self.joined = Some(Joined { id: id.clone(), wire });
+        Ok(())
+    }
+
+    async fn receive(&mut self) -> Arrival {
+        let Some(Joined { id, wire }) = &mut self.joined else {
+            return std::future::pending().await;
+        };
+        loop {
+            match wire.receive().await {
+                Heard::Frame(frame) => {
+                    let is_for_it = match &frame.to {
+                        Recipient::Everyone => true,
+                        Recipient::Node(node) => node == id,
+                    };
+                    // Its own come back where the line echoes. The election ignores those that it
+                    // has sent, and takes others for a second node of this id (rule V5).
+                    if is_for_it {
+                        return Arrival::Message(frame.message);
+                    }
+                }
+                Heard::Noise(noise) => return Arrival::Malformed(Box::new(noise)),
+                Heard::Changed(change) => return Arrival::Connection(change),
+            }
+        }
+    }
+
+    async fn send(&mut self, outgoing: &Outgoing) -> Result<(), SerialError> {
+        let Joined { id, wire } = self.joined.as_mut().ok_or(SerialError::NotJoined)?;
+        let mut buffer = [0; FRAME_MAX];
+        let frame = encode_frame(id, outgoing, &mut buffer)?;
+        wire.write(frame).await.map_err(|unwritten| match unwritten {
+            Unwritten::Disconnected => SerialError::Disconnected,
+            Unwritten::Full => SerialError::Full,
+        })
+    }
+
+    async fn leave(&mut self) {
+        if let Some(mut joined) = self.joined.take() {
+            joined.wire.flush().await;
+        }
+    }
+}
+
+/// What can go wrong with the serial transport.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SerialError {
+    /// The line can't be opened.
+    #[error("could not open {line}: {error}")]
+    Open {
+        /// Which line.
+        line: SerialLine,
+        /// Why.
+        error: io::Error,
+    },
+    /// The transport has not joined a cluster, or has left it.
+    #[error("the transport has not joined a cluster")]
+    NotJoined,
+    /// The line is lost. The message is not kept.
+    #[error("the line is down")]
+    Disconnected,
+    /// The line is slower than what was to be sent. The message is not kept.
+    #[error("the line takes no more at the moment")]
+    Full,
+    /// The message could not be encoded.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+}

@@ -1,0 +1,415 @@
+//! Clusters of which some nodes are on a serial bus and some on a real nats-server, with a bridge
+//! between them.
+
+#![cfg(test)]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use async_nats::{Client, Subscriber};
+use futures_util::StreamExt;
+use graft_election::core::{
+    Heartbeat, Message, Outgoing, Position, Recipient, VoteRequest, VoteResponse,
+};
+use graft_election::proto::frame::{FRAME_MAX, FrameReader, encode_frame};
+use graft_election::proto::{ENCODED_MAX, encode};
+use graft_election::{
+    Bridge, BridgeCounts, BridgeEvent, BridgeRates, Connection, MemoryVotes, NatsTransport, Node,
+    NodeId, SerialLine, SerialTransport, State,
+};
+use graft_election_tests::bus::{Bus, Member};
+use graft_election_tests::cluster::{PATIENCE, builder, id, wait_for_agreement, wait_until};
+use graft_election_tests::nats_server::NatsServer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+/// Longer than any message takes from one side to the other and back.
+const QUIET: Duration = Duration::from_millis(300);
+
+const FAST: BridgeRates = BridgeRates { to_nats: 100_000, to_line: 10_000_000 };
+
+/// A bridge that runs, and what it tells.
+struct Running {
+    stop: oneshot::Sender<()>,
+    carried: JoinHandle<BridgeCounts>,
+    events: mpsc::UnboundedReceiver<BridgeEvent>,
+}
+
+impl Running {
+    async fn start(member: &Member, server: &NatsServer, rates: BridgeRates) -> Self {
+        let line = SerialLine::Unix(member.socket().to_owned());
+        let bridge = Bridge::connect("c", line, server.url(), rates).await.unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let (sender, events) = mpsc::unbounded_channel();
+        let carried = tokio::spawn(bridge.run(
+            async {
+                let _ = stopped.await;
+            },
+            move |event| {
+                let _ = sender.send(event);
+            },
+        ));
+        Self { stop, carried, events }
+    }
+
+    async fn stop(self) -> BridgeCounts {
+        self.stop.send(()).unwrap();
+        timeout(PATIENCE, self.carried).await.unwrap().unwrap()
+    }
+
+    async fn wait_for(&mut self, is_it: impl Fn(&BridgeEvent) -> bool) {
+        let found = async { while !is_it(&self.events.recv().await.unwrap()) {} };
+        timeout(PATIENCE, found).await.expect("the event comes");
+    }
+}
+
+/// Someone on the bus who is no node.
+struct Talker {
+    stream: UnixStream,
+    reader: FrameReader,
+}
+
+impl Talker {
+    async fn join(bus: &Bus, name: &str) -> Self {
+        let stream = UnixStream::connect(bus.join(name).socket()).await.unwrap();
+        Self { stream, reader: FrameReader::new() }
+    }
+
+    async fn say(&mut self, sender: &str, outgoing: &Outgoing) {
+        let mut buffer = [0; FRAME_MAX];
+        let frame = encode_frame(&id(sender), outgoing, &mut buffer).unwrap();
+        self.stream.write_all(frame).await.unwrap();
+    }
+
+    /// All messages until there is quiet, but for those of a bridge to itself.
+    async fn hear(&mut self) -> Vec<(NodeId, Recipient, Message)> {
+        let (mut heard, mut bytes) = (Vec::new(), [0; 4096]);
+        while let Ok(count) = timeout(QUIET, self.stream.read(&mut bytes)).await {
+            assert!(heard.len() < 10_000, "the line has no quiet");
+            let mut bytes = &bytes[..count.unwrap()];
+            while let Some(frame) = self.reader.read(&mut bytes) {
+                if frame.to != Recipient::Node(frame.sender.clone()) {
+                    heard.push((frame.sender, frame.to, frame.message));
+                }
+            }
+        }
+        heard
+    }
+}
+
+/// Someone on NATS who is no node, and hears all.
+struct Spy {
+    client: Client,
+    all: Subscriber,
+}
+
+impl Spy {
+    async fn join(server: &NatsServer) -> Self {
+        let options = async_nats::ConnectOptions::new().no_echo();
+        let client = options.connect(server.url()).await.unwrap();
+        let all = client.subscribe("graft.>").await.unwrap();
+        // The answer to a ping comes after the subscription is in place.
+        client.flush().await.unwrap();
+        sleep(Duration::from_millis(50)).await;
+        Self { client, all }
+    }
+
+    async fn say(&self, subject: &str, message: &Message) {
+        let mut buffer = [0; ENCODED_MAX];
+        let payload = encode(message, &mut buffer).unwrap().to_vec();
+        self.client.publish(subject.to_owned(), payload.into()).await.unwrap();
+    }
+
+    /// Subject, reply subject and payload of all messages until there is quiet.
+    async fn hear(&mut self) -> Vec<(String, Option<String>, Vec<u8>)> {
+        let mut heard = Vec::new();
+        while let Ok(Some(message)) = timeout(QUIET, self.all.next()).await {
+            assert!(heard.len() < 10_000, "NATS has no quiet");
+            let reply = message.reply.map(|reply| reply.to_string());
+            heard.push((message.subject.to_string(), reply, message.payload.to_vec()));
+        }
+        heard
+    }
+}
+
+fn heartbeat(leader: &str, term: u64) -> Message {
+    Message::Heartbeat(Heartbeat { term, leader: id(leader), sent_at: None, size: None })
+}
+
+fn vote_request(candidate: &str, term: u64) -> Message {
+    let (candidate, position) = (id(candidate), Position::default());
+    Message::VoteRequest(VoteRequest { term, candidate, position, handover_from: None, size: None })
+}
+
+fn to_all(message: Message) -> Outgoing {
+    Outgoing { to: Recipient::Everyone, message }
+}
+
+fn vote(term: u64, voter: Option<&str>) -> Message {
+    Message::VoteResponse(VoteResponse { term, granted: true, voter: voter.map(id) })
+}
+
+fn bytes_of(message: &Message) -> Vec<u8> {
+    encode(message, &mut [0; ENCODED_MAX]).unwrap().to_vec()
+}
+
+#[tokio::test]
+async fn each_message_is_carried_once_and_unchanged_whoever_it_is_for() {
+    let (bus, server) = (Bus::new(), NatsServer::start());
+    let member = bus.join("bridge");
+    let bridge = Running::start(&member, &server, FAST).await;
+    let (mut talker, mut spy) = (Talker::join(&bus, "talker").await, Spy::join(&server).await);
+
+    let request = vote_request("l", 3);
+    talker.say("l", &to_all(request.clone())).await;
+    let heard = spy.hear().await;
+    let reply = Some("graft.l.vote_response".to_owned());
+    assert_eq!(heard, [("graft.c.vote_request".to_owned(), reply, bytes_of(&request))]);
+
+    // An answer reaches the node on the line, and one of Go's too, which names nobody.
+    spy.say("graft.l.vote_response", &vote(3, Some("n"))).await;
+    spy.say("graft.l.vote_response", &vote(3, None)).await;
+    let heard = talker.hear().await;
+    let [(named, to, first), (bridge_id, to_too, second)] = &heard[..] else {
+        panic!("{heard:?}");
+    };
+    assert_eq!((to, to_too), (&Recipient::Node(id("l")), &Recipient::Node(id("l"))));
+    assert_eq!((named, first), (&id("n"), &vote(3, Some("n"))));
+    assert_ne!(bridge_id, &id("n"));
+    assert_eq!(second, &vote(3, None));
+
+    // So does one in the other direction; one for a neighbour stays on the line.
+    let to_node = |node| Recipient::Node(id(node));
+    talker.say("l", &Outgoing { to: to_node("n"), message: vote(4, Some("l")) }).await;
+    talker.say("m", &Outgoing { to: to_node("l"), message: vote(4, Some("m")) }).await;
+    let heard = spy.hear().await;
+    let expected = ("graft.n.vote_response".to_owned(), None, bytes_of(&vote(4, Some("l"))));
+    assert_eq!(heard, [expected]);
+
+    for term in 10..60 {
+        talker.say("l", &to_all(heartbeat("l", term))).await;
+        spy.say("graft.c.heartbeat", &heartbeat("n", term)).await;
+    }
+    let terms: Vec<_> = talker.hear().await.iter().map(|(.., message)| message.term()).collect();
+    assert_eq!(terms, (10..60).collect::<Vec<_>>());
+    let payloads: Vec<_> = spy.hear().await.into_iter().map(|(.., payload)| payload).collect();
+    let sent: Vec<_> = (10..60).map(|term| bytes_of(&heartbeat("l", term))).collect();
+    assert_eq!(payloads, sent);
+
+    let counts = bridge.stop().await;
+    assert_eq!((counts.to_nats.carried, counts.to_nats.stayed), (52, 1), "{counts}");
+    assert_eq!(counts.to_line.carried, 52, "{counts}");
+}
+
+#[tokio::test]
+async fn what_a_line_echoes_is_not_carried_back() {
+    let (bus, server) = (Bus::new(), NatsServer::start());
+    let member = bus.join("bridge");
+    let bridge = Running::start(&member, &server, FAST).await;
+    let (mut talker, mut spy) = (Talker::join(&bus, "talker").await, Spy::join(&server).await);
+    spy.say("graft.c.heartbeat", &heartbeat("n", 1)).await;
+    assert_eq!(talker.hear().await.len(), 1);
+    talker.say("n", &to_all(heartbeat("n", 1))).await;
+    assert_eq!(spy.hear().await, []);
+    assert_eq!(bridge.stop().await.to_nats.echoes, 1);
+}
+
+#[tokio::test]
+async fn two_bridges_between_one_line_and_one_server_make_no_loop() {
+    let (bus, server) = (Bus::new(), NatsServer::start());
+    let (first, second) = (bus.join("first"), bus.join("second"));
+    let mut bridges = vec![Running::start(&first, &server, FAST).await];
+    bridges.push(Running::start(&second, &server, FAST).await);
+    let (mut talker, mut spy) = (Talker::join(&bus, "talker").await, Spy::join(&server).await);
+    sleep(QUIET).await;
+    // The second hears of this node on NATS first.
+    second.cut();
+    talker.say("l", &to_all(heartbeat("l", 0))).await;
+    assert_eq!(spy.hear().await.len(), 1);
+    second.mend();
+    for term in 1..=20 {
+        talker.say("l", &to_all(heartbeat("l", term))).await;
+        spy.say("graft.c.heartbeat", &heartbeat("n", term)).await;
+    }
+    // Each carries it once.
+    assert_eq!(spy.hear().await.len(), 40);
+    assert_eq!(talker.hear().await.len(), 40);
+}
+
+/// Two lines of one cluster meet on NATS.
+#[tokio::test]
+async fn two_lines_reach_each_other_over_one_server() {
+    let (here, there, server) = (Bus::new(), Bus::new(), NatsServer::start());
+    let (first, second) = (here.join("bridge"), there.join("bridge"));
+    let _first = Running::start(&first, &server, FAST).await;
+    let _second = Running::start(&second, &server, FAST).await;
+    let (mut near, mut far) = (Talker::join(&here, "t").await, Talker::join(&there, "t").await);
+    let request = vote_request("l", 1);
+    near.say("l", &to_all(request.clone())).await;
+    assert_eq!(far.hear().await, [(id("l"), Recipient::Everyone, request)]);
+    let answer = Outgoing { to: Recipient::Node(id("l")), message: vote(1, Some("m")) };
+    far.say("m", &answer).await;
+    assert_eq!(near.hear().await, [(id("m"), answer.to, answer.message)]);
+}
+
+#[tokio::test]
+async fn neither_side_drowns_the_other() {
+    let (bus, server) = (Bus::new(), NatsServer::start());
+    let member = bus.join("bridge");
+    let rates = BridgeRates { to_nats: 50, to_line: 1_000 };
+    let bridge = Running::start(&member, &server, rates).await;
+    let (mut talker, mut spy) = (Talker::join(&bus, "talker").await, Spy::join(&server).await);
+    let began = std::time::Instant::now();
+    for term in 0..200 {
+        for _ in 0..10 {
+            talker.say("l", &to_all(heartbeat("l", term))).await;
+            spy.say("graft.c.heartbeat", &heartbeat("n", term)).await;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    let seconds = began.elapsed().as_secs_f64() + 0.25;
+    let (on_line, on_nats) = (talker.hear().await.len(), spy.hear().await.len());
+    let frame =
+        encode_frame(&id("n"), &to_all(heartbeat("n", 100)), &mut [0; FRAME_MAX]).unwrap().len();
+    assert!(on_nats as f64 <= 50.0 * seconds + 1.0 && on_nats >= 100, "{on_nats} in {seconds} s");
+    assert!(
+        on_line as f64 <= 1_000.0 * seconds / (frame as f64 - 1.0) + 1.0,
+        "{on_line} of {frame}"
+    );
+    assert!(on_line * frame >= 1_900, "{on_line} of {frame}");
+    let counts = bridge.stop().await;
+    assert!(counts.to_nats.over_rate > 1_000 && counts.to_line.over_rate > 1_000, "{counts}");
+}
+
+#[tokio::test]
+async fn nothing_is_kept_while_the_server_or_the_line_is_away() {
+    let (bus, server) = (Bus::new(), NatsServer::start());
+    let member = bus.join("bridge");
+    let mut bridge = Running::start(&member, &server, FAST).await;
+    let mut talker = Talker::join(&bus, "talker").await;
+    let mut spy = Spy::join(&server).await;
+    talker.say("l", &to_all(heartbeat("l", 1))).await;
+    assert_eq!(spy.hear().await.len(), 1);
+    let stopped = server.stop();
+    bridge.wait_for(|event| matches!(event, BridgeEvent::Nats(Connection::Lost(_)))).await;
+    for term in 2..100 {
+        talker.say("l", &to_all(heartbeat("l", term))).await;
+    }
+    sleep(QUIET).await;
+    let server = stopped.restart();
+    let mut spy = Spy::join(&server).await;
+    bridge.wait_for(|event| *event == BridgeEvent::Nats(Connection::Restored)).await;
+    talker.say("l", &to_all(heartbeat("l", 100))).await;
+    let heard: Vec<_> = spy.hear().await.into_iter().map(|(.., payload)| payload).collect();
+    assert_eq!(heard, [bytes_of(&heartbeat("l", 100))]);
+
+    member.hang_up();
+    bridge.wait_for(|event| matches!(event, BridgeEvent::Line(Connection::Lost(_)))).await;
+    spy.say("graft.c.heartbeat", &heartbeat("n", 101)).await;
+    bridge.wait_for(|event| *event == BridgeEvent::Line(Connection::Restored)).await;
+    spy.say("graft.c.heartbeat", &heartbeat("n", 102)).await;
+    let heard: Vec<_> = talker.hear().await.iter().map(|(.., message)| message.term()).collect();
+    assert_eq!(heard, [102]);
+    let counts = bridge.stop().await;
+    assert_eq!((counts.to_nats.disconnected, counts.to_line.disconnected), (98, 1), "{counts}");
+}
+
+/// Five nodes, of which `n1` to `n3` are on the bus and `n4` and `n5` on NATS.
+struct Mixed {
+    bus: Bus,
+    nodes: Vec<Node>,
+    votes: Vec<MemoryVotes>,
+    members: Vec<Member>,
+}
+
+impl Mixed {
+    const ON_BUS: usize = 3;
+    const SIZE: usize = 5;
+
+    async fn start(server: &NatsServer) -> Self {
+        let votes: Vec<_> = (0..Self::SIZE).map(|_| MemoryVotes::new()).collect();
+        let bus = Bus::new();
+        let members = (1..=Self::ON_BUS).map(|number| bus.join(&format!("n{number}"))).collect();
+        let mut mixed = Self { bus, nodes: Vec::new(), votes, members };
+        for place in 0..Self::SIZE {
+            let node = mixed.start_node(place, server).await;
+            mixed.nodes.push(node);
+        }
+        mixed
+    }
+
+    async fn start_node(&self, place: usize, server: &NatsServer) -> Node {
+        let builder = builder(&format!("n{}", place + 1), Self::SIZE);
+        let votes = self.votes[place].clone();
+        match self.members.get(place) {
+            Some(member) => {
+                let line = SerialLine::Unix(member.socket().to_owned());
+                builder.start(SerialTransport::new(line), votes).await.unwrap()
+            }
+            None => {
+                let transport = NatsTransport::connect(server.url()).await.unwrap();
+                builder.start(transport, votes).await.unwrap()
+            }
+        }
+    }
+
+    /// Waits until all nodes that are open agree on a leader; returns its place.
+    async fn leader(&self) -> usize {
+        let open: Vec<_> = self.nodes.iter().filter(|node| node.state() != State::Closed).collect();
+        let leader = open[wait_for_agreement(&open).await].id();
+        self.nodes.iter().position(|node| node.id() == leader).unwrap()
+    }
+}
+
+/// I1: one leader for both sides, whichever side it is on and loses it.
+#[tokio::test]
+async fn nodes_on_a_bus_and_on_nats_are_one_cluster_and_replace_leaders_on_either_side() {
+    let server = NatsServer::start();
+    let mut mixed = Mixed::start(&server).await;
+    let member = mixed.bus.join("bridge");
+    let bridge = Running::start(&member, &server, FAST).await;
+    let (mut lost, mut rounds) = (BTreeSet::new(), 0);
+    while lost.len() < 2 {
+        let leader = mixed.leader().await;
+        let term = mixed.nodes[leader].current_term();
+        lost.insert(leader < Mixed::ON_BUS);
+        mixed.nodes[leader].close().await;
+        let next = mixed.leader().await;
+        assert!(mixed.nodes[next].current_term() > term);
+        mixed.nodes[leader] = mixed.start_node(leader, &server).await;
+        rounds += 1;
+        assert!(rounds < 40, "one side never leads");
+    }
+    mixed.leader().await;
+    let counts = bridge.stop().await;
+    assert_eq!((counts.to_nats.malformed, counts.to_line.malformed), (0, 0), "{counts}");
+    assert_eq!((counts.to_nats.echoes, counts.to_line.echoes), (0, 0), "{counts}");
+}
+
+/// I2: three of five are enough without the others, and all five agree once they hear each other.
+#[tokio::test]
+async fn the_bus_goes_on_without_the_bridge_or_the_server() {
+    let server = NatsServer::start();
+    let mixed = Mixed::start(&server).await;
+    let member = mixed.bus.join("bridge");
+    let bridge = Running::start(&member, &server, FAST).await;
+    mixed.leader().await;
+
+    bridge.stop().await;
+    let on_bus: Vec<_> = mixed.nodes[..Mixed::ON_BUS].iter().collect();
+    wait_for_agreement(&on_bus).await;
+    let bridge = Running::start(&member, &server, FAST).await;
+    mixed.leader().await;
+
+    let stopped = server.stop();
+    wait_for_agreement(&on_bus).await;
+    for node in &mixed.nodes[Mixed::ON_BUS..] {
+        wait_until(node, |status| status.state != State::Follower).await;
+    }
+    let _server = stopped.restart();
+    mixed.leader().await;
+    bridge.stop().await;
+}
