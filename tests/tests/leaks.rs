@@ -1,4 +1,5 @@
-//! What 200 nodes leave behind that were started and closed: nothing.
+//! What 200 nodes leave behind that were started and closed: nothing. The test is alone in its
+//! process, since it counts what the process holds.
 
 #![cfg(test)]
 
@@ -6,10 +7,9 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use graft_election::{
-    ChannelHandler, Connection, LocalTransport, MemoryNetwork, MemoryVotes, NatsTransport, Node,
-    Transport, Trouble, VoteFile,
+    ChannelHandler, LocalTransport, MemoryNetwork, NatsTransport, Node, Transport, VoteFile,
 };
-use graft_election_tests::cluster::{PATIENCE, builder, wait_for_trouble};
+use graft_election_tests::cluster::{PATIENCE, builder};
 use graft_election_tests::nats_server::NatsServer;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -97,30 +97,4 @@ async fn two_hundred_opens_and_closes_leave_nothing_behind() {
     assert_eq!(after, before);
     assert_eq!(fs::read_dir(path.join("c")).unwrap().count(), 0, "no socket is left");
     assert!(network.is_empty());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_is_closed_while_its_server_is_away_leaves_nothing_behind_when_it_is_back() {
-    let server = NatsServer::start();
-    let tasks = Handle::current().metrics().num_alive_tasks();
-    let transport = NatsTransport::connect(server.url()).await.unwrap();
-    let node = builder("a", 3).start(transport, MemoryVotes::new()).await.unwrap();
-    let mut events = node.events();
-    let stopped = server.stop();
-    wait_for_trouble(&mut events, |trouble| {
-        matches!(trouble, Trouble::Connection(Connection::Lost(_)))
-    })
-    .await;
-    let began = Instant::now();
-    node.close().await;
-    assert!(began.elapsed() < Duration::from_secs(5), "closing does not wait for the server");
-    let server = stopped.restart();
-    let deadline = Instant::now() + PATIENCE;
-    let is_over =
-        || server.connections() == 0 && Handle::current().metrics().num_alive_tasks() == tasks;
-    // The client notices that nobody wants it any more when it has reconnected.
-    while !is_over() {
-        assert!(Instant::now() < deadline, "the client is still there");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }

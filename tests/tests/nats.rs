@@ -19,6 +19,7 @@ use graft_election_tests::cluster::{
 };
 use graft_election_tests::nats_server::NatsServer;
 use prost::Message;
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 async fn start(server: &NatsServer, name: &str, size: usize) -> Node {
@@ -498,4 +499,30 @@ async fn requests_of_both_kinds_ask_for_answers_of_their_own_kind() {
         assert_eq!(message.reply.unwrap().as_str(), expected);
     }
     transport.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_closed_while_its_server_is_away_leaves_nothing_behind_when_it_is_back() {
+    let server = NatsServer::start();
+    let tasks = Handle::current().metrics().num_alive_tasks();
+    let transport = NatsTransport::connect(server.url()).await.unwrap();
+    let node = builder("a", 3).start(transport, MemoryVotes::new()).await.unwrap();
+    let mut events = node.events();
+    let stopped = server.stop();
+    wait_for_trouble(&mut events, |trouble| {
+        matches!(trouble, Trouble::Connection(Connection::Lost(_)))
+    })
+    .await;
+    let began = Instant::now();
+    node.close().await;
+    assert!(began.elapsed() < Duration::from_secs(5), "closing does not wait for the server");
+    let server = stopped.restart();
+    let deadline = Instant::now() + PATIENCE;
+    let is_over =
+        || server.connections() == 0 && Handle::current().metrics().num_alive_tasks() == tasks;
+    // The client notices that nobody wants it any more when it has reconnected.
+    while !is_over() {
+        assert!(Instant::now() < deadline, "the client is still there");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
