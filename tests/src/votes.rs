@@ -37,6 +37,14 @@ impl UnreliableVotes {
         self.change(|control| control.begun)
     }
 
+    /// Waits until a save has begun. It doesn't sleep, so that it goes in virtual time too, which
+    /// stands still during a save.
+    pub async fn wait_for_save(&self) {
+        while self.begun() == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// How many saves have succeeded.
     pub fn done(&self) -> usize {
         self.change(|control| control.done)

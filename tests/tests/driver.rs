@@ -277,9 +277,7 @@ async fn i6_nothing_is_said_while_a_vote_is_being_stored() {
     let heard = tokio::time::timeout(Config::HEARTBEAT_INTERVAL, peer.hear());
     // The clock stands still while a save is going on, so this ends only with the save.
     let release = async {
-        while votes.begun() == 0 {
-            tokio::task::yield_now().await;
-        }
+        votes.wait_for_save().await;
         assert_eq!(votes.record().term, 0);
         votes.hold(false);
     };
@@ -315,9 +313,7 @@ async fn closing_finishes_a_save_that_has_begun() {
     let node = builder("a", 3).start(network.transport(), votes.clone()).await.unwrap();
     votes.hold(true);
     peer.request_vote(3).await;
-    while votes.begun() == 0 {
-        tokio::task::yield_now().await;
-    }
+    votes.wait_for_save().await;
     let release = async { votes.hold(false) };
     tokio::join!(node.close(), node.close(), release);
     assert_eq!(votes.record().voted_for, Some(id("p")));
