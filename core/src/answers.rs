@@ -4,18 +4,14 @@ use core::num::{NonZeroU32, NonZeroU64};
 
 use rand_core::Rng;
 
+use crate::node::PRIORITY_NEVER;
 use crate::role::Role;
 use crate::votes::Ineligible;
 use crate::{
-    Heartbeat, HeartbeatResponse, Instant, Message, Node, NodeId, Outgoing, PreVoteResponse,
-    Reason, Recipient, Report, StateMachine, TERM_END, VoteRecord, VoteRequest, VoteResponse,
+    Heartbeat, HeartbeatResponse, Instant, Message, Mode, Node, NodeId, Outgoing, PreVoteResponse,
+    Reason, Recipient, Refusal, Report, StateMachine, TERM_END, VoteRecord, VoteRequest,
+    VoteResponse,
 };
-
-/// The priority of a node that may campaign (rule H4).
-const PRIORITY_DEFAULT: u32 = 1;
-
-/// The priority of a node that must not win elections (rules H4, C5).
-const PRIORITY_NEVER: u32 = 0;
 
 impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     /// Checks what makes a message worth answering at all, whatever its kind.
@@ -29,7 +25,12 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         }
         // V5
         if message.sender() == Some(&self.id) {
-            if term > own_term {
+            let reached = match message {
+                // What it asked for was a pre-vote in the term after its own.
+                Message::PreVoteRequest(_) => own_term.saturating_add(1),
+                _ => own_term,
+            };
+            if term > reached {
                 self.report = Some(Report::DuplicateId { term });
             }
             return false;
@@ -38,7 +39,8 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     }
 
     pub(crate) fn on_vote_request(&mut self, now: Instant, request: VoteRequest) -> Outgoing {
-        let granted = !self.is_bound_against(now, &request) && self.judge(now, &request);
+        self.refusal = self.refuses(now, &request).or_else(|| self.refuses_vote(now, &request));
+        let granted = self.refusal.is_none();
         if granted {
             self.cast_vote(now, &request.candidate);
         }
@@ -54,14 +56,15 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
 
     /// Whether the candidate may have this node's vote; a higher term is adopted first (rules T3,
     /// V4).
-    fn judge(&mut self, now: Instant, request: &VoteRequest) -> bool {
+    fn refuses_vote(&mut self, now: Instant, request: &VoteRequest) -> Option<Refusal> {
         self.adopt_if_higher(now, request.term);
-        // T2, V1
-        let is_free = match &self.record.voted_for {
-            Some(candidate) => *candidate == request.candidate,
-            None => true,
-        };
-        request.term == self.record.term && is_free && self.accepts_candidate(request)
+        if request.term < self.record.term {
+            return Some(Refusal::StaleTerm);
+        }
+        match &self.record.voted_for {
+            Some(candidate) if *candidate != request.candidate => Some(Refusal::VoteSpent),
+            _ => self.refuses_candidate(request),
+        }
     }
 
     /// V1: the vote is part of the record, so it is stored before it is given. V8: only this and an
@@ -72,29 +75,41 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             self.set_record(VoteRecord { term, voted_for });
         }
         let election_at = self.draw_election_timeout(now);
-        self.restart_timer(election_at);
-        if matches!(self.role, Role::Closing { .. }) {
+        match self.role {
+            Role::PreCandidate { .. } => {
+                self.follow_no_one(election_at, Reason::GaveVote);
+            }
             // H3: the successor has this node's vote, so it is free to go.
-            self.enter(Role::Closed, Reason::Closed);
+            Role::Closing { .. } => self.enter(Role::Closed, Reason::Closed),
+            _ => self.restart_timer(election_at),
         }
     }
 
-    /// V2: a bound node refuses without adopting the term, unless the leader it is bound to has
-    /// told the candidate to take over.
-    fn is_bound_against(&self, now: Instant, request: &VoteRequest) -> bool {
+    /// V2: a bound node refuses without adopting the term, and so does a leader that has a lease to
+    /// lose, unless the leader that binds it has told the candidate to take over.
+    fn refuses(&self, now: Instant, request: &VoteRequest) -> Option<Refusal> {
+        let leads = matches!(self.role, Role::Leader { .. });
         let is_released = request.handover_from.is_some_and(|from| {
-            let leads_it =
-                matches!(self.role, Role::Leader { .. }) && from.get() == self.record.term;
+            let leads_it = leads && from.get() == self.record.term;
             from.get() >= self.record.term && !leads_it
         });
-        self.is_bound(now) && !is_released
+        match () {
+            () if is_released => None,
+            () if leads && self.mode == Mode::Extended => Some(Refusal::Leading),
+            () if !self.is_bound(now) => None,
+            () if self.is_quarantined => Some(Refusal::Quarantined),
+            () => Some(Refusal::Bound),
+        }
     }
 
     /// Whether the candidate is one of this cluster's voters (rules V6, L6) and up to date (rule
     /// V4).
-    fn accepts_candidate(&mut self, request: &VoteRequest) -> bool {
-        self.is_one_of_us(&request.candidate, request.size)
-            && self.state_machine.grants_vote(request.position.as_bytes())
+    fn refuses_candidate(&mut self, request: &VoteRequest) -> Option<Refusal> {
+        if !self.is_one_of_us(&request.candidate, request.size) {
+            return Some(Refusal::NotOneOfUs);
+        }
+        let is_acceptable = self.state_machine.grants_vote(request.position.as_bytes());
+        (!is_acceptable).then_some(Refusal::Position)
     }
 
     /// Whether a node may be elected or lead with this node's help. A leader that strangers elect,
@@ -119,33 +134,9 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         agrees
     }
 
-    pub(crate) fn on_vote_response(
-        &mut self,
-        now: Instant,
-        response: VoteResponse,
-    ) -> Option<Outgoing> {
-        self.adopt_if_higher(now, response.term);
-        // A leader goes on looking at who answers: it may have been elected by too many voters.
-        let has_asked = matches!(self.role, Role::Candidate { .. } | Role::Leader { .. });
-        if !has_asked || response.term < self.record.term {
-            return None;
-        }
-        let place = match response.voter {
-            Some(voter) => Some(self.place(voter)?),
-            // A Go node doesn't say who it is, so its vote can't be told from another's; against a
-            // declared list of voters it can't be checked at all (rule V6).
-            None if self.electorate.is_declared() => {
-                self.report = Some(Report::NamelessVote);
-                return None;
-            }
-            None => None,
-        };
-        if response.granted { self.count_vote(now, place) } else { None }
-    }
-
     /// The place of a voter that answered, whatever its answer: one too many is to be noticed
     /// before its vote is needed (rule V6).
-    fn place(&mut self, voter: NodeId) -> Option<usize> {
+    pub(crate) fn place(&mut self, voter: NodeId) -> Option<usize> {
         match self.electorate.place(&voter) {
             Ok(place) => Some(place),
             Err(ineligible) => {
@@ -161,27 +152,30 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     pub(crate) fn on_heartbeat(&mut self, now: Instant, heartbeat: Heartbeat) -> Option<Outgoing> {
         if heartbeat.term < self.record.term {
             // T2: the refusal carries our term, and promises nothing.
+            self.refusal = Some(Refusal::StaleTerm);
             return Some(self.heartbeat_response(heartbeat.leader, None));
         }
         let is_successor = heartbeat.term > self.record.term;
         self.adopt_if_higher(now, heartbeat.term);
+        // L2: one leader a term.
+        let known = self.role.leader_of_term();
+        if known.is_some_and(|known| *known != heartbeat.leader) {
+            self.report = Some(Report::SecondLeader(heartbeat.leader));
+            return None;
+        }
         let election_at = self.draw_election_timeout(now);
         let leader = Some(heartbeat.leader.clone());
+        let follower = Role::Follower { leader, promoted: None, election_at };
         match &self.role {
-            // L2: one leader a term.
-            Role::Follower { leader: Some(known), .. } if *known != heartbeat.leader => {
-                self.report = Some(Report::SecondLeader(heartbeat.leader));
-                return None;
-            }
-            Role::Follower { .. } => self.role = Role::Follower { leader, election_at },
+            Role::Follower { .. } => self.enter(follower, self.reason),
             // V1: the candidate's vote for itself stays.
-            Role::Candidate { .. } => {
-                self.enter(Role::Follower { leader, election_at }, Reason::LeaderHeard);
+            Role::PreCandidate { .. } | Role::Candidate { .. } => {
+                self.enter(follower, Reason::LeaderHeard);
             }
             // L5
             Role::Leader { .. } => {
                 self.report = Some(Report::SecondLeader(heartbeat.leader));
-                self.enter(Role::Follower { leader: None, election_at }, Reason::SecondLeader);
+                self.follow_no_one(election_at, Reason::SecondLeader);
                 return None;
             }
             // H3
@@ -202,8 +196,11 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         let is_one_of_us = self.is_one_of_us(&heartbeat.leader, heartbeat.size);
         let sent_at = heartbeat.sent_at?;
         // V3: a longer quarantine goes on.
-        let bound_until = now.plus_micros(self.timing.election_timeout_min);
-        self.bound_until = self.bound_until.max(bound_until);
+        let bound_until =
+            now.plus_micros(self.timing.election_timeout_min).plus_micros(self.timing.clock_tick);
+        if bound_until >= self.bound_until {
+            (self.bound_until, self.is_quarantined) = (bound_until, false);
+        }
         is_one_of_us.then(|| self.heartbeat_response(heartbeat.leader, Some(sent_at)))
     }
 
@@ -218,7 +215,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
                 position: self.state_machine.position(),
                 sent_at,
                 // C5
-                priority: if self.save_failed { PRIORITY_NEVER } else { PRIORITY_DEFAULT },
+                priority: if self.save_failed { PRIORITY_NEVER } else { self.priority },
                 bound_for: sent_at.and(bound_for),
             }),
         }
@@ -226,9 +223,10 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
 
     /// C1: answering a pre-vote changes nothing, whatever the answer.
     pub(crate) fn on_pre_vote_request(&mut self, now: Instant, request: VoteRequest) -> Outgoing {
-        let granted = !self.is_bound_against(now, &request)
-            && request.term > self.record.term
-            && self.accepts_candidate(&request);
+        let is_stale = (request.term <= self.record.term).then_some(Refusal::StaleTerm);
+        self.refusal =
+            self.refuses(now, &request).or(is_stale).or_else(|| self.refuses_candidate(&request));
+        let granted = self.refusal.is_none();
         Outgoing {
             to: Recipient::Node(request.candidate),
             message: Message::PreVoteResponse(PreVoteResponse {

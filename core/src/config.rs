@@ -2,12 +2,27 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::NodeId;
+use crate::lease::Promise;
 use crate::node_id::is_token_byte;
 use crate::time::micros;
 
+/// What a node asks of the others, and relies on (protocol, section 2).
+///
+/// A node of either mode answers every message it understands, and keeps the promises that its
+/// answers imply. So a cluster moves from one mode to the other node by node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Mode {
+    /// Every voter is of this implementation: pre-votes, a quorum check, a lease.
+    #[default]
+    Extended,
+    /// Some voters are Go nodes: the plain election of Raft, without a lease.
+    Graft,
+}
+
 /// What a node has to know of its cluster, and the times it keeps.
 ///
-/// [`Config::new`] fills in the times of the Go original; every field may be changed before
+/// [`Config::new`] fills in the defaults, with the times of the Go original; every field may be changed before
 /// [`Node::new`](crate::Node::new) checks them all.
 ///
 /// ```
@@ -32,6 +47,11 @@ pub struct Config<'a> {
     /// Only a declared list keeps more than `size` nodes from voting (rule V6): without it, two
     /// leaders of one term are possible as soon as more than `size` nodes live.
     pub voters: &'a [NodeId],
+    /// Whether there are Go nodes in the cluster.
+    pub mode: Mode,
+    /// How gladly this node leads. A leader gives way to a steady follower of higher priority; a
+    /// node of priority 0, a *witness*, votes and never campaigns (rule H4).
+    pub priority: u32,
     /// The least time a follower waits for a leader before it campaigns: T_min.
     pub election_timeout_min: Duration,
     /// The time before which every follower that hears no leader has campaigned: T_max.
@@ -42,6 +62,10 @@ pub struct Config<'a> {
     ///
     /// T_min, unless T_min was longer when the node last ran: then the old one, for this start.
     pub quarantine: Duration,
+    /// By how many hundredths the rates of two nodes' clocks may differ: rho (rule L3).
+    pub clock_drift_percent: u8,
+    /// The least step of the clock that the node is driven with (rules V2, L3).
+    pub clock_tick: Duration,
 }
 
 impl<'a> Config<'a> {
@@ -54,6 +78,16 @@ impl<'a> Config<'a> {
     /// The heartbeat interval of the Go original.
     pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(100);
 
+    /// The priority of a node that leads as gladly as any other.
+    pub const PRIORITY: u32 = 1;
+
+    /// The default of [`clock_drift_percent`](Self::clock_drift_percent), far above what any quartz
+    /// needs.
+    pub const CLOCK_DRIFT_PERCENT: u8 = 10;
+
+    /// The default of [`clock_tick`](Self::clock_tick): that of [`Instant`](crate::Instant).
+    pub const CLOCK_TICK: Duration = Duration::from_micros(1);
+
     /// The most bytes a cluster's name may have.
     pub const CLUSTER_CAPACITY: usize = 128;
 
@@ -61,16 +95,20 @@ impl<'a> Config<'a> {
     /// a microcontroller can draw a random timeout without 64-bit division.
     pub const TIME_MAX: Duration = Duration::from_micros(u32::MAX as u64);
 
-    /// A cluster of `size` undeclared voters that keeps the times of the Go original.
+    /// A cluster of `size` undeclared voters in Extended mode that keeps the times of the Go original.
     pub const fn new(cluster: &'a str, size: usize) -> Self {
         Self {
             cluster,
             size,
             voters: &[],
+            mode: Mode::Extended,
+            priority: Self::PRIORITY,
             election_timeout_min: Self::ELECTION_TIMEOUT_MIN,
             election_timeout_max: Self::ELECTION_TIMEOUT_MAX,
             heartbeat_interval: Self::HEARTBEAT_INTERVAL,
             quarantine: Self::ELECTION_TIMEOUT_MIN,
+            clock_drift_percent: Self::CLOCK_DRIFT_PERCENT,
+            clock_tick: Self::CLOCK_TICK,
         }
     }
 
@@ -123,6 +161,9 @@ impl<'a> Config<'a> {
         }
         if self.quarantine < self.election_timeout_min {
             return Err(ConfigError::QuarantineTooShort);
+        }
+        if u64::from(Promise::new(self).lasts_at_most()) <= micros(self.heartbeat_interval) {
+            return Err(ConfigError::LeaseTooShort);
         }
         Ok(())
     }
@@ -185,6 +226,9 @@ pub enum ConfigError {
     HeartbeatTooSlow,
     /// The quarantine is shorter than the least election timeout (rule V3).
     QuarantineTooShort,
+    /// Given the drift and the tick of the clocks, a lease would end before the next heartbeat
+    /// could renew it (rule L3).
+    LeaseTooShort,
     /// The node's own id is not among the declared voters.
     OwnIdMissing,
     /// The stored term is [`TERM_END`](crate::TERM_END) or above (rule T4).
@@ -234,6 +278,10 @@ impl fmt::Display for ConfigError {
             Self::QuarantineTooShort => {
                 f.write_str("the quarantine must not be shorter than the least election timeout")
             }
+            Self::LeaseTooShort => f.write_str(
+                "with that clock drift and clock tick a lease would be shorter than the heartbeat \
+                 interval",
+            ),
             Self::OwnIdMissing => {
                 f.write_str("the node's own id is missing from the declared voters")
             }
@@ -250,6 +298,8 @@ pub(crate) struct Timing {
     pub(crate) election_timeout_min: u32,
     pub(crate) election_timeout_span: u32,
     pub(crate) heartbeat_interval: u32,
+    pub(crate) clock_tick: u32,
+    pub(crate) promise: Promise,
 }
 
 impl Timing {
@@ -260,7 +310,14 @@ impl Timing {
             election_timeout_min,
             election_timeout_span: election_timeout_max.saturating_sub(election_timeout_min),
             heartbeat_interval: clamped_micros(config.heartbeat_interval),
+            clock_tick: clamped_micros(config.clock_tick),
+            promise: Promise::new(config),
         }
+    }
+
+    pub(crate) fn election_timeout_max(&self) -> Duration {
+        let span = u64::from(self.election_timeout_span);
+        Duration::from_micros(u64::from(self.election_timeout_min).saturating_add(span))
     }
 }
 

@@ -1,26 +1,36 @@
 //! How leadership passes from hand to hand, and how a node takes its leave.
 
 use core::num::NonZeroU64;
+use core::time::Duration;
 
 use rand_core::Rng;
 
+use crate::lease::Follower;
+use crate::node::PRIORITY_NEVER;
 use crate::output::Next;
 use crate::role::Role;
 use crate::{
     Handover, Instant, Message, Node, NodeId, Outgoing, Output, Reason, Report, StateMachine,
 };
 
+/// How many of the greatest election timeouts a follower must have been steady before the leader
+/// gives way to it (rule H4).
+const STEADY_TIMEOUTS: u32 = 10;
+
+/// How often that time doubles at most.
+const DOUBLINGS_MAX: u32 = 16;
+
 impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
-    /// Stops leading, and tells `to`, or else anyone, to take over (rule H1). A node that doesn't
-    /// lead has nothing to hand over: [`Output::Idle`].
+    /// Stops leading, and tells `to` to take over; without a name, the follower that is fit to lead
+    /// and answered last, or else anyone (rule H1). A node that doesn't lead has nothing to hand
+    /// over: [`Output::Idle`].
     pub fn hand_over(&mut self, now: Instant, to: Option<NodeId>) -> Output<'_, R, S, VOTERS> {
         let now = self.begin_input(now);
         if !matches!(self.role, Role::Leader { .. }) {
             return Output::Idle;
         }
-        let election_at = self.draw_election_timeout(now);
-        self.enter(Role::Follower { leader: None, election_at }, Reason::HandedOver);
-        let handover = self.handover(to);
+        let to = to.or_else(|| self.successor());
+        let handover = self.hand_over_for(now, to, Reason::HandedOver);
         self.settle(Next::Send(handover))
     }
 
@@ -35,16 +45,60 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             Role::Leader { .. } => {
                 let heartbeat = self.timing.heartbeat_interval;
                 let closed_at = now.plus_micros(heartbeat).plus_micros(heartbeat);
+                let to = self.successor();
                 self.enter(Role::Closing { closed_at }, Reason::HandedOver);
-                let handover = self.handover(None);
+                let handover = self.handover(to);
                 self.settle(Next::Send(handover))
             }
-            Role::Follower { .. } | Role::Candidate { .. } => {
+            Role::Follower { .. } | Role::PreCandidate { .. } | Role::Candidate { .. } => {
                 self.enter(Role::Closed, Reason::Closed);
                 Output::Idle
             }
             Role::Closing { .. } | Role::Closed => Output::Idle,
         }
+    }
+
+    /// H4: gives way to the follower of the highest priority, if it is higher than the leader's own
+    /// and the follower has been steady for long enough.
+    pub(crate) fn promote(&mut self, now: Instant) -> Option<Outgoing> {
+        let Role::Leader { followers, .. } = &self.role else {
+            return None;
+        };
+        let wait = self.promotions.wait(self.timing.election_timeout_max());
+        let is_ready = |follower: &Follower| {
+            follower.may_lead()
+                && follower.priority > self.priority
+                && follower.bound_until > now
+                && now.saturating_since(follower.steady_since) >= wait
+        };
+        let best = followers.best_by(is_ready, |follower| follower.priority)?;
+        let target = self.electorate.id(best)?.clone();
+        let handover = self.hand_over_for(now, Some(target.clone()), Reason::PriorityHandover);
+        if let Role::Follower { promoted, .. } = &mut self.role {
+            *promoted = Some(target);
+        }
+        Some(handover)
+    }
+
+    /// H1: the follower that was the last to promise something, of those that may lead.
+    fn successor(&self) -> Option<NodeId> {
+        let Role::Leader { followers, .. } = &self.role else {
+            return None;
+        };
+        let last = followers.best_by(Follower::may_lead, |follower| follower.bound_until)?;
+        self.electorate.id(last).cloned()
+    }
+
+    /// H1: the leader stops, lease and all, before it says so.
+    fn hand_over_for(&mut self, now: Instant, to: Option<NodeId>, reason: Reason) -> Outgoing {
+        let election_at = self.draw_election_timeout(now);
+        self.follow_no_one(election_at, reason);
+        self.handover(to)
+    }
+
+    pub(crate) fn handover(&self, target: Option<NodeId>) -> Outgoing {
+        let (term, leader) = (self.record.term, self.id.clone());
+        self.to_everyone(Message::Handover(Handover { term, leader, target }))
     }
 
     /// H2: the target campaigns at once; everyone else is free, and soon ready, to replace it.
@@ -58,7 +112,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             return Next::Nothing;
         }
         self.bound_until = now;
-        if let Role::Follower { leader, .. } = &mut self.role {
+        if let Role::Follower { leader, .. } | Role::PreCandidate { leader, .. } = &mut self.role {
             *leader = None;
         }
         let heartbeat = self.timing.heartbeat_interval;
@@ -75,13 +129,33 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         Next::Nothing
     }
 
-    /// C5: a node that fails to save does not campaign; neither does one that is closing.
-    fn may_campaign(&self) -> bool {
-        !self.save_failed && matches!(self.role, Role::Follower { .. } | Role::Candidate { .. })
+    /// C5, H4: neither a node that fails to save campaigns, nor a witness, nor one that is closing.
+    pub(crate) fn may_campaign(&self) -> bool {
+        let takes_part = matches!(
+            self.role,
+            Role::Follower { .. } | Role::PreCandidate { .. } | Role::Candidate { .. }
+        );
+        takes_part && !self.save_failed && self.priority != PRIORITY_NEVER
+    }
+}
+
+/// How a leader's attempts to give way to a follower of higher priority went (rule H4).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Promotions {
+    /// How many in a row came to nothing.
+    failures: u32,
+}
+
+impl Promotions {
+    /// How long a follower must have been steady. Each attempt that comes to nothing doubles it, so
+    /// that a target that can't win doesn't cost the cluster its leader again and again.
+    fn wait(self, election_timeout_max: Duration) -> Duration {
+        let timeouts = STEADY_TIMEOUTS << self.failures.min(DOUBLINGS_MAX);
+        election_timeout_max.saturating_mul(timeouts)
     }
 
-    fn handover(&self, target: Option<NodeId>) -> Outgoing {
-        let (term, leader) = (self.record.term, self.id.clone());
-        self.to_everyone(Message::Handover(Handover { term, leader, target }))
+    /// The attempt is over: its target leads, or doesn't.
+    pub(crate) fn end(&mut self, has_succeeded: bool) {
+        self.failures = if has_succeeded { 0 } else { self.failures.saturating_add(1) };
     }
 }

@@ -16,18 +16,23 @@
 mod answers;
 mod config;
 mod handover;
+mod leading;
+mod lease;
 mod message;
 mod node;
 mod node_id;
 mod output;
 mod role;
+mod saving;
 mod state_machine;
 mod status;
 mod time;
+mod view;
 mod vote_record;
 mod votes;
 
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, Mode};
+pub use lease::Leadership;
 pub use message::{
     Handover, Heartbeat, HeartbeatResponse, Message, Outgoing, Position, PositionTooLong,
     PreVoteResponse, Recipient, VoteRequest, VoteResponse,
@@ -36,6 +41,6 @@ pub use node::Node;
 pub use node_id::{NodeId, NodeIdError};
 pub use output::{Output, Unsaved};
 pub use state_machine::{AlwaysGrant, StateMachine};
-pub use status::{COMPATIBLE_VERSION, Reason, Report, State, quorum};
+pub use status::{COMPATIBLE_VERSION, Reason, Refusal, Report, State, quorum};
 pub use time::Instant;
 pub use vote_record::{TERM_END, VoteRecord};

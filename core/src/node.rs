@@ -3,12 +3,14 @@ use core::num::{NonZeroU32, NonZeroU64};
 use rand_core::Rng;
 
 use crate::config::{Timing, clamped_micros};
+use crate::handover::Promotions;
 use crate::output::Next;
 use crate::role::Role;
 use crate::votes::{Electorate, Votes};
 use crate::{
-    Config, ConfigError, Heartbeat, Instant, Message, NodeId, Outgoing, Output, Reason, Recipient,
-    Report, State, StateMachine, TERM_END, Unsaved, VoteRecord, VoteRequest, quorum,
+    Config, ConfigError, Instant, Message, Mode, NodeId, Outgoing, Output, PreVoteResponse, Reason,
+    Recipient, Refusal, Report, StateMachine, TERM_END, VoteRecord, VoteRequest, VoteResponse,
+    quorum,
 };
 
 /// One voter of a cluster of at most `VOTERS`.
@@ -22,19 +24,26 @@ use crate::{
 #[derive(Debug)]
 pub struct Node<R, S, const VOTERS: usize> {
     pub(crate) id: NodeId,
+    pub(crate) mode: Mode,
+    /// How gladly it would lead; 0: it never campaigns (rule H4).
+    pub(crate) priority: u32,
     pub(crate) electorate: Electorate<VOTERS>,
     pub(crate) timing: Timing,
     pub(crate) record: VoteRecord,
     /// The record has changed since it was last stored.
-    unsaved: bool,
+    pub(crate) unsaved: bool,
     /// The last save failed: no campaign until one succeeds (rule C5).
     pub(crate) save_failed: bool,
     pub(crate) role: Role<VOTERS>,
-    reason: Reason,
+    pub(crate) reason: Reason,
     pub(crate) report: Option<Report>,
+    pub(crate) refusal: Option<Refusal>,
     /// Until then the node helps to elect no one, itself included (rules V2, V3).
     pub(crate) bound_until: Instant,
-    latest: Instant,
+    /// Why it is bound: it has just started, and knows of no promise of its own (rule V3).
+    pub(crate) is_quarantined: bool,
+    pub(crate) promotions: Promotions,
+    pub(crate) latest: Instant,
     rng: R,
     pub(crate) state_machine: S,
 }
@@ -63,64 +72,58 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         if record.term >= TERM_END {
             return Err(ConfigError::TermOutOfRange { term: record.term });
         }
+        let timing = Timing::new(config);
         // V3: it may have acknowledged a heartbeat just before it stopped.
-        let quarantine = if record.term == 0 { 0 } else { clamped_micros(config.quarantine) };
+        let is_quarantined = record.term > 0;
+        let quarantine = clamped_micros(config.quarantine).saturating_add(timing.clock_tick);
         let mut node = Self {
             id,
+            mode: config.mode,
+            priority: config.priority,
             electorate,
-            timing: Timing::new(config),
+            timing,
             record,
             unsaved: false,
             save_failed: false,
             role: Role::Closed,
             reason: Reason::Started,
             report: None,
-            bound_until: now.plus_micros(quarantine),
+            refusal: None,
+            bound_until: if is_quarantined { now.plus_micros(quarantine) } else { now },
+            is_quarantined,
+            promotions: Promotions::default(),
             latest: now,
             rng,
             state_machine,
         };
         let election_at = node.draw_election_timeout(now);
-        node.role = Role::Follower { leader: None, election_at };
+        node.follow_no_one(election_at, Reason::Started);
         Ok(node)
     }
 
     /// Takes in a message that was received before `now`.
+    ///
+    /// A leader whose lease is over by then steps down instead, and the message is lost (rule L1).
+    /// A driver that wakes the node at its [`deadline`](Self::deadline) first loses none.
     pub fn handle_message(&mut self, now: Instant, message: Message) -> Output<'_, R, S, VOTERS> {
         let now = self.begin_input(now);
+        if self.has_lost_quorum(now) {
+            let handover = self.give_up(now);
+            return self.settle(Next::Send(handover));
+        }
         if matches!(self.role, Role::Closed) || !self.is_plausible(&message) {
             return Output::Idle;
         }
-        match message {
-            Message::VoteRequest(request) => {
-                let reply = self.on_vote_request(now, request);
-                self.settle(Next::Send(reply))
-            }
-            Message::VoteResponse(response) => {
-                let heartbeat = self.on_vote_response(now, response);
-                self.settle(heartbeat.map_or(Next::Nothing, Next::Send))
-            }
-            Message::Heartbeat(heartbeat) => {
-                let reply = self.on_heartbeat(now, heartbeat);
-                self.settle(reply.map_or(Next::Nothing, Next::Send))
-            }
-            Message::HeartbeatResponse(response) => {
-                self.adopt_if_higher(now, response.term);
-                self.settle(Next::Nothing)
-            }
-            Message::PreVoteRequest(request) => {
-                let reply = self.on_pre_vote_request(now, request);
-                self.settle(Next::Send(reply))
-            }
-            Message::PreVoteResponse(response) => {
-                self.adopt_if_higher(now, response.term);
-                self.settle(Next::Nothing)
-            }
-            Message::Handover(handover) => {
-                let next = self.on_handover(now, handover);
-                self.settle(next)
-            }
-        }
+        let next = match message {
+            Message::PreVoteRequest(request) => Next::Send(self.on_pre_vote_request(now, request)),
+            Message::PreVoteResponse(response) => self.on_pre_vote_response(now, response),
+            Message::VoteRequest(request) => Next::Send(self.on_vote_request(now, request)),
+            Message::VoteResponse(response) => self.on_vote_response(now, response),
+            Message::Heartbeat(heartbeat) => self.on_heartbeat(now, heartbeat).into(),
+            Message::HeartbeatResponse(response) => self.on_heartbeat_response(now, response),
+            Message::Handover(handover) => self.on_handover(now, handover),
+        };
+        self.settle(next)
     }
 
     /// Does what is due at the [`deadline`](Self::deadline). A call before it does nothing.
@@ -130,9 +133,10 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             return Output::Idle;
         }
         let next = match self.role {
-            Role::Follower { .. } | Role::Candidate { .. } => self.on_election_timeout(now),
-            // L1
-            Role::Leader { .. } => Next::Send(self.lead(now)),
+            Role::Follower { .. } | Role::PreCandidate { .. } | Role::Candidate { .. } => {
+                self.on_election_timeout(now)
+            }
+            Role::Leader { .. } => Next::Send(self.on_heartbeat_due(now)),
             Role::Closing { .. } => {
                 self.enter(Role::Closed, Reason::Closed);
                 Next::Nothing
@@ -142,75 +146,21 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         self.settle(next)
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) next, unless another input comes
-    /// first.
-    pub fn deadline(&self) -> Instant {
-        self.role.deadline()
-    }
-
-    /// The node's own id.
-    pub fn id(&self) -> &NodeId {
-        &self.id
-    }
-
-    /// What the node is to its cluster. While it hands over in order to close, it is a follower.
-    pub fn state(&self) -> State {
-        self.role.state()
-    }
-
-    /// Why the node is in its [`state`](Self::state).
-    pub fn reason(&self) -> Reason {
-        self.reason
-    }
-
-    /// The node's term: 0 before its first election.
-    pub fn term(&self) -> u64 {
-        self.record.term
-    }
-
-    /// The leader of the node's term, as far as it knows.
-    pub fn leader(&self) -> Option<&NodeId> {
-        match &self.role {
-            Role::Follower { leader, .. } => leader.as_ref(),
-            Role::Leader { .. } => Some(&self.id),
-            Role::Candidate { .. } | Role::Closing { .. } | Role::Closed => None,
-        }
-    }
-
-    /// Whom the node voted for in its term.
-    pub fn vote(&self) -> Option<&NodeId> {
-        self.record.voted_for.as_ref()
-    }
-
-    /// The vote record as it stands; stored or about to be.
-    pub fn record(&self) -> &VoteRecord {
-        &self.record
-    }
-
-    /// What was wrong with the latest input, if anything was. It stays until the next input; a save
-    /// is none.
-    pub fn report(&self) -> Option<&Report> {
-        self.report.as_ref()
-    }
-
-    /// The application's state machine.
-    pub fn state_machine_mut(&mut self) -> &mut S {
-        &mut self.state_machine
-    }
-
     pub(crate) fn begin_input(&mut self, now: Instant) -> Instant {
         self.report = None;
+        self.refusal = None;
         self.advance_clock(now)
     }
 
-    fn advance_clock(&mut self, now: Instant) -> Instant {
+    pub(crate) fn advance_clock(&mut self, now: Instant) -> Instant {
         self.latest = self.latest.max(now);
         self.latest
     }
 
+    /// No leader was heard, or no quorum: the node runs for leader, if it may.
     fn on_election_timeout(&mut self, now: Instant) -> Next {
-        if self.save_failed {
-            // C4, C5: try the same save again instead of campaigning.
+        if self.save_failed || self.priority == PRIORITY_NEVER {
+            // C4, C5: the same save is tried again instead. H4: a witness only waits.
             let election_at = self.draw_election_timeout(now);
             self.restart_timer(election_at);
             Next::Nothing
@@ -219,9 +169,62 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             let election_at = self.draw(self.bound_until, self.timing.heartbeat_interval);
             self.restart_timer(election_at);
             Next::Nothing
-        } else {
+        } else if self.mode == Mode::Graft || self.electorate.size() == 1 {
+            // C2
             self.campaign(now, Reason::ElectionTimeout, None)
+        } else {
+            self.ask_for_pre_votes(now, Reason::ElectionTimeout, None)
         }
+    }
+
+    /// Asks who would vote for this node in the next term (rule C1), again and again (rule C3).
+    /// Nothing changes by that: neither its own term, nor anyone else's.
+    pub(crate) fn ask_for_pre_votes(
+        &mut self,
+        now: Instant,
+        reason: Reason,
+        handover_from: Option<NonZeroU64>,
+    ) -> Next {
+        let Some(term) = self.next_term(now) else {
+            return Next::Nothing;
+        };
+        let half = self.timing.heartbeat_interval / 2;
+        let election_at = self.draw(now.plus_micros(half), half);
+        if let Role::PreCandidate { .. } = self.role {
+            // C1: what earlier rounds brought counts on.
+            self.restart_timer(election_at);
+        } else {
+            let leader = self.role.leader_of_term().cloned();
+            let votes = self.begin_counting();
+            self.enter(Role::PreCandidate { votes, handover_from, leader, election_at }, reason);
+        }
+        let request = self.request(term, self.role.handover_from());
+        Next::Send(self.to_everyone(Message::PreVoteRequest(request)))
+    }
+
+    /// Counts a pre-vote; with a quorum of them the node campaigns (rule C2).
+    fn on_pre_vote_response(&mut self, now: Instant, response: PreVoteResponse) -> Next {
+        if response.term > self.record.term {
+            return self.on_refusal_of_higher_term(now, response.term);
+        }
+        let is_answer = matches!(self.role, Role::PreCandidate { .. })
+            && self.record.term.checked_add(1) == Some(response.proposed_term);
+        if !is_answer {
+            return Next::Nothing;
+        }
+        let place = self.place(response.voter);
+        let Role::PreCandidate { votes, handover_from, .. } = &mut self.role else {
+            return Next::Nothing;
+        };
+        if let (true, Some(place)) = (response.granted, place) {
+            votes.insert(place);
+        }
+        let (has_quorum, handover_from) =
+            (votes.count() >= quorum(self.electorate.size()), *handover_from);
+        if !response.granted || !has_quorum || self.is_bound(now) || self.save_failed {
+            return Next::Nothing;
+        }
+        self.campaign(now, Reason::WonPreVote, handover_from)
     }
 
     /// Starts a campaign in the next term with a vote for itself (rule C2). Both count from the
@@ -232,104 +235,71 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         reason: Reason,
         handover_from: Option<NonZeroU64>,
     ) -> Next {
-        let election_at = self.draw_election_timeout(now);
-        let Some(term) = self.record.term.checked_add(1).filter(|term| *term < TERM_END) else {
-            self.report = Some(Report::TermsExhausted);
-            self.restart_timer(election_at);
+        let Some(term) = self.next_term(now) else {
             return Next::Nothing;
         };
+        let election_at = self.draw_election_timeout(now);
         self.set_record(VoteRecord { term, voted_for: Some(self.id.clone()) });
-        self.electorate.begin_campaign();
         self.enter(Role::Candidate { votes: Votes::none(), handover_from, election_at }, reason);
         Next::Campaign
     }
 
-    /// Counts the vote at `place` and, with a quorum, leads.
-    pub(crate) fn count_vote(&mut self, now: Instant, place: Option<usize>) -> Option<Outgoing> {
-        let Role::Candidate { votes, .. } = &mut self.role else {
+    /// The candidate's own vote is stored and counts; it asks for the others', unless it is a quorum
+    /// by itself.
+    pub(crate) fn ask_for_votes(&mut self, now: Instant) -> Option<Outgoing> {
+        let own_votes = self.begin_counting();
+        let Role::Candidate { votes, handover_from, .. } = &mut self.role else {
             return None;
         };
-        match place {
-            Some(place) => votes.insert(place),
-            None => votes.insert_nameless(),
+        *votes = own_votes;
+        let handover_from = *handover_from;
+        if let Some(heartbeat) = self.lead_with_quorum(now) {
+            return Some(heartbeat);
         }
-        if votes.count() < quorum(self.electorate.size()) {
-            return None;
-        }
-        self.reason = Reason::WonElection;
-        Some(self.lead(now))
-    }
-
-    /// A leader's heartbeat, and the time of the next one (rule L1).
-    fn lead(&mut self, now: Instant) -> Outgoing {
-        self.role = Role::Leader { heartbeat_at: now.plus_micros(self.timing.heartbeat_interval) };
-        self.to_everyone(Message::Heartbeat(Heartbeat {
-            term: self.record.term,
-            leader: self.id.clone(),
-            sent_at: None,
-            size: self.announced_size(),
-        }))
-    }
-
-    /// The record has become durable: a candidate's own vote counts, and what waited may go out.
-    pub(crate) fn record_saved(&mut self, now: Instant, next: Next) -> Option<Outgoing> {
-        // A slow save must not use up the time that others have to answer or to be heard.
-        let asked_at = self.latest;
-        let now = self.advance_clock(now);
-        let delay = now.saturating_since(asked_at);
-        self.restart_timer(self.deadline().saturating_add(delay));
-        // The report stays: it is about the input that led to this save.
-        self.unsaved = false;
-        self.save_failed = false;
-        match next {
-            Next::Nothing => None,
-            Next::Send(outgoing) => Some(outgoing),
-            Next::Campaign => self.ask_for_votes(now),
-        }
-    }
-
-    fn ask_for_votes(&mut self, now: Instant) -> Option<Outgoing> {
-        let Role::Candidate { handover_from, .. } = self.role else {
-            return None;
-        };
-        let own_place = self.electorate.place(&self.id).ok();
-        let heartbeat = own_place.and_then(|place| self.count_vote(now, Some(place)));
-        if heartbeat.is_some() {
-            return heartbeat;
-        }
-        let request = VoteRequest {
-            term: self.record.term,
-            candidate: self.id.clone(),
-            position: self.state_machine.position(),
-            handover_from,
-            size: self.announced_size(),
-        };
+        let request = self.request(self.record.term, handover_from);
         Some(self.to_everyone(Message::VoteRequest(request)))
     }
 
-    /// The driver has let go of the record. If it is still not durable, the node stays silent and
-    /// does not campaign (rules C4, C5).
-    pub(crate) fn record_released(&mut self) {
-        if !self.unsaved {
-            return;
+    /// Counts a vote; with a quorum of them the node leads.
+    fn on_vote_response(&mut self, now: Instant, response: VoteResponse) -> Next {
+        if response.term > self.record.term {
+            return self.on_refusal_of_higher_term(now, response.term);
         }
-        self.save_failed = true;
-        if let Role::Candidate { election_at, .. } = self.role {
-            self.enter(Role::Follower { leader: None, election_at }, Reason::SaveFailed);
+        // A leader goes on looking at who answers: it may have been elected by too many voters.
+        let has_asked = matches!(self.role, Role::Candidate { .. } | Role::Leader { .. });
+        if !has_asked || response.term < self.record.term {
+            return Next::Nothing;
         }
+        let place = match response.voter {
+            Some(voter) => match self.place(voter) {
+                Some(place) => Some(place),
+                None => return Next::Nothing,
+            },
+            // A Go node doesn't say who it is, so its vote can't be told from another's. It counts
+            // only where there may be Go nodes, and never against a declared list (rule V6).
+            None if self.mode == Mode::Extended || self.electorate.is_declared() => {
+                self.report = Some(Report::NamelessVote);
+                return Next::Nothing;
+            }
+            None => None,
+        };
+        let Role::Candidate { votes, .. } = &mut self.role else {
+            return Next::Nothing;
+        };
+        match place {
+            _ if !response.granted => return Next::Nothing,
+            Some(place) => votes.insert(place),
+            None => votes.insert_nameless(),
+        }
+        self.lead_with_quorum(now).into()
     }
 
-    /// The one place through which outputs leave, so that nothing is said before it is stored (rule
-    /// T1, invariant I6) and a save that failed is asked for again (rule C4).
-    pub(crate) fn settle(&mut self, next: Next) -> Output<'_, R, S, VOTERS> {
-        if self.unsaved {
-            return Output::Save(Unsaved::new(self, next));
-        }
-        match next {
-            Next::Send(outgoing) => Output::Send(outgoing),
-            // A campaign always raises the term, so it has something to save.
-            Next::Nothing | Next::Campaign => Output::Idle,
-        }
+    /// A quorum of votes makes a candidate the leader.
+    fn lead_with_quorum(&mut self, now: Instant) -> Option<Outgoing> {
+        let Role::Candidate { votes, .. } = &self.role else {
+            return None;
+        };
+        (votes.count() >= quorum(self.electorate.size())).then(|| self.begin_leading(now))
     }
 
     /// Rule T3: a higher term is adopted, whoever leads or campaigns.
@@ -340,27 +310,61 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         self.set_record(VoteRecord { term, voted_for: None });
         match &mut self.role {
             Role::Follower { leader, .. } => *leader = None,
-            Role::Candidate { .. } => {
+            Role::PreCandidate { .. } | Role::Candidate { .. } => {
                 // T3: a candidate that is behind campaigns again promptly, with jitter.
                 let election_at = self.draw(now, self.timing.heartbeat_interval);
-                self.enter(Role::Follower { leader: None, election_at }, Reason::HigherTerm);
+                self.follow_no_one(election_at, Reason::HigherTerm);
             }
             Role::Leader { .. } => {
                 let election_at = self.draw_election_timeout(now);
-                self.enter(Role::Follower { leader: None, election_at }, Reason::HigherTerm);
+                self.follow_no_one(election_at, Reason::HigherTerm);
             }
             Role::Closing { .. } | Role::Closed => {}
         }
     }
 
-    pub(crate) fn set_record(&mut self, record: VoteRecord) {
-        self.record = record;
-        self.unsaved = true;
-    }
-
     pub(crate) fn enter(&mut self, role: Role<VOTERS>, reason: Reason) {
+        if let Role::Follower { promoted: Some(target), .. } = &self.role {
+            self.promotions.end(role.leader_of_term() == Some(target));
+        }
         self.role = role;
         self.reason = reason;
+    }
+
+    pub(crate) fn follow_no_one(&mut self, election_at: Instant, reason: Reason) {
+        self.enter(Role::Follower { leader: None, promoted: None, election_at }, reason);
+    }
+
+    /// The term of the next campaign. Without one the node waits, for good (rule T4).
+    fn next_term(&mut self, now: Instant) -> Option<u64> {
+        let term = self.record.term.checked_add(1).filter(|term| *term < TERM_END);
+        if term.is_none() {
+            self.report = Some(Report::TermsExhausted);
+            let election_at = self.draw_election_timeout(now);
+            self.restart_timer(election_at);
+        }
+        term
+    }
+
+    /// The votes of a new count: this node's own.
+    fn begin_counting(&mut self) -> Votes<VOTERS> {
+        self.electorate.begin_campaign();
+        let mut votes = Votes::none();
+        if let Ok(place) = self.electorate.place(&self.id) {
+            votes.insert(place);
+        }
+        votes
+    }
+
+    /// Asks for votes, or pre-votes, in `term`.
+    fn request(&mut self, term: u64, handover_from: Option<NonZeroU64>) -> VoteRequest {
+        VoteRequest {
+            term,
+            candidate: self.id.clone(),
+            position: self.state_machine.position(),
+            handover_from,
+            size: self.announced_size(),
+        }
     }
 
     pub(crate) fn is_bound(&self, now: Instant) -> bool {
@@ -370,9 +374,9 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     /// Sets the timer of a node that waits for a leader or for votes; other roles have none.
     pub(crate) fn restart_timer(&mut self, at: Instant) {
         match &mut self.role {
-            Role::Follower { election_at, .. } | Role::Candidate { election_at, .. } => {
-                *election_at = at;
-            }
+            Role::Follower { election_at, .. }
+            | Role::PreCandidate { election_at, .. }
+            | Role::Candidate { election_at, .. } => *election_at = at,
             Role::Leader { .. } | Role::Closing { .. } | Role::Closed => {}
         }
     }
@@ -393,7 +397,10 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         Outgoing { to: Recipient::Everyone, message }
     }
 
-    fn announced_size(&self) -> Option<NonZeroU32> {
+    pub(crate) fn announced_size(&self) -> Option<NonZeroU32> {
         u32::try_from(self.electorate.size()).ok().and_then(NonZeroU32::new)
     }
 }
+
+/// The priority of a node that must not win elections (rules H4, C5).
+pub(crate) const PRIORITY_NEVER: u32 = 0;

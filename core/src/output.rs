@@ -115,6 +115,12 @@ pub(crate) enum Next {
     Campaign,
 }
 
+impl From<Option<Outgoing>> for Next {
+    fn from(outgoing: Option<Outgoing>) -> Self {
+        outgoing.map_or(Self::Nothing, Self::Send)
+    }
+}
+
 impl<'n, R: Rng, S: StateMachine, const VOTERS: usize> Unsaved<'n, R, S, VOTERS> {
     pub(crate) fn new(node: &'n mut Node<R, S, VOTERS>, next: Next) -> Self {
         Self { node, next }

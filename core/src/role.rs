@@ -1,12 +1,23 @@
 use core::num::NonZeroU64;
 
+use crate::lease::Followers;
 use crate::votes::Votes;
 use crate::{Instant, NodeId, State};
 
-/// What a node is doing, with what belongs to that alone, its one deadline included.
+/// What a node is doing, with what belongs to that alone, its deadline included.
 #[derive(Clone, Debug)]
 pub(crate) enum Role<const VOTERS: usize> {
     Follower {
+        leader: Option<NodeId>,
+        /// To whom it gave way, and who doesn't lead yet (rule H4).
+        promoted: Option<NodeId>,
+        election_at: Instant,
+    },
+    /// It asks who would vote for it (rule C1).
+    PreCandidate {
+        votes: Votes<VOTERS>,
+        handover_from: Option<NonZeroU64>,
+        /// The leader of the term, which has fallen silent; no second one is accepted (rule L2).
         leader: Option<NodeId>,
         election_at: Instant,
     },
@@ -17,6 +28,11 @@ pub(crate) enum Role<const VOTERS: usize> {
     },
     Leader {
         heartbeat_at: Instant,
+        followers: Followers<VOTERS>,
+        /// The end of the lease, once there is one (rule L3).
+        lease_until: Option<Instant>,
+        /// When it stops unless a quorum says otherwise (rule L4).
+        gives_up_at: Instant,
     },
     /// It has handed over and stays to answer its successor (rule H3).
     Closing {
@@ -28,10 +44,10 @@ pub(crate) enum Role<const VOTERS: usize> {
 impl<const VOTERS: usize> Role<VOTERS> {
     pub(crate) fn deadline(&self) -> Instant {
         match self {
-            Self::Follower { election_at, .. } | Self::Candidate { election_at, .. } => {
-                *election_at
-            }
-            Self::Leader { heartbeat_at } => *heartbeat_at,
+            Self::Follower { election_at, .. }
+            | Self::PreCandidate { election_at, .. }
+            | Self::Candidate { election_at, .. } => *election_at,
+            Self::Leader { heartbeat_at, gives_up_at, .. } => *heartbeat_at.min(gives_up_at),
             Self::Closing { closed_at } => *closed_at,
             Self::Closed => Instant::FAR_FUTURE,
         }
@@ -40,9 +56,28 @@ impl<const VOTERS: usize> Role<VOTERS> {
     pub(crate) fn state(&self) -> State {
         match self {
             Self::Follower { .. } | Self::Closing { .. } => State::Follower,
+            Self::PreCandidate { .. } => State::PreCandidate,
             Self::Candidate { .. } => State::Candidate,
             Self::Leader { .. } => State::Leader,
             Self::Closed => State::Closed,
+        }
+    }
+
+    /// Another node that was heard to lead in this term, even if it has fallen silent since.
+    pub(crate) fn leader_of_term(&self) -> Option<&NodeId> {
+        match self {
+            Self::Follower { leader, .. } | Self::PreCandidate { leader, .. } => leader.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The term of the leader in whose place it runs (rule H2).
+    pub(crate) fn handover_from(&self) -> Option<NonZeroU64> {
+        match self {
+            Self::PreCandidate { handover_from, .. } | Self::Candidate { handover_from, .. } => {
+                *handover_from
+            }
+            _ => None,
         }
     }
 }

@@ -15,7 +15,8 @@ pub const fn quorum(size: usize) -> usize {
     size / 2 + 1
 }
 
-/// What a node is to its cluster. It is displayed with the words of the Go original.
+/// What a node is to its cluster. It is displayed with the words of the Go original, which has no
+/// pre-candidates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum State {
@@ -24,6 +25,8 @@ pub enum State {
     Follower,
     /// It leads.
     Leader,
+    /// It asks who would vote for it, and so far changes nothing by that (rule C1).
+    PreCandidate,
     /// It asks for votes.
     Candidate,
     /// It takes no further part.
@@ -35,6 +38,7 @@ impl fmt::Display for State {
         f.pad(match self {
             Self::Follower => "Follower",
             Self::Leader => "Leader",
+            Self::PreCandidate => "PreCandidate",
             Self::Candidate => "Candidate",
             Self::Closed => "Closed",
         })
@@ -52,8 +56,14 @@ pub enum Reason {
     ElectionTimeout,
     /// The leader told it to take over (rule H2).
     HandoverReceived,
+    /// A quorum would vote for it (rule C2).
+    WonPreVote,
     /// A quorum voted for it (rule C2).
     WonElection,
+    /// It voted for another node.
+    GaveVote,
+    /// No quorum acknowledged it for so long that another may be elected (rule L4).
+    LostQuorum,
     /// A message carried a higher term (rule T3).
     HigherTerm,
     /// It heard the leader of its own term.
@@ -64,6 +74,8 @@ pub enum Reason {
     SaveFailed,
     /// It gave up its leadership (rules H1, H3).
     HandedOver,
+    /// It gave up its leadership to a node of higher priority (rule H4).
+    PriorityHandover,
     /// It was told to close.
     Closed,
 }
@@ -74,13 +86,51 @@ impl fmt::Display for Reason {
             Self::Started => "started",
             Self::ElectionTimeout => "heard from no leader for an election timeout",
             Self::HandoverReceived => "was told by the leader to take over",
+            Self::WonPreVote => "won the pre-vote",
             Self::WonElection => "won the election",
+            Self::GaveVote => "voted for another",
+            Self::LostQuorum => "lost its quorum",
             Self::HigherTerm => "saw a higher term",
             Self::LeaderHeard => "heard the leader of its term",
             Self::SecondLeader => "heard a second leader of its term",
             Self::SaveFailed => "could not store its vote",
             Self::HandedOver => "handed its leadership over",
+            Self::PriorityHandover => "gave way to a node of higher priority",
             Self::Closed => "was closed",
+        })
+    }
+}
+
+/// Why a node refused a vote, a pre-vote or a heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Refusal {
+    /// The message is from a term that is over (rule T2).
+    StaleTerm,
+    /// The node has promised its leader to help to elect no one for a while (rule V2).
+    Bound,
+    /// It has just started, and may have promised so before (rule V3).
+    Quarantined,
+    /// It leads itself (rule V2).
+    Leading,
+    /// It has voted for another candidate in this term (rule V1).
+    VoteSpent,
+    /// The candidate is not one of the voters, or believes in another cluster size (rules V6, L6).
+    NotOneOfUs,
+    /// The application would not have a candidate at that position lead (rule V4).
+    Position,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::StaleTerm => "its term is over",
+            Self::Bound => "this node is bound to its leader",
+            Self::Quarantined => "this node has just started and may be bound to a leader",
+            Self::Leading => "this node leads",
+            Self::VoteSpent => "this node's vote in that term is another's",
+            Self::NotOneOfUs => "it is none of the voters, or believes in another cluster size",
+            Self::Position => "its position is not acceptable",
         })
     }
 }
@@ -105,7 +155,8 @@ pub enum Report {
     /// Someone who is not among the declared voters asked for a vote, answered such a request, or
     /// leads (rule V6). It had no help from this node, nor this node from it.
     Stranger(NodeId),
-    /// An answer without a name can't be checked against the declared voters; it did not count.
+    /// An answer without a name, as Go nodes send it, where it can't be counted: against declared
+    /// voters, or in Extended mode (rule V6).
     NamelessVote,
     /// More distinct nodes than the cluster's size answered one campaign; this one did not count
     /// (rule V6).
@@ -116,6 +167,12 @@ pub enum Report {
         node: NodeId,
         /// The size it believes in.
         size: u32,
+    },
+    /// A follower promises to be bound for another time than this node would (rule L6). That is
+    /// safe, but such a cluster may fail to settle.
+    PromiseMismatch {
+        /// For how long, in microseconds.
+        micros: u64,
     },
     /// There is a second leader in this node's term (rules L2, L5): records were lost, or more
     /// nodes vote than the cluster's size.
@@ -138,7 +195,7 @@ impl fmt::Display for Report {
             ),
             Self::Stranger(node) => write!(f, "node {node} is not among the declared voters"),
             Self::NamelessVote => {
-                f.write_str("an answer without a name can't be checked against the declared voters")
+                f.write_str("an answer without a name, as Go nodes send it, did not count")
             }
             Self::SurplusVoter(node) => {
                 write!(f, "more nodes answered than the cluster has voters; {node} did not count")
@@ -146,6 +203,10 @@ impl fmt::Display for Report {
             Self::SizeMismatch { node, size } => {
                 write!(f, "node {node} believes that the cluster has {size} voters")
             }
+            Self::PromiseMismatch { micros } => write!(
+                f,
+                "a follower has another least election timeout than this node: {micros} µs"
+            ),
             Self::SecondLeader(node) => write!(f, "node {node} leads in the same term"),
             Self::TermsExhausted => f.write_str("there is no higher term to campaign in"),
         }

@@ -46,6 +46,11 @@ impl<const VOTERS: usize> Electorate<VOTERS> {
         }
     }
 
+    /// The voter at `place`.
+    pub(crate) fn id(&self, place: usize) -> Option<&NodeId> {
+        self.ids.get(place)
+    }
+
     /// The place of the voter `id`.
     pub(crate) fn place(&mut self, id: &NodeId) -> Result<usize, Ineligible> {
         if let Some(place) = self.ids.iter().position(|known| known == id) {

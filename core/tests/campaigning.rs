@@ -36,7 +36,7 @@ fn c1_a_bound_node_refuses_pre_votes_unless_the_leader_released_it() {
     };
     a.hears(released(3)).expect_send(to("b", pre_vote("a", 4, 5, false)));
     a.hears(released(4)).expect_send(to("b", pre_vote("a", 4, 5, true)));
-    a.wait(T_MIN);
+    a.wait(BOUND);
     a.hears(pre_vote_request("b", 5)).expect_send(to("b", pre_vote("a", 4, 5, true)));
 }
 

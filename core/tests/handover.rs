@@ -63,7 +63,7 @@ fn h2_the_target_campaigns_though_bound_or_in_quarantine() {
         .expect_save(record(5, Some("a")))
         .then_sends(successors_request("a", 5, 3));
 
-    let config = graft_election_core::Config::new("test", 3);
+    let config = graft_config(3);
     let mut restarted = Voter::start("a", &config, record(4, None));
     restarted
         .hears(handover("l", 4, Some("a")))
@@ -131,7 +131,7 @@ fn h2_on_anyone_a_follower_is_ready_within_one_heartbeat() {
 fn h2_a_timer_that_runs_out_sooner_stays() {
     for target in [Some("b"), None] {
         let mut a = bound_to("l", "a", 3, 4);
-        a.wait(T_MIN - TICK);
+        a.wait(BOUND - TICK);
         let deadline = a.deadline();
         a.rolls(u32::MAX);
         a.hears(handover("l", 4, target)).expect_silence();

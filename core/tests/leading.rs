@@ -80,7 +80,7 @@ fn l2_a_slow_save_does_not_lengthen_the_promise_already_given() {
         .expect_save(record(5, None))
         .lasts(H)
         .then_sends(to("m", acknowledgement("a", 5)));
-    a.wait(T_MIN - TICK);
+    a.wait(BOUND - TICK);
     a.hears(vote_request("b", 6)).expect_send(to("b", denial("a", 5)));
     a.wait(TICK);
     a.hears(vote_request("b", 6))
@@ -101,7 +101,7 @@ fn l2_a_candidate_follows_the_leader_of_its_term() {
 fn l2_a_second_leader_of_the_term_is_refused_and_reported() {
     let mut a = bound_to("l", "a", 3, 4);
     let deadline = a.deadline();
-    a.wait(T_MIN - TICK);
+    a.wait(BOUND - TICK);
     a.hears(timed_heartbeat("m", 4)).expect_silence();
     assert_eq!(a.report(), Some(&Report::SecondLeader(node_id("m"))));
     assert_eq!(a.leader(), Some(&node_id("l")));

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use crate::common::{START, assert_covered, assert_may_follow, node_id};
+use crate::common::{START, assert_covered, assert_may_follow, graft_config, node_id};
 
 const IDS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
@@ -119,10 +119,8 @@ struct Machine {
 impl Machine {
     fn start(size: usize, declared: bool, record: VoteRecord, seed: u64) -> Self {
         let voters = IDS.map(node_id);
-        let config = Config {
-            voters: if declared { &voters[..size] } else { &[] },
-            ..Config::new("test", size)
-        };
+        let config =
+            Config { voters: if declared { &voters[..size] } else { &[] }, ..graft_config(size) };
         let (durable, rng) = (record.clone(), SmallRng::seed_from_u64(seed));
         let node = Node::new(voters[0].clone(), &config, record, AlwaysGrant, rng, START);
         Self { node: node.expect("the configuration is valid"), durable, now: START }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use graft_election_core::{
-    Config, ConfigError, HeartbeatResponse, Message, Reason, Report, State, TERM_END,
+    ConfigError, HeartbeatResponse, Message, Reason, Report, State, TERM_END,
 };
 
 use crate::common::*;
@@ -224,7 +224,7 @@ fn t4_numbers_from_two_to_the_63_are_no_terms() {
 #[test]
 fn t4_a_stored_number_that_is_no_term_is_an_error() {
     let start = |term| {
-        let config = Config::new("test", 3);
+        let config = graft_config(3);
         Voter::try_start("a", &config, record(term, None)).err()
     };
     let error = |term| Some(ConfigError::TermOutOfRange { term });

@@ -1,6 +1,6 @@
 //! From state to state, each with its reason, in the words that users and logs see.
 
-use graft_election_core::{COMPATIBLE_VERSION, Config, Reason, Report, State, VoteRecord, quorum};
+use graft_election_core::{COMPATIBLE_VERSION, Reason, Report, State, VoteRecord, quorum};
 
 use crate::common::*;
 
@@ -78,7 +78,7 @@ fn handovers_have_their_reasons_too() {
 
 #[test]
 fn a_cluster_of_one_leads_after_its_first_timeout_and_only_after_the_save() {
-    let mut a = Voter::start("a", &Config::new("test", 1), VoteRecord::default());
+    let mut a = Voter::start("a", &graft_config(1), VoteRecord::default());
     let saving = a.times_out().expect_save(record(1, Some("a")));
     assert_eq!(saving.node().state(), State::Candidate);
     saving.fails();
@@ -127,7 +127,7 @@ fn reports_say_what_is_wrong_and_with_whom() {
         (Report::Stranger(node()), "node n7 is not among the declared voters"),
         (
             Report::NamelessVote,
-            "an answer without a name can't be checked against the declared voters",
+            "an answer without a name, as Go nodes send it, did not count",
         ),
         (
             Report::SurplusVoter(node()),

@@ -91,7 +91,7 @@ fn v2_a_bound_node_refuses_without_adopting_the_term() {
 #[test]
 fn v2_a_node_is_bound_for_exactly_its_own_t_min() {
     let mut a = bound_to("l", "a", 3, 4);
-    a.wait(T_MIN - TICK);
+    a.wait(BOUND - TICK);
     a.hears(vote_request("b", 5)).expect_send(to("b", denial("a", 4)));
     a.wait(TICK);
     a.hears(vote_request("b", 5))
@@ -120,14 +120,14 @@ fn v2_adopting_a_term_does_not_end_the_bound() {
 #[test]
 fn v2_a_bound_node_does_not_vote_for_itself() {
     // A quarantine longer than every election timeout keeps it bound when its timer runs out.
-    let config = Config { quarantine: T_MAX * 2, ..Config::new("test", 1) };
+    let config = Config { quarantine: T_MAX * 2, ..graft_config(1) };
     let mut a = Voter::start("a", &config, record(4, None));
     a.rolls(1 << 31);
     a.times_out().expect_silence();
     assert_eq!((a.state(), a.term()), (State::Follower, 4));
     assert_eq!(
         a.deadline().saturating_since(START),
-        T_MAX * 2 + H / 2,
+        T_MAX * 2 + TICK + H / 2,
         "it waits until it is free, and then a moment of its own"
     );
     a.times_out()
@@ -178,8 +178,8 @@ fn v2_a_release_by_the_requests_own_term_or_a_later_is_malformed() {
 
 #[test]
 fn v3_a_node_that_comes_back_with_a_term_is_bound_for_t_min() {
-    let mut a = Voter::start("a", &Config::new("test", 3), record(1, None));
-    a.wait(T_MIN - TICK);
+    let mut a = Voter::start("a", &graft_config(3), record(1, None));
+    a.wait(BOUND - TICK);
     a.hears(vote_request("b", 2)).expect_send(to("b", denial("a", 1)));
     a.hears(pre_vote_request("b", 2)).expect_send(to("b", pre_vote("a", 1, 2, false)));
     a.wait(TICK);
@@ -198,9 +198,9 @@ fn v3_a_node_that_never_stored_a_term_is_free_at_once() {
 
 #[test]
 fn v3_a_longer_quarantine_is_kept_when_t_min_was_lowered() {
-    let config = Config { quarantine: T_MAX * 5, ..Config::new("test", 3) };
+    let config = Config { quarantine: T_MAX * 5, ..graft_config(3) };
     let mut a = Voter::start("a", &config, record(1, None));
-    a.wait(T_MAX * 5 - TICK);
+    a.wait(T_MAX * 5);
     a.hears(vote_request("b", 2)).expect_send(to("b", denial("a", 1)));
     a.wait(TICK);
     a.hears(vote_request("b", 2))
@@ -210,10 +210,10 @@ fn v3_a_longer_quarantine_is_kept_when_t_min_was_lowered() {
 
 #[test]
 fn v3_an_acknowledgement_does_not_shorten_the_quarantine() {
-    let config = Config { quarantine: T_MAX * 5, ..Config::new("test", 3) };
+    let config = Config { quarantine: T_MAX * 5, ..graft_config(3) };
     let mut a = Voter::start("a", &config, record(1, None));
     a.hears(timed_heartbeat("l", 1)).expect_send(to("l", acknowledgement("a", 1)));
-    a.wait(T_MAX * 5 - TICK);
+    a.wait(T_MAX * 5);
     // Before it stopped it promised its old T_min, and someone's lease may still count on that.
     a.hears(vote_request("b", 2)).expect_send(to("b", denial("a", 1)));
     a.wait(TICK);
@@ -332,7 +332,7 @@ fn g5_neither_a_second_answer_nor_a_denial_is_a_vote() {
 #[test]
 fn v6_a_declared_list_admits_no_one_else() {
     let voters = ["a", "b", "c"].map(node_id);
-    let config = Config { voters: &voters, ..Config::new("test", 3) };
+    let config = Config { voters: &voters, ..graft_config(3) };
     let mut a = Voter::start("a", &config, VoteRecord::default());
     a.hears(vote_request("x", 1)).expect_save(record(1, None)).then_sends(to("x", denial("a", 1)));
     assert_eq!(a.report(), Some(&Report::Stranger(node_id("x"))));
@@ -355,7 +355,7 @@ fn v6_a_declared_list_admits_no_one_else() {
 #[test]
 fn v6_a_stranger_that_leads_is_followed_but_not_acknowledged() {
     let voters = ["a", "b", "c"].map(node_id);
-    let config = Config { voters: &voters, ..Config::new("test", 3) };
+    let config = Config { voters: &voters, ..graft_config(3) };
     let mut a = Voter::start("a", &config, VoteRecord::default());
     // An acknowledgement would let it believe that it leads the declared voters.
     a.hears(timed_heartbeat("x", 1)).expect_save(record(1, None)).then_is_silent();
@@ -496,7 +496,7 @@ fn v8_nothing_else_restarts_the_timer() {
 #[test]
 fn v9_a_declared_list_shows_whether_a_node_came_back_under_a_new_id() {
     let voters = ["a", "b", "c"].map(node_id);
-    let config = Config { voters: &voters, ..Config::new("test", 3) };
+    let config = Config { voters: &voters, ..graft_config(3) };
     let error = Voter::try_start("a2", &config, VoteRecord::default()).err();
     assert_eq!(error, Some(ConfigError::OwnIdMissing));
 }

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use graft_election_core::{
-    AlwaysGrant, Config, Instant, Message, Node, NodeId, Outgoing, Output, Recipient, State,
-    VoteRecord,
+    AlwaysGrant, Instant, Message, Node, NodeId, Outgoing, Output, Recipient, State, VoteRecord,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::common::{T_MAX, assert_covered, assert_may_follow, node_id};
+use crate::common::{T_MAX, assert_covered, assert_may_follow, graft_config, node_id};
 
 const IDS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const SEEDS: u64 = 300;
@@ -147,7 +146,7 @@ impl Cluster {
 
     fn restart(&mut self, index: usize) {
         let rng = SmallRng::seed_from_u64(self.rng.random());
-        let config = Config::new("test", self.members.len());
+        let config = graft_config(self.members.len());
         let member = &mut self.members[index];
         let (id, record) = (member.id.clone(), member.durable.clone());
         let node = Node::new(id, &config, record, AlwaysGrant, rng, self.now);

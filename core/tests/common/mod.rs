@@ -9,8 +9,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use graft_election_core::{
-    Config, ConfigError, Instant, Message, Node, NodeId, Outgoing, Output, Position, Recipient,
-    StateMachine, Unsaved, VoteRecord,
+    Config, ConfigError, Instant, Message, Mode, Node, NodeId, Outgoing, Output, Position,
+    Recipient, StateMachine, Unsaved, VoteRecord,
 };
 
 pub(crate) use messages::*;
@@ -20,7 +20,10 @@ pub(crate) const T_MIN: Duration = Config::ELECTION_TIMEOUT_MIN;
 pub(crate) const T_MAX: Duration = Config::ELECTION_TIMEOUT_MAX;
 pub(crate) const H: Duration = Config::HEARTBEAT_INTERVAL;
 /// The least step of the clock.
-pub(crate) const TICK: Duration = Duration::from_micros(1);
+pub(crate) const TICK: Duration = Config::CLOCK_TICK;
+/// How long an acknowledgement binds, and a restart (rules V2, V3): what is read from the clock may
+/// be older than the truth by one tick.
+pub(crate) const BOUND: Duration = T_MIN.saturating_add(TICK);
 
 /// When the nodes of these tests start, on their own clocks.
 pub(crate) const START: Instant = Instant::from_micros(1_000_000);
@@ -34,15 +37,20 @@ pub(crate) struct Voter {
     dice: Dice,
 }
 
+/// An undeclared cluster of `size` that may have Go nodes.
+pub(crate) const fn graft_config(size: usize) -> Config<'static> {
+    Config { mode: Mode::Graft, ..Config::new("test", size) }
+}
+
 /// A follower in term 0 of an undeclared cluster.
 pub(crate) fn voter(id: &str, size: usize) -> Voter {
-    Voter::start(id, &Config::new("test", size), VoteRecord::default())
+    Voter::start(id, &graft_config(size), VoteRecord::default())
 }
 
 /// A node that comes back with `record`, and whose quarantine (rule V3) is over.
 pub(crate) fn voter_with(id: &str, size: usize, record: VoteRecord) -> Voter {
-    let mut voter = Voter::start(id, &Config::new("test", size), record);
-    voter.wait(T_MIN);
+    let mut voter = Voter::start(id, &graft_config(size), record);
+    voter.wait(BOUND);
     voter
 }
 
