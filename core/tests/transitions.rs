@@ -125,10 +125,7 @@ fn reports_say_what_is_wrong_and_with_whom() {
              another node uses the same id",
         ),
         (Report::Stranger(node()), "node n7 is not among the declared voters"),
-        (
-            Report::NamelessVote,
-            "an answer without a name, as Go nodes send it, did not count",
-        ),
+        (Report::NamelessVote, "an answer without a name, as Go nodes send it, did not count"),
         (
             Report::SurplusVoter(node()),
             "more nodes answered than the cluster has voters; n7 did not count",

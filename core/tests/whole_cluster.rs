@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use graft_election_core::{
-    AlwaysGrant, Instant, Message, Node, NodeId, Outgoing, Output, Recipient, State, VoteRecord,
+    AlwaysGrant, Config, Instant, Message, Mode, Node, NodeId, Outgoing, Output, Recipient, State,
+    VoteRecord,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::common::{T_MAX, assert_covered, assert_may_follow, graft_config, node_id};
+use crate::common::{T_MAX, assert_covered, assert_may_follow, node_id};
 
 const IDS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const SEEDS: u64 = 300;
@@ -18,20 +19,23 @@ const SEEDS: u64 = 300;
 const FAULTS_LAST: Duration = Duration::from_secs(20);
 const SETTLED_AFTER: Duration = T_MAX.saturating_mul(10);
 
+const MODES: [Mode; 2] = [Mode::Graft, Mode::Extended];
+
 #[test]
-fn i1_i2_i3_i6_three_nodes_stay_honest_and_elect_a_leader_in_the_end() {
-    (0..SEEDS).for_each(|seed| live(3, seed));
+fn i1_to_i6_three_nodes_stay_honest_and_elect_a_leader_in_the_end() {
+    MODES.into_iter().for_each(|mode| (0..SEEDS).for_each(|seed| live(mode, 3, seed)));
 }
 
 #[test]
-fn i1_i2_i3_i6_five_nodes_stay_honest_and_elect_a_leader_in_the_end() {
-    (0..SEEDS).for_each(|seed| live(5, seed));
+fn i1_to_i6_five_nodes_stay_honest_and_elect_a_leader_in_the_end() {
+    MODES.into_iter().for_each(|mode| (0..SEEDS).for_each(|seed| live(mode, 5, seed)));
 }
 
 #[test]
 fn a1_without_faults_five_nodes_soon_have_a_leader() {
-    for seed in 0..SEEDS {
-        let mut cluster = Cluster::new(5, seed);
+    for (mode, seed) in MODES.into_iter().flat_map(|mode| (0..SEEDS).map(move |seed| (mode, seed)))
+    {
+        let mut cluster = Cluster::new(mode, 5, seed);
         cluster.faulty = false;
         cluster.run_for(T_MAX * 4);
         cluster.assert_settled();
@@ -39,9 +43,9 @@ fn a1_without_faults_five_nodes_soon_have_a_leader() {
 }
 
 /// A cluster's life from its first start: faults, then calm.
-fn live(size: usize, seed: u64) {
-    println!("{size} nodes, seed {seed}");
-    let mut cluster = Cluster::new(size, seed);
+fn live(mode: Mode, size: usize, seed: u64) {
+    println!("{mode:?} mode, {size} nodes, seed {seed}");
+    let mut cluster = Cluster::new(mode, size, seed);
     for _ in 0..10 {
         cluster.cut_some_links();
         cluster.run_for(FAULTS_LAST / 10);
@@ -69,6 +73,7 @@ struct Flight {
 }
 
 struct Cluster {
+    mode: Mode,
     members: Vec<Member>,
     /// By arrival; the number tells apart those that arrive together.
     flights: BTreeMap<(Instant, u64), Flight>,
@@ -80,10 +85,11 @@ struct Cluster {
     now: Instant,
     rng: SmallRng,
     leader_of: BTreeMap<u64, NodeId>,
+    last_token: u64,
 }
 
 impl Cluster {
-    fn new(size: usize, seed: u64) -> Self {
+    fn new(mode: Mode, size: usize, seed: u64) -> Self {
         let now = Instant::from_micros(0);
         let member = |id: &&str| Member {
             id: node_id(id),
@@ -92,6 +98,7 @@ impl Cluster {
             durable: VoteRecord::default(),
         };
         Self {
+            mode,
             members: IDS.iter().take(size).map(member).collect(),
             flights: BTreeMap::new(),
             flights_begun: 0,
@@ -101,6 +108,7 @@ impl Cluster {
             now,
             rng: SmallRng::seed_from_u64(seed),
             leader_of: BTreeMap::new(),
+            last_token: 0,
         }
     }
 
@@ -146,7 +154,7 @@ impl Cluster {
 
     fn restart(&mut self, index: usize) {
         let rng = SmallRng::seed_from_u64(self.rng.random());
-        let config = graft_config(self.members.len());
+        let config = Config { mode: self.mode, ..Config::new("test", self.members.len()) };
         let member = &mut self.members[index];
         let (id, record) = (member.id.clone(), member.durable.clone());
         let node = Node::new(id, &config, record, AlwaysGrant, rng, self.now);
@@ -189,6 +197,7 @@ impl Cluster {
             let leader = leader.or_insert_with(|| node.id().clone());
             assert_eq!(leader, node.id(), "I1: two leaders in term {}", node.term());
         }
+        self.assert_one_lease(&node);
         if let Some(outgoing) = sent {
             assert_covered(&self.members[index].durable, node.id(), &outgoing);
             self.send(index, &outgoing);
@@ -197,6 +206,21 @@ impl Cluster {
             self.crash(index);
         } else {
             self.members[index].node = Some(node);
+        }
+    }
+
+    /// I4, I5: fails if another node has a valid lease beside `node`, or this one's token is old.
+    fn assert_one_lease(&mut self, node: &ClusterNode) {
+        let Some(leadership) = node.leadership(self.now) else {
+            return;
+        };
+        assert_eq!(leadership.token, node.term());
+        assert!(leadership.token >= self.last_token, "I5: {leadership:?}");
+        self.last_token = leadership.token;
+        let others = self.members.iter().filter_map(|member| member.node.as_ref());
+        for other in others {
+            let lease = other.leadership(self.now);
+            assert_eq!(lease, None, "I4: {} and {} lead", node.id(), other.id());
         }
     }
 

@@ -3,7 +3,7 @@
 use std::num::{NonZeroU32, NonZeroU64};
 
 use graft_election_core::{
-    Handover, Heartbeat, HeartbeatResponse, Message, Outgoing, Position, PreVoteResponse,
+    Handover, Heartbeat, HeartbeatResponse, Instant, Message, Outgoing, Position, PreVoteResponse,
     Recipient, VoteRequest, VoteResponse,
 };
 
@@ -50,6 +50,11 @@ pub(crate) fn released_request(candidate: &str, term: u64, from: u64) -> Message
 
 pub(crate) fn pre_vote_request(candidate: &str, term: u64) -> Message {
     Message::PreVoteRequest(plain_request(candidate, term))
+}
+
+/// A request for a pre-vote as these nodes send it.
+pub(crate) fn pre_request(candidate: &str, term: u64, size: usize) -> Message {
+    Message::PreVoteRequest(VoteRequest { size: announced(size), ..plain_request(candidate, term) })
 }
 
 pub(crate) fn grant(voter: &str, term: u64) -> Message {
@@ -102,6 +107,24 @@ pub(crate) fn timed_heartbeat(leader: &str, term: u64) -> Message {
         sent_at: NonZeroU64::new(SENT_AT),
         ..plain_heartbeat(leader, term)
     })
+}
+
+/// A heartbeat as an Extended leader sends it at `now`.
+pub(crate) fn extended_heartbeat(leader: &str, term: u64, size: usize, now: Instant) -> Message {
+    Message::Heartbeat(Heartbeat {
+        sent_at: NonZeroU64::new(now.as_micros()),
+        size: announced(size),
+        ..plain_heartbeat(leader, term)
+    })
+}
+
+/// The answer of `follower` to the heartbeat that was sent at `sent_at`; tests add to it.
+pub(crate) fn echo(follower: &str, term: u64, sent_at: Instant) -> HeartbeatResponse {
+    HeartbeatResponse {
+        sent_at: NonZeroU64::new(sent_at.as_micros()),
+        bound_for: NonZeroU64::new(500_000),
+        ..plain_refusal(follower, term)
+    }
 }
 
 /// The answer to [`timed_heartbeat`] of a node at no position.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use graft_election_core::{
     Config, ConfigError, Instant, Message, Mode, Node, NodeId, Outgoing, Output, Position,
-    Recipient, StateMachine, Unsaved, VoteRecord,
+    Recipient, StateMachine, Unsaved, VoteRecord, quorum,
 };
 
 pub(crate) use messages::*;
@@ -40,6 +40,11 @@ pub(crate) struct Voter {
 /// An undeclared cluster of `size` that may have Go nodes.
 pub(crate) const fn graft_config(size: usize) -> Config<'static> {
     Config { mode: Mode::Graft, ..Config::new("test", size) }
+}
+
+/// An undeclared cluster of `size` without Go nodes.
+pub(crate) const fn extended_config(size: usize) -> Config<'static> {
+    Config::new("test", size)
 }
 
 /// A follower in term 0 of an undeclared cluster.
@@ -76,6 +81,64 @@ pub(crate) fn leader(id: &str, size: usize, term: u64) -> Voter {
     }
     panic!("{id} did not win the election of term {term}")
 }
+
+/// A node in Extended mode that comes back with `record`, and whose quarantine is over.
+pub(crate) fn extended(id: &str, size: usize, record: VoteRecord) -> Voter {
+    extended_with(id, &extended_config(size), record)
+}
+
+/// The same, with settings of its own.
+pub(crate) fn extended_with(id: &str, config: &Config<'_>, record: VoteRecord) -> Voter {
+    let mut voter = Voter::start(id, config, record);
+    voter.wait(T_MIN + config.clock_tick);
+    voter
+}
+
+/// A node that asks for pre-votes for `term`; only its own is in.
+pub(crate) fn pre_candidate(id: &str, size: usize, term: u64) -> Voter {
+    let mut voter = extended(id, size, record(term - 1, None));
+    voter.times_out().expect_send(to_everyone(pre_request(id, term, size)));
+    voter
+}
+
+/// An Extended leader of `term`, elected by those of `p1`, `p2`, … that it takes; its first
+/// heartbeat has just gone out, and nobody has answered.
+pub(crate) fn extended_leader(id: &str, size: usize, term: u64) -> Voter {
+    extended_leader_with(id, &extended_config(size), term)
+}
+
+/// The same, with settings of its own.
+pub(crate) fn extended_leader_with(id: &str, config: &Config<'_>, term: u64) -> Voter {
+    let size = config.size;
+    let mut voter = extended_with(id, config, record(term - 1, None));
+    voter.times_out().expect_send(to_everyone(pre_request(id, term, size)));
+    let others = quorum(size) - 1;
+    let mut peers = PEERS.iter().take(others).peekable();
+    while let Some(peer) = peers.next() {
+        let heard = voter.hears(pre_vote(peer, term - 1, term, true));
+        if peers.peek().is_some() {
+            heard.expect_silence();
+        } else {
+            heard
+                .expect_save(record(term, Some(id)))
+                .then_sends(to_everyone(request(id, term, size)));
+        }
+    }
+    for peer in PEERS.iter().take(others - 1) {
+        voter.hears(grant(peer, term)).expect_silence();
+    }
+    let expected = extended_heartbeat(id, term, size, voter.now);
+    voter.hears(grant(PEERS[others - 1], term)).expect_send(to_everyone(expected));
+    voter
+}
+
+/// Who elects the leaders of these tests, in this order.
+pub(crate) const PEERS: [&str; 6] = ["p1", "p2", "p3", "p4", "p5", "p6"];
+
+/// How long an acknowledgement keeps a lease alive, counted from when its heartbeat was sent (rule
+/// L3): the least election timeout on the slowest clock, less a tick. What 2^-16 can't express of a
+/// tenth is lost.
+pub(crate) const LEASE: Duration = Duration::from_micros(500_000 * 58_982 / 65_536 - 1);
 
 /// A follower of `leader`, whose one heartbeat came from a Go node: it binds no one.
 pub(crate) fn follower_of(leader: &str, id: &str, size: usize, term: u64) -> Voter {
@@ -184,6 +247,15 @@ impl<'n> Heard<'n> {
         match self.output {
             Output::Send(outgoing) => assert_eq!(outgoing, expected),
             other => panic!("expected {expected:?}, got {other:?}"),
+        }
+    }
+
+    /// What the node says to everyone.
+    #[track_caller]
+    pub(crate) fn sends(self) -> Message {
+        match self.output {
+            Output::Send(Outgoing { to: Recipient::Everyone, message }) => message,
+            other => panic!("expected a message to everyone, got {other:?}"),
         }
     }
 
@@ -300,7 +372,9 @@ pub(crate) fn assert_covered(durable: &VoteRecord, sender: &NodeId, outgoing: &O
         }
         _ => None,
     };
-    let term = outgoing.message.term();
+    // A pre-vote request only proposes its term, which is the next (rule C1).
+    let proposes = matches!(outgoing.message, Message::PreVoteRequest(_));
+    let term = outgoing.message.term() - u64::from(proposes);
     let covered = match vote_needed {
         Some(vote) => durable.term == term && durable.voted_for.as_ref() == Some(vote),
         None => term <= durable.term,
