@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use graft_election_core::{
-    Message, Node, NodeId, Outgoing, Output, Position, State, StateMachine, VoteRecord,
+    Leadership, Message, Node, NodeId, Outgoing, Output, Position, State, StateMachine, VoteRecord,
 };
 use rand::rngs::StdRng;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::events::Trouble;
@@ -65,12 +65,35 @@ pub(crate) struct Driver<T> {
     pub(crate) send_time_max: Duration,
     /// Turns true, or loses its sender, when the node is to close; `None` once it has been told.
     pub(crate) closing: Option<watch::Receiver<bool>>,
+    pub(crate) wishes: mpsc::Receiver<HandoverWish>,
+    /// Has a receiver for everyone who acts on the lease.
+    pub(crate) holds: Arc<watch::Sender<()>>,
+    /// A lease that the node gave up before its end, and which someone may still act on.
+    pub(crate) lost: Option<Leadership>,
     pub(crate) overdue_messages: usize,
+}
+
+/// That the node hand its leadership over.
+pub(crate) struct HandoverWish {
+    /// To whom; otherwise the node chooses (rule H1).
+    pub(crate) to: Option<NodeId>,
+    /// The leadership that is meant, if only one is.
+    pub(crate) token: Option<u64>,
+    /// What went wrong, if that is why.
+    pub(crate) trouble: Option<Trouble>,
+    /// Told, when it is done, whether there was a leadership to hand over.
+    pub(crate) done: oneshot::Sender<bool>,
+}
+
+enum Next {
+    Input(Input),
+    Wish(HandoverWish),
 }
 
 enum Input {
     Message(Message),
     Timeout,
+    HandOver(Option<NodeId>),
     Close,
 }
 
@@ -78,24 +101,68 @@ impl<T: Transport> Driver<T> {
     /// Drives the node until it is closed, then lets go of the transport and the vote store.
     pub(crate) async fn run(mut self) {
         while self.node.state() != State::Closed {
-            if let Some(input) = self.next_input().await {
-                self.ask_about(&input).await;
-                let outgoing = self.handle(input).await;
-                self.publisher.publish(&self.node);
-                if let Some(report) = self.node.report() {
-                    self.publisher.report(self.clock.now(), report);
-                }
-                self.send(outgoing).await;
+            match self.next_input().await {
+                Some(Next::Input(input)) => self.take(input).await,
+                Some(Next::Wish(wish)) => self.fulfil(wish).await,
+                None => {}
             }
         }
         let _ = tokio::time::timeout(LEAVE_TIME_MAX, self.transport.leave()).await;
+    }
+
+    async fn take(&mut self, input: Input) {
+        self.ask_about(&input).await;
+        let sender = match &input {
+            Input::Message(message) => message.sender().cloned(),
+            Input::Timeout | Input::HandOver(_) | Input::Close => None,
+        };
+        let outgoing = self.handle(input).await;
+        self.publish();
+        let now = self.clock.now();
+        if let Some(report) = self.node.report() {
+            self.publisher.report(now, report);
+        }
+        if let (Some(refusal), Some(sender)) = (self.node.refusal(), sender) {
+            self.publisher.refusal(now, sender, refusal);
+        }
+        self.wait_for_release().await;
+        self.send(outgoing).await;
+    }
+
+    async fn fulfil(&mut self, wish: HandoverWish) {
+        if let Some(trouble) = wish.trouble {
+            self.publisher.job_failed(trouble);
+        }
+        let leads = self.node.state() == State::Leader;
+        let is_meant = leads && wish.token.is_none_or(|token| token == self.node.term());
+        if is_meant {
+            self.take(Input::HandOver(wish.to)).await;
+        }
+        // Whoever asked may have stopped waiting.
+        let _ = wish.done.send(is_meant);
+    }
+
+    fn publish(&mut self) {
+        let lost = self.publisher.publish(&self.node, self.clock.now());
+        self.lost = self.lost.take().or(lost);
+    }
+
+    /// A node that has given up its lease early says nothing, so that no other can lead, until those
+    /// who act on the lease have let go of it, or it would have ended.
+    async fn wait_for_release(&mut self) {
+        if let Some(lost) = self.lost.take() {
+            tokio::select! {
+                () = self.holds.closed() => {}
+                () = self.clock.sleep_until(lost.valid_until) => {}
+            }
+        }
     }
 
     /// Waits for the next input; `None` if what came was none.
     ///
     /// A leader's heartbeat hardly waits. A node that waits for a leader hears what has already
     /// arrived first: after a pause of its own, the leader's heartbeats are among it.
-    async fn next_input(&mut self) -> Option<Input> {
+    async fn next_input(&mut self) -> Option<Next> {
         let deadline = self.node.deadline();
         let overdue_messages_max = match self.node.state() {
             State::Leader => OVERDUE_MESSAGES_MAX_LEADING,
@@ -105,19 +172,20 @@ impl<T: Transport> Driver<T> {
             self.overdue_messages = 0;
         } else if self.overdue_messages >= overdue_messages_max {
             self.overdue_messages = 0;
-            return Some(Input::Timeout);
+            return Some(Next::Input(Input::Timeout));
         }
         tokio::select! {
             biased;
             () = wait_for_close(&mut self.closing) => {
                 self.closing = None;
-                Some(Input::Close)
+                Some(Next::Input(Input::Close))
             }
+            Some(wish) = self.wishes.recv() => Some(Next::Wish(wish)),
             arrival = self.transport.receive() => {
                 self.overdue_messages += 1;
-                self.admit(arrival)
+                self.admit(arrival).map(Next::Input)
             }
-            () = self.clock.sleep_until(deadline) => Some(Input::Timeout),
+            () = self.clock.sleep_until(deadline) => Some(Next::Input(Input::Timeout)),
         }
     }
 
@@ -147,9 +215,19 @@ impl<T: Transport> Driver<T> {
                     self.publisher.trouble(trouble);
                 }
             }
-            Input::Message(Message::Handover(_)) => self.ask_position().await,
-            Input::Timeout if self.node.state() != State::Leader => self.ask_position().await,
-            Input::Message(_) | Input::Timeout | Input::Close => {}
+            // A leader waits for nobody (rule L1).
+            _ if self.node.state() == State::Leader => {
+                if let Input::Message(Message::HeartbeatResponse(response)) = input {
+                    let now = self.clock.now();
+                    let opinion = self.judge.opinion_of(now, &response.position);
+                    self.node.state_machine_mut().grants_vote = opinion;
+                }
+            }
+            // Each of these may make the node say its position.
+            Input::Message(Message::Handover(_) | Message::Heartbeat(_)) | Input::Timeout => {
+                self.ask_position().await;
+            }
+            Input::Message(_) | Input::HandOver(_) | Input::Close => {}
         }
     }
 
@@ -166,7 +244,7 @@ impl<T: Transport> Driver<T> {
             },
             Err(trouble) => trouble,
         };
-        self.publisher.trouble(trouble);
+        self.publisher.recurring(self.clock.now(), trouble);
     }
 
     /// Gives the core one input and stores what it asks to have stored. The clock is read after
@@ -176,6 +254,7 @@ impl<T: Transport> Driver<T> {
         let output = match input {
             Input::Message(message) => self.node.handle_message(now, message),
             Input::Timeout => self.node.handle_timeout(now),
+            Input::HandOver(to) => self.node.hand_over(now, to),
             Input::Close => self.node.close(now),
         };
         let unsaved = match output {
@@ -184,7 +263,8 @@ impl<T: Transport> Driver<T> {
             Output::Save(unsaved) => unsaved,
         };
         // Told before the save, so that a candidacy is seen even where the save itself decides it.
-        self.publisher.publish(unsaved.node());
+        let lost = self.publisher.publish(unsaved.node(), now);
+        self.lost = self.lost.take().or(lost);
         let saved = save(&self.votes, unsaved.node().id().clone(), unsaved.record().clone()).await;
         match saved {
             Ok(()) => unsaved.saved(self.clock.now()),

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use graft_election_core::{NodeId, Reason, Report, State};
+use graft_election_core::{NodeId, Reason, Refusal, Report, State};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -77,6 +77,24 @@ pub enum EventKind {
     },
     /// The node follows another leader, or none, than before; `status.leader` says which.
     LeaderChanged,
+    /// The node has a lease from now on: it may act as the leader (rule L3).
+    LeadershipGained {
+        /// The fencing token.
+        token: u64,
+    },
+    /// The node has no lease any more.
+    LeadershipLost {
+        /// The fencing token that it had.
+        token: u64,
+    },
+    /// The node refused its vote, its pre-vote, or to follow. The same refusal is told again only
+    /// after a while; [`Node::counts`](crate::Node::counts) has them all.
+    Refused {
+        /// Whom it refused.
+        node: NodeId,
+        /// Why.
+        refusal: Refusal,
+    },
     /// Something went wrong, or the connection changed. The node goes on.
     Trouble(Trouble),
 }
@@ -117,6 +135,13 @@ pub enum Trouble {
     /// The handler's position has more bytes than a message carries; the last one is used.
     #[error("the handler's position has {0} bytes, more than a message carries")]
     PositionTooLong(usize),
+    /// The job of [`Node::run_while_leader`](crate::Node::run_while_leader) returned this error. The
+    /// node hands its leadership over.
+    #[error("the leader's job failed: {0}")]
+    JobFailed(String),
+    /// That job panicked with these words. The node hands its leadership over.
+    #[error("the leader's job panicked: {0}")]
+    JobPanicked(String),
     /// This listener was too slow: so many of the oldest events are lost to it.
     #[error("{0} events were lost to a slow listener")]
     Missed(u64),

@@ -37,7 +37,8 @@ impl StateMachine for AlwaysGrant {
 /// What a node calls when something happens to it, in order, on a thread that it keeps for that.
 ///
 /// A handler that is slow or stuck never holds up the election. It hears what it missed as
-/// [`Trouble::Missed`]. One that panics is told the next event all the same.
+/// [`Trouble::Missed`]. One that panics is told the next event all the same. Leases are not among
+/// what it hears, since it may hear late: [`Node::leadership`](crate::Node::leadership) has them.
 pub trait Handler: StateMachine {
     /// The node's state changed.
     fn state_changed(&self, from: State, to: State, status: &Status);
@@ -119,6 +120,9 @@ pub(crate) fn tell(handler: &dyn Handler, mut events: Events) {
             EventKind::StateChanged { from, to } => handler.state_changed(from, to, &status),
             EventKind::LeaderChanged => handler.leader_changed(&status),
             EventKind::Trouble(trouble) => handler.trouble(&trouble, &status),
+            EventKind::LeadershipGained { .. }
+            | EventKind::LeadershipLost { .. }
+            | EventKind::Refused { .. } => {}
         }));
     }
 }

@@ -1,14 +1,17 @@
 //! Asks the application's state machine without ever waiting long for it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use graft_election_core::Position;
+use graft_election_core::{Instant, Position};
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 
+use crate::driver::VOTERS_MAX;
 use crate::events::Trouble;
 use crate::handler::Handler;
 
@@ -18,7 +21,29 @@ pub(crate) struct Judge {
     /// `None` if there is no handler, hence nobody to ask.
     questions: Option<SyncSender<Question>>,
     patience: Duration,
+    /// What it thought of followers' positions when it was last asked, the oldest first.
+    opinions: VecDeque<Opinion>,
+    /// The question about a position that it was asked without waiting for the answer.
+    open: Option<(Position, oneshot::Receiver<bool>)>,
 }
+
+/// The answer to a question about a position.
+#[derive(Debug)]
+struct Opinion {
+    position: Position,
+    grants_vote: bool,
+    answered_at: Instant,
+}
+
+/// For how long an answer about a follower's position is good enough: the application goes on.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// As many positions as a leader can have followers.
+const OPINIONS_MAX: usize = VOTERS_MAX;
+
+/// Room for a question that somebody waits for and one that nobody does. While the handler is stuck,
+/// nobody waits for it long.
+const QUESTIONS_MAX: usize = 2;
 
 #[derive(Debug)]
 enum Question {
@@ -32,15 +57,14 @@ impl Judge {
         let questions = match handler {
             None => None,
             Some(handler) => {
-                // Room for one: while the handler is stuck, nobody waits for it a second time.
-                let (sender, receiver) = sync_channel(1);
+                let (sender, receiver) = sync_channel(QUESTIONS_MAX);
                 std::thread::Builder::new()
                     .name("graft-judge".to_owned())
                     .spawn(move || answer(&*handler, &receiver))?;
                 Some(sender)
             }
         };
-        Ok(Self { questions, patience })
+        Ok(Self { questions, patience, opinions: VecDeque::new(), open: None })
     }
 
     /// The application's position; `None` without a handler.
@@ -57,6 +81,40 @@ impl Judge {
             return Ok(true);
         };
         self.ask(questions, |answer| Question::GrantsVote(position, answer)).await
+    }
+
+    /// What the application thinks of a follower at `position`, as far as is known without waiting:
+    /// a leader waits for nothing (rule L1). What is not known is asked for the next time; until then
+    /// it would not have that follower lead (rule H1).
+    pub(crate) fn opinion_of(&mut self, now: Instant, position: &Position) -> bool {
+        let Some(questions) = &self.questions else {
+            return true;
+        };
+        if let Some((asked, mut answer)) = self.open.take() {
+            match answer.try_recv() {
+                Ok(grants_vote) => {
+                    self.opinions.retain(|opinion| opinion.position != asked);
+                    if self.opinions.len() == OPINIONS_MAX {
+                        self.opinions.pop_front();
+                    }
+                    let opinion = Opinion { position: asked, grants_vote, answered_at: now };
+                    self.opinions.push_back(opinion);
+                }
+                Err(TryRecvError::Empty) => self.open = Some((asked, answer)),
+                // It panicked: it is asked again.
+                Err(TryRecvError::Closed) => {}
+            }
+        }
+        let known = self.opinions.iter().find(|opinion| opinion.position == *position);
+        let is_fresh = known
+            .is_some_and(|opinion| now.saturating_since(opinion.answered_at) < ASK_AGAIN_AFTER);
+        if !is_fresh && self.open.is_none() {
+            let (sender, answer) = oneshot::channel();
+            if questions.try_send(Question::GrantsVote(position.clone(), sender)).is_ok() {
+                self.open = Some((position.clone(), answer));
+            }
+        }
+        known.is_some_and(|opinion| opinion.grants_vote)
     }
 
     async fn ask<A>(

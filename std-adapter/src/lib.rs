@@ -4,17 +4,23 @@
 //! A [`Node`] takes part in one cluster. It needs a [`Transport`] to hear the others over and a
 //! [`VoteStore`] that outlives it; it never lets a slow disk, network or application hold up the
 //! election, and tells what happens through [`Node::events`], [`Node::watch`] or a [`Handler`].
+//!
+//! What only the leader may do stands in [`Node::run_while_leader`], or asks [`Node::leadership`]
+//! first. That a node's [`State`] is [`State::Leader`] doesn't say that it may act: only the lease
+//! does.
 
 #![forbid(unsafe_code)]
 
 #[cfg(all(unix, feature = "nats", feature = "serial"))]
 mod bridge;
 mod clock;
+mod counts;
 mod driver;
 mod error;
 mod events;
 mod handler;
 mod judge;
+mod leadership;
 #[cfg(unix)]
 mod local;
 mod memory;
@@ -22,6 +28,7 @@ mod memory;
 mod nats;
 mod node;
 mod publisher;
+mod run_while_leader;
 #[cfg(all(unix, feature = "serial"))]
 mod serial;
 #[cfg(all(unix, feature = "serial"))]
@@ -34,22 +41,25 @@ mod vote_store;
 
 #[cfg(all(unix, feature = "nats", feature = "serial"))]
 pub use bridge::{Bridge, BridgeCounts, BridgeError, BridgeEvent, BridgeRates, DirectionCounts};
+pub use counts::Counts;
 pub use driver::VOTERS_MAX;
 pub use error::StartError;
 pub use events::{ClusterInfo, EVENTS_MAX, Event, EventKind, Events, Status, Trouble};
 pub use graft_election_core as core;
 pub use graft_election_core::{
-    COMPATIBLE_VERSION, Config, ConfigError, NodeId, NodeIdError, Reason, Report, State,
-    VoteRecord, quorum,
+    COMPATIBLE_VERSION, Config, ConfigError, Mode, NodeId, NodeIdError, Reason, Refusal, Report,
+    State, VoteRecord, quorum,
 };
 pub use graft_election_proto as proto;
 pub use handler::{AlwaysGrant, ChannelHandler, Handler, StateChange, StateMachine};
+pub use leadership::Leadership;
 #[cfg(unix)]
 pub use local::{LocalError, LocalTransport};
 pub use memory::{MemoryJoinError, MemoryNetwork, MemoryTransport};
 #[cfg(feature = "nats")]
 pub use nats::{NatsError, NatsTransport};
 pub use node::{Node, NodeBuilder};
+pub use run_while_leader::RunError;
 #[cfg(all(unix, feature = "serial"))]
 pub use serial::{SerialError, SerialTransport};
 #[cfg(all(unix, feature = "serial"))]

@@ -3,17 +3,19 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use graft_election_core::{Config, NodeId, State};
+use graft_election_core::{Config, Mode, NodeId, State};
 use rand::rngs::{StdRng, SysRng};
 use rand::{SeedableRng, TryRng};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
-use crate::driver::{Answers, CoreNode, Driver, VOTERS_MAX};
+use crate::counts::Counts;
+use crate::driver::{Answers, CoreNode, Driver, HandoverWish, VOTERS_MAX};
 use crate::error::StartError;
 use crate::events::{ClusterInfo, Event, Events, Status, Trouble};
 use crate::handler::{self, Handler};
 use crate::judge::Judge;
+use crate::leadership::{Leadership, Leases};
 use crate::publisher::Publisher;
 use crate::transport::Transport;
 use crate::vote_store::{StoredVote, VoteStore};
@@ -26,6 +28,10 @@ use crate::vote_store::{StoredVote, VoteStore};
 #[derive(Debug)]
 pub struct Node {
     status: watch::Receiver<Arc<Status>>,
+    counts: watch::Receiver<Counts>,
+    leases: Leases,
+    mode: Mode,
+    wishes: mpsc::Sender<HandoverWish>,
     /// Taken by the first who asks, so that it misses nothing.
     first_events: Mutex<Option<Events>>,
     events: broadcast::Receiver<Event>,
@@ -44,6 +50,9 @@ impl Node {
             election_timeout: (Config::ELECTION_TIMEOUT_MIN, Config::ELECTION_TIMEOUT_MAX),
             heartbeat_interval: Config::HEARTBEAT_INTERVAL,
             quarantine: None,
+            mode: Mode::Extended,
+            priority: Config::PRIORITY,
+            clock_drift_percent: Config::CLOCK_DRIFT_PERCENT,
             handler: None,
             seed: None,
         }
@@ -101,8 +110,63 @@ impl Node {
         first.unwrap_or_else(|| Events::new(self.events.resubscribe(), self.status()))
     }
 
+    /// How often things happened since the node's start.
+    pub fn counts(&self) -> Counts {
+        self.counts.borrow().clone()
+    }
+
+    /// The right to act as the leader, if the node has it at this moment by its clock (rule L3).
+    ///
+    /// None while the node doesn't lead; before a quorum has acknowledged it; from the moment on
+    /// that it hands over; and always in [`Mode::Graft`], where there is no lease: Go nodes promise
+    /// nothing, so that a leader can't know whether there is another.
+    pub fn leadership(&self) -> Option<Leadership> {
+        self.leases.current()
+    }
+
+    /// Waits until the node has a [`leadership`](Self::leadership) that isn't about to end. None if
+    /// it closes. In [`Mode::Graft`] it never has one. Cancel-safe.
+    ///
+    /// [`run_while_leader`](Self::run_while_leader) does this, and what must follow.
+    pub async fn wait_for_leadership(&self) -> Option<Leadership> {
+        self.leases.next_above(0).await
+    }
+
+    /// Hands the leadership over, to node `to` or, without one, to the follower that is fit to lead
+    /// and answered last (rule H1). True if this node led, and has said that it doesn't any more.
+    ///
+    /// It waits for those who hold a [`Leadership`], but not beyond the end of the lease. Go nodes
+    /// don't hear it, so among them it only stops this node from leading.
+    pub async fn hand_over(&self, to: Option<NodeId>) -> bool {
+        self.wish(to, None, None).await
+    }
+
+    /// Gives the leadership of `token` up, because its job is done or failed.
+    pub(crate) async fn give_up(&self, token: u64, trouble: Option<Trouble>) {
+        self.wish(None, Some(token), trouble).await;
+    }
+
+    async fn wish(&self, to: Option<NodeId>, token: Option<u64>, trouble: Option<Trouble>) -> bool {
+        let (done, is_done) = oneshot::channel();
+        let wish = HandoverWish { to, token, trouble, done };
+        // A node that has closed leads no more.
+        self.wishes.send(wish).await.is_ok() && is_done.await.unwrap_or(false)
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    pub(crate) fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
+    pub(crate) fn heartbeat_interval(&self) -> Duration {
+        self.leases.heartbeat_interval
+    }
+
     /// Closes the node and waits until it is closed. A leader hands over first, which takes up to
-    /// two heartbeat intervals (rule H3).
+    /// two heartbeat intervals (rule H3), after it has waited for those who hold a [`Leadership`].
     ///
     /// A save that has begun is finished. Subscriptions and the vote file's lock are given back; a
     /// connection that was handed in is left open. The stored vote stays: the node needs it when it
@@ -123,6 +187,9 @@ pub struct NodeBuilder {
     election_timeout: (Duration, Duration),
     heartbeat_interval: Duration,
     quarantine: Option<Duration>,
+    mode: Mode,
+    priority: u32,
+    clock_drift_percent: u8,
     handler: Option<Arc<dyn Handler>>,
     seed: Option<u64>,
 }
@@ -158,6 +225,25 @@ impl NodeBuilder {
         Self { quarantine: Some(quarantine), ..self }
     }
 
+    /// Whether there are Go nodes in the cluster: [`Mode::Graft`]. [`Mode::Extended`] unless changed.
+    /// A running cluster changes its mode node by node.
+    pub fn mode(self, mode: Mode) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// How gladly the node leads: 1 unless changed. In Extended mode a leader gives way to a steady
+    /// follower of higher priority. A node of priority 0, a *witness*, votes and never campaigns
+    /// (rule H4).
+    pub fn priority(self, priority: u32) -> Self {
+        Self { priority, ..self }
+    }
+
+    /// By how many hundredths the rates of two nodes' clocks may differ, 10 unless changed. A lease
+    /// is that much shorter than the least election timeout (rule L3).
+    pub fn clock_drift_percent(self, percent: u8) -> Self {
+        Self { clock_drift_percent: percent, ..self }
+    }
+
     /// Who hears of the node's events and has a say in its votes.
     pub fn handler(self, handler: impl Handler) -> Self {
         Self { handler: Some(Arc::new(handler)), ..self }
@@ -187,6 +273,9 @@ impl NodeBuilder {
         let (min, max) = self.election_timeout;
         let config = Config {
             voters: &self.voters,
+            mode: self.mode,
+            priority: self.priority,
+            clock_drift_percent: self.clock_drift_percent,
             election_timeout_min: min,
             election_timeout_max: max,
             heartbeat_interval: self.heartbeat_interval,
@@ -232,8 +321,19 @@ impl NodeBuilder {
         let publisher = Publisher::new(&node, self.cluster, log_path);
         let (closing, told_to_close) = watch::channel(false);
         let (finish, finished) = watch::channel(());
+        let (wishes, wished) = mpsc::channel(WISHES_MAX);
+        let holds = Arc::new(watch::Sender::default());
         let handle = Node {
             status: publisher.watch(),
+            counts: publisher.watch_counts(),
+            leases: Leases {
+                lease: publisher.watch_lease(),
+                holds: Arc::clone(&holds),
+                clock: clock.clone(),
+                heartbeat_interval: self.heartbeat_interval,
+            },
+            mode: self.mode,
+            wishes,
             first_events: Mutex::new(Some(publisher.listen())),
             events: publisher.subscribe(),
             closing,
@@ -258,6 +358,9 @@ impl NodeBuilder {
             clock,
             send_time_max: self.heartbeat_interval,
             closing: Some(told_to_close),
+            wishes: wished,
+            holds,
+            lost: None,
             overdue_messages: 0,
         };
         tokio::spawn(async move {
@@ -267,6 +370,9 @@ impl NodeBuilder {
         Ok(handle)
     }
 }
+
+/// How many wishes to hand over may wait; more wait to be told.
+const WISHES_MAX: usize = 1;
 
 /// A new id as the Go original makes it: 13 random bytes in hexadecimal digits.
 pub(crate) fn random_id() -> Result<NodeId, StartError> {

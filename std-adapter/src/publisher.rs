@@ -3,9 +3,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use graft_election_core::{Instant, Reason, Report, State};
+use graft_election_core::{Instant, Leadership, NodeId, Reason, Refusal, Report, State};
 use tokio::sync::{broadcast, watch};
 
+use crate::counts::Counts;
 use crate::driver::CoreNode;
 use crate::events::{ClusterInfo, EVENTS_MAX, Event, EventKind, Events, Status, Trouble};
 
@@ -19,7 +20,9 @@ const RECURRING_MAX: usize = 32;
 /// Tells the world what becomes of the node: the one writer of its status and events.
 #[derive(Debug)]
 pub(crate) struct Publisher {
+    lease: watch::Sender<Option<Leadership>>,
     status: watch::Sender<Arc<Status>>,
+    counts: watch::Sender<Counts>,
     events: broadcast::Sender<Event>,
     /// The words of the recurring faults that were told, and when, the oldest first.
     told: VecDeque<(String, Instant)>,
@@ -39,7 +42,9 @@ impl Publisher {
             log_path: log_path.map(Arc::new),
         };
         Self {
+            lease: watch::Sender::new(None),
             status: watch::Sender::new(Arc::new(status)),
+            counts: watch::Sender::default(),
             events: broadcast::Sender::new(EVENTS_MAX),
             told: VecDeque::new(),
         }
@@ -47,6 +52,14 @@ impl Publisher {
 
     pub(crate) fn watch(&self) -> watch::Receiver<Arc<Status>> {
         self.status.subscribe()
+    }
+
+    pub(crate) fn watch_lease(&self) -> watch::Receiver<Option<Leadership>> {
+        self.lease.subscribe()
+    }
+
+    pub(crate) fn watch_counts(&self) -> watch::Receiver<Counts> {
+        self.counts.subscribe()
     }
 
     pub(crate) fn listen(&self) -> Events {
@@ -57,8 +70,26 @@ impl Publisher {
         self.events.subscribe()
     }
 
-    /// Publishes the node as it stands, if anything changed.
-    pub(crate) fn publish(&mut self, node: &CoreNode) {
+    /// Publishes the node as it stands at `now`, if anything changed. A lease that it held until now
+    /// and holds no longer is returned.
+    pub(crate) fn publish(&mut self, node: &CoreNode, now: Instant) -> Option<Leadership> {
+        let lease = node.leadership(now);
+        // The first to know of a lost lease are those who act on it.
+        let before = self.lease.send_replace(lease);
+        let (token_before, token) =
+            (before.map(|lease| lease.token), lease.map(|lease| lease.token));
+        let lost = before.filter(|_| token_before != token);
+        if let Some(Leadership { token, .. }) = lost {
+            self.tell(EventKind::LeadershipLost { token });
+        }
+        self.publish_status(node);
+        if let Some(token) = token.filter(|_| token_before != token) {
+            self.tell(EventKind::LeadershipGained { token });
+        }
+        lost
+    }
+
+    fn publish_status(&mut self, node: &CoreNode) {
         let before = self.status.borrow().clone();
         let after = Status {
             state: node.state(),
@@ -77,6 +108,7 @@ impl Publisher {
         let (from, to) = (before.state, after.state);
         // That a closed node has no leader goes without saying.
         let leader_changed = before.leader != after.leader && to != State::Closed;
+        self.counts.send_modify(|counts| counts.count_change(before, &after));
         self.status.send_replace(Arc::new(after));
         if from != to {
             self.tell(EventKind::StateChanged { from, to });
@@ -107,26 +139,53 @@ impl Publisher {
         self.recurring(now, Trouble::Report(report.clone()));
     }
 
+    /// Tells whom the node refused, and why.
+    pub(crate) fn refusal(&mut self, now: Instant, node: NodeId, refusal: Refusal) {
+        self.counts.send_modify(|counts| counts.count_refusal(refusal));
+        if self.is_news(now, format!("{node}: {refusal}")) {
+            self.tell(EventKind::Refused { node, refusal });
+        }
+    }
+
+    /// Tells what became of the leader's job.
+    pub(crate) fn job_failed(&mut self, trouble: Trouble) {
+        self.counts.send_modify(|counts| counts.jobs_failed += 1);
+        self.trouble(trouble);
+    }
+
     /// Tells of a fault that may go on for long, but not every time.
     pub(crate) fn recurring(&mut self, now: Instant, trouble: Trouble) {
+        if self.is_news(now, trouble.to_string()) {
+            self.trouble(trouble);
+        }
+    }
+
+    /// Whether these words were not told in a while. From now on they were.
+    fn is_news(&mut self, now: Instant, words: String) -> bool {
         self.told.retain(|(_, at)| now.saturating_since(*at) < TELL_AGAIN_AFTER);
-        let words = trouble.to_string();
         if self.told.iter().any(|(told, _)| *told == words) {
-            return;
+            return false;
         }
         if self.told.len() == RECURRING_MAX {
             self.told.pop_front();
         }
         self.told.push_back((words, now));
-        self.trouble(trouble);
+        true
     }
 
     fn tell(&self, kind: EventKind) {
         let status = self.status.borrow().clone();
-        if let EventKind::StateChanged { from, to } = kind {
-            tracing::info!(
-                id = %status.id, term = status.term, reason = %status.reason, "{from} -> {to}"
-            );
+        let (id, term) = (&status.id, status.term);
+        match &kind {
+            EventKind::StateChanged { from, to } => {
+                tracing::info!(%id, term, reason = %status.reason, "{from} -> {to}");
+            }
+            EventKind::LeadershipGained { token } => tracing::info!(%id, token, "lease gained"),
+            EventKind::LeadershipLost { token } => tracing::info!(%id, token, "lease lost"),
+            EventKind::Refused { node, refusal } => {
+                tracing::info!(%id, term, reason = %refusal, "refused {node}");
+            }
+            EventKind::LeaderChanged | EventKind::Trouble(_) => {}
         }
         // The only error is that nobody listens.
         let _ = self.events.send(Event { at: SystemTime::now(), status, kind });
@@ -137,6 +196,9 @@ impl Drop for Publisher {
     /// A node that is torn down without closing, because its runtime ended or its transport
     /// panicked, must not be taken for a leader any more.
     fn drop(&mut self) {
+        if let Some(Leadership { token, .. }) = self.lease.send_replace(None) {
+            self.tell(EventKind::LeadershipLost { token });
+        }
         let before = self.status.borrow().clone();
         if before.state != State::Closed {
             let (state, reason) = (State::Closed, Reason::Closed);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use graft_election::{
-    ClusterInfo, EventKind, Events, MemoryNetwork, MemoryVotes, Node, NodeBuilder, NodeId, State,
-    Status, Trouble,
+    ClusterInfo, EventKind, Events, MemoryNetwork, MemoryVotes, Mode, Node, NodeBuilder, NodeId,
+    State, Status, Trouble,
 };
 use tokio::time::{Instant, timeout};
 
@@ -21,6 +21,11 @@ pub fn id(name: &str) -> NodeId {
 /// A node `name` of a cluster of `size` called `c`.
 pub fn builder(name: &str, size: usize) -> NodeBuilder {
     Node::builder(ClusterInfo::new("c", size)).id(id(name))
+}
+
+/// Such a node among Go nodes, which neither ask for pre-votes nor grant any.
+pub fn graft_builder(name: &str, size: usize) -> NodeBuilder {
+    builder(name, size).mode(Mode::Graft)
 }
 
 /// Waits until `condition` holds for the node's status.
@@ -96,17 +101,30 @@ pub struct MemoryCluster {
     pub nodes: Vec<Node>,
     votes: Vec<MemoryVotes>,
     size: usize,
+    mode: Mode,
 }
 
 impl MemoryCluster {
     /// A cluster of `size` of which nobody has started yet.
     pub fn empty(size: usize) -> Self {
-        Self { network: MemoryNetwork::new(), nodes: Vec::new(), votes: Vec::new(), size }
+        let (network, mode) = (MemoryNetwork::new(), Mode::Extended);
+        Self { network, nodes: Vec::new(), votes: Vec::new(), size, mode }
+    }
+
+    /// Nodes that start from now on are in this mode.
+    pub fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
     }
 
     /// A cluster of `size`, all started.
     pub async fn start(size: usize) -> Self {
+        Self::start_in(Mode::Extended, size).await
+    }
+
+    /// A cluster of `size`, all started in `mode`.
+    pub async fn start_in(mode: Mode, size: usize) -> Self {
         let mut cluster = Self::empty(size);
+        cluster.set_mode(mode);
         for _ in 0..size {
             cluster.start_next().await;
         }
@@ -149,6 +167,7 @@ impl MemoryCluster {
 
     async fn start_node(&self, place: usize) -> Node {
         builder(&format!("n{}", place + 1), self.size)
+            .mode(self.mode)
             .start(self.network.transport(), self.votes[place].clone())
             .await
             .expect("the node starts")

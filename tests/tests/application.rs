@@ -11,7 +11,7 @@ use graft_election::{
     EventKind, Events, MemoryNetwork, MemoryVotes, Node, NodeBuilder, State, Trouble,
 };
 use graft_election_tests::application::Application;
-use graft_election_tests::cluster::{builder, id, wait_for_trouble, wait_until};
+use graft_election_tests::cluster::{builder, graft_builder, id, wait_for_trouble, wait_until};
 use graft_election_tests::peer::Peer;
 
 /// A node that is patient, for tests that begin before its first campaign.
@@ -44,7 +44,7 @@ async fn the_position_is_asked_for_afresh_in_each_campaign() {
     let network = MemoryNetwork::new();
     let mut peer = Peer::join(&network, "p").await;
     let application = Application::at(b"1");
-    let node = start(builder("a", 3), &network, &application).await;
+    let node = start(graft_builder("a", 3), &network, &application).await;
     assert_eq!(peer.hear_vote_request().await.position.as_bytes(), b"1");
     application.move_to(b"2");
     // A request may have been under way.
@@ -133,7 +133,7 @@ async fn a_node_whose_application_is_stuck_campaigns_with_the_last_position_it_k
     let network = MemoryNetwork::new();
     let mut peer = Peer::join(&network, "p").await;
     let application = Application::at(b"1");
-    let node = start(builder("a", 3), &network, &application).await;
+    let node = start(graft_builder("a", 3), &network, &application).await;
     let mut events = node.events();
     assert_eq!(peer.hear_vote_request().await.position.as_bytes(), b"1");
     application.stick(true);

@@ -11,7 +11,9 @@ use graft_election::{
     MemoryNetwork, MemoryVotes, Node, Reason, Report, StartError, State, StateChange, StateMachine,
     Status, Trouble,
 };
-use graft_election_tests::cluster::{MemoryCluster, builder, id, wait_for_trouble, wait_until};
+use graft_election_tests::cluster::{
+    MemoryCluster, builder, graft_builder, id, wait_for_trouble, wait_until,
+};
 use graft_election_tests::peer::Peer;
 use graft_election_tests::transport::UnreliableTransport;
 use graft_election_tests::votes::UnreliableVotes;
@@ -293,7 +295,7 @@ async fn a_slow_save_does_not_use_up_the_time_to_answer_a_campaign() {
     let network = MemoryNetwork::new();
     let mut peer = Peer::join(&network, "p").await;
     let votes = UnreliableVotes::default();
-    let node = builder("a", 3).start(network.transport(), votes.clone()).await.unwrap();
+    let node = graft_builder("a", 3).start(network.transport(), votes.clone()).await.unwrap();
     votes.hold(true);
     wait_until(&node, |status| status.state == State::Candidate).await;
     tokio::time::advance(2 * Config::ELECTION_TIMEOUT_MAX).await;

@@ -7,7 +7,7 @@ use async_nats::{Client, Subscriber};
 use futures_util::StreamExt;
 use graft_election::proto::prost_messages as pb;
 use graft_election::{MemoryVotes, NatsTransport, State};
-use graft_election_tests::cluster::{PATIENCE, builder, id, wait_until};
+use graft_election_tests::cluster::{PATIENCE, graft_builder, id, wait_until};
 use graft_election_tests::nats_server::NatsServer;
 use prost::Message;
 use tokio::time::timeout;
@@ -60,7 +60,7 @@ async fn v6_nameless_votes_of_two_go_nodes_elect_a_node() {
     let mut heartbeats = client.subscribe("graft.c.heartbeat").await.unwrap();
     client.flush().await.unwrap();
     let transport = NatsTransport::connect(server.url()).await.unwrap();
-    let node = builder("a", 5).start(transport, MemoryVotes::new()).await.unwrap();
+    let node = graft_builder("a", 5).start(transport, MemoryVotes::new()).await.unwrap();
 
     let request = hear(&mut requests).await;
     let reply = request.reply.expect("Go answers to the reply subject's name");
@@ -83,7 +83,7 @@ async fn a_go_node_is_elected_and_followed_and_deposed_by_a_higher_term() {
     let server = NatsServer::start();
     let client = async_nats::connect(server.url()).await.unwrap();
     let transport = NatsTransport::connect(server.url()).await.unwrap();
-    let node = builder("a", 3).start(transport, MemoryVotes::new()).await.unwrap();
+    let node = graft_builder("a", 3).start(transport, MemoryVotes::new()).await.unwrap();
     let inbox = format!("graft.{GO_ID}.vote_response");
     let mut responses = client.subscribe(inbox.clone()).await.unwrap();
 
@@ -121,7 +121,7 @@ async fn c2_a_node_that_no_go_leader_speaks_to_takes_over() {
     let mut requests = client.subscribe("graft.c.vote_request").await.unwrap();
     client.flush().await.unwrap();
     let transport = NatsTransport::connect(server.url()).await.unwrap();
-    let node = builder("a", 3).start(transport, MemoryVotes::new()).await.unwrap();
+    let node = graft_builder("a", 3).start(transport, MemoryVotes::new()).await.unwrap();
     publish(&client, "graft.c.heartbeat", &go::Heartbeat { term: 3, leader: GO_ID.into() }).await;
     wait_until(&node, |status| status.leader == Some(id(GO_ID))).await;
 

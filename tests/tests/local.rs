@@ -62,7 +62,7 @@ async fn a_socket_that_a_crash_left_over_is_replaced_and_one_in_use_is_not() {
     // What a dead peer left over does not disturb whoever sends to everyone.
     drop(UnixDatagram::bind(base.path().join("c/b")).unwrap());
     let mut events = node.events();
-    wait_until(&node, |status| status.term >= 2).await;
+    wait_until(&node, |status| status.state == State::PreCandidate).await;
     node.close().await;
     while let Some(event) = events.next().await {
         assert!(!matches!(event.kind, graft_election::EventKind::Trouble(_)), "{event:?}");

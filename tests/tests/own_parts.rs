@@ -16,7 +16,7 @@ use graft_election::{
     StartError, State, StateMachine, Status, StoredVote, Transport, Trouble, VoteFile, VoteStore,
 };
 use graft_election_tests::cluster::{
-    PATIENCE, builder, id, wait_for_agreement, wait_for_trouble, wait_until,
+    PATIENCE, builder, graft_builder, id, wait_for_agreement, wait_for_trouble, wait_until,
 };
 use graft_election_tests::peer::Peer;
 use graft_election_tests::transport::UnreliableTransport;
@@ -188,7 +188,7 @@ async fn a_flood_of_messages_does_not_keep_a_node_from_campaigning() {
     let network = MemoryNetwork::new();
     let mut peer = Peer::join(&network, "p").await;
     let (transport, control) = UnreliableTransport::new(network.transport());
-    let node = builder("a", 3).start(transport, MemoryVotes::new()).await.unwrap();
+    let node = graft_builder("a", 3).start(transport, MemoryVotes::new()).await.unwrap();
     control.stick(true);
     peer.request_vote(5).await;
     // As above, but the leader's heartbeat is the last of many messages.
@@ -386,7 +386,7 @@ async fn a_handler_that_panics_gives_no_vote_then_and_is_asked_again() {
     let (errors, mut troubles) = mpsc::channel(64);
     let fragile = Fragile::default();
     fragile.0.store(true, Ordering::SeqCst);
-    let node = builder("a", 3)
+    let node = graft_builder("a", 3)
         // Its half is time enough to print a backtrace.
         .heartbeat_interval(Duration::from_secs(1))
         .election_timeout(Duration::from_secs(2), Duration::from_secs(3))

@@ -9,7 +9,7 @@ use graft_election::{
     Arrival, Config, MemoryNetwork, MemoryTransport, MemoryVotes, Node, NodeBuilder, State,
     Transport, Trouble, VoteRecord, VoteStore,
 };
-use graft_election_tests::cluster::{builder, id, wait_for_trouble, wait_until};
+use graft_election_tests::cluster::{builder, graft_builder, id, wait_for_trouble, wait_until};
 use graft_election_tests::peer::Peer;
 use graft_election_tests::transport::UnreliableTransport;
 use tokio::time::{Instant, timeout};
@@ -22,7 +22,7 @@ async fn start(node: NodeBuilder) -> Node {
 async fn first_wait(node: NodeBuilder) -> Duration {
     let began = Instant::now();
     let node = start(node).await;
-    wait_until(&node, |status| status.state == State::Candidate).await;
+    wait_until(&node, |status| status.state == State::PreCandidate).await;
     began.elapsed()
 }
 
@@ -99,7 +99,8 @@ async fn v3_a_node_that_comes_back_gives_no_vote_in_its_quarantine() {
     peer.request_vote(5).await;
     assert!(!peer.hear_vote_response().await.granted);
     assert_eq!(node.current_term(), 4);
-    tokio::time::sleep(Duration::from_millis(10)).await;
+    // One tick of the clock comes on top.
+    tokio::time::sleep(Duration::from_millis(11)).await;
     peer.request_vote(5).await;
     assert!(peer.hear_vote_response().await.granted);
     node.close().await;
@@ -136,7 +137,7 @@ impl Transport for Slow {
 async fn the_election_timeout_begins_when_the_node_has_joined() {
     let network = MemoryNetwork::new();
     let mut peer = Peer::join(&network, "p").await;
-    let node = builder("a", 3);
+    let node = graft_builder("a", 3);
     let node = node.start(Slow(network.transport()), MemoryVotes::new()).await.unwrap();
     let early = timeout(Config::ELECTION_TIMEOUT_MIN, peer.hear()).await;
     assert!(early.is_err(), "{early:?}");

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use crate::peer::Peer;
 use crate::process::{COMMAND, DEAF_COMMAND, Program, graft, no_command_runs, text};
 
-/// Node `a` of cluster `c`.
+/// Node `a` of cluster `c`, in Graft mode: its peers are the test's, and speak as Go nodes do.
 fn start(directory: &Path, size: &str, grace: &str, command: &str) -> Program {
-    let cluster = ["run", "--json", "--cluster", "c", "--size", size, "--id", "a"];
+    let cluster =
+        ["run", "--json", "--mode", "graft", "--cluster", "c", "--size", size, "--id", "a"];
     let local = ["--local", "d", "--log", "vote", "--grace", grace];
     let command = ["--", "sh", "-c", command];
     let mut program = Program::start(directory, &[&cluster[..], &local, &command].concat());

@@ -109,9 +109,10 @@ fn sigterm_closes_in_order() {
     let mut closing = cluster.programs.remove(leader);
     closing.terminate();
     assert!(closing.wait().success());
-    let [.., left, told, closed] = &closing.lines[..] else {
+    let [.., lost, left, told, closed] = &closing.lines[..] else {
         panic!("{:#?}", closing.lines);
     };
+    assert!(lost.is("lease", &[("from", "held"), ("to", "")]), "{lost:?}");
     assert!(left.is("state", &[("from", "Leader"), ("to", "Follower")]), "{left:?}");
     assert!(left.is("state", &[("reason", "handed its leadership over")]), "{left:?}");
     assert!(told.is("leader", &[("leader", "")]), "{told:?}");
@@ -173,7 +174,7 @@ fn a_vote_file_stays_with_its_node() {
     let directory = tempfile::tempdir().unwrap();
     let run = ["run", "--json", "--cluster", "c", "--size", "2", "--local", "d", "--log", "v"];
     let mut program = Program::start(directory.path(), &[&run[..], &["--id", "a"]].concat());
-    program.wait_for(|line| line.is("state", &[("to", "Candidate")]));
+    program.wait_for(|line| line.is("state", &[("to", "PreCandidate")]));
     program.terminate();
     assert!(program.wait().success());
 

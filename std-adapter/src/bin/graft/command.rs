@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use graft_election::{State, Status};
+use graft_election::{Config, Node};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::authority::Authority;
 use crate::report::complain;
+use crate::watchdog::Watchdog;
 
 /// The hidden task through which the program becomes the command.
 pub(crate) const CHILD_TASK: &str = "__child";
@@ -29,7 +31,10 @@ pub(crate) struct Command {
 #[derive(Debug)]
 struct Running {
     child: process::Child,
-    term: u64,
+    authority: Authority,
+    /// The process group of the command and all that it starts.
+    group: Option<Pid>,
+    watchdog: Option<Watchdog>,
     /// Told to end; from then on it has until this instant.
     kill_at: Option<Instant>,
 }
@@ -40,39 +45,38 @@ impl Command {
         (!words.is_empty()).then_some(Self { words, grace, running: None })
     }
 
-    /// Makes what runs agree with the node: the command of exactly the term it leads in, or none.
-    /// While an old one is still ending, nothing new is started.
-    pub(crate) fn follow(&mut self, status: &Status) -> Result<()> {
-        let term = (status.state == State::Leader).then_some(status.term);
-        match (&self.running, term) {
-            (None, Some(_)) => self.start(status),
-            (Some(running), term) if Some(running.term) != term => {
-                self.stop();
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Waits until the command has ended; for ever if none runs. It is killed when its grace is
-    /// over. True if it ended without being told to. Cancel-safe.
+    /// Waits until the command has ended; for ever if none runs. It is told to end when its authority
+    /// is about to, and killed when that or its grace is over. Cancel-safe.
     pub(crate) async fn ended(&mut self) -> Result<Ended> {
-        let Some(running) = &mut self.running else {
-            return pending().await;
-        };
-        let status = match running.kill_at {
-            None => running.child.wait().await,
-            Some(kill_at) => tokio::select! {
-                status = running.child.wait() => status,
-                () = sleep_until(kill_at) => {
-                    signal(&running.child, Signal::KILL);
-                    running.child.wait().await
+        let status = loop {
+            let Some(running) = &mut self.running else {
+                return pending().await;
+            };
+            if let Some(watchdog) = &mut running.watchdog {
+                watchdog.renew(&running.authority);
+            }
+            let kill_at = running.kill_at;
+            tokio::select! {
+                biased;
+                status = running.child.wait() => break status,
+                () = running.authority.over() => {
+                    running.kill_at = Some(Instant::now());
+                    signal(running.group, Signal::KILL);
+                    break running.child.wait().await;
                 }
-            },
+                () = running.authority.ending(), if kill_at.is_none() => self.stop(),
+                () = wait_until(kill_at) => {
+                    signal(running.group, Signal::KILL);
+                    break running.child.wait().await;
+                }
+                () = sleep(RENEWAL_INTERVAL), if running.watchdog.is_some() => {}
+            }
         };
         let status = status.context("could not wait for the command")?;
-        let by_itself = running.kill_at.is_none();
-        self.running = None;
+        let Some(running) = self.running.take() else {
+            return pending().await;
+        };
+        let by_itself = running.kill_at.is_none() && !running.was_struck(status).await;
         Ok(Ended { by_itself, status })
     }
 
@@ -81,7 +85,7 @@ impl Command {
         if let Some(running) = &mut self.running
             && running.kill_at.is_none()
         {
-            signal(&running.child, Signal::TERM);
+            signal(running.group, Signal::TERM);
             running.kill_at = Some(Instant::now() + self.grace);
         }
     }
@@ -97,21 +101,39 @@ impl Command {
         self.running.is_some()
     }
 
-    fn start(&mut self, status: &Status) -> Result<()> {
+    /// Starts the command under `authority`.
+    pub(crate) async fn start(&mut self, node: &Node, authority: Authority) -> Result<()> {
+        let watchdog = Watchdog::start(&authority).await?;
+        // A group of its own: what the command starts is signalled with it, and the terminal's
+        // interrupt reaches it through this program alone.
+        let group = watchdog.as_ref().and_then(Watchdog::group);
         let child = process::Command::new(own_program()?)
             .args([CHILD_TASK, &std::process::id().to_string()])
             .args(&self.words)
-            .env("GRAFT_TERM", status.term.to_string())
-            .env("GRAFT_ID", status.id.as_str())
-            .env("GRAFT_CLUSTER", &status.cluster.name)
-            // A group of its own: what the command starts is signalled with it, and the terminal's
-            // interrupt reaches it through this program alone.
-            .process_group(0)
+            .env("GRAFT_TERM", authority.token().to_string())
+            .env("GRAFT_ID", node.id().as_str())
+            .env("GRAFT_CLUSTER", node.cluster_info().name)
+            .process_group(group.map_or(0, |group| group.as_raw_nonzero().get()))
             .kill_on_drop(true)
             .spawn()
             .context("could not start the command")?;
-        self.running = Some(Running { child, term: status.term, kill_at: None });
+        let group = group.or(pid_of(&child));
+        self.running = Some(Running { child, authority, group, watchdog, kill_at: None });
         Ok(())
+    }
+}
+
+impl Running {
+    /// Whether the watchdog ended the command, which is gone with this status. If not, it does so now
+    /// with all that the command may have left behind.
+    async fn was_struck(mut self, status: ExitStatus) -> bool {
+        let Some(watchdog) = &mut self.watchdog else {
+            return false;
+        };
+        let is_killed = status.signal() == Some(Signal::KILL.as_raw());
+        let was_struck = is_killed && watchdog.has_struck().await;
+        signal(self.group, Signal::KILL);
+        was_struck
     }
 }
 
@@ -141,16 +163,27 @@ impl std::fmt::Display for Ended {
     }
 }
 
+async fn wait_until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
+    }
+}
+
 /// Signals the command and all that it started; if it is gone there is nothing to signal.
-fn signal(child: &process::Child, signal: Signal) {
-    let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+fn signal(group: Option<Pid>, signal: Signal) {
     if let Some(group) = group {
         let _ = kill_process_group(group, signal);
     }
 }
 
+/// The process id, until the process is gone.
+pub(crate) fn pid_of(process: &process::Child) -> Option<Pid> {
+    process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
+}
+
 /// The program as it runs, even if its file has been replaced meanwhile.
-fn own_program() -> io::Result<std::path::PathBuf> {
+pub(crate) fn own_program() -> io::Result<std::path::PathBuf> {
     if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
 }
 
@@ -167,14 +200,8 @@ pub(crate) struct Child {
 
 impl Child {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        #[cfg(target_os = "linux")]
-        {
-            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-                .context("could not tie the command to the node")?;
-            // The node may have died just before.
-            if rustix::process::getppid().map(Pid::as_raw_nonzero) != self.parent.try_into().ok() {
-                return Ok(ExitCode::FAILURE);
-            }
+        if !tie_to_parent(self.parent)? {
+            return Ok(ExitCode::FAILURE);
         }
         let Some((program, arguments)) = self.words.split_first() else {
             return Ok(ExitCode::FAILURE);
@@ -185,3 +212,22 @@ impl Child {
         Ok(ExitCode::from(if is_missing { 127 } else { 126 }))
     }
 }
+
+/// On Linux, has this process die with its parent, whose process id is `parent`. False if that one
+/// is gone already.
+pub(crate) fn tie_to_parent(parent: i32) -> Result<bool> {
+    #[cfg(target_os = "linux")]
+    {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+            .context("could not tie the command to the node")?;
+        // The node may have died just before.
+        if rustix::process::getppid().map(Pid::as_raw_nonzero) != parent.try_into().ok() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// How often the watchdog is told how long the lease lasts: twice as often as it is renewed.
+const RENEWAL_INTERVAL: Duration = Duration::from_millis(50);
+const _: () = assert!(2 * RENEWAL_INTERVAL.as_millis() == Config::HEARTBEAT_INTERVAL.as_millis());

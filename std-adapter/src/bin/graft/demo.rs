@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use graft_election::{
-    ClusterInfo, Event, MemoryNetwork, MemoryVotes, Node, NodeId, State, Status, quorum,
+    ClusterInfo, Event, EventKind, MemoryNetwork, MemoryVotes, Node, NodeId, State, Status, quorum,
 };
 use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
@@ -119,6 +119,8 @@ struct Running {
     node: Node,
     /// The latest that was reported of it.
     status: Arc<Status>,
+    /// Whether it was reported to have a lease.
+    has_lease: bool,
 }
 
 impl Stage {
@@ -156,7 +158,7 @@ impl Stage {
         });
         let status = node.status();
         self.reporter.started(&status)?;
-        let running = Running { life, runtime, node, status };
+        let running = Running { life, runtime, node, status, has_lease: false };
         self.running.insert(number, running);
         Ok(())
     }
@@ -177,7 +179,8 @@ impl Stage {
         id.as_str().trim_start_matches('n').parse().with_context(|| format!("{id} has no number"))
     }
 
-    /// Reports what happens until `count` nodes agree on a leader of one term among them.
+    /// Reports what happens until `count` nodes agree on a leader of one term among them, and that one
+    /// has its lease.
     fn wait_for_leader(&mut self, count: usize) -> Result<Arc<Status>> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -191,6 +194,11 @@ impl Stage {
             // What a killed node said last may still be on its way.
             if let Some(running) = self.running.values_mut().find(|running| running.life == life) {
                 running.status = Arc::clone(&event.status);
+                match event.kind {
+                    EventKind::LeadershipGained { .. } => running.has_lease = true,
+                    EventKind::LeadershipLost { .. } => running.has_lease = false,
+                    _ => {}
+                }
                 self.reporter.event(&event)?;
             }
         }
@@ -198,7 +206,8 @@ impl Stage {
 
     fn agreed_leader(&self, count: usize) -> Option<Arc<Status>> {
         let statuses = || self.running.values().map(|running| &running.status);
-        let leader = statuses().find(|status| status.state == State::Leader)?;
+        let holder = self.running.values().find(|running| running.has_lease)?;
+        let leader = Some(&holder.status).filter(|status| status.state == State::Leader)?;
         let agreed = statuses().filter(|status| {
             status.term == leader.term && status.leader.as_ref() == Some(&leader.id)
         });

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod authority;
 mod bridge;
 mod command;
 mod demo;
@@ -10,6 +11,7 @@ mod log;
 mod report;
 mod run;
 mod stop;
+mod watchdog;
 
 use std::process::ExitCode;
 
@@ -36,6 +38,9 @@ enum Task {
     /// Becomes COMMAND, and dies with the node that started it.
     #[command(name = command::CHILD_TASK, hide = true)]
     Child(command::Child),
+    /// Ends COMMAND in time, even if the node that started it can't.
+    #[command(name = watchdog::WATCHDOG_TASK, hide = true)]
+    Watchdog(watchdog::Watch),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +50,7 @@ fn main() -> ExitCode {
         Task::Bridge(bridge) => bridge.run(),
         Task::Log(log) => log.run(),
         Task::Child(child) => child.run(),
+        Task::Watchdog(watch) => watch.run(),
     };
     done.unwrap_or_else(|error| {
         report::complain(format_args!("{error:#}"));

@@ -109,6 +109,17 @@ impl Reporter {
                 }
             }
             EventKind::LeaderChanged => line("leader", status),
+            EventKind::LeadershipGained { .. } => {
+                Line { to: "held".to_owned(), ..line("lease", status) }
+            }
+            EventKind::LeadershipLost { .. } => {
+                Line { from: "held".to_owned(), ..line("lease", status) }
+            }
+            EventKind::Refused { node, refusal } => Line {
+                to: node.to_string(),
+                reason: Some(refusal.to_string()),
+                ..line("refused", status)
+            },
             EventKind::Trouble(trouble) => {
                 let is_connection = matches!(trouble, Trouble::Connection(_));
                 let name = if is_connection { "conn" } else { "error" };
@@ -135,6 +146,16 @@ impl Reporter {
                 Some(leader) => format!("follows {BOLD}{leader}{BOLD:#}"),
                 None => format!("{DIM}has no leader{DIM:#}"),
             },
+            EventKind::LeadershipGained { token } => {
+                let style = AnsiColor::Green.on_default().bold();
+                format!("{style}holds the lease{style:#} (token {token})")
+            }
+            EventKind::LeadershipLost { token } => {
+                format!("holds no lease any more (token {token})")
+            }
+            EventKind::Refused { node, refusal } => {
+                format!("{DIM}refused {node}: {refusal}{DIM:#}")
+            }
             EventKind::Trouble(trouble) => {
                 let style = AnsiColor::Red.on_default();
                 format!("{style}{trouble}{style:#}")
@@ -186,6 +207,7 @@ pub(crate) fn nanoseconds(at: SystemTime) -> u64 {
 fn state_style(state: State) -> Style {
     match state {
         State::Follower => AnsiColor::Blue.on_default(),
+        State::PreCandidate => AnsiColor::Cyan.on_default(),
         State::Candidate => AnsiColor::Yellow.on_default(),
         State::Leader => AnsiColor::Green.on_default().bold(),
         State::Closed => DIM,

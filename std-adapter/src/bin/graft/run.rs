@@ -2,17 +2,16 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use graft_election::{
-    ClusterInfo, Config, Events, LocalTransport, NatsTransport, Node, NodeId, OpenError,
+    ClusterInfo, Config, Events, LocalTransport, Mode, NatsTransport, Node, NodeId, OpenError,
     SerialLine, SerialTransport, Status, Transport, VOTERS_MAX, VoteFile,
 };
-use tokio::sync::watch;
 
+use crate::authority::Authority;
 use crate::command::Command;
 use crate::report::Reporter;
 use crate::stop::Stop;
@@ -29,6 +28,19 @@ pub(crate) struct Run {
     /// The node's id; otherwise the one that is kept with its votes, or a new random one.
     #[arg(long)]
     id: Option<NodeId>,
+    /// The ids of all voters, separated by commas, this node's included. Only a declared list keeps
+    /// more nodes than N from voting.
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    voters: Vec<NodeId>,
+    /// What the node asks of the others, and relies on.
+    #[arg(long, value_enum, default_value_t = ModeName::Extended)]
+    mode: ModeName,
+    /// How gladly the node leads: a leader gives way to a follower of higher priority, in time.
+    #[arg(long, value_name = "P", default_value_t = Config::PRIORITY)]
+    priority: u32,
+    /// Have the node vote and never lead: the same as priority 0.
+    #[arg(long, conflicts_with = "priority")]
+    witness: bool,
     /// Where the node keeps its votes, in the Go original's format. Otherwise the first of
     /// NAME.1.vote, NAME.2.vote, … in the current directory that no other node uses.
     #[arg(long, value_name = "FILE")]
@@ -46,19 +58,42 @@ pub(crate) struct Run {
     /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
-    /// How many seconds COMMAND has to end after SIGTERM, before SIGKILL.
+    /// How many seconds COMMAND has to end after SIGTERM, before SIGKILL. In Extended mode it has
+    /// that long while the leadership is kept; it never outlives the lease.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     grace: u64,
     /// Runs while this node leads, with GRAFT_TERM, GRAFT_ID and GRAFT_CLUSTER in its environment.
-    /// When it ends by itself, the node closes and the program ends with its status.
+    /// GRAFT_TERM is the fencing token: what COMMAND writes to should refuse one that is lower than
+    /// any it has seen. When COMMAND ends by itself, the node closes and the program ends with its
+    /// status. In Extended mode it runs under a valid lease only, and all that it started is killed
+    /// before the lease ends.
     #[arg(last = true)]
     command: Vec<String>,
+}
+
+/// The mode, as a word.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ModeName {
+    /// Every voter is of this implementation: pre-votes, a lease.
+    Extended,
+    /// Some voters are Go nodes: the plain election, without a lease.
+    Graft,
+}
+
+impl From<ModeName> for Mode {
+    fn from(name: ModeName) -> Self {
+        match name {
+            ModeName::Extended => Self::Extended,
+            ModeName::Graft => Self::Graft,
+        }
+    }
 }
 
 impl Run {
     pub(crate) fn run(self) -> Result<ExitCode> {
         // Before anything is created or connected: a wrong setting leaves no trace.
-        Config::new(&self.cluster, self.size).check(VOTERS_MAX)?;
+        let config = Config { voters: &self.voters, ..Config::new(&self.cluster, self.size) };
+        config.check(VOTERS_MAX)?;
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
@@ -85,7 +120,11 @@ impl Run {
 
     async fn run_over(self, transport: impl Transport, stop: Stop) -> Result<ExitCode> {
         let votes = self.open_votes()?;
-        let mut builder = Node::builder(ClusterInfo::new(self.cluster, self.size));
+        let mode = Mode::from(self.mode);
+        let mut builder = Node::builder(ClusterInfo::new(self.cluster, self.size))
+            .voters(self.voters)
+            .mode(mode)
+            .priority(if self.witness { 0 } else { self.priority });
         if let Some(id) = self.id {
             builder = builder.id(id);
         }
@@ -93,11 +132,12 @@ impl Run {
         let foreground = Foreground {
             reporter: Reporter::new(self.json),
             events: node.events(),
-            status: node.watch(),
+            node,
+            mode,
             command: Command::new(self.command, Duration::from_secs(self.grace)),
             stop,
         };
-        foreground.run(node).await
+        foreground.run().await
     }
 
     fn open_votes(&self) -> Result<VoteFile> {
@@ -119,17 +159,18 @@ impl Run {
 struct Foreground {
     reporter: Reporter,
     events: Events,
-    status: watch::Receiver<Arc<Status>>,
+    node: Node,
+    mode: Mode,
     command: Option<Command>,
     stop: Stop,
 }
 
 impl Foreground {
-    async fn run(mut self, node: Node) -> Result<ExitCode> {
-        let ran = self.run_until_stopped(&node.status()).await;
+    async fn run(mut self) -> Result<ExitCode> {
+        let ran = self.run_until_stopped(&self.node.status()).await;
         // The command ends before anyone else can lead; whatever went wrong, the node closes.
         let stopped = self.stop_command().await;
-        node.close().await;
+        self.node.close().await;
         while let Some(event) = self.events.next().await {
             self.reporter.event(&event)?;
         }
@@ -139,14 +180,16 @@ impl Foreground {
     async fn run_until_stopped(&mut self, at_start: &Status) -> Result<ExitCode> {
         self.reporter.started(at_start)?;
         loop {
+            let may_start = self.command.as_ref().is_some_and(|command| !command.is_running());
             tokio::select! {
                 event = self.events.next() => match event {
                     Some(event) => self.reporter.event(&event)?,
                     None => bail!("the node stopped by itself"),
                 },
-                changed = self.status.changed(), if self.command.is_some() => {
-                    changed.context("the node stopped by itself")?;
-                    self.follow()?;
+                authority = Authority::next(&self.node, self.mode), if may_start => {
+                    if let Some(command) = &mut self.command {
+                        command.start(&self.node, authority).await?;
+                    }
                 }
                 ended = ended(&mut self.command) => {
                     let ended = ended?;
@@ -154,19 +197,9 @@ impl Foreground {
                     if ended.by_itself {
                         return Ok(ended.exit_code());
                     }
-                    // The node may lead again by now.
-                    self.follow()?;
                 }
                 () = self.stop.wait() => return Ok(ExitCode::SUCCESS),
             }
-        }
-    }
-
-    fn follow(&mut self) -> Result<()> {
-        let status = Arc::clone(&self.status.borrow_and_update());
-        match &mut self.command {
-            Some(command) => command.follow(&status),
-            None => Ok(()),
         }
     }
 

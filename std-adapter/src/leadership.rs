@@ -1,0 +1,115 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use graft_election_core as core;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+
+/// The right to act as the leader, while its lease lasts (rules L3, I4).
+///
+/// While it [is valid](Self::is_valid), no other node of the cluster has a valid one. A leader in
+/// good health renews the lease with each heartbeat that a quorum acknowledges.
+///
+/// A check and what it allows are two things, though: the process may be paused in between. So check
+/// just before each effect, and hand the [`token`](Self::token) on to whatever is written to, which
+/// must refuse a token below the highest it has seen. That is called fencing.
+///
+/// Keep it only while acting on it. As long as one of these lives, a node that hands its leadership
+/// over waits for that before it says so, at most until the lease would have ended.
+#[derive(Clone, Debug)]
+pub struct Leadership {
+    token: u64,
+    leases: Leases,
+    _hold: watch::Receiver<()>,
+}
+
+impl Leadership {
+    /// The fencing token: the term. Any later leadership, of any node, has a higher one (rule I5).
+    pub fn token(&self) -> u64 {
+        self.token
+    }
+
+    /// Whether the lease, as renewed so far, is valid at this moment.
+    pub fn is_valid(&self) -> bool {
+        !self.remaining().is_zero()
+    }
+
+    /// How long the lease lasts if nothing renews it any more; nothing once it is over.
+    pub fn remaining(&self) -> Duration {
+        match *self.leases.lease.borrow() {
+            Some(lease) if lease.token == self.token => {
+                self.leases.clock.time_until(lease.valid_until)
+            }
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Waits until the leadership is about to end, or has ended: one heartbeat interval at most is
+    /// left of a lease that was not renewed in time. It is the moment to stop. Cancel-safe.
+    ///
+    /// The lease may be renewed after all. It lasts for less than the least election timeout, so if
+    /// that isn't at least three heartbeat intervals, this ends although all is well.
+    pub async fn ending(&self) {
+        self.ending_within(self.leases.heartbeat_interval).await;
+    }
+
+    /// Waits until the leadership has ended. Cancel-safe.
+    pub async fn ended(&self) {
+        self.ending_within(Duration::ZERO).await;
+    }
+
+    /// Waits until no more than `span` is left of the leadership. Cancel-safe.
+    pub async fn ending_within(&self, span: Duration) {
+        let mut lease = self.leases.lease.clone();
+        loop {
+            lease.mark_unchanged();
+            let spare = self.remaining().saturating_sub(span);
+            if spare.is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(spare) => {}
+                changed = lease.changed() => if changed.is_err() {
+                    return;
+                },
+            }
+        }
+    }
+}
+
+/// The lease as the driver keeps it, and those who act on it.
+#[derive(Clone, Debug)]
+pub(crate) struct Leases {
+    pub(crate) lease: watch::Receiver<Option<core::Leadership>>,
+    pub(crate) holds: Arc<watch::Sender<()>>,
+    pub(crate) clock: Clock,
+    pub(crate) heartbeat_interval: Duration,
+}
+
+impl Leases {
+    /// The leadership, if it is valid at this moment.
+    pub(crate) fn current(&self) -> Option<Leadership> {
+        // Held before it is looked at, so that it can't be handed over in between.
+        let hold = self.holds.subscribe();
+        let token = (*self.lease.borrow())?.token;
+        let leadership = Leadership { token, leases: self.clone(), _hold: hold };
+        leadership.is_valid().then_some(leadership)
+    }
+
+    /// Waits for a leadership that is worth beginning with: it isn't about to end, and its token is
+    /// above `token`. None if the node closes.
+    pub(crate) async fn next_above(&self, token: u64) -> Option<Leadership> {
+        let mut lease = self.lease.clone();
+        loop {
+            lease.mark_unchanged();
+            let is_meant = |leadership: &Leadership| {
+                leadership.token > token && leadership.remaining() > self.heartbeat_interval
+            };
+            if let Some(leadership) = self.current().filter(is_meant) {
+                return Some(leadership);
+            }
+            lease.changed().await.ok()?;
+        }
+    }
+}

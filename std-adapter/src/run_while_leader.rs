@@ -1,0 +1,98 @@
+//! A job that runs while this node leads, and never twice at once.
+
+use std::any::Any;
+use std::fmt::Display;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use graft_election_core::Mode;
+
+use crate::events::Trouble;
+use crate::leadership::Leadership;
+use crate::node::Node;
+
+/// Why a job came to no end of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The node is in Graft mode, where there is no lease: Go nodes promise nothing, so that a
+    /// leader can't know whether there is another.
+    #[error("a node in Graft mode has no lease that a job could run under")]
+    NoLease,
+    /// The node has closed.
+    #[error("the node has closed")]
+    Closed,
+}
+
+impl Node {
+    /// Runs `job` whenever this node leads, from the moment that its lease begins, until one run of
+    /// it succeeds. The result of that run is returned, and the leadership handed over (rule H1).
+    ///
+    /// Each run is given its [`Leadership`]. It is told one heartbeat interval before the end of a
+    /// lease that was not renewed ([`Leadership::ending`]), and its future is dropped when half an
+    /// interval is left, or at once if the leadership is lost or handed over before. Runs never
+    /// overlap: the future is polled in place, and the next begins after the last was dropped, when
+    /// the node leads again.
+    ///
+    /// A run that returns an error or panics is told as [`Trouble::JobFailed`] or
+    /// [`Trouble::JobPanicked`]. The node hands its leadership over, since another may fare better,
+    /// and runs the job again in a later term.
+    ///
+    /// What nobody can promise: a future that blocks its thread can't be dropped meanwhile, nor can
+    /// what it has spawned; and a process may be paused between any two instructions. So hand the
+    /// [token](Leadership::token) on with each effect, and have it refused by whoever has seen a
+    /// higher one.
+    ///
+    /// Dropping the future that this returns drops the job, and the node leads on.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::NoLease`] in Graft mode, at once; [`RunError::Closed`] when the node closes.
+    ///
+    /// # Panics
+    ///
+    /// If the job's future panics while it is dropped.
+    pub async fn run_while_leader<T, E, F>(
+        &self,
+        mut job: impl FnMut(Leadership) -> F,
+    ) -> Result<T, RunError>
+    where
+        // Not an `AsyncFnMut`: whether such a job's future can be sent to another thread can't be
+        // told in general yet, and spawned tasks must know.
+        F: Future<Output = Result<T, E>>,
+        E: Display,
+    {
+        if self.mode() == Mode::Graft {
+            return Err(RunError::NoLease);
+        }
+        let mut failed_token = 0;
+        loop {
+            let leadership =
+                self.leases().next_above(failed_token).await.ok_or(RunError::Closed)?;
+            let token = leadership.token();
+            let run = async { job(leadership.clone()).await };
+            let ran = tokio::select! {
+                biased;
+                () = leadership.ending_within(self.heartbeat_interval() / 2) => continue,
+                ran = AssertUnwindSafe(run).catch_unwind() => ran,
+            };
+            drop(leadership);
+            let trouble = match ran {
+                Ok(Ok(done)) => {
+                    self.give_up(token, None).await;
+                    return Ok(done);
+                }
+                Ok(Err(error)) => Trouble::JobFailed(error.to_string()),
+                Err(panic) => Trouble::JobPanicked(words_of(&*panic)),
+            };
+            self.give_up(token, Some(trouble)).await;
+            failed_token = token;
+        }
+    }
+}
+
+/// What a panic said, if it said it in words.
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
+    words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+}
