@@ -186,8 +186,22 @@ impl Program {
 
     /// Tells the program to close.
     pub(crate) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Has the program itself do nothing any more, but not what it started.
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Has a program that was stopped go on.
+    pub(crate) fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).unwrap();
-        kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
     }
 
     /// As `kill -9` does.
@@ -230,8 +244,9 @@ impl Drop for Program {
         }
         // Someone still holds the output: a COMMAND that outlived its node.
         for started in self.lines.iter().filter_map(Line::command) {
-            if let Some(group) = Pid::from_raw(started.pid) {
-                let _ = kill_process_group(group, Signal::KILL);
+            if let Some(pid) = Pid::from_raw(started.pid) {
+                let _ = kill_process(pid, Signal::KILL);
+                let _ = kill_process_group(pid, Signal::KILL);
             }
         }
     }

@@ -100,6 +100,23 @@ fn a_killed_leader_takes_its_command_with_it() {
     assert_eq!(back.wait_for_leader().str("leader"), next);
 }
 
+/// G3, L3: a node that is stopped can't end its COMMAND, and no longer leads. Its watchdog ends it.
+#[test]
+fn g3_the_command_of_a_stopped_node_is_gone_before_the_next_one_starts() {
+    for command in [COMMAND, DEAF_COMMAND] {
+        let mut cluster = Cluster::start(command);
+        let (leader, first) = cluster.agree_and_run();
+        let mut stopped = cluster.programs.remove(leader);
+        stopped.stop();
+        // It would say that it isn't alone.
+        let (_, second) = cluster.agree_and_run();
+        assert!(second.term > first.term, "{second:?}");
+        stopped.go_on();
+        stopped.wait_for(|line| line.is("lease", &[("from", "held")]));
+        assert_eq!(stopped.wait_for_leader().term(), second.term);
+    }
+}
+
 /// H3: the COMMAND ends, however long that takes, then the leadership is handed over, then the node
 /// closes. G1: its vote stays.
 #[test]
@@ -172,9 +189,9 @@ fn nodes_of_one_directory_have_a_vote_file_each() {
 #[test]
 fn a_vote_file_stays_with_its_node() {
     let directory = tempfile::tempdir().unwrap();
-    let run = ["run", "--json", "--cluster", "c", "--size", "2", "--local", "d", "--log", "v"];
+    let run = ["run", "--json", "--cluster", "c", "--size", "1", "--local", "d", "--log", "v"];
     let mut program = Program::start(directory.path(), &[&run[..], &["--id", "a"]].concat());
-    program.wait_for(|line| line.is("state", &[("to", "PreCandidate")]));
+    program.wait_for(|line| line.is("lease", &[("to", "held")]));
     program.terminate();
     assert!(program.wait().success());
 
@@ -196,6 +213,14 @@ fn wrong_settings_are_refused_and_leave_no_trace() {
         (vec!["--cluster", "c", "--size", "1", "--id", "a b"], 2, "byte 1 is not"),
         (vec!["--cluster", "c"], 2, "--size <N>"),
         (vec!["--cluster", "c", "--size", "1", "--nats", "x"], 2, "cannot be used with"),
+        (vec!["--cluster", "c", "--size", "2", "--voters", "a"], 1, "1 voters are declared"),
+        (vec!["--cluster", "c", "--size", "1", "--voters", "a b"], 2, "byte 1 is not"),
+        (vec!["--cluster", "c", "--size", "1", "--mode", "x"], 2, "[possible values: extended"),
+        (
+            vec!["--cluster", "c", "--size", "1", "--witness", "--priority", "2"],
+            2,
+            "cannot be used",
+        ),
         (vec!["--cluster", "c", "--size", "1", "--log", "no/v"], 1, "no/v can't be reached"),
     ] {
         let directory = tempfile::tempdir().unwrap();
