@@ -37,7 +37,7 @@ const VOTERS: usize = 7;
 async fn main(_spawner: Spawner) {
     let pins = embassy_rp::init(Config::default());
     let mut light = Output::new(pins.PIN_25, Level::Low);
-    let mut flash = BoardFlash::new(pins.FLASH);
+    let mut flash = BoardFlash::new(pins.FLASH, pins.DMA_CH0);
     let settings = match Settings::read(&mut flash) {
         Ok(settings) => settings,
         Err(error) => fatal::no_start(&mut light, error).await,
