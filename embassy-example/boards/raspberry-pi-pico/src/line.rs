@@ -50,7 +50,7 @@ impl Line {
         let Self { uart, output, input, ear } = self;
         let uart = BufferedUart::new(uart, output, input, Interrupts, sent, received, config);
         let (sender, receiver) = uart.split();
-        let ear = Input::new(ear, Pull::Up);
+        let ear = Input::new(ear, Pull::None);
         (Receiver(receiver), CarrierSense::new(sender, ear, rng, BAUD))
     }
 }
