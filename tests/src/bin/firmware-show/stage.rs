@@ -226,7 +226,9 @@ impl Stage {
                     "at the end    {} leads term {}, and all {on} boards with power agree",
                     last.id, last.term
                 ),
-                None => format!("at the end    nobody leads; {on} of {size} boards have power"),
+                None => {
+                    format!("at the end    {on} of {size} boards have power, and no agreed leader")
+                }
             },
         ];
         Ok(self.reporter.summary(&summary, &lines)?)
