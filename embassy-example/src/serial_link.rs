@@ -15,8 +15,8 @@ use crate::Link;
 ///
 /// A send writes one whole frame and waits until it is out, so the line must carry a frame within a
 /// heartbeat interval: the longest takes 323 ms at 9,600 baud, one of a cluster with short ids and
-/// no position about 40 ms. Where talkers spoil each other's frames, the writing half is to wait
-/// for silence first.
+/// no position about 40 ms. Where talkers spoil each other's frames, the writing half is a
+/// [`CarrierSense`](crate::CarrierSense).
 #[derive(Debug)]
 pub struct SerialLink<'e, R, W> {
     id: NodeId,
