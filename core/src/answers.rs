@@ -4,11 +4,12 @@ use core::num::{NonZeroU32, NonZeroU64};
 
 use rand_core::Rng;
 
+use crate::output::Next;
 use crate::role::Role;
 use crate::votes::Ineligible;
 use crate::{
-    Heartbeat, HeartbeatResponse, Instant, Message, Node, NodeId, Outgoing, PreVoteResponse,
-    Reason, Recipient, Report, StateMachine, TERM_END, VoteRecord, VoteRequest, VoteResponse,
+    Heartbeat, HeartbeatResponse, Instant, Message, Node, NodeId, PreVoteResponse, Reason, Report,
+    StateMachine, TERM_END, VoteRecord, VoteRequest, VoteResponse,
 };
 
 /// The priority of a node that may campaign (rule H4).
@@ -37,19 +38,14 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         true
     }
 
-    pub(crate) fn on_vote_request(&mut self, now: Instant, request: VoteRequest) -> Outgoing {
-        let granted = !self.is_bound_against(now, &request) && self.judge(now, &request);
+    pub(crate) fn on_vote_request(&mut self, now: Instant, request: &VoteRequest) -> Next {
+        let granted = !self.is_bound_against(now, request) && self.judge(now, request);
         if granted {
             self.cast_vote(now, &request.candidate);
         }
-        Outgoing {
-            to: Recipient::Node(request.candidate),
-            message: Message::VoteResponse(VoteResponse {
-                term: self.record.term,
-                granted,
-                voter: Some(self.id.clone()),
-            }),
-        }
+        let (term, voter) = (self.record.term, Some(self.id.clone()));
+        let response = VoteResponse { term, granted, voter };
+        Next::to_node(&request.candidate, Message::VoteResponse(response))
     }
 
     /// Whether the candidate may have this node's vote; a higher term is adopted first (rules T3,
@@ -119,49 +115,48 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         agrees
     }
 
-    pub(crate) fn on_vote_response(
-        &mut self,
-        now: Instant,
-        response: VoteResponse,
-    ) -> Option<Outgoing> {
+    pub(crate) fn on_vote_response(&mut self, now: Instant, response: &VoteResponse) -> Next {
         self.adopt_if_higher(now, response.term);
         // A leader goes on looking at who answers: it may have been elected by too many voters.
         let has_asked = matches!(self.role, Role::Candidate { .. } | Role::Leader { .. });
         if !has_asked || response.term < self.record.term {
-            return None;
+            return Next::Nothing;
         }
-        let place = match response.voter {
-            Some(voter) => Some(self.place(voter)?),
+        let place = match &response.voter {
+            Some(voter) => {
+                let Some(place) = self.place(voter) else { return Next::Nothing };
+                Some(place)
+            }
             // A Go node doesn't say who it is, so its vote can't be told from another's; against a
             // declared list of voters it can't be checked at all (rule V6).
             None if self.electorate.is_declared() => {
                 self.report = Some(Report::NamelessVote);
-                return None;
+                return Next::Nothing;
             }
             None => None,
         };
-        if response.granted { self.count_vote(now, place) } else { None }
+        if response.granted { self.count_vote(now, place) } else { Next::Nothing }
     }
 
     /// The place of a voter that answered, whatever its answer: one too many is to be noticed
     /// before its vote is needed (rule V6).
-    fn place(&mut self, voter: NodeId) -> Option<usize> {
-        match self.electorate.place(&voter) {
+    fn place(&mut self, voter: &NodeId) -> Option<usize> {
+        match self.electorate.place(voter) {
             Ok(place) => Some(place),
             Err(ineligible) => {
                 self.report = Some(match ineligible {
-                    Ineligible::Stranger => Report::Stranger(voter),
-                    Ineligible::Surplus => Report::SurplusVoter(voter),
+                    Ineligible::Stranger => Report::Stranger(voter.clone()),
+                    Ineligible::Surplus => Report::SurplusVoter(voter.clone()),
                 });
                 None
             }
         }
     }
 
-    pub(crate) fn on_heartbeat(&mut self, now: Instant, heartbeat: Heartbeat) -> Option<Outgoing> {
+    pub(crate) fn on_heartbeat(&mut self, now: Instant, heartbeat: &Heartbeat) -> Next {
         if heartbeat.term < self.record.term {
             // T2: the refusal carries our term, and promises nothing.
-            return Some(self.heartbeat_response(heartbeat.leader, None));
+            return self.heartbeat_response(&heartbeat.leader, None);
         }
         let is_successor = heartbeat.term > self.record.term;
         self.adopt_if_higher(now, heartbeat.term);
@@ -170,8 +165,8 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         match &self.role {
             // L2: one leader a term.
             Role::Follower { leader: Some(known), .. } if *known != heartbeat.leader => {
-                self.report = Some(Report::SecondLeader(heartbeat.leader));
-                return None;
+                self.report = Some(Report::SecondLeader(heartbeat.leader.clone()));
+                return Next::Nothing;
             }
             Role::Follower { .. } => self.role = Role::Follower { leader, election_at },
             // V1: the candidate's vote for itself stays.
@@ -180,64 +175,63 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             }
             // L5
             Role::Leader { .. } => {
-                self.report = Some(Report::SecondLeader(heartbeat.leader));
+                self.report = Some(Report::SecondLeader(heartbeat.leader.clone()));
                 self.enter(Role::Follower { leader: None, election_at }, Reason::SecondLeader);
-                return None;
+                return Next::Nothing;
             }
             // H3
             Role::Closing { .. } if is_successor => {
                 self.enter(Role::Closed, Reason::Closed);
-                return None;
+                return Next::Nothing;
             }
             Role::Closing { .. } | Role::Closed => {
-                self.report = Some(Report::SecondLeader(heartbeat.leader));
-                return None;
+                self.report = Some(Report::SecondLeader(heartbeat.leader.clone()));
+                return Next::Nothing;
             }
         }
         self.acknowledge(now, heartbeat)
     }
 
     /// L2: who acknowledges is bound first. In both modes: the leader may rely on it.
-    fn acknowledge(&mut self, now: Instant, heartbeat: Heartbeat) -> Option<Outgoing> {
+    fn acknowledge(&mut self, now: Instant, heartbeat: &Heartbeat) -> Next {
         let is_one_of_us = self.is_one_of_us(&heartbeat.leader, heartbeat.size);
-        let sent_at = heartbeat.sent_at?;
+        let Some(sent_at) = heartbeat.sent_at else { return Next::Nothing };
         // V3: a longer quarantine goes on.
         let bound_until = now.plus_micros(self.timing.election_timeout_min);
         self.bound_until = self.bound_until.max(bound_until);
-        is_one_of_us.then(|| self.heartbeat_response(heartbeat.leader, Some(sent_at)))
+        if !is_one_of_us {
+            return Next::Nothing;
+        }
+        self.heartbeat_response(&heartbeat.leader, Some(sent_at))
     }
 
     /// An acknowledgement if it echoes `sent_at`, else a refusal.
-    fn heartbeat_response(&mut self, leader: NodeId, sent_at: Option<NonZeroU64>) -> Outgoing {
+    fn heartbeat_response(&mut self, leader: &NodeId, sent_at: Option<NonZeroU64>) -> Next {
         let bound_for = NonZeroU64::new(u64::from(self.timing.election_timeout_min));
-        Outgoing {
-            to: Recipient::Node(leader),
-            message: Message::HeartbeatResponse(HeartbeatResponse {
-                term: self.record.term,
-                follower: self.id.clone(),
-                position: self.state_machine.position(),
-                sent_at,
-                // C5
-                priority: if self.save_failed { PRIORITY_NEVER } else { PRIORITY_DEFAULT },
-                bound_for: sent_at.and(bound_for),
-            }),
-        }
+        let response = HeartbeatResponse {
+            term: self.record.term,
+            follower: self.id.clone(),
+            position: self.state_machine.position(),
+            sent_at,
+            // C5
+            priority: if self.save_failed { PRIORITY_NEVER } else { PRIORITY_DEFAULT },
+            bound_for: sent_at.and(bound_for),
+        };
+        Next::to_node(leader, Message::HeartbeatResponse(response))
     }
 
     /// C1: answering a pre-vote changes nothing, whatever the answer.
-    pub(crate) fn on_pre_vote_request(&mut self, now: Instant, request: VoteRequest) -> Outgoing {
-        let granted = !self.is_bound_against(now, &request)
+    pub(crate) fn on_pre_vote_request(&mut self, now: Instant, request: &VoteRequest) -> Next {
+        let granted = !self.is_bound_against(now, request)
             && request.term > self.record.term
-            && self.accepts_candidate(&request);
-        Outgoing {
-            to: Recipient::Node(request.candidate),
-            message: Message::PreVoteResponse(PreVoteResponse {
-                term: self.record.term,
-                granted,
-                voter: self.id.clone(),
-                proposed_term: request.term,
-            }),
-        }
+            && self.accepts_candidate(request);
+        let response = PreVoteResponse {
+            term: self.record.term,
+            granted,
+            voter: self.id.clone(),
+            proposed_term: request.term,
+        };
+        Next::to_node(&request.candidate, Message::PreVoteResponse(response))
     }
 }
 

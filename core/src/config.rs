@@ -1,9 +1,11 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::NodeId;
+use rand_core::Rng;
+
 use crate::node_id::is_token_byte;
 use crate::time::micros;
+use crate::{Instant, NodeId};
 
 /// What a node has to know of its cluster, and the times it keeps.
 ///
@@ -261,6 +263,10 @@ impl Timing {
             election_timeout_span: election_timeout_max.saturating_sub(election_timeout_min),
             heartbeat_interval: clamped_micros(config.heartbeat_interval),
         }
+    }
+
+    pub(crate) fn draw_election_timeout(&self, rng: &mut impl Rng, now: Instant) -> Instant {
+        now.plus_micros(self.election_timeout_min).plus_drawn(rng, self.election_timeout_span)
     }
 }
 

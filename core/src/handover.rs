@@ -6,9 +6,7 @@ use rand_core::Rng;
 
 use crate::output::Next;
 use crate::role::Role;
-use crate::{
-    Handover, Instant, Message, Node, NodeId, Outgoing, Output, Reason, Report, StateMachine,
-};
+use crate::{Handover, Instant, Message, Node, NodeId, Output, Reason, Report, StateMachine};
 
 impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     /// Stops leading, and tells `to`, or else anyone, to take over (rule H1). A node that doesn't
@@ -21,7 +19,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         let election_at = self.draw_election_timeout(now);
         self.enter(Role::Follower { leader: None, election_at }, Reason::HandedOver);
         let handover = self.handover(to);
-        self.settle(Next::Send(handover))
+        self.settle(handover)
     }
 
     /// Ends the node's part in the election; the vote record stays valid for its next start.
@@ -37,7 +35,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
                 let closed_at = now.plus_micros(heartbeat).plus_micros(heartbeat);
                 self.enter(Role::Closing { closed_at }, Reason::HandedOver);
                 let handover = self.handover(None);
-                self.settle(Next::Send(handover))
+                self.settle(handover)
             }
             Role::Follower { .. } | Role::Candidate { .. } => {
                 self.enter(Role::Closed, Reason::Closed);
@@ -48,13 +46,13 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     }
 
     /// H2: the target campaigns at once; everyone else is free, and soon ready, to replace it.
-    pub(crate) fn on_handover(&mut self, now: Instant, handover: Handover) -> Next {
+    pub(crate) fn on_handover(&mut self, now: Instant, handover: &Handover) -> Next {
         if handover.term < self.record.term {
             return Next::Nothing;
         }
         self.adopt_if_higher(now, handover.term);
         if let Role::Leader { .. } = self.role {
-            self.report = Some(Report::SecondLeader(handover.leader));
+            self.report = Some(Report::SecondLeader(handover.leader.clone()));
             return Next::Nothing;
         }
         self.bound_until = now;
@@ -80,8 +78,8 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         !self.save_failed && matches!(self.role, Role::Follower { .. } | Role::Candidate { .. })
     }
 
-    fn handover(&self, target: Option<NodeId>) -> Outgoing {
+    fn handover(&self, target: Option<NodeId>) -> Next {
         let (term, leader) = (self.record.term, self.id.clone());
-        self.to_everyone(Message::Handover(Handover { term, leader, target }))
+        Next::to_everyone(Message::Handover(Handover { term, leader, target }))
     }
 }

@@ -7,8 +7,8 @@ use crate::output::Next;
 use crate::role::Role;
 use crate::votes::{Electorate, Votes};
 use crate::{
-    Config, ConfigError, Heartbeat, Instant, Message, NodeId, Outgoing, Output, Reason, Recipient,
-    Report, State, StateMachine, TERM_END, Unsaved, VoteRecord, VoteRequest, quorum,
+    Config, ConfigError, Heartbeat, Instant, Message, NodeId, Outgoing, Output, Reason, Report,
+    State, StateMachine, TERM_END, Unsaved, VoteRecord, VoteRequest, quorum,
 };
 
 /// One voter of a cluster of at most `VOTERS`.
@@ -52,7 +52,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         config: &Config<'_>,
         record: VoteRecord,
         state_machine: S,
-        rng: R,
+        mut rng: R,
         now: Instant,
     ) -> Result<Self, ConfigError> {
         config.check(VOTERS)?;
@@ -65,24 +65,23 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         }
         // V3: it may have acknowledged a heartbeat just before it stopped.
         let quarantine = if record.term == 0 { 0 } else { clamped_micros(config.quarantine) };
-        let mut node = Self {
+        let timing = Timing::new(config);
+        let election_at = timing.draw_election_timeout(&mut rng, now);
+        Ok(Self {
             id,
             electorate,
-            timing: Timing::new(config),
+            timing,
             record,
             unsaved: false,
             save_failed: false,
-            role: Role::Closed,
+            role: Role::Follower { leader: None, election_at },
             reason: Reason::Started,
             report: None,
             bound_until: now.plus_micros(quarantine),
             latest: now,
             rng,
             state_machine,
-        };
-        let election_at = node.draw_election_timeout(now);
-        node.role = Role::Follower { leader: None, election_at };
-        Ok(node)
+        })
     }
 
     /// Takes in a message that was received before `now`.
@@ -91,36 +90,18 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         if matches!(self.role, Role::Closed) || !self.is_plausible(&message) {
             return Output::Idle;
         }
-        match message {
-            Message::VoteRequest(request) => {
-                let reply = self.on_vote_request(now, request);
-                self.settle(Next::Send(reply))
+        let next = match &message {
+            Message::VoteRequest(request) => self.on_vote_request(now, request),
+            Message::VoteResponse(response) => self.on_vote_response(now, response),
+            Message::Heartbeat(heartbeat) => self.on_heartbeat(now, heartbeat),
+            Message::PreVoteRequest(request) => self.on_pre_vote_request(now, request),
+            Message::Handover(handover) => self.on_handover(now, handover),
+            Message::HeartbeatResponse(_) | Message::PreVoteResponse(_) => {
+                self.adopt_if_higher(now, message.term());
+                Next::Nothing
             }
-            Message::VoteResponse(response) => {
-                let heartbeat = self.on_vote_response(now, response);
-                self.settle(heartbeat.map_or(Next::Nothing, Next::Send))
-            }
-            Message::Heartbeat(heartbeat) => {
-                let reply = self.on_heartbeat(now, heartbeat);
-                self.settle(reply.map_or(Next::Nothing, Next::Send))
-            }
-            Message::HeartbeatResponse(response) => {
-                self.adopt_if_higher(now, response.term);
-                self.settle(Next::Nothing)
-            }
-            Message::PreVoteRequest(request) => {
-                let reply = self.on_pre_vote_request(now, request);
-                self.settle(Next::Send(reply))
-            }
-            Message::PreVoteResponse(response) => {
-                self.adopt_if_higher(now, response.term);
-                self.settle(Next::Nothing)
-            }
-            Message::Handover(handover) => {
-                let next = self.on_handover(now, handover);
-                self.settle(next)
-            }
-        }
+        };
+        self.settle(next)
     }
 
     /// Does what is due at the [`deadline`](Self::deadline). A call before it does nothing.
@@ -132,7 +113,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         let next = match self.role {
             Role::Follower { .. } | Role::Candidate { .. } => self.on_election_timeout(now),
             // L1
-            Role::Leader { .. } => Next::Send(self.lead(now)),
+            Role::Leader { .. } => self.lead(now),
             Role::Closing { .. } => {
                 self.enter(Role::Closed, Reason::Closed);
                 Next::Nothing
@@ -245,25 +226,25 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     }
 
     /// Counts the vote at `place` and, with a quorum, leads.
-    pub(crate) fn count_vote(&mut self, now: Instant, place: Option<usize>) -> Option<Outgoing> {
+    pub(crate) fn count_vote(&mut self, now: Instant, place: Option<usize>) -> Next {
         let Role::Candidate { votes, .. } = &mut self.role else {
-            return None;
+            return Next::Nothing;
         };
         match place {
             Some(place) => votes.insert(place),
             None => votes.insert_nameless(),
         }
         if votes.count() < quorum(self.electorate.size()) {
-            return None;
+            return Next::Nothing;
         }
         self.reason = Reason::WonElection;
-        Some(self.lead(now))
+        self.lead(now)
     }
 
     /// A leader's heartbeat, and the time of the next one (rule L1).
-    fn lead(&mut self, now: Instant) -> Outgoing {
+    fn lead(&mut self, now: Instant) -> Next {
         self.role = Role::Leader { heartbeat_at: now.plus_micros(self.timing.heartbeat_interval) };
-        self.to_everyone(Message::Heartbeat(Heartbeat {
+        Next::to_everyone(Message::Heartbeat(Heartbeat {
             term: self.record.term,
             leader: self.id.clone(),
             sent_at: None,
@@ -276,35 +257,34 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         // A slow save must not use up the time that others have to answer or to be heard.
         let asked_at = self.latest;
         let now = self.advance_clock(now);
-        let delay = now.saturating_since(asked_at);
-        self.restart_timer(self.deadline().saturating_add(delay));
+        self.restart_timer(self.deadline().later_by(asked_at, now));
         // The report stays: it is about the input that led to this save.
         self.unsaved = false;
         self.save_failed = false;
+        let next = if let Next::Campaign = next { self.ask_for_votes(now) } else { next };
         match next {
-            Next::Nothing => None,
             Next::Send(outgoing) => Some(outgoing),
-            Next::Campaign => self.ask_for_votes(now),
+            Next::Nothing | Next::Campaign => None,
         }
     }
 
-    fn ask_for_votes(&mut self, now: Instant) -> Option<Outgoing> {
+    fn ask_for_votes(&mut self, now: Instant) -> Next {
         let Role::Candidate { handover_from, .. } = self.role else {
-            return None;
+            return Next::Nothing;
         };
         let own_place = self.electorate.place(&self.id).ok();
-        let heartbeat = own_place.and_then(|place| self.count_vote(now, Some(place)));
-        if heartbeat.is_some() {
-            return heartbeat;
+        if let Some(place) = own_place
+            && let Next::Send(heartbeat) = self.count_vote(now, Some(place))
+        {
+            return Next::Send(heartbeat);
         }
-        let request = VoteRequest {
+        Next::to_everyone(Message::VoteRequest(VoteRequest {
             term: self.record.term,
             candidate: self.id.clone(),
             position: self.state_machine.position(),
             handover_from,
             size: self.announced_size(),
-        };
-        Some(self.to_everyone(Message::VoteRequest(request)))
+        }))
     }
 
     /// The driver has let go of the record. If it is still not durable, the node stays silent and
@@ -378,19 +358,12 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     }
 
     pub(crate) fn draw_election_timeout(&mut self, now: Instant) -> Instant {
-        let earliest = now.plus_micros(self.timing.election_timeout_min);
-        self.draw(earliest, self.timing.election_timeout_span)
+        self.timing.draw_election_timeout(&mut self.rng, now)
     }
 
     /// An instant drawn evenly from the `span` microseconds that follow `earliest`.
     pub(crate) fn draw(&mut self, earliest: Instant, span: u32) -> Instant {
-        let offset = (u64::from(self.rng.next_u32()) * u64::from(span)) >> 32;
-        // The product of two 32-bit numbers, shifted by 32, fits 32 bits.
-        earliest.plus_micros(offset as u32)
-    }
-
-    pub(crate) fn to_everyone(&self, message: Message) -> Outgoing {
-        Outgoing { to: Recipient::Everyone, message }
+        earliest.plus_drawn(&mut self.rng, span)
     }
 
     fn announced_size(&self) -> Option<NonZeroU32> {

@@ -3,7 +3,7 @@ use core::mem;
 
 use rand_core::Rng;
 
-use crate::{Instant, Node, Outgoing, StateMachine, VoteRecord};
+use crate::{Instant, Message, Node, NodeId, Outgoing, Recipient, StateMachine, VoteRecord};
 
 /// What a node asks of its driver in answer to one input: at most one message.
 #[must_use = "an output that is ignored is a message never sent, or a vote never stored"]
@@ -113,6 +113,16 @@ pub(crate) enum Next {
     Send(Outgoing),
     /// A candidate's own vote counts from then on, and it asks for the others'.
     Campaign,
+}
+
+impl Next {
+    pub(crate) fn to_everyone(message: Message) -> Self {
+        Self::Send(Outgoing { to: Recipient::Everyone, message })
+    }
+
+    pub(crate) fn to_node(node: &NodeId, message: Message) -> Self {
+        Self::Send(Outgoing { to: Recipient::Node(node.clone()), message })
+    }
 }
 
 impl<'n, R: Rng, S: StateMachine, const VOTERS: usize> Unsaved<'n, R, S, VOTERS> {

@@ -46,6 +46,10 @@ impl<'e, R: Read, W: Write<Error = R::Error>> SerialLink<'e, R, W> {
 
     /// The next message in the buffer for this node. Its own may come back: the election itself
     /// passes over them, and finds out by them that two nodes have one id (rule V5).
+    ///
+    /// It is a function of its own, so that its room on the stack is free again when the node
+    /// answers.
+    #[inline(never)]
     fn buffered_message(&mut self) -> Option<Message> {
         let mut unread = self.buffer.get(self.unread.clone()).unwrap_or_default();
         let message = loop {
