@@ -1,10 +1,12 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::NodeId;
+use rand_core::Rng;
+
 use crate::lease::Promise;
 use crate::node_id::is_token_byte;
 use crate::time::micros;
+use crate::{Instant, NodeId};
 
 /// What a node asks of the others, and relies on (protocol, section 2).
 ///
@@ -313,6 +315,10 @@ impl Timing {
             clock_tick: clamped_micros(config.clock_tick),
             promise: Promise::new(config),
         }
+    }
+
+    pub(crate) fn draw_election_timeout(&self, rng: &mut impl Rng, now: Instant) -> Instant {
+        now.plus_micros(self.election_timeout_min).plus_drawn(rng, self.election_timeout_span)
     }
 
     pub(crate) fn election_timeout_max(&self) -> Duration {

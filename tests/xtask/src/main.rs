@@ -7,6 +7,7 @@ mod citations;
 mod command;
 mod firmware;
 mod proofs;
+mod show;
 mod sizes;
 mod test;
 mod tidy;
@@ -36,8 +37,10 @@ enum Task {
     NoStd,
     /// Prove that the core and the wire format can't panic.
     NoPanic,
-    /// Build the firmware, and let clippy look at it.
-    Firmware,
+    /// Show three emulated boards with the firmware: keys take their power, or a script does.
+    Firmware(show::Show),
+    /// Build the firmware of every board, and let clippy look at it.
+    BuildFirmware,
     /// Print how much flash and memory the election takes on a microcontroller.
     Sizes {
         /// Print JSON.
@@ -53,7 +56,8 @@ fn main() -> ExitCode {
         Some(Task::Tidy) => tidy::tidy(),
         Some(Task::NoStd) => proofs::no_std(),
         Some(Task::NoPanic) => proofs::no_panic(),
-        Some(Task::Firmware) => firmware::Toolchain::install().and_then(firmware::check),
+        Some(Task::Firmware(show)) => show.run(),
+        Some(Task::BuildFirmware) => firmware::Toolchain::install().and_then(firmware::check),
         Some(Task::Sizes { json }) => sizes::print(json),
     };
     match done {

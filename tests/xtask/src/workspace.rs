@@ -12,7 +12,7 @@ pub(crate) const NO_PANIC: &str = "tests/no_panic/Cargo.toml";
 pub(crate) const SIZES: &str = "tests/sizes/Cargo.toml";
 
 /// The folder of the boards, each of which has a package of its own.
-pub(crate) const BOARDS: &str = "embassy-example/boards";
+pub(crate) const BOARDS_FOLDER: &str = "embassy-example/boards";
 
 /// The workspace's folder.
 pub(crate) fn root() -> Result<&'static Path> {
