@@ -9,7 +9,7 @@ use cargo_metadata::{CargoOpt, MetadataCommand};
 use crate::command::{cargo, command, run};
 use crate::firmware::{EMULATED_BOARD, EMULATED_TARGET, manifest};
 use crate::tools::Tools;
-use crate::workspace::{NO_PANIC, SIZES, root, target_dir};
+use crate::workspace::{FUZZ, NO_PANIC, SIZES, root, target_dir};
 
 /// What clippy looks at: everything, and what other features make of it.
 const CLIPPY: [&[&str]; 10] = [
@@ -34,7 +34,8 @@ const CLIPPY: [&[&str]; 10] = [
 
 pub(crate) fn formatting() -> Result<()> {
     run(cargo(["fmt", "--all", "--check"])?)?;
-    for manifest in [NO_PANIC, SIZES, &manifest(EMULATED_BOARD)] {
+    let fuzz = format!("{FUZZ}/Cargo.toml");
+    for manifest in [NO_PANIC, SIZES, &fuzz, &manifest(EMULATED_BOARD)] {
         run(cargo(["fmt", "--check", "--manifest-path", manifest])?)?;
     }
     Ok(())

@@ -13,6 +13,9 @@ use crate::workspace::target_dir;
 /// The version of cargo-deny that `deny.toml` is written for.
 const CARGO_DENY: &str = "0.20.2";
 
+/// The version of cargo-fuzz that is installed.
+const CARGO_FUZZ: &str = "0.13.2";
+
 /// The version of nats-server that is installed if there is none.
 const NATS_SERVER: &str = "2.15.1";
 
@@ -53,6 +56,15 @@ impl Tools {
             defmt_print: cargo_install(&tools, "defmt-print", DEFMT_PRINT)?,
         })
     }
+}
+
+/// Installs what fuzzes, and returns it.
+///
+/// # Errors
+///
+/// It could not be installed.
+pub(crate) fn cargo_fuzz() -> Result<PathBuf> {
+    cargo_install(&target_dir()?.join("tools"), "cargo-fuzz", CARGO_FUZZ)
 }
 
 fn need_component(subcommand: &str, component: &str) -> Result<()> {
