@@ -104,7 +104,8 @@ fn nats_server(directory: &Path) -> Result<PathBuf> {
 /// The folder with Google's library, which is filled if it has not these very versions.
 fn google_protobuf(directory: PathBuf) -> Result<PathBuf> {
     let is_there = GOOGLE_PROTOBUF.iter().all(|package| {
-        let information = package.replace("==", "-").replace("io-t", "io_t") + ".dist-info";
+        // A hyphen in a name is an underscore there.
+        let information = package.replace('-', "_").replace("==", "-") + ".dist-info";
         directory.join(information).is_dir()
     });
     if !is_there {
