@@ -138,9 +138,8 @@ impl World {
             Input::Crash => return self.restart(),
         };
         let sent = match save(output, &step.save, &mut self.durable, &mut self.now) {
-            Outcome::Silence => None,
-            Outcome::Sent(outgoing) => Some(outgoing),
-            Outcome::Crash => return self.restart(),
+            Ok(sent) => sent,
+            Err(Crash) => return self.restart(),
         };
         // I3: while it runs.
         assert!(self.node.term() >= term && self.durable.term < TERM_END);
@@ -255,12 +254,8 @@ impl Term {
     }
 }
 
-/// What came of an input.
-enum Outcome {
-    Silence,
-    Sent(Outgoing),
-    Crash,
-}
+/// The power was lost.
+struct Crash;
 
 /// Saves what `output` asks to have saved, with the given fortune.
 fn save(
@@ -268,23 +263,23 @@ fn save(
     fortune: &Save,
     durable: &mut VoteRecord,
     now: &mut Instant,
-) -> Outcome {
+) -> Result<Option<Outgoing>, Crash> {
     let unsaved = match output {
-        Output::Idle => return Outcome::Silence,
-        Output::Send(outgoing) => return Outcome::Sent(outgoing),
+        Output::Idle => return Ok(None),
+        Output::Send(outgoing) => return Ok(Some(outgoing)),
         Output::Save(unsaved) => unsaved,
     };
     match fortune {
         Save::Succeeds { takes } => {
             *durable = unsaved.record().clone();
             *now = now.saturating_add(Duration::from_millis((*takes).into()));
-            unsaved.saved(*now).map_or(Outcome::Silence, Outcome::Sent)
+            Ok(unsaved.saved(*now))
         }
-        Save::Fails => Outcome::Silence,
-        Save::CrashBefore => Outcome::Crash,
+        Save::Fails => Ok(None),
+        Save::CrashBefore => Err(Crash),
         Save::CrashAfter => {
             *durable = unsaved.record().clone();
-            Outcome::Crash
+            Err(Crash)
         }
     }
 }
