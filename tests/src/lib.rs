@@ -18,6 +18,7 @@ pub mod bus;
 pub mod cluster;
 pub mod nats_server;
 pub mod peer;
+pub mod proxy;
 pub mod transport;
 pub mod votes;
 

@@ -5,7 +5,9 @@
 mod checks;
 mod citations;
 mod command;
+mod crash_files;
 mod firmware;
+mod fuzz;
 mod proofs;
 mod show;
 mod sizes;
@@ -41,6 +43,17 @@ enum Task {
     Firmware(show::Show),
     /// Build the firmware of every board, and let clippy look at it.
     BuildFirmware,
+    /// Try the vote file with every crash and fault of a model disk, and kill a thousand processes.
+    CrashFiles,
+    /// Fuzz the wire format, the vote file and the core.
+    Fuzz {
+        /// How many inputs each target tries.
+        #[arg(long, default_value_t = fuzz::RUNS)]
+        runs: u64,
+        /// Where the fuzzer's random numbers begin; 0 takes any.
+        #[arg(long, default_value_t = fuzz::SEED)]
+        seed: u32,
+    },
     /// Print how much flash and memory the election takes on a microcontroller.
     Sizes {
         /// Print JSON.
@@ -58,6 +71,8 @@ fn main() -> ExitCode {
         Some(Task::NoPanic) => proofs::no_panic(),
         Some(Task::Firmware(show)) => show.run(),
         Some(Task::BuildFirmware) => firmware::Toolchain::install().and_then(firmware::check),
+        Some(Task::CrashFiles) => crash_files::crash_files(),
+        Some(Task::Fuzz { runs, seed }) => fuzz::fuzz(runs, seed),
         Some(Task::Sizes { json }) => sizes::print(json),
     };
     match done {
