@@ -14,57 +14,21 @@ use graft_election::core::{
 use graft_election::proto::frame::{FRAME_MAX, FrameReader, encode_frame};
 use graft_election::proto::{ENCODED_MAX, encode};
 use graft_election::{
-    Bridge, BridgeCounts, BridgeEvent, BridgeRates, Connection, MemoryVotes, NatsTransport, Node,
-    NodeId, SerialLine, SerialTransport, State,
+    BridgeEvent, BridgeRates, Connection, MemoryVotes, NatsTransport, Node, NodeId, SerialLine,
+    SerialTransport, State,
 };
+use graft_election_tests::bridge::RunningBridge;
 use graft_election_tests::bus::{Bus, Member};
-use graft_election_tests::cluster::{PATIENCE, builder, id, wait_for_agreement, wait_until};
+use graft_election_tests::cluster::{builder, id, wait_for_agreement, wait_until};
 use graft_election_tests::nats_server::NatsServer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 /// Longer than any message takes from one side to the other and back.
 const QUIET: Duration = Duration::from_millis(300);
 
-const FAST: BridgeRates = BridgeRates { to_nats: 100_000, to_line: 10_000_000 };
-
-/// A bridge that runs, and what it tells.
-struct Running {
-    stop: oneshot::Sender<()>,
-    carried: JoinHandle<BridgeCounts>,
-    events: mpsc::UnboundedReceiver<BridgeEvent>,
-}
-
-impl Running {
-    async fn start(member: &Member, server: &NatsServer, rates: BridgeRates) -> Self {
-        let line = SerialLine::Unix(member.socket().to_owned());
-        let bridge = Bridge::connect("c", line, server.url(), rates).await.unwrap();
-        let (stop, stopped) = oneshot::channel();
-        let (sender, events) = mpsc::unbounded_channel();
-        let carried = tokio::spawn(bridge.run(
-            async {
-                let _ = stopped.await;
-            },
-            move |event| {
-                let _ = sender.send(event);
-            },
-        ));
-        Self { stop, carried, events }
-    }
-
-    async fn stop(self) -> BridgeCounts {
-        self.stop.send(()).unwrap();
-        timeout(PATIENCE, self.carried).await.unwrap().unwrap()
-    }
-
-    async fn wait_for(&mut self, is_it: impl Fn(&BridgeEvent) -> bool) {
-        let found = async { while !is_it(&self.events.recv().await.unwrap()) {} };
-        timeout(PATIENCE, found).await.expect("the event comes");
-    }
-}
+const FAST: BridgeRates = RunningBridge::FAST;
 
 /// Someone on the bus who is no node.
 struct Talker {
@@ -160,7 +124,7 @@ fn bytes_of(message: &Message) -> Vec<u8> {
 async fn each_message_is_carried_once_and_unchanged_whoever_it_is_for() {
     let (bus, server) = (Bus::new(), NatsServer::start());
     let member = bus.join("bridge");
-    let bridge = Running::start(&member, &server, FAST).await;
+    let bridge = RunningBridge::start(&member, &server, FAST).await;
     let (mut talker, mut spy) = (Talker::join(&bus, "talker").await, Spy::join(&server).await);
 
     let request = vote_request("l", 3);
@@ -208,7 +172,7 @@ async fn each_message_is_carried_once_and_unchanged_whoever_it_is_for() {
 async fn what_a_line_echoes_is_not_carried_back() {
     let (bus, server) = (Bus::new(), NatsServer::start());
     let member = bus.join("bridge");
-    let bridge = Running::start(&member, &server, FAST).await;
+    let bridge = RunningBridge::start(&member, &server, FAST).await;
     let (mut talker, mut spy) = (Talker::join(&bus, "talker").await, Spy::join(&server).await);
     spy.say("graft.c.heartbeat", &heartbeat("n", 1)).await;
     assert_eq!(talker.hear().await.len(), 1);
@@ -221,8 +185,8 @@ async fn what_a_line_echoes_is_not_carried_back() {
 async fn two_bridges_between_one_line_and_one_server_make_no_loop() {
     let (bus, server) = (Bus::new(), NatsServer::start());
     let (first, second) = (bus.join("first"), bus.join("second"));
-    let mut bridges = vec![Running::start(&first, &server, FAST).await];
-    bridges.push(Running::start(&second, &server, FAST).await);
+    let mut bridges = vec![RunningBridge::start(&first, &server, FAST).await];
+    bridges.push(RunningBridge::start(&second, &server, FAST).await);
     let (mut talker, mut spy) = (Talker::join(&bus, "talker").await, Spy::join(&server).await);
     sleep(QUIET).await;
     // The second hears of this node on NATS first.
@@ -244,8 +208,8 @@ async fn two_bridges_between_one_line_and_one_server_make_no_loop() {
 async fn two_lines_reach_each_other_over_one_server() {
     let (here, there, server) = (Bus::new(), Bus::new(), NatsServer::start());
     let (first, second) = (here.join("bridge"), there.join("bridge"));
-    let _first = Running::start(&first, &server, FAST).await;
-    let _second = Running::start(&second, &server, FAST).await;
+    let _first = RunningBridge::start(&first, &server, FAST).await;
+    let _second = RunningBridge::start(&second, &server, FAST).await;
     let (mut near, mut far) = (Talker::join(&here, "t").await, Talker::join(&there, "t").await);
     let request = vote_request("l", 1);
     near.say("l", &to_all(request.clone())).await;
@@ -260,7 +224,7 @@ async fn neither_side_drowns_the_other() {
     let (bus, server) = (Bus::new(), NatsServer::start());
     let member = bus.join("bridge");
     let rates = BridgeRates { to_nats: 50, to_line: 1_000 };
-    let bridge = Running::start(&member, &server, rates).await;
+    let bridge = RunningBridge::start(&member, &server, rates).await;
     let (mut talker, mut spy) = (Talker::join(&bus, "talker").await, Spy::join(&server).await);
     let began = std::time::Instant::now();
     for term in 0..200 {
@@ -288,7 +252,7 @@ async fn neither_side_drowns_the_other() {
 async fn nothing_is_kept_while_the_server_or_the_line_is_away() {
     let (bus, server) = (Bus::new(), NatsServer::start());
     let member = bus.join("bridge");
-    let mut bridge = Running::start(&member, &server, FAST).await;
+    let mut bridge = RunningBridge::start(&member, &server, FAST).await;
     let mut talker = Talker::join(&bus, "talker").await;
     let mut spy = Spy::join(&server).await;
     talker.say("l", &to_all(heartbeat("l", 1))).await;
@@ -370,7 +334,7 @@ async fn nodes_on_a_bus_and_on_nats_are_one_cluster_and_replace_leaders_on_eithe
     let server = NatsServer::start();
     let mut mixed = Mixed::start(&server).await;
     let member = mixed.bus.join("bridge");
-    let bridge = Running::start(&member, &server, FAST).await;
+    let bridge = RunningBridge::start(&member, &server, FAST).await;
     let (mut lost, mut rounds) = (BTreeSet::new(), 0);
     while lost.len() < 2 {
         let leader = mixed.leader().await;
@@ -395,13 +359,13 @@ async fn the_bus_goes_on_without_the_bridge_or_the_server() {
     let server = NatsServer::start();
     let mixed = Mixed::start(&server).await;
     let member = mixed.bus.join("bridge");
-    let bridge = Running::start(&member, &server, FAST).await;
+    let bridge = RunningBridge::start(&member, &server, FAST).await;
     mixed.leader().await;
 
     bridge.stop().await;
     let on_bus: Vec<_> = mixed.nodes[..Mixed::ON_BUS].iter().collect();
     wait_for_agreement(&on_bus).await;
-    let bridge = Running::start(&member, &server, FAST).await;
+    let bridge = RunningBridge::start(&member, &server, FAST).await;
     mixed.leader().await;
 
     let stopped = server.stop();
