@@ -1,6 +1,6 @@
 //! A bridge that runs.
 
-use graft_election::{Bridge, BridgeCounts, BridgeEvent, BridgeRates, SerialLine};
+use graft_election::{Bridge, BridgeCounts, BridgeEvent, BridgeRates, NodeId, SerialLine};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -12,6 +12,7 @@ use crate::nats_server::NatsServer;
 /// A bridge of the cluster `c` in a task of its own, and what it tells.
 #[derive(Debug)]
 pub struct RunningBridge {
+    id: NodeId,
     stop: oneshot::Sender<()>,
     carried: JoinHandle<BridgeCounts>,
     events: mpsc::UnboundedReceiver<BridgeEvent>,
@@ -25,6 +26,7 @@ impl RunningBridge {
     pub async fn start(member: &Member, server: &NatsServer, rates: BridgeRates) -> Self {
         let line = SerialLine::Unix(member.socket().to_owned());
         let bridge = Bridge::connect("c", line, server.url(), rates).await.expect("both sides");
+        let id = bridge.id().clone();
         let (stop, stopped) = oneshot::channel();
         let (sender, events) = mpsc::unbounded_channel();
         let carried = tokio::spawn(bridge.run(
@@ -39,7 +41,12 @@ impl RunningBridge {
                 let _ = sender.send(event);
             },
         ));
-        Self { stop, carried, events }
+        Self { id, stop, carried, events }
+    }
+
+    /// The id under which other bridges know it.
+    pub fn id(&self) -> &NodeId {
+        &self.id
     }
 
     /// Has it close, and returns what it has counted.

@@ -128,7 +128,8 @@ impl Witness {
 
     fn hear_message(&mut self, message: &async_nats::Message) {
         let (name, kind) = message.subject.rsplit_once('.').expect("a subject of two parts");
-        let kind = Kind::from_name(kind).expect("a kind of message");
+        // What bridges say to each other is no message of nodes.
+        let Some(kind) = Kind::from_name(kind) else { return };
         let message_heard = decode(kind, &message.payload).expect("a sound message");
         let to = match kind {
             Kind::VoteResponse | Kind::HeartbeatResponse | Kind::PreVoteResponse => {

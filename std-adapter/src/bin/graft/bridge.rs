@@ -49,6 +49,9 @@ struct Line<'a> {
     side: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// The bridge that this one stands by for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    carrier: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     counts: Option<BridgeCounts>,
 }
@@ -108,6 +111,14 @@ impl Told {
         match event {
             BridgeEvent::Line(connection) => change("line", connection),
             BridgeEvent::Nats(connection) => change("nats", connection),
+            BridgeEvent::StandsBy(carrier) => {
+                let words = match carrier {
+                    Some(carrier) => format!("stands by for {carrier}, which carries everything"),
+                    None => "carries everything again".to_owned(),
+                };
+                let carrier = carrier.as_ref().map(ToString::to_string);
+                self.line(Line { carrier, ..Line::new("standby") }, &words)
+            }
             BridgeEvent::Counts(counts) => {
                 let line = Line { counts: Some(*counts), ..Line::new("counts") };
                 self.line(line, &counts.to_string())
@@ -125,6 +136,6 @@ impl Told {
 impl<'a> Line<'a> {
     fn new(event: &'a str) -> Self {
         let ts = nanoseconds(SystemTime::now());
-        Self { ts, event, side: None, error: None, counts: None }
+        Self { ts, event, side: None, error: None, carrier: None, counts: None }
     }
 }
