@@ -103,10 +103,11 @@ impl Boards {
     /// all that it said before (I2, I3, I6). Returns the record's term.
     pub async fn come_back(&mut self, id: &NodeId) -> u64 {
         self.hear_out(id).await;
+        let said = self.heard().terms.get(id).copied().unwrap_or_default();
         self.switch_on(id);
         let start = self.logged(id, "starts in term").await;
         let (term, vote) = record_of(&start);
-        self.witness.hear_of_start(id, term, vote.as_ref());
+        self.witness.hear_of_start(id, said, term, vote.as_ref());
         term
     }
 
@@ -116,6 +117,15 @@ impl Boards {
         self.heard_of("nobody leads", term, |heard, term| {
             let (term, leader) = heard.leaders.range(term + 1..).next()?;
             Some((*term, leader.clone()))
+        })
+    }
+
+    /// Waits for someone to lead in the highest term that anyone has reached.
+    #[track_caller]
+    pub fn latest_leader(&mut self) -> impl Future<Output = (u64, NodeId)> {
+        self.heard_of("nobody leads", self.heard().term().saturating_sub(1), |heard, _| {
+            let term = heard.term();
+            heard.leaders.get(&term).map(|leader| (term, leader.clone()))
         })
     }
 

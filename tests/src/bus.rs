@@ -207,6 +207,10 @@ async fn carry_out(mut input: OwnedReadHalf, name: &Arc<str>, wire: &Wire, line:
     let mut random = StdRng::seed_from_u64(1);
     while let Ok(1..) = input.read_buf(&mut unfinished).await {
         let Some(end) = unfinished.iter().rposition(|byte| *byte == DELIMITER) else { continue };
+        if unfinished[..end].iter().all(|byte| *byte == DELIMITER) {
+            // A frame only begins.
+            continue;
+        }
         let rest = unfinished.split_off(end + 1);
         let mut bytes = std::mem::replace(&mut unfinished, rest);
         let faults = *wire.faults.lock().expect("nobody panics with it");

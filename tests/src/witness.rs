@@ -108,10 +108,10 @@ impl Witness {
         self.readers.remove(member);
     }
 
-    /// A node found this record when it started. It must know of all that it said before (I3, I6).
-    pub fn hear_of_start(&mut self, node: &NodeId, term: u64, vote: Option<&NodeId>) {
-        self.catch_up();
-        self.heard.reaches(node, term);
+    /// A node found this record when it started, and had said nothing after the term `said` before.
+    /// It must know of all that it said (I2, I3, I6). By now it may have said more.
+    pub fn hear_of_start(&mut self, node: &NodeId, said: u64, term: u64, vote: Option<&NodeId>) {
+        assert!(said <= term, "I3: {node} spoke in term {said} and starts in term {term}");
         if let Some(candidate) = vote {
             self.heard.votes_for(node, term, candidate);
         }

@@ -32,7 +32,7 @@ async fn boards_that_lose_power_are_replaced_and_come_back_with_their_votes() {
         let (next_term, next) = boards.leader_after(term).await;
         assert_ne!(next, leader, "round {round}: who has no power does not lead");
 
-        boards.switch_on(&leader);
+        boards.come_back(&leader).await;
         let vote = format!("{leader} starts in term {term}, its vote is {leader}'s");
         boards.logged(&leader, &vote).await;
         boards.logged(&leader, &format!("{next} leads in term {next_term}")).await;
@@ -262,10 +262,8 @@ async fn cut_votes_short(seed: u64) -> Vec<Cut> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut boards = Boards::start(3);
     let mut cuts = Vec::new();
-    boards.leader_after(0).await;
     for _ in 0..VOTES_CUT_SHORT / CLUSTERS {
-        let (_, leader) = boards.heard().leaders.last_key_value().unwrap();
-        let (term, leader) = (boards.heard().term(), leader.clone());
+        let (term, leader) = boards.latest_leader().await;
         boards.member(&leader).cut();
         let (term, candidate) = boards.candidate_after(term).await;
         // The candidate has saved its vote by now, so that it is the less interesting victim.
@@ -284,7 +282,6 @@ async fn cut_votes_short(seed: u64) -> Vec<Cut> {
             (false, false) => Cut::BeforeItWasSaid,
             (false, true) => Cut::After,
         });
-        boards.leader_after(term - 1).await;
     }
     boards.check_that_all_run();
     assert_eq!(boards.heard().carried, 0, "each speaks in its own name");
