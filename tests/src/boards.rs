@@ -103,11 +103,11 @@ impl Boards {
     /// all that it said before (I2, I3, I6). Returns the record's term.
     pub async fn come_back(&mut self, id: &NodeId) -> u64 {
         self.hear_out(id).await;
-        let said = self.heard().terms.get(id).copied().unwrap_or_default();
+        let said = self.witness.said_by(id);
         self.switch_on(id);
-        let start = self.logged(id, "starts in term").await;
-        let (term, vote) = record_of(&start);
-        self.witness.hear_of_start(id, said, term, vote.as_ref());
+        let record = record_of(&self.logged(id, "starts in term").await);
+        let (term, _) = record;
+        self.witness.hear_of_start(id, said, record);
         term
     }
 

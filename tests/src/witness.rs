@@ -108,12 +108,26 @@ impl Witness {
         self.readers.remove(member);
     }
 
-    /// A node found this record when it started, and had said nothing after the term `said` before.
-    /// It must know of all that it said (I2, I3, I6). By now it may have said more.
-    pub fn hear_of_start(&mut self, node: &NodeId, said: u64, term: u64, vote: Option<&NodeId>) {
-        assert!(said <= term, "I3: {node} spoke in term {said} and starts in term {term}");
-        if let Some(candidate) = vote {
-            self.heard.votes_for(node, term, candidate);
+    /// The term that a node has reached by what it said, and whom it voted for in it.
+    pub fn said_by(&self, node: &NodeId) -> (u64, Option<NodeId>) {
+        let term = self.heard.terms.get(node).copied().unwrap_or_default();
+        (term, self.heard.votes.get(&(term, node.clone())).cloned())
+    }
+
+    /// A node that had `said` this before has started with that `record`: it must know of all that it
+    /// said (I2, I3, I6). By now it may have said more.
+    pub fn hear_of_start(
+        &mut self,
+        node: &NodeId,
+        said: (u64, Option<NodeId>),
+        record: (u64, Option<NodeId>),
+    ) {
+        assert!(said.0 <= record.0, "I3: {node} said {said:?} and starts with {record:?}");
+        if said.0 == record.0 && said.1.is_some() {
+            assert_eq!(said, record, "I2: {node} forgot its vote");
+        }
+        if let (term, Some(candidate)) = record {
+            self.heard.votes_for(node, term, &candidate);
         }
     }
 

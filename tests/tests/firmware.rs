@@ -59,8 +59,8 @@ async fn a_board_whose_wire_is_cut_follows_once_it_is_mended() {
 /// V7: what is no message changes nothing, however much of it there is.
 #[tokio::test(flavor = "multi_thread")]
 async fn v7_a_board_keeps_leading_through_a_minute_of_noise() {
-    // 38,400 baud; the emulator itself takes no more than twice as many bytes.
-    let bus = Arc::new(Bus::with_speed(3_840));
+    // 19,200 baud: an emulator that shares its processor with others keeps up with that.
+    let bus = Arc::new(Bus::with_speed(1_920));
     let mut boards = Boards::start_on(&bus, 3, 3);
     let (term, leader) = boards.leader_after(0).await;
     for board in boards.ids() {
