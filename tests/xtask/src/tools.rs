@@ -122,7 +122,7 @@ fn google_protobuf(directory: PathBuf) -> Result<PathBuf> {
         let installed = pip_install(&directory, &GOOGLE_PROTOBUF);
         installed.context("Google's protobuf library could not be installed")?;
     }
-    println!("found {} at {}", GOOGLE_PROTOBUF.join(" and "), directory.display());
+    eprintln!("found {} at {}", GOOGLE_PROTOBUF.join(" and "), directory.display());
     Ok(directory)
 }
 
