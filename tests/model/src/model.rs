@@ -13,7 +13,7 @@ use crate::facts::{Facts, FactsLayout};
 use crate::relevance::Relevance;
 use crate::sights::Sights;
 use crate::symmetry::{Renaming, rename_disk};
-use crate::table::{Class, tables};
+use crate::table::{Class, Step, tables};
 use crate::voter::{Cluster, Disk, NODES_MAX, name};
 
 /// All that a search needs to know of a cluster's nodes.
@@ -132,25 +132,46 @@ impl Election {
         let step = &before.steps[step];
         let mut next = state.clone();
         next.classes[node] = step.next;
-        let mut broken = None;
         if let Some(disk) = step.stores {
-            broken = broken_by_writing(state.disks[node], disk);
+            next.broken = broken_by_writing(state.disks[node], disk);
             next.disks[node] = disk;
         }
-        if self.nodes[node][usize::from(step.next)].term < before.term.min(state.disks[node].term) {
-            broken = Some(Invariant::TermsNeverFall);
+        if self.class(&next, node).term < before.term.min(state.disks[node].term) {
+            next.broken = Some(Invariant::TermsNeverFall);
         }
-        if let Some(claim) = step.claim {
-            let disk = next.disks[node];
-            if !claim.is_true_of(disk) {
-                broken = Some(Invariant::NothingUndurableIsSaid);
+        self.say(&mut next, node, step);
+        next
+    }
+
+    /// Adds what a step says, and judges it.
+    fn say(&self, state: &mut ClusterState, node: usize, step: &Step) {
+        if step.claim.is_some_and(|claim| !claim.is_true_of(state.disks[node])) {
+            state.broken = Some(Invariant::NothingUndurableIsSaid);
+        }
+        state.facts |= step.adds;
+        state.broken = self.layout.broken_by(state.facts).or(state.broken);
+        self.see(step.sights);
+    }
+
+    /// Lets all nodes say what they can say without a change of their own.
+    fn answer(&self, state: &mut ClusterState) {
+        loop {
+            let before = state.facts;
+            for node in self.cluster().all() {
+                for answer in &self.class(state, node).answers {
+                    if answer.hears & state.facts == answer.hears {
+                        self.say(state, node, answer);
+                    }
+                }
+            }
+            if state.facts == before {
+                return;
             }
         }
-        next.facts |= step.adds;
-        broken = self.layout.broken_by(next.facts).or(broken);
-        next.broken = broken;
-        self.see(step.sights);
-        next
+    }
+
+    fn class(&self, state: &ClusterState, node: usize) -> &Class {
+        &self.nodes[node][usize::from(state.classes[node])]
     }
 
     fn restart(&self, state: &ClusterState, node: usize) -> ClusterState {
@@ -243,6 +264,7 @@ impl Model for Election {
             Action::Take { node, step } => self.take(state, node, step),
             Action::Restart { node } => self.restart(state, node),
         };
+        self.answer(&mut next);
         next.facts = self.relevance.filter(&next.classes, &next.disks, next.facts);
         if next == *state {
             return None;

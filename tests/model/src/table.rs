@@ -15,7 +15,10 @@ use crate::voter::{Disk, Input};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Class {
     pub(crate) term: u8,
+    /// What it may do.
     pub(crate) steps: Vec<Step>,
+    /// What it does at once: say something without a change of its own.
+    pub(crate) answers: Vec<Step>,
 }
 
 /// One kind of step.
@@ -75,7 +78,7 @@ pub(crate) fn tables(
         if does_nothing || !known.insert(key) {
             continue;
         }
-        tables[step.node][class].steps.push(Step {
+        let taken = Step {
             hears,
             stores: step.stores,
             next: u16::try_from(next)?,
@@ -83,7 +86,10 @@ pub(crate) fn tables(
             claim,
             sights: step.sights,
             example: u32::try_from(example)?,
-        });
+        };
+        let is_answer = next == class && step.stores.is_none();
+        let table = &mut tables[step.node][class];
+        if is_answer { &mut table.answers } else { &mut table.steps }.push(taken);
     }
     Ok(tables)
 }
