@@ -95,11 +95,6 @@ impl Election {
         Ok(Self { exploration, layout, nodes, starts, relevance, images, seen, expanded })
     }
 
-    /// How many classes of states one node has.
-    pub(crate) fn class_count(&self) -> usize {
-        self.nodes.first().map_or(0, Vec::len)
-    }
-
     pub(crate) fn seen(&self) -> Sights {
         Sights(self.seen.load(Ordering::Relaxed))
     }

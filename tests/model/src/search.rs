@@ -1,25 +1,27 @@
 //! The search through all states of a cluster, and what it found.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
+use std::num::NonZeroUsize;
+use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use stateright::{Checker, HasDiscoveries, Model};
 
 use crate::model::Election;
 use crate::sights::Sight;
 use crate::voter::Cluster;
 
-/// The figures of a search that went through all there is and found nothing wrong.
-#[derive(Clone, Copy, Debug)]
+/// The figures of a search that visited every state and found nothing wrong.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Findings {
-    /// The different states of the cluster: those that differ only by the nodes' names are one.
+    /// The different states of the cluster: those that nothing can tell apart are one.
     pub states: usize,
-    /// The steps that were taken.
+    /// The steps between them.
     pub steps: usize,
-    /// The most steps that a state is away from the start.
+    /// How many steps the state that is farthest from the start is away from it.
     pub depth: usize,
-    /// How long it took.
+    /// How long the search took.
     pub took: Duration,
 }
 
@@ -27,39 +29,55 @@ pub struct Findings {
 ///
 /// # Errors
 ///
-/// Something doesn't hold, with the steps that lead to it; something that must happen never does;
-/// or the search was cut short.
-pub fn search(cluster: Cluster, threads: usize) -> Result<Findings> {
+/// Something doesn't hold, with the steps that lead there; something that must happen never does;
+/// or a state was left out.
+pub fn search(cluster: Cluster, threads: NonZeroUsize) -> Result<Findings> {
     let began = Instant::now();
-    let election = Election::new(cluster)?;
-    println!(
-        "{cluster}: one node has {} states of {} kinds; {} messages",
-        election.exploration.voters.iter().map(Vec::len).max().unwrap_or(0),
-        election.class_count(),
-        election.exploration.messages.len(),
-    );
-    let builder = election.checker().threads(threads).finish_when(HasDiscoveries::AnyFailures);
-    let checker = builder.spawn_bfs().join();
-    let (states, expanded) = (checker.unique_state_count(), checker.model().expanded());
+    let checker = Election::new(cluster)?
+        .checker()
+        .threads(threads.get())
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_bfs()
+        .join();
+    let election = checker.model();
+    // Before a path is told, which follows states up once more.
+    let expanded = election.expanded();
     let findings = Findings {
-        states,
+        states: checker.unique_state_count(),
         steps: checker.state_count(),
-        depth: checker.max_depth(),
+        // Stateright counts the start as the first step.
+        depth: checker.max_depth().saturating_sub(1),
         took: began.elapsed(),
     };
-    for (name, path) in checker.discoveries() {
-        let mut story = String::new();
+    if let Some((property, path)) = checker.discoveries().into_iter().next() {
+        let mut story = format!("violated: {property} (found after {findings})");
         for (number, (state, action)) in (1..).zip(path.into_vec()) {
             if let Some(action) = action {
-                let _ = writeln!(story, "{number:>3}. {}", checker.model().narrate(&state, action));
+                write!(story, "\n{number:>4}. {}", election.narrate(&state, action))?;
             }
         }
-        anyhow::bail!("{name} is violated after {states} states in {:?}\n{story}", findings.took);
+        bail!(story);
     }
-    ensure!(expanded == states, "cut short: {expanded} of {states} states followed up");
-    let seen = checker.model().seen();
+    let states = findings.states;
+    ensure!(expanded == states, "only {expanded} of {states} states were followed up");
     for sight in Sight::expected(cluster) {
-        ensure!(seen.has(sight), "never seen: {sight}");
+        ensure!(election.seen().has(sight), "it never happens that {sight}");
     }
     Ok(findings)
+}
+
+impl AddAssign for Findings {
+    fn add_assign(&mut self, other: Self) {
+        self.states += other.states;
+        self.steps += other.steps;
+        self.depth = self.depth.max(other.depth);
+        self.took += other.took;
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { states, steps, depth, took } = self;
+        write!(f, "{states} states, {steps} steps, depth {depth}, {:.1} s", took.as_secs_f64())
+    }
 }

@@ -62,6 +62,19 @@ pub struct Cluster {
     pub leaving: bool,
 }
 
+/// The clusters that are searched whenever everything is tested.
+pub const CLUSTERS: &[Cluster] = &[
+    Cluster { nodes: 2, term_max: 3, declared: true, leaving: true },
+    Cluster { nodes: 3, term_max: 2, declared: true, leaving: true },
+    Cluster { nodes: 3, term_max: 2, declared: false, leaving: false },
+    Cluster { nodes: 3, term_max: 3, declared: true, leaving: false },
+    Cluster { nodes: 4, term_max: 1, declared: true, leaving: true },
+];
+
+/// The clusters that take long.
+pub const LARGE_CLUSTERS: &[Cluster] =
+    &[Cluster { nodes: 4, term_max: 2, declared: true, leaving: false }];
+
 impl fmt::Display for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let voters = if self.declared { "declared" } else { "undeclared" };
@@ -170,8 +183,9 @@ impl Cluster {
             }
             Ok(reactions)
         };
-        catch_unwind(AssertUnwindSafe(react))
-            .map_err(|_| anyhow!("no panic is violated: node {voter:#?}\npanics on {input:?}"))?
+        catch_unwind(AssertUnwindSafe(react)).map_err(|_| {
+            anyhow!("violated: I7: no input panics\n{voter:#?}\npanics on {input:?}")
+        })?
     }
 }
 

@@ -6,6 +6,7 @@ mod checks;
 mod citations;
 mod command;
 mod firmware;
+mod model;
 mod proofs;
 mod sizes;
 mod test;
@@ -34,6 +35,12 @@ enum Task {
     Tidy,
     /// Prove that the core and the wire format need neither std nor an allocator.
     NoStd,
+    /// Search all that can happen in small clusters.
+    Model {
+        /// Search the clusters that take long, instead.
+        #[arg(long)]
+        large: bool,
+    },
     /// Prove that the core and the wire format can't panic.
     NoPanic,
     /// Build the firmware, and let clippy look at it.
@@ -52,6 +59,7 @@ fn main() -> ExitCode {
         Some(Task::Test) => test::test(),
         Some(Task::Tidy) => tidy::tidy(),
         Some(Task::NoStd) => proofs::no_std(),
+        Some(Task::Model { large }) => model::search(large),
         Some(Task::NoPanic) => proofs::no_panic(),
         Some(Task::Firmware) => firmware::Toolchain::install().and_then(firmware::check),
         Some(Task::Sizes { json }) => sizes::print(json),
