@@ -71,7 +71,7 @@ pub const CLUSTERS: &[Cluster] = &[
     Cluster { nodes: 4, term_max: 1, declared: true, leaving: true },
 ];
 
-/// The clusters that take long.
+/// The clusters that are searched on demand: four nodes in more terms.
 pub const LARGE_CLUSTERS: &[Cluster] =
     &[Cluster { nodes: 4, term_max: 2, declared: true, leaving: false }];
 

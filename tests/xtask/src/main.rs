@@ -37,7 +37,7 @@ enum Task {
     NoStd,
     /// Search all that can happen in small clusters.
     Model {
-        /// Search the clusters that take long, instead.
+        /// Search four nodes in more terms, instead.
         #[arg(long)]
         large: bool,
     },

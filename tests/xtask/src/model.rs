@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::command::{cargo, run};
 
-/// Searches the clusters that every test searches, or those that take long.
+/// Searches the clusters that every test searches, or those that are searched on demand.
 ///
 /// # Errors
 ///
