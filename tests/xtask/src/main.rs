@@ -8,6 +8,7 @@ mod command;
 mod crash_files;
 mod firmware;
 mod fuzz;
+mod model;
 mod proofs;
 mod show;
 mod sizes;
@@ -37,6 +38,12 @@ enum Task {
     Tidy,
     /// Prove that the core and the wire format need neither std nor an allocator.
     NoStd,
+    /// Search all that can happen in small clusters.
+    Model {
+        /// Search four nodes in more terms, instead.
+        #[arg(long)]
+        large: bool,
+    },
     /// Prove that the core and the wire format can't panic.
     NoPanic,
     /// Show three emulated boards with the firmware: keys take their power, or a script does.
@@ -68,6 +75,7 @@ fn main() -> ExitCode {
         Some(Task::Test) => test::test(),
         Some(Task::Tidy) => tidy::tidy(),
         Some(Task::NoStd) => proofs::no_std(),
+        Some(Task::Model { large }) => model::search(large),
         Some(Task::NoPanic) => proofs::no_panic(),
         Some(Task::Firmware(show)) => show.run(),
         Some(Task::BuildFirmware) => firmware::Toolchain::install().and_then(firmware::check),
