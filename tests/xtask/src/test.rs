@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::tools::Tools;
-use crate::{checks, firmware, fuzz, proofs, sizes, tidy};
-use crate::{checks, firmware, model, proofs, sizes, tidy};
+use crate::{checks, firmware, fuzz, model, proofs, sizes, tidy};
 
 /// Runs all that must hold of the project, until something doesn't. What is missing is installed
 /// or is an error: no step is ever skipped.
