@@ -170,7 +170,7 @@ impl<'a> Fields<'a> {
             .chunks(2)
             .map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok())
             .collect();
-        let bytes = bytes.filter(|_| digits.len() % 2 == 0);
+        let bytes = bytes.filter(|_| digits.len().is_multiple_of(2));
         let bytes = bytes.ok_or_else(|| format!("position={digits} is not hexadecimal"))?;
         Position::new(&bytes).map_err(|error| error.to_string())
     }

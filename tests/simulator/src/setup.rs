@@ -100,7 +100,7 @@ impl Default for NodeSetup {
     }
 }
 
-/// The lines that [`Setup::read_line`] reads, and `position` steps.
+/// The lines of a script that make this setup.
 impl fmt::Display for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "nodes {}", self.nodes.len())?;
