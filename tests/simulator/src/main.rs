@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use graft_election_simulator::shrink::{Failure, simulate};
 use graft_election_simulator::{Figures, timeline};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Simulates clusters, each with its own faults, and checks what must always hold.
 #[derive(Debug, Parser)]
@@ -56,7 +57,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
     if let Some(seed) = totals.failed {
         show(seed, arguments)?;
     }
-    println!("{}", summary(&totals, began.elapsed(), cores));
+    println!("{}", summary(&totals, began.elapsed()));
     Ok(totals.failed.is_none())
 }
 
@@ -71,6 +72,8 @@ struct Totals {
     seeds: u64,
     figures: Figures,
     violations: u64,
+    /// How long the cores worked on it, added up.
+    busy: Duration,
     /// The lowest seed that broke a rule.
     failed: Option<u64>,
 }
@@ -83,6 +86,7 @@ fn run_seeds(first: u64, count: u64, cores: usize) -> Totals {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             if index >= count {
+                totals.busy = busy_time();
                 return totals;
             }
             let seed = first.wrapping_add(index);
@@ -107,10 +111,17 @@ fn run_seeds(first: u64, count: u64, cores: usize) -> Totals {
             totals.seeds += part.seeds;
             totals.figures += part.figures;
             totals.violations += part.violations;
+            totals.busy += part.busy;
             totals.failed = totals.failed.into_iter().chain(part.failed).min();
         }
         totals
     })
+}
+
+/// How long this thread has worked.
+fn busy_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.try_into().unwrap_or_default()
 }
 
 /// Shrinks a failure, and writes and draws what is left.
@@ -135,10 +146,11 @@ fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("can't write {}", path.display()))
 }
 
-fn summary(totals: &Totals, took: Duration, cores: usize) -> String {
+fn summary(totals: &Totals, took: Duration) -> String {
     let Figures { steps, elections, crashes, saves, recovery, recovery_percent } = totals.figures;
     let seconds = took.as_secs_f64();
-    let rate = steps as f64 / seconds / cores as f64 / 1e6;
+    // Other programs may share the cores.
+    let rate = steps as f64 / totals.busy.as_secs_f64() / 1e6;
     format!(
         "{} seeds, {steps} steps in {seconds:.1} s ({rate:.2} million a second and core), \
          {elections} elections, {crashes} crashes, {saves} saves, worst recovery {} ms \

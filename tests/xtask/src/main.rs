@@ -9,6 +9,7 @@ mod firmware;
 mod proofs;
 mod sizes;
 mod test;
+mod testers;
 mod tidy;
 mod tools;
 mod workspace;
@@ -44,6 +45,15 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
+    /// Simulate clusters full of faults, and check what must always hold.
+    Simulate {
+        /// How many.
+        #[arg(long, default_value_t = testers::SEEDS)]
+        seeds: u64,
+        /// The first one's seed; today's, if absent.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -55,6 +65,7 @@ fn main() -> ExitCode {
         Some(Task::NoPanic) => proofs::no_panic(),
         Some(Task::Firmware) => firmware::Toolchain::install().and_then(firmware::check),
         Some(Task::Sizes { json }) => sizes::print(json),
+        Some(Task::Simulate { seeds, seed }) => testers::simulate(seeds, seed),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

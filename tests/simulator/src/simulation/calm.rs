@@ -34,8 +34,10 @@ impl Simulation {
         self.end_faults();
         let healed_at = self.world.now();
         let limit = recovery_max(&self.setup);
-        // What was sent before may still be heard for so long.
-        self.run_until(healed_at.plus(MESSAGE_TIME_MAX * 2))?;
+        // By then what was sent before has been heard, and so has the leader, if there is one: a
+        // timer may have been about to run out.
+        let [_, _, heartbeat] = times_max(&self.setup);
+        self.run_until(healed_at.plus(heartbeat.mul_f64(1.1) + MESSAGE_TIME_MAX * 2))?;
         while self.leader().is_none() {
             let waited = self.world.now().since(healed_at);
             if waited > limit {
