@@ -147,13 +147,16 @@ fn write(path: &Path, text: &str) -> Result<()> {
 }
 
 fn summary(totals: &Totals, took: Duration) -> String {
-    let Figures { steps, elections, crashes, saves, recovery, recovery_percent } = totals.figures;
+    let Figures { steps, elections, crashes, saves, failed_saves, interrupted_saves, .. } =
+        totals.figures;
+    let Figures { recovery, recovery_percent, .. } = totals.figures;
     let seconds = took.as_secs_f64();
     // Other programs may share the cores.
     let rate = steps as f64 / totals.busy.as_secs_f64() / 1e6;
     format!(
         "{} seeds, {steps} steps in {seconds:.1} s ({rate:.2} million a second and core), \
-         {elections} elections, {crashes} crashes, {saves} saves, worst recovery {} ms \
+         {elections} elections, {crashes} crashes, {saves} saves \
+         ({failed_saves} failed, {interrupted_saves} cut short), worst recovery {} ms \
          ({recovery_percent} % of its limit at most), {} violations",
         totals.seeds,
         recovery.as_millis(),

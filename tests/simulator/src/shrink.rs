@@ -29,6 +29,9 @@ pub fn simulate(seed: u64) -> Result<Figures, Violation> {
     Ok(simulation.map(|simulation| simulation.figures()).unwrap_or_default())
 }
 
+/// How many steps are tried in pairs, since the number of pairs grows with the square.
+const PAIRED_STEPS_MAX: usize = 100;
+
 impl Failure {
     /// What a seed comes to that breaks a rule; nothing, if it breaks none.
     pub fn of(seed: u64) -> Option<Self> {
@@ -59,6 +62,7 @@ impl Failure {
                 self.leave_out_chunks(chunk);
                 chunk /= 2;
             }
+            self.leave_out_pairs();
             if self.steps.len() == before {
                 break;
             }
@@ -89,6 +93,26 @@ impl Failure {
             fewer.drain(begin..end);
             self.keep_if_it_fails(fewer);
             end = begin.min(self.steps.len());
+        }
+    }
+
+    /// Leaves out two steps that only together can go: two campaigns, so that terms match again.
+    fn leave_out_pairs(&mut self) {
+        let mut first = 0;
+        while first < self.steps.len().min(PAIRED_STEPS_MAX) {
+            let before = self.steps.len();
+            for second in (first + 1..before).rev() {
+                let mut fewer = self.steps.clone();
+                fewer.remove(second);
+                fewer.remove(first);
+                self.keep_if_it_fails(fewer);
+                if self.steps.len() < before {
+                    break;
+                }
+            }
+            if self.steps.len() == before {
+                first += 1;
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::faults::{Faults, Kind, MESSAGE_TIME_MAX, SAVE_TIME_MAX, draw_drift, draw_span};
 use crate::{
-    Condition, Event, FlightKey, Moment, NodeIndex, Observer, Pick, Remains, Setup, Step,
+    Condition, DiskMode, Event, FlightKey, Moment, NodeIndex, Observer, Pick, Remains, Setup, Step,
     Violation, World,
 };
 
@@ -72,6 +72,10 @@ pub struct Figures {
     pub crashes: u64,
     /// How often a record was stored.
     pub saves: u64,
+    /// How often that failed.
+    pub failed_saves: u64,
+    /// How often a node crashed amid it.
+    pub interrupted_saves: u64,
     /// The longest time from the end of the faults until all nodes followed one leader (A1).
     pub recovery: Duration,
     /// The greatest share of the time allowed for that, in percent.
@@ -88,6 +92,10 @@ impl Simulation {
         let world = World::new(setup.clone(), &mut ());
         let mut simulation = Self::with_world(world, setup, faults, rng);
         simulation.recorded = recorded.then(Vec::new);
+        for node in simulation.world.nodes() {
+            // Saves take time, and end as their plans say.
+            simulation.apply(&Step::Disk { node, mode: DiskMode::Holds });
+        }
         let drifts = simulation.rng.random_bool(0.5);
         for node in simulation.world.nodes().filter(|_| drifts) {
             let millionths = draw_drift(&mut simulation.rng);
@@ -310,7 +318,11 @@ impl Observer for Figures {
     fn observe(&mut self, event: Event<'_>) {
         match event {
             Event::Changed { state: State::Leader, .. } => self.elections += 1,
-            Event::Crashed(..) => self.crashes += 1,
+            Event::Crashed(_, amid_save) => {
+                self.crashes += 1;
+                self.interrupted_saves += u64::from(amid_save);
+            }
+            Event::SaveFailed(_) => self.failed_saves += 1,
             Event::Saved(_) => self.saves += 1,
             _ => {}
         }
@@ -323,6 +335,8 @@ impl AddAssign for Figures {
         self.elections += other.elections;
         self.crashes += other.crashes;
         self.saves += other.saves;
+        self.failed_saves += other.failed_saves;
+        self.interrupted_saves += other.interrupted_saves;
         self.recovery = self.recovery.max(other.recovery);
         self.recovery_percent = self.recovery_percent.max(other.recovery_percent);
     }

@@ -10,7 +10,7 @@ use crate::{Condition, Event, Moment, Setup, Step, World};
 
 const LEFT: usize = 70;
 const TOP: usize = 60;
-const COLUMN: usize = 34;
+const COLUMN: usize = 48;
 const LANE: usize = 90;
 const BAR: usize = 22;
 const FOOT: usize = 230;
@@ -71,8 +71,8 @@ impl Drawing {
 
     fn mark(&mut self, event: &Event<'_>) {
         let mark = match event {
-            Event::Saved(node) => Some((node, "saved", "#2d6a4f")),
-            Event::SaveFailed(node) => Some((node, "save failed", "#c1121f")),
+            Event::Saved(node) => Some((node, "\u{25cf}", "#2d6a4f")),
+            Event::SaveFailed(node) => Some((node, "\u{25cf}", "#c1121f")),
             Event::Crashed(node, _) => Some((node, "crash", "#c1121f")),
             Event::Ended(node) => Some((node, "closed", "#555555")),
             Event::Violated(violation) => {
@@ -111,7 +111,10 @@ impl Drawing {
             }
         }
         if let Some(sent) = taken.and_then(|number| self.sent.remove(&number)) {
-            self.arrow(&sent, self.columns, matches!(step, Step::Drop(_)));
+            let is_lost = matches!(step, Step::Drop(_));
+            self.arrow(&sent, self.columns, is_lost);
+            let (x, y) = middle(&sent, self.columns);
+            self.word(x, y, "middle", sent.colour, &sent.label);
         }
         let mut departures = Vec::new();
         world.take_departures(&mut departures);
@@ -133,7 +136,7 @@ impl Drawing {
             "<text x='{x}' y='{y}' transform='rotate(60 {x} {y})' fill='#333333'>{text}</text>"
         );
         if span >= Duration::from_millis(1) {
-            let time = format!("+{} ms", span.as_millis());
+            let time = format!("+{}", span.as_millis());
             self.word(LEFT + self.columns * COLUMN, TOP - 18, "middle", "#777777", &time);
         }
     }
@@ -144,14 +147,12 @@ impl Drawing {
         let (x2, y2) = (centre(column), lane(sent.to) + if down { 0 } else { BAR });
         let (dashes, end) =
             if is_lost { ("stroke-dasharray='3 4'", "url(#lost)") } else { ("", "url(#head)") };
-        let Sent { colour, label, .. } = sent;
+        let colour = sent.colour;
         let _ = write!(
             self.arrows,
             "<line x1='{x1}' y1='{y1}' x2='{x2}' y2='{y2}' stroke='{colour}' stroke-width='1.3' \
              {dashes} marker-end='{end}'/>"
         );
-        let (x, y) = ((x1 + x2) / 2, (y1 + y2) / 2 - 2);
-        self.word(x, y, "middle", colour, label);
     }
 
     fn word(&mut self, x: usize, y: usize, anchor: &str, colour: &str, text: &str) {
@@ -163,13 +164,6 @@ impl Drawing {
     }
 
     fn finish(mut self, world: &World) -> String {
-        for sent in std::mem::take(&mut self.sent).into_values() {
-            let column = (sent.column + 1).min(self.columns);
-            let is_far = sent.column + 1 < self.columns;
-            if !is_far || sent.from != sent.to {
-                self.arrow(&sent, column, true);
-            }
-        }
         for node in world.nodes() {
             let name = world.identity(node).to_string();
             self.word(LEFT - 14, lane(node.get()) + 16, "end", "#000000", &name);
@@ -190,7 +184,8 @@ impl Drawing {
             x += 110;
         }
         let total = format!(
-            "{end} ms in all; numbers on the bars are terms; dashed: lost, or never arrived"
+            "bars: terms; above them: ms passed, {end} in all; dots: saves, red if failed; \
+                             dashed: lost"
         );
         self.word(x, height - 12, "start", "#333333", &total);
         let width = width.max(x + 520);
@@ -215,6 +210,12 @@ const MARKERS: &str = "<defs>\
 <path d='M0 0L8 4L0 8z' fill='#444444'/></marker>\
 <marker id='lost' viewBox='0 0 8 8' refX='4' refY='4' markerWidth='7' markerHeight='7'>\
 <path d='M1 1L7 7M7 1L1 7' stroke='#c1121f' stroke-width='2'/></marker></defs>";
+
+/// Where a message's arrow is labelled.
+fn middle(sent: &Sent, column: usize) -> (usize, usize) {
+    let y = (lane(sent.from) + lane(sent.to) + BAR) / 2;
+    ((centre(sent.column) + centre(column)) / 2, y)
+}
 
 /// What is written on a message's arrow, and its colour.
 fn label(message: &Message) -> (String, &'static str) {
