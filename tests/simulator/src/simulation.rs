@@ -36,8 +36,6 @@ pub struct Simulation {
     recorded: Option<Vec<Step>>,
     figures: Figures,
     departures: Vec<FlightKey>,
-    /// Nodes that never come back: their disks hold no record.
-    torn: u16,
 }
 
 /// What a node does next, if no message comes first.
@@ -118,7 +116,6 @@ impl Simulation {
             recorded: None,
             figures: Figures::default(),
             departures: Vec::new(),
-            torn: 0,
         };
         for node in simulation.world.nodes() {
             simulation.plan(node);
@@ -230,7 +227,7 @@ impl Simulation {
             Action::Wake => self.apply(&Step::TimeOut(node)),
             Action::Save => self.apply(&Step::Save(node)),
             Action::FailSave { written } => self.apply(&Step::FailSave { node, written }),
-            Action::Crash(remains) => self.crash(node, remains),
+            Action::Crash(remains) => self.apply(&Step::Crash { node, remains }),
             Action::Resume => self.apply(&Step::Resume(node)),
             Action::Restart => self.restart(node),
             Action::Rest => {}
@@ -303,7 +300,7 @@ impl Simulation {
                 let at = now.plus(draw_span(rng, self.faults.absence_max));
                 Plan { at, action: Action::Resume }
             }
-            Condition::Down if self.torn & 1 << node.get() != 0 => {
+            Condition::Down if !self.world.has_record(node) => {
                 Plan { at: Moment::NEVER, action: Action::Rest }
             }
             Condition::Down => {

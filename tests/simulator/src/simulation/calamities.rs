@@ -19,7 +19,7 @@ impl Simulation {
         let condition = self.world.condition(victim);
         if self.faults.crash.happens(&mut self.rng) && condition != Condition::Down {
             let remains = self.draw_remains(victim);
-            self.crash(victim, remains);
+            self.apply(&Step::Crash { node: victim, remains });
             self.plan(victim);
             return;
         }
@@ -91,19 +91,11 @@ impl Simulation {
     fn can_spare(&self, node: NodeIndex) -> bool {
         let is_lost = |other: NodeIndex| {
             other == node
-                || self.torn & 1 << other.get() != 0
+                || !self.world.has_record(other)
                 || self.world.identity(other).incarnation > 1
         };
         let voters = self.world.nodes().take(self.setup.size);
         voters.filter(|other| !is_lost(*other)).count() > self.setup.size / 2
-    }
-
-    pub(super) fn crash(&mut self, node: NodeIndex, remains: Remains) {
-        let was_written = self.world.has_record(node);
-        self.apply(&Step::Crash { node, remains });
-        if was_written && !self.world.has_record(node) {
-            self.torn |= 1 << node.get();
-        }
     }
 
     pub(super) fn restart(&mut self, node: NodeIndex) {

@@ -14,6 +14,9 @@ use crate::{Condition, Judged, Moment, NodeIndex, Setup, Step, Violation, World}
 /// One in how many simulations may need longer than is allowed, by bad luck alone.
 const BAD_LUCK: f64 = 1e-12;
 
+/// How far two clocks' rates differ, at most.
+const RHO: f64 = 0.1;
+
 impl Simulation {
     /// A world after its faults, to see whether it comes to rest.
     pub fn after(world: World, setup: Setup, kind: Kind) -> Self {
@@ -21,14 +24,14 @@ impl Simulation {
         Self::with_world(world, setup, Faults::none(kind), rng)
     }
 
-    /// Ends the faults: links are mended, and all nodes run that can. Then all follow one leader
+    /// Ends the faults: links are mended, and all nodes run that can. If they are a quorum, all follow one leader
     /// within the time that [`recovery_max`] allows (A1, A5), and go on to follow it (A2).
     ///
     /// # Errors
     ///
     /// The first rule that was broken.
     pub fn recover(&mut self) -> Result<(), Violation> {
-        if self.setup.judged == Judged::NodesAlone || self.is_crowded() {
+        if self.setup.judged == Judged::NodesAlone || self.is_crowded() || !self.has_quorum() {
             return Ok(());
         }
         self.end_faults();
@@ -37,7 +40,7 @@ impl Simulation {
         // By then what was sent before has been heard, and so has the leader, if there is one: a
         // timer may have been about to run out.
         let [_, _, heartbeat] = times_max(&self.setup);
-        self.run_until(healed_at.plus(heartbeat.mul_f64(1.1) + MESSAGE_TIME_MAX * 2))?;
+        self.run_until(healed_at.plus(heartbeat.mul_f64(1.0 + RHO) + MESSAGE_TIME_MAX * 2))?;
         while self.leader().is_none() {
             let waited = self.world.now().since(healed_at);
             if waited > limit {
@@ -78,6 +81,12 @@ impl Simulation {
     /// other for ever.
     fn is_crowded(&self) -> bool {
         self.faults.kind == Kind::TooMany && !self.setup.declared
+    }
+
+    /// Whether enough disks are left for an election.
+    fn has_quorum(&self) -> bool {
+        let can_vote = |node: &NodeIndex| self.world.has_record(*node) && !self.is_stranger(*node);
+        self.world.nodes().filter(can_vote).count() * 2 > self.setup.size
     }
 
     fn end_faults(&mut self) {
@@ -145,13 +154,14 @@ impl Simulation {
 
 /// How soon after the last fault all nodes must follow one leader (A1).
 ///
-/// A node that has just restarted waits for T_min (rule V3). From then on the most up-to-date node
-/// campaigns once every T_max at least, since only a vote or a leader restarts its timer (rule V8),
-/// and wins unless another campaigns while its request is under way: for as long as a save and a
-/// message take, before and after. How likely that is gives the number of rounds after which it has
-/// won but for a negligible remainder. Clocks may be slow by rho.
+/// A node that has just restarted waits for T_min (rule V3), and one whose last save failed for up to
+/// T_max, then tries that again (rule C4). From then on the most up-to-date node campaigns once every
+/// T_max at least, since only a vote or a leader restarts its timer (rule V8), and wins unless
+/// another campaigns while its request is under way: for as long as a save and a message take, before
+/// and after. How likely that is gives the number of rounds after which it has won but for a
+/// negligible remainder. Clocks may be slow by rho.
 fn recovery_max(setup: &Setup) -> Duration {
-    let [t_min, t_max, _] = times_max(setup);
+    let [_, t_max, _] = times_max(setup);
     let spans = setup.nodes.iter().map(|node| node.times[1] - node.times[0]);
     let span = spans.min().unwrap_or(t_max);
     let window = (MESSAGE_TIME_MAX + SAVE_TIME_MAX) * 2;
@@ -159,7 +169,7 @@ fn recovery_max(setup: &Setup) -> Duration {
     let others = i32::try_from(setup.nodes.len() - 1).unwrap_or(i32::MAX);
     let split = 1.0 - alone.powi(others);
     let rounds = if others == 0 { 1.0 } else { (BAD_LUCK.ln() / split.ln()).ceil() };
-    (t_min + t_max.mul_f64(rounds)).mul_f64(1.1)
+    t_max.mul_f64((1.0 + rounds) * (1.0 + RHO))
 }
 
 fn times_max(setup: &Setup) -> [Duration; 3] {
