@@ -280,7 +280,9 @@ impl Checker {
         }
         if self.judged != Judged::NodesAlone {
             let (id, size) = (node.id(), self.size);
-            let votes = self.claims.iter().filter(|claims| claims.voted_for(term, &id)).count();
+            let claims = self.claims.iter().enumerate();
+            let voters = claims.filter(|(place, _)| self.is_voter(at(*place)));
+            let votes = voters.filter(|(_, claims)| claims.voted_for(term, &id)).count();
             self.require("V6", votes * 2 > size, || {
                 format!("{node} leads in term {term} with {votes} votes of {size}")
             });
@@ -320,7 +322,7 @@ impl Checker {
     }
 
     fn claims(&mut self, node: Identity) -> &mut Claims {
-        let place = (usize::from(node.incarnation) - 1) * NodeIndex::COUNT_MAX + node.index.get();
+        let place = place(node);
         if place >= self.claims.len() {
             self.claims.resize_with(place + 1, Claims::default);
         }
@@ -332,4 +334,15 @@ impl Checker {
             self.violation = Some(Violation { rule, what: what() });
         }
     }
+}
+
+/// Where a node's claims are kept.
+fn place(node: Identity) -> usize {
+    (usize::from(node.incarnation) - 1) * NodeIndex::COUNT_MAX + node.index.get()
+}
+
+/// Whose claims are kept there.
+fn at(place: usize) -> Identity {
+    let incarnation = u8::try_from(place / NodeIndex::COUNT_MAX + 1).unwrap_or(u8::MAX);
+    Identity { index: NodeIndex::new(place % NodeIndex::COUNT_MAX), incarnation }
 }

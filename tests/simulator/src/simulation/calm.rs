@@ -24,8 +24,8 @@ impl Simulation {
         Self::with_world(world, setup, Faults::none(kind), rng)
     }
 
-    /// Ends the faults: links are mended, and all nodes run that can. If they are a quorum, all follow one leader
-    /// within the time that [`recovery_max`] allows (A1, A5), and go on to follow it (A2).
+    /// Ends the faults: links are mended, and all nodes run that can. If they are a quorum, all follow
+    /// one leader within a time that depends on T_max (A1, A5), and go on to follow it (A2).
     ///
     /// # Errors
     ///
