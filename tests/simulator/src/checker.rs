@@ -281,7 +281,9 @@ impl Checker {
         if self.judged != Judged::NodesAlone {
             let (id, size) = (node.id(), self.size);
             let claims = self.claims.iter().enumerate();
-            let voters = claims.filter(|(place, _)| self.is_voter(at(*place)));
+            // Strangers may elect each other, but have no say in who else leads.
+            let is_stranger = !self.is_voter(node);
+            let voters = claims.filter(|(place, _)| is_stranger || self.is_voter(at(*place)));
             let votes = voters.filter(|(_, claims)| claims.voted_for(term, &id)).count();
             self.require("V6", votes * 2 > size, || {
                 format!("{node} leads in term {term} with {votes} votes of {size}")
