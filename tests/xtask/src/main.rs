@@ -13,6 +13,7 @@ mod proofs;
 mod show;
 mod sizes;
 mod test;
+mod testers;
 mod tidy;
 mod tools;
 mod workspace;
@@ -67,6 +68,15 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
+    /// Simulate clusters full of faults, and check what must always hold.
+    Simulate {
+        /// How many.
+        #[arg(long, default_value_t = testers::SEEDS)]
+        seeds: u64,
+        /// The first one's seed; today's, if absent.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -82,6 +92,7 @@ fn main() -> ExitCode {
         Some(Task::CrashFiles) => crash_files::crash_files(),
         Some(Task::Fuzz { runs, seed }) => fuzz::fuzz(runs, seed),
         Some(Task::Sizes { json }) => sizes::print(json),
+        Some(Task::Simulate { seeds, seed }) => testers::simulate(seeds, seed),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
