@@ -295,7 +295,7 @@ impl fmt::Display for ConfigError {
 impl core::error::Error for ConfigError {}
 
 /// The times of a checked [`Config`], in microseconds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Timing {
     pub(crate) election_timeout_min: u32,
     pub(crate) election_timeout_span: u32,

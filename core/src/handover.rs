@@ -138,7 +138,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
 }
 
 /// How a leader's attempts to give way to a follower of higher priority went (rule H4).
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Promotions {
     /// How many in a row came to nothing.
     failures: u32,

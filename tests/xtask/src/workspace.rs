@@ -8,6 +8,9 @@ use anyhow::{Context, Result};
 /// The manifest of the program that links only if nothing panics.
 pub(crate) const NO_PANIC: &str = "tests/no_panic/Cargo.toml";
 
+/// The package of what is fuzzed.
+pub(crate) const FUZZ: &str = "tests/fuzz";
+
 /// The manifest of the program that is weighed.
 pub(crate) const SIZES: &str = "tests/sizes/Cargo.toml";
 

@@ -60,7 +60,7 @@ async fn main(_spawner: Spawner) {
     let config = settings.config();
     let driver = Driver::<_, _, _, _, _, VOTERS>::start(id, &config, AlwaysGrant, board).await;
     match driver {
-        Ok(driver) => driver.run(pending()).await,
+        Ok(mut driver) => driver.run(pending()).await,
         Err(error) => fatal::no_start(&mut light, error).await,
     }
 }

@@ -1,0 +1,350 @@
+//! The judge of every step.
+//!
+//! It knows what nodes say and what is on their disks, and has its own idea of what follows: it
+//! shares no reasoning with the core. All that it keeps about a node outlives the node's program.
+
+mod claims;
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use graft_election_core::{Instant, Message, NodeId, Outgoing, Recipient, State, VoteRecord};
+
+use crate::station::CoreNode;
+use crate::{Identity, NodeIndex, Setup};
+use claims::Claims;
+
+/// A rule of the protocol that was broken, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which rule of `docs/protocol.md`.
+    pub rule: &'static str,
+    /// What happened.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is broken: {}", self.rule, self.what)
+    }
+}
+
+/// What a world is held to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Judged {
+    /// Everything.
+    #[default]
+    Everything,
+    /// Everything but I1: there are more voters than the cluster has places, or one lost its
+    /// record, and no list of voters keeps it out (rules V6, V9).
+    AllButI1,
+    /// What each node owes whatever it hears: I2, I3, I6, I7 and T3. Messages are forged, and there
+    /// is nothing to tell them by.
+    NodesAlone,
+}
+
+impl fmt::Display for Judged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Everything => "everything",
+            Self::AllButI1 => "all-but-i1",
+            Self::NodesAlone => "nodes-alone",
+        })
+    }
+}
+
+impl FromStr for Judged {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::Everything, Self::AllButI1, Self::NodesAlone];
+        all.into_iter().find(|judged| judged.to_string() == text).ok_or_else(|| {
+            format!("expected everything, all-but-i1 or nodes-alone, not \"{text}\"")
+        })
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Checker {
+    judged: Judged,
+    declared: bool,
+    size: usize,
+    /// By incarnation and index.
+    claims: Vec<Claims>,
+    /// Who led in which term, in the order in which it was seen.
+    leaders: Vec<(u64, Identity)>,
+    violation: Option<Violation>,
+}
+
+/// The first number that is no term (rule T4).
+const TERM_END: u64 = 1 << 63;
+
+/// What a node was when the checker last looked at it: terms don't fall while it lives.
+#[derive(Clone, Copy, Debug)]
+struct Life {
+    term: u64,
+    /// The latest instant of the node's clock at which it may still refuse a vote without adopting
+    /// the term (rules V2, V3).
+    may_be_bound_until: Instant,
+    times: [Duration; 3],
+}
+
+impl Checker {
+    pub(crate) fn new(setup: &Setup) -> Self {
+        Self {
+            judged: setup.judged,
+            declared: setup.declared,
+            size: setup.size,
+            claims: Vec::new(),
+            leaders: Vec::new(),
+            violation: None,
+        }
+    }
+
+    /// The first rule that was broken.
+    pub(crate) fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    /// A node's program starts.
+    pub(crate) fn started(
+        &mut self,
+        node: Identity,
+        record: &VoteRecord,
+        now: Instant,
+        times: [Duration; 3],
+    ) {
+        let quarantine = if record.term == 0 { Duration::ZERO } else { times[0] };
+        let may_be_bound_until = now.saturating_add(quarantine);
+        let life = Life { term: record.term, may_be_bound_until, times };
+        let claims = self.claims(node);
+        let floor = claims.floor;
+        claims.life = Some(life);
+        claims.stored = record.clone();
+        self.require("I3", record.term >= floor, || {
+            format!("{node} starts in term {}, but it was in term {floor}", record.term)
+        });
+    }
+
+    /// A node is about to hear a message. Returns the terms that it may have afterwards.
+    pub(crate) fn hears(
+        &mut self,
+        node: Identity,
+        now: Instant,
+        message: &Message,
+    ) -> RangeInclusive<u64> {
+        let Some(life) = &mut self.claims(node).life else { return 0..=u64::MAX };
+        let (own_term, term) = (life.term, message.term());
+        let is_bound = now < life.may_be_bound_until;
+        if let Message::Heartbeat(heartbeat) = message
+            && heartbeat.sent_at.is_some()
+        {
+            let bound_until = now.saturating_add(life.times[0]);
+            life.may_be_bound_until = life.may_be_bound_until.max(bound_until);
+        }
+        // T4, V2, V5: what is no message to the node changes nothing.
+        let is_far = own_term != 0 && term > own_term.saturating_add(1 << 32);
+        let is_malformed = match message {
+            Message::VoteRequest(request) | Message::PreVoteRequest(request) => {
+                request.handover_from.is_some_and(|from| from.get() >= term)
+            }
+            _ => false,
+        };
+        let is_own = message.sender().and_then(Identity::of) == Some(node);
+        let must_adopt = match message {
+            _ if term >= TERM_END || is_far || is_malformed || is_own => {
+                return own_term..=own_term;
+            }
+            Message::PreVoteRequest(_) => return own_term..=own_term,
+            Message::VoteRequest(_) => !is_bound,
+            _ => true,
+        };
+        let term_min = if must_adopt { term.max(own_term) } else { own_term };
+        // Who is told to take over campaigns in the next term.
+        let campaign = u64::from(matches!(message, Message::Handover(_)));
+        term_min..=term.max(own_term) + campaign
+    }
+
+    /// A node has heard a message, after which it must have one of these terms.
+    pub(crate) fn heard(
+        &mut self,
+        node: Identity,
+        program: &CoreNode,
+        terms: &RangeInclusive<u64>,
+    ) {
+        let (term, is_closed) = (program.term(), program.state() == State::Closed);
+        self.require("T3", term >= *terms.start() || is_closed, || {
+            format!("{node} heard of term {} and stays in term {term}", terms.start())
+        });
+        self.require("T4", term <= *terms.end(), || {
+            format!("{node} is in term {term} now, but no higher term than {} is due", terms.end())
+        });
+    }
+
+    /// A node may have changed.
+    pub(crate) fn looked_at(&mut self, node: Identity, program: &CoreNode, now: Instant) {
+        let (term, state) = (program.term(), program.state());
+        let Some(life) = &mut self.claims(node).life else { return };
+        let [t_min, t_max, heartbeat] = life.times;
+        let before = std::mem::replace(&mut life.term, term);
+        self.require("T1", term >= before, || format!("{node} fell from term {before} to {term}"));
+
+        let wait_max = match state {
+            State::Leader => heartbeat,
+            State::Follower | State::Candidate => t_max.max(t_min + heartbeat),
+            State::Closed => Duration::MAX,
+        };
+        let wait = program.deadline().saturating_since(now);
+        self.require("I7", wait <= wait_max, || {
+            format!("{node}, a {state}, would sleep for {wait:?}")
+        });
+
+        if state == State::Leader {
+            self.leads(node, term);
+        } else if let Some(leader) = program.leader() {
+            self.follows(node, leader, term);
+        }
+    }
+
+    /// What a node would read on its next start may have changed.
+    pub(crate) fn stored(&mut self, node: Identity, record: &VoteRecord) {
+        let claims = self.claims(node);
+        let before = std::mem::replace(&mut claims.stored, record.clone());
+        self.require("I3", record.term >= before.term, || {
+            format!("{node} stores term {} over term {}", record.term, before.term)
+        });
+        let forgets = record.term == before.term
+            && before.voted_for.is_some()
+            && before.voted_for != record.voted_for;
+        self.require("V1", !forgets, || {
+            format!("{node} stores another vote over the one it gave in term {}", record.term)
+        });
+        if let Some(candidate) = &record.voted_for {
+            self.voted(node, record.term, candidate);
+        }
+        let claims = self.claims(node);
+        claims.floor = claims.floor.max(record.term);
+    }
+
+    /// A node sends a message while `durable` is what it knows to be on its disk.
+    pub(crate) fn said(&mut self, node: Identity, durable: &VoteRecord, outgoing: &Outgoing) {
+        let message = &outgoing.message;
+        let vote = match message {
+            Message::VoteRequest(request) => Some(&request.candidate),
+            Message::Heartbeat(heartbeat) => Some(&heartbeat.leader),
+            Message::Handover(handover) => Some(&handover.leader),
+            Message::VoteResponse(response) if response.granted => match &outgoing.to {
+                Recipient::Node(candidate) => Some(candidate),
+                Recipient::Everyone => None,
+            },
+            _ => None,
+        };
+        // The term of a pre-vote request is only proposed: it is not yet the sender's.
+        let term = match message {
+            Message::PreVoteRequest(request) => request.term.saturating_sub(1),
+            message => message.term(),
+        };
+        let is_durable = match vote {
+            Some(vote) => durable.term == term && durable.voted_for.as_ref() == Some(vote),
+            None => durable.term >= term,
+        };
+        self.require("I6", is_durable, || {
+            format!("{node} says {message:?} with no more than {durable:?} on its disk")
+        });
+        if let Some(candidate) = vote {
+            self.voted(node, term, candidate);
+        }
+        let claims = self.claims(node);
+        let floor = claims.floor;
+        claims.floor = floor.max(term);
+        self.require("I3", term >= floor, || {
+            format!("{node} says {message:?} after it was in term {floor}")
+        });
+    }
+
+    fn leads(&mut self, node: Identity, term: u64) {
+        let mut leaders = self.leaders.iter().rev();
+        if leaders.clone().any(|known| *known == (term, node)) {
+            return;
+        }
+        let other = leaders.find(|(other, leader)| *other == term && self.is_voter(*leader));
+        let other = other.map(|(_, leader)| *leader).filter(|_| self.is_voter(node));
+        self.leaders.push((term, node));
+        if self.judged == Judged::Everything {
+            self.require("I1", other.is_none(), || {
+                let other = other.map(|other| other.to_string()).unwrap_or_default();
+                format!("{node} leads in term {term}, as {other} does")
+            });
+        }
+        if self.judged != Judged::NodesAlone {
+            let (id, size) = (node.id(), self.size);
+            let claims = self.claims.iter().enumerate();
+            // Strangers may elect each other, but have no say in who else leads.
+            let is_stranger = !self.is_voter(node);
+            let voters = claims.filter(|(place, _)| is_stranger || self.is_voter(at(*place)));
+            let votes = voters.filter(|(_, claims)| claims.voted_for(term, &id)).count();
+            self.require("V6", votes * 2 > size, || {
+                format!("{node} leads in term {term} with {votes} votes of {size}")
+            });
+        }
+    }
+
+    fn follows(&mut self, node: Identity, leader: &NodeId, term: u64) {
+        if self.judged == Judged::NodesAlone {
+            return;
+        }
+        let leads = |known: &(u64, Identity)| {
+            known.0 == term && Identity::of(leader).is_some_and(|leader| leader == known.1)
+        };
+        let is_true = self.leaders.iter().rev().any(leads);
+        self.require("T2", is_true, || {
+            format!("{node} believes that {leader} leads in term {term}, which never was so")
+        });
+    }
+
+    fn voted(&mut self, node: Identity, term: u64, candidate: &NodeId) {
+        let helps_stranger = self.declared
+            && self.is_voter(node)
+            && !Identity::of(candidate).is_some_and(|candidate| self.is_voter(candidate));
+        self.require("V6", !helps_stranger, || {
+            format!("{node} voted for {candidate}, who is not a declared voter")
+        });
+        if let Err(other) = self.claims(node).vote(term, candidate) {
+            self.require("I2", false, || {
+                format!("{node} voted for {candidate} in term {term}, and for {other} before")
+            });
+        }
+    }
+
+    /// Whether the node has a place in the cluster, as far as that can be told.
+    fn is_voter(&self, node: Identity) -> bool {
+        !self.declared || (node.incarnation == 1 && node.index.get() < self.size)
+    }
+
+    fn claims(&mut self, node: Identity) -> &mut Claims {
+        let place = place(node);
+        if place >= self.claims.len() {
+            self.claims.resize_with(place + 1, Claims::default);
+        }
+        &mut self.claims[place]
+    }
+
+    fn require(&mut self, rule: &'static str, holds: bool, what: impl FnOnce() -> String) {
+        if !holds && self.violation.is_none() {
+            self.violation = Some(Violation { rule, what: what() });
+        }
+    }
+}
+
+/// Where a node's claims are kept.
+fn place(node: Identity) -> usize {
+    (usize::from(node.incarnation) - 1) * NodeIndex::COUNT_MAX + node.index.get()
+}
+
+/// Whose claims are kept there.
+fn at(place: usize) -> Identity {
+    let incarnation = u8::try_from(place / NodeIndex::COUNT_MAX + 1).unwrap_or(u8::MAX);
+    Identity { index: NodeIndex::new(place % NodeIndex::COUNT_MAX), incarnation }
+}
