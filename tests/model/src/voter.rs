@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::{Context, Result, anyhow};
 use graft_election_core::{
-    AlwaysGrant, Config, Instant, Message, Node, NodeId, Outgoing, Output, Position, State,
+    AlwaysGrant, Config, Instant, Message, Mode, Node, NodeId, Outgoing, Output, Position, State,
     VoteRecord, VoteRequest,
 };
 
@@ -141,7 +141,7 @@ impl Cluster {
     pub(crate) fn start(&self, node: usize, disk: Disk) -> Result<Voter> {
         let ids: Vec<NodeId> = self.all().map(id).collect::<Result<_>>()?;
         let voters: &[NodeId] = if self.declared { &ids } else { &[] };
-        let config = Config { voters, ..Config::new("model", self.nodes) };
+        let config = Config { voters, mode: Mode::Graft, ..Config::new("model", self.nodes) };
         let voted_for = disk.vote.and_then(|vote| ids.get(usize::from(vote))).cloned();
         let record = VoteRecord { term: disk.term.into(), voted_for };
         // Nothing binds a node that never stored a term; to start it late can only let it do more.

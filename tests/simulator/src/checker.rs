@@ -193,7 +193,9 @@ impl Checker {
 
         let wait_max = match state {
             State::Leader => heartbeat,
-            State::Follower | State::Candidate => t_max.max(t_min + heartbeat),
+            State::Follower | State::PreCandidate | State::Candidate => {
+                t_max.max(t_min + heartbeat)
+            }
             State::Closed => Duration::MAX,
         };
         let wait = program.deadline().saturating_since(now);

@@ -51,6 +51,8 @@ pub(crate) struct Clock {
     set_at: Moment,
     /// How much faster than real time it runs, in millionths.
     drift: i32,
+    /// It shows multiples of so many microseconds only.
+    tick: u64,
 }
 
 impl Clock {
@@ -58,15 +60,22 @@ impl Clock {
     pub(crate) const DRIFT_MAX: u32 = 500_000;
 
     /// A clock that shows `shown` when the world begins, and keeps real time.
-    pub(crate) fn new(shown: u64) -> Self {
-        Self { shown, set_at: Moment::default(), drift: 0 }
+    pub(crate) fn new(shown: u64, tick: Duration) -> Self {
+        let tick = (tick.as_micros() as u64).max(1);
+        Self { shown, set_at: Moment::default(), drift: 0, tick }
     }
 
     /// What it shows at `now`.
     pub(crate) fn read(&self, now: Moment) -> Instant {
+        let exact = self.exact(now);
+        Instant::from_micros(if self.tick == 1 { exact } else { exact - exact % self.tick })
+    }
+
+    /// What it would show at `now` if it had no ticks.
+    fn exact(&self, now: Moment) -> u64 {
         let real = now.0.saturating_sub(self.set_at.0);
         let passed = if self.drift == 0 { real } else { self.at_own_rate(real) };
-        Instant::from_micros(self.shown.saturating_add(passed))
+        self.shown.saturating_add(passed)
     }
 
     /// The first moment at which it shows `local` or more.
@@ -74,7 +83,13 @@ impl Clock {
         if local == Instant::FAR_FUTURE {
             return Moment::NEVER;
         }
-        let passed = local.as_micros().saturating_sub(self.shown);
+        let local = local.as_micros();
+        let local = if self.tick == 1 {
+            local
+        } else {
+            local.div_ceil(self.tick).saturating_mul(self.tick)
+        };
+        let passed = local.saturating_sub(self.shown);
         if self.drift == 0 {
             return Moment(self.set_at.0.saturating_add(passed));
         }
@@ -85,7 +100,7 @@ impl Clock {
 
     /// Lets it run so much faster than real time from `now` on, in millionths.
     pub(crate) fn set_drift(&mut self, now: Moment, drift: i32) {
-        *self = Self { shown: self.read(now).as_micros(), set_at: now, drift };
+        *self = Self { shown: self.exact(now), set_at: now, drift, ..*self };
     }
 
     /// It shows so much more at once, as after a suspension of its machine alone.
@@ -109,7 +124,7 @@ mod tests {
     #[test]
     fn a_clock_shows_a_deadline_when_it_says_and_not_before() {
         for drift in [0, 1, -1, 100_000, -333_333, 500_000] {
-            let mut clock = Clock::new(7);
+            let mut clock = Clock::new(7, Duration::ZERO);
             clock.set_drift(Moment(1_000), drift);
             for local in [1_008, 1_500, 999_999, 123_456_789] {
                 let local = Instant::from_micros(local);
@@ -122,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_clock_never_runs_backwards() {
-        let mut clock = Clock::new(0);
+        let mut clock = Clock::new(0, Duration::ZERO);
         clock.set_drift(Moment(0), 100_000);
         assert_eq!(clock.read(Moment(1_000_000)).as_micros(), 1_100_000);
         clock.set_drift(Moment(1_000_000), -100_000);

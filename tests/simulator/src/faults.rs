@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use graft_election_core::VoteRecord;
+use graft_election_core::{Mode, VoteRecord};
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt};
 
@@ -161,6 +161,7 @@ impl Faults {
         let nodes = (0..count).map(|_| {
             let mut node = NodeSetup {
                 clock: Duration::from_micros(rng.random_range(0..10_000_000)),
+                mode: Mode::Graft,
                 ..NodeSetup::default()
             };
             if unequal_terms {

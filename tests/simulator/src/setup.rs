@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use graft_election_core::{Config, NodeId, VoteRecord};
+use graft_election_core::{Config, Mode, NodeId, VoteRecord};
 
 use crate::step_text::{SpanText, parse_span};
 use crate::{Judged, NodeIndex};
@@ -37,6 +37,12 @@ pub struct NodeSetup {
     pub times: [Duration; 3],
     /// `position a 7`: how far its application has come.
     pub position: u16,
+    /// `mode graft` for all nodes, `mode a graft` for one: what it asks for and relies on.
+    pub mode: Mode,
+    /// `priority a 2`: how gladly it leads.
+    pub priority: u32,
+    /// `tick a 20ms`: the least step of its clock, as its program knows.
+    pub tick: Duration,
 }
 
 impl Setup {
@@ -76,6 +82,17 @@ impl Setup {
                 let times = [parse_span(t_min)?, parse_span(t_max)?, parse_span(heartbeat)?];
                 self.node(node)?.times = times;
             }
+            ["mode", mode] => {
+                let mode = parse_mode(mode)?;
+                self.nodes.iter_mut().for_each(|node| node.mode = mode);
+            }
+            ["mode", node, mode] => self.node(node)?.mode = parse_mode(mode)?,
+            ["priority", node, priority] => {
+                self.node(node)?.priority = priority
+                    .parse()
+                    .map_err(|_| format!("expected a priority, not \"{priority}\""))?;
+            }
+            ["tick", node, span] => self.node(node)?.tick = parse_tick(span)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -96,7 +113,15 @@ impl Default for NodeSetup {
             Config::ELECTION_TIMEOUT_MAX,
             Config::HEARTBEAT_INTERVAL,
         ];
-        Self { record: VoteRecord::default(), clock: Duration::ZERO, times, position: 0 }
+        Self {
+            record: VoteRecord::default(),
+            clock: Duration::ZERO,
+            times,
+            position: 0,
+            mode: Mode::default(),
+            priority: Config::PRIORITY,
+            tick: Config::CLOCK_TICK,
+        }
     }
 }
 
@@ -118,6 +143,10 @@ impl fmt::Display for Setup {
         if self.judged != Judged::default() {
             writeln!(f, "judge {}", self.judged)?;
         }
+        let all_graft = self.nodes.iter().all(|node| node.mode == Mode::Graft);
+        if all_graft {
+            writeln!(f, "mode graft")?;
+        }
         for (index, node) in self.nodes.iter().enumerate() {
             let (name, usual) = (NodeIndex::new(index), NodeSetup::default());
             if node.record != usual.record {
@@ -132,6 +161,15 @@ impl fmt::Display for Setup {
             }
             if node.position != usual.position {
                 writeln!(f, "position {name} {}", node.position)?;
+            }
+            if node.mode != usual.mode && !all_graft {
+                writeln!(f, "mode {name} graft")?;
+            }
+            if node.priority != usual.priority {
+                writeln!(f, "priority {name} {}", node.priority)?;
+            }
+            if node.tick != usual.tick {
+                writeln!(f, "tick {name} {}", SpanText(node.tick))?;
             }
         }
         Ok(())
@@ -160,6 +198,23 @@ fn parse_record(words: &[&str]) -> Result<VoteRecord, String> {
         term.strip_prefix("term=").and_then(|term| term.parse().ok()).ok_or_else(expected)?;
     let voted_for = vote.map(NodeId::new).transpose().map_err(|error| error.to_string())?;
     Ok(VoteRecord { term, voted_for })
+}
+
+fn parse_mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "extended" => Ok(Mode::Extended),
+        "graft" => Ok(Mode::Graft),
+        other => Err(format!("expected extended or graft, not \"{other}\"")),
+    }
+}
+
+fn parse_tick(text: &str) -> Result<Duration, String> {
+    let tick = parse_span(text)?;
+    if tick.is_zero() {
+        Err("a clock's tick is a microsecond at least".to_owned())
+    } else {
+        Ok(tick)
+    }
 }
 
 fn number(text: &str, min: usize, max: usize) -> Result<usize, String> {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use graft_election_core::{
-    Config, ConfigError, Instant, Node, NodeId, Outgoing, Output, Position, StateMachine, Unsaved,
-    VoteRecord,
+    Config, ConfigError, Instant, Mode, Node, NodeId, Outgoing, Output, Position, StateMachine,
+    Unsaved, VoteRecord,
 };
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -43,6 +43,9 @@ pub(crate) struct Station {
     pub(crate) is_paused: bool,
     pub(crate) position: u16,
     pub(crate) times: [Duration; 3],
+    pub(crate) mode: Mode,
+    pub(crate) priority: u32,
+    pub(crate) tick: Duration,
     lives: u64,
     program: Program,
 }
@@ -77,11 +80,14 @@ impl Station {
         Self {
             identity,
             id: identity.id(),
-            clock: Clock::new(node.clock.as_micros() as u64),
+            clock: Clock::new(node.clock.as_micros() as u64, node.tick),
             disk: Disk::new(node.record.clone()),
             is_paused: false,
             position: node.position,
             times: node.times,
+            mode: node.mode,
+            priority: node.priority,
+            tick: node.tick,
             lives: 0,
             program: Program::Down,
         }
@@ -127,6 +133,9 @@ impl Station {
             election_timeout_max,
             heartbeat_interval,
             quarantine: election_timeout_min,
+            mode: self.mode,
+            priority: self.priority,
+            clock_tick: self.tick,
             ..Config::new("simulated", setup.size)
         };
         self.lives += 1;
