@@ -126,9 +126,11 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         }
     }
 
-    /// L4: whether the lease is over, or was never had in good time.
+    /// L4: whether the lease is over, or was never had in good time. In Graft mode there is none to
+    /// lose, not even at the end of the clock.
     pub(crate) fn has_lost_quorum(&self, now: Instant) -> bool {
-        matches!(self.role, Role::Leader { gives_up_at, .. } if gives_up_at <= now)
+        self.mode == Mode::Extended
+            && matches!(self.role, Role::Leader { gives_up_at, .. } if gives_up_at <= now)
     }
 
     /// L4: the leader stops, and frees those that are still bound to it. It says nothing more.
