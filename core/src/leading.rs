@@ -147,7 +147,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         let own_term = NonZeroU64::new(self.record.term);
         self.adopt_if_higher(now, term);
         if led && self.mode == Mode::Extended && !self.is_bound(now) && self.may_campaign() {
-            return self.ask_for_pre_votes(now, Reason::HigherTerm, own_term);
+            return self.run(now, Reason::HigherTerm, own_term);
         }
         Next::Nothing
     }

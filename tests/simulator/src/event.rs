@@ -32,6 +32,8 @@ pub enum Event<'a> {
     },
     /// A node follows another leader than before, or none.
     Follows(NodeIndex, Option<&'a NodeId>),
+    /// A leader has a lease, and had none.
+    Leased(NodeIndex),
     /// A node found something wrong with its input.
     Reported(NodeIndex, &'a Report),
     /// A node began to save.

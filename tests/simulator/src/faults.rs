@@ -25,6 +25,8 @@ pub enum Kind {
     LostDisks,
     /// Also more live nodes than the cluster has voters.
     TooMany,
+    /// Also clocks that leap, or differ by more than rho.
+    WildClocks,
 }
 
 /// How often what goes wrong. Each seed switches on some of it only, at rates of its own: what
@@ -32,6 +34,8 @@ pub enum Kind {
 #[derive(Clone, Debug)]
 pub(crate) struct Faults {
     pub(crate) kind: Kind,
+    /// How long a message takes at most, unless it is slow.
+    pub(crate) message_time_max: Duration,
     /// For each message.
     pub(crate) loss: Odds,
     pub(crate) duplication: Odds,
@@ -47,6 +51,8 @@ pub(crate) struct Faults {
     pub(crate) crash: Odds,
     pub(crate) pause: Odds,
     pub(crate) leap: Odds,
+    pub(crate) drift: Odds,
+    pub(crate) times: Odds,
     pub(crate) close: Odds,
     pub(crate) hand_over: Odds,
     pub(crate) progress: Odds,
@@ -62,8 +68,12 @@ pub(crate) struct Faults {
 pub(crate) const MESSAGE_TIME_MAX: Duration = Duration::from_millis(10);
 pub(crate) const SAVE_TIME_MAX: Duration = Duration::from_millis(2);
 
-/// How far a clock is off, at most, in millionths: two then differ by less than rho, a tenth.
-const DRIFT_MAX: i32 = 47_000;
+/// How far a clock is off, at most, in millionths: two then differ by less than rho, a tenth of the
+/// faster one.
+const DRIFT_MAX: i32 = 52_000;
+
+/// The same where clocks are wild.
+const WILD_DRIFT_MAX: i32 = 300_000;
 
 impl Odds {
     pub(crate) const NEVER: Self = Self(0);
@@ -79,12 +89,13 @@ impl Odds {
 
 impl Kind {
     fn draw(rng: &mut SmallRng) -> Self {
-        match rng.random_range(0..10) {
-            0..=5 => Self::Faulty,
-            6 => Self::Garbage,
-            7 => Self::Hostile,
-            8 => Self::LostDisks,
-            _ => Self::TooMany,
+        match rng.random_range(0..12) {
+            0..=6 => Self::Faulty,
+            7 => Self::Garbage,
+            8 => Self::Hostile,
+            9 => Self::LostDisks,
+            10 => Self::TooMany,
+            _ => Self::WildClocks,
         }
     }
 }
@@ -94,6 +105,7 @@ impl Faults {
     pub(crate) fn none(kind: Kind) -> Self {
         Self {
             kind,
+            message_time_max: MESSAGE_TIME_MAX,
             loss: Odds::NEVER,
             duplication: Odds::NEVER,
             slow_message: Odds::NEVER,
@@ -105,6 +117,8 @@ impl Faults {
             crash: Odds::NEVER,
             pause: Odds::NEVER,
             leap: Odds::NEVER,
+            drift: Odds::NEVER,
+            times: Odds::NEVER,
             close: Odds::NEVER,
             hand_over: Odds::NEVER,
             progress: Odds::NEVER,
@@ -119,8 +133,10 @@ impl Faults {
     pub(crate) fn draw(rng: &mut SmallRng) -> Self {
         let kind = Kind::draw(rng);
         let forges = matches!(kind, Kind::Garbage | Kind::Hostile);
+        let is_wild = kind == Kind::WildClocks;
         Self {
             kind,
+            message_time_max: MESSAGE_TIME_MAX / rng.random_range(1..=10),
             loss: draw_odds(rng, 0.3),
             duplication: draw_odds(rng, 0.2),
             slow_message: draw_odds(rng, 0.2),
@@ -131,7 +147,9 @@ impl Faults {
             late_timer: draw_odds(rng, 0.2),
             crash: draw_odds(rng, 0.01),
             pause: draw_odds(rng, 0.01),
-            leap: draw_odds(rng, 0.005),
+            leap: if is_wild { draw_odds(rng, 0.005) } else { Odds::NEVER },
+            drift: draw_odds(rng, 0.005),
+            times: draw_odds(rng, 0.01),
             close: draw_odds(rng, 0.005),
             hand_over: draw_odds(rng, 0.02),
             progress: draw_odds(rng, 0.01),
@@ -154,14 +172,17 @@ impl Faults {
         let judged = match self.kind {
             Kind::Hostile => Judged::NodesAlone,
             Kind::LostDisks | Kind::TooMany if !declared => Judged::AllButI1,
+            Kind::WildClocks => Judged::AllButI4,
             _ => Judged::Everything,
         };
         let (unequal_terms, unequal_times) = (rng.random_bool(0.3), rng.random_bool(0.2));
         let unequal_positions = rng.random_bool(0.3);
+        let (unequal_priorities, coarse_clocks) = (rng.random_bool(0.3), rng.random_bool(0.3));
+        let modes = Modes::draw(rng);
         let nodes = (0..count).map(|_| {
             let mut node = NodeSetup {
                 clock: Duration::from_micros(rng.random_range(0..10_000_000)),
-                mode: Mode::Graft,
+                mode: modes.draw_mode(rng),
                 ..NodeSetup::default()
             };
             if unequal_terms {
@@ -170,8 +191,13 @@ impl Faults {
                     VoteRecord { term: rng.next_u64() & ((1 << bits) - 1), voted_for: None };
             }
             if unequal_times {
-                let t_min = Duration::from_millis(rng.random_range(300..1_200));
-                node.times = [t_min, t_min * 2, Duration::from_millis(100)];
+                node.times = draw_times(rng);
+            }
+            if unequal_priorities {
+                node.priority = rng.random_range(0..4);
+            }
+            if coarse_clocks {
+                node.tick = Duration::from_millis(rng.random_range(1..=20));
             }
             if unequal_positions {
                 node.position = rng.random_range(0..4);
@@ -183,9 +209,48 @@ impl Faults {
     }
 }
 
-/// How far off the clock of a node is.
-pub(crate) fn draw_drift(rng: &mut SmallRng) -> i32 {
-    rng.random_range(-DRIFT_MAX..=DRIFT_MAX)
+/// What the nodes of a world ask for and rely on.
+#[derive(Clone, Copy, Debug)]
+enum Modes {
+    Extended,
+    Graft,
+    Mixed,
+}
+
+impl Modes {
+    fn draw(rng: &mut SmallRng) -> Self {
+        match rng.random_range(0..10) {
+            0..=5 => Self::Extended,
+            6 | 7 => Self::Graft,
+            _ => Self::Mixed,
+        }
+    }
+
+    fn draw_mode(self, rng: &mut SmallRng) -> Mode {
+        match self {
+            Self::Extended => Mode::Extended,
+            Self::Graft => Mode::Graft,
+            Self::Mixed if rng.random_bool(0.5) => Mode::Extended,
+            Self::Mixed => Mode::Graft,
+        }
+    }
+}
+
+/// A node's T_min, T_max and H.
+pub(crate) fn draw_times(rng: &mut SmallRng) -> [Duration; 3] {
+    let t_min = Duration::from_millis(rng.random_range(300..1_200));
+    [t_min, t_min * 2, Duration::from_millis(100)]
+}
+
+/// How far off the clock of a node is. Those that are as far off as may be are as likely as all
+/// others together.
+pub(crate) fn draw_drift(rng: &mut SmallRng, kind: Kind) -> i32 {
+    let max = if kind == Kind::WildClocks { WILD_DRIFT_MAX } else { DRIFT_MAX };
+    match rng.random_range(0..4) {
+        0 => max,
+        1 => -max,
+        _ => rng.random_range(-max..=max),
+    }
 }
 
 /// A span of a microsecond at least.

@@ -73,7 +73,11 @@ fn draw_id(rng: &mut SmallRng, nodes: usize) -> NodeId {
 /// A message of any kind.
 fn draw_message(rng: &mut SmallRng, term: u64, from: NodeId) -> Message {
     let size = NonZeroU32::new(rng.random_range(0..4));
-    let sent_at = NonZeroU64::new(rng.random_range(0..3));
+    let sent_at = NonZeroU64::new(match rng.random_range(0..2) {
+        0 => rng.random_range(0..3),
+        // In the hearer's future, or not long ago.
+        _ => rng.random_range(0..60_000_000),
+    });
     let granted = rng.random_bool(0.7);
     let bytes = rng.next_u64().to_le_bytes();
     let position = &bytes[..rng.random_range(0..3)];

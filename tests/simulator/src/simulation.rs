@@ -8,7 +8,7 @@ use std::collections::BinaryHeap;
 use std::ops::AddAssign;
 use std::time::Duration;
 
-use graft_election_core::State;
+use graft_election_core::{Reason, State};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -66,6 +66,10 @@ pub struct Figures {
     pub steps: u64,
     /// How often a node became leader.
     pub elections: u64,
+    /// How often one had a lease.
+    pub leases: u64,
+    /// How often a leader gave way to a node of higher priority.
+    pub promotions: u64,
     /// How often a node crashed.
     pub crashes: u64,
     /// How often a record was stored.
@@ -96,7 +100,7 @@ impl Simulation {
         }
         let drifts = simulation.rng.random_bool(0.5);
         for node in simulation.world.nodes().filter(|_| drifts) {
-            let millionths = draw_drift(&mut simulation.rng);
+            let millionths = draw_drift(&mut simulation.rng, simulation.faults.kind);
             simulation.apply(&Step::Drift { node, millionths });
             simulation.plan(node);
         }
@@ -262,7 +266,7 @@ impl Simulation {
         let delay_max = if self.faults.slow_message.happens(&mut self.rng) {
             self.faults.message_delay_max
         } else {
-            MESSAGE_TIME_MAX
+            self.faults.message_time_max
         };
         let at = self.world.now().plus(draw_span(&mut self.rng, delay_max));
         self.expect_arrival(at, key);
@@ -315,6 +319,8 @@ impl Observer for Figures {
     fn observe(&mut self, event: Event<'_>) {
         match event {
             Event::Changed { state: State::Leader, .. } => self.elections += 1,
+            Event::Changed { reason: Reason::PriorityHandover, .. } => self.promotions += 1,
+            Event::Leased(_) => self.leases += 1,
             Event::Crashed(_, amid_save) => {
                 self.crashes += 1;
                 self.interrupted_saves += u64::from(amid_save);
@@ -330,6 +336,8 @@ impl AddAssign for Figures {
     fn add_assign(&mut self, other: Self) {
         self.steps += other.steps;
         self.elections += other.elections;
+        self.leases += other.leases;
+        self.promotions += other.promotions;
         self.crashes += other.crashes;
         self.saves += other.saves;
         self.failed_saves += other.failed_saves;

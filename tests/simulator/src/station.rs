@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use graft_election_core::{
-    Config, ConfigError, Instant, Mode, Node, NodeId, Outgoing, Output, Position, StateMachine,
+    Config, ConfigError, Instant, Node, NodeId, Outgoing, Output, Position, StateMachine,
     Unsaved, VoteRecord,
 };
 use rand::SeedableRng;
@@ -12,7 +12,7 @@ use self_cell::{MutBorrow, self_cell};
 
 use crate::clock::Clock;
 use crate::disk::Disk;
-use crate::{Identity, Moment, NodeIndex, Setup};
+use crate::{Identity, Moment, NodeIndex, NodeSetup, Setup};
 
 /// The most voters of a simulated cluster.
 pub(crate) const CAPACITY: usize = 9;
@@ -41,11 +41,10 @@ pub(crate) struct Station {
     pub(crate) clock: Clock,
     pub(crate) disk: Disk,
     pub(crate) is_paused: bool,
-    pub(crate) position: u16,
-    pub(crate) times: [Duration; 3],
-    pub(crate) mode: Mode,
-    pub(crate) priority: u32,
-    pub(crate) tick: Duration,
+    /// What its program is started with.
+    pub(crate) setup: NodeSetup,
+    /// The longest T_min that it ever had: it may still be bound for so long (rule V3).
+    pub(crate) quarantine: Duration,
     lives: u64,
     program: Program,
 }
@@ -83,11 +82,8 @@ impl Station {
             clock: Clock::new(node.clock.as_micros() as u64, node.tick),
             disk: Disk::new(node.record.clone()),
             is_paused: false,
-            position: node.position,
-            times: node.times,
-            mode: node.mode,
-            priority: node.priority,
-            tick: node.tick,
+            quarantine: node.times[0],
+            setup: node.clone(),
             lives: 0,
             program: Program::Down,
         }
@@ -126,23 +122,24 @@ impl Station {
         record: VoteRecord,
         now: Instant,
     ) -> Result<(), ConfigError> {
-        let [election_timeout_min, election_timeout_max, heartbeat_interval] = self.times;
+        let [election_timeout_min, election_timeout_max, heartbeat_interval] = self.setup.times;
+        self.quarantine = self.quarantine.max(election_timeout_min);
         let config = Config {
             voters: if voters.contains(&self.id) { voters } else { &[] },
             election_timeout_min,
             election_timeout_max,
             heartbeat_interval,
-            quarantine: election_timeout_min,
-            mode: self.mode,
-            priority: self.priority,
-            clock_tick: self.tick,
+            quarantine: self.quarantine,
+            mode: self.setup.mode,
+            priority: self.setup.priority,
+            clock_tick: self.setup.tick,
             ..Config::new("simulated", setup.size)
         };
         self.lives += 1;
         let rng = SmallRng::seed_from_u64(
             setup.seed ^ (self.identity.index.get() as u64 + 1) << 56 ^ self.lives << 40,
         );
-        let application = Application { position: self.position };
+        let application = Application { position: self.setup.position };
         let node = Node::new(self.id.clone(), &config, record, application, rng, now)?;
         self.program = Program::Waiting(Box::new(node));
         self.is_paused = false;
@@ -183,7 +180,7 @@ impl Station {
             if succeeded { unsaved.saved(now) } else { None }
         });
         let mut node = saving.into_owner().into_inner();
-        node.state_machine_mut().position = self.position;
+        node.state_machine_mut().position = self.setup.position;
         self.program = Program::Waiting(node);
         outgoing
     }
@@ -203,7 +200,7 @@ impl Station {
 
     /// The node's application has come so far.
     pub(crate) fn set_position(&mut self, position: u16) {
-        self.position = position;
+        self.setup.position = position;
         if let Program::Waiting(node) = &mut self.program {
             node.state_machine_mut().position = position;
         }

@@ -97,6 +97,13 @@ pub enum Step {
         /// How much faster, in millionths; slower, if negative.
         millionths: i32,
     },
+    /// `times a 500ms 1s 100ms`: the node's T_min, T_max and H from its next start on.
+    Times {
+        /// Which node.
+        node: NodeIndex,
+        /// T_min, T_max and H.
+        times: [Duration; 3],
+    },
     /// `position a 7`: the node's application has come so far.
     Position {
         /// Which node.

@@ -55,6 +55,10 @@ impl fmt::Display for Step {
             Self::Heal => f.write_str("heal"),
             Self::Leap { node, by } => write!(f, "leap {node} {}", SpanText(*by)),
             Self::Drift { node, millionths } => write!(f, "drift {node} {millionths}ppm"),
+            Self::Times { node, times } => {
+                let [t_min, t_max, heartbeat] = times.map(SpanText);
+                write!(f, "times {node} {t_min} {t_max} {heartbeat}")
+            }
             Self::Position { node, position } => write!(f, "position {node} {position}"),
             Self::Forge { message, to } => write!(f, "forge {} -> {to}", MessageText(message)),
         }
@@ -211,6 +215,14 @@ fn parse_step(words: &[&str]) -> Result<Step, String> {
             })?;
             Step::Drift { node, millionths }
         }
+        "times" => {
+            let (node, rest) = parse_node(rest)?;
+            let [t_min, t_max, heartbeat] = rest else {
+                return Err("expected T_min, T_max and H".to_owned());
+            };
+            let times = [parse_span(t_min)?, parse_span(t_max)?, parse_span(heartbeat)?];
+            Step::Times { node, times }
+        }
         "position" => {
             let (node, rest) = parse_node(rest)?;
             let text = one(rest, "a number")?;
@@ -229,7 +241,7 @@ fn parse_step(words: &[&str]) -> Result<Step, String> {
 }
 
 /// The first words of all steps.
-const VERBS: [&str; 24] = [
+const VERBS: [&str; 25] = [
     "advance",
     "timeout",
     "deliver",
@@ -252,6 +264,7 @@ const VERBS: [&str; 24] = [
     "heal",
     "leap",
     "drift",
+    "times",
     "position",
     "forge",
 ];
@@ -363,6 +376,7 @@ mod tests {
             "heal",
             "leap a 5s",
             "drift a -50000ppm",
+            "times a 500ms 1s 100ms",
             "position a 7",
             "forge vote-request term=3 candidate=x position=01ff handover-from=2 size=3 -> a",
             "forge vote-response term=3 granted -> a",

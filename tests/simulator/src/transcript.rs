@@ -77,6 +77,7 @@ impl Transcript {
             }
             Event::Follows(node, None) => self.line(format_args!("{node} follows nobody")),
             Event::Reported(node, report) => self.line(format_args!("{node} reports: {report}")),
+            Event::Leased(node) => self.line(format_args!("{node} has a lease")),
             Event::Saving(..) => {}
             Event::Saved(node) => self.line(format_args!("{node}'s save succeeds")),
             Event::SaveFailed(node) => self.line(format_args!("{node}'s save fails")),

@@ -2,7 +2,7 @@ mod effects;
 
 use std::fmt;
 
-use graft_election_core::{NodeId, State};
+use graft_election_core::{Leadership, NodeId, State};
 
 use crate::checker::Checker;
 use crate::clock::Clock;
@@ -201,14 +201,19 @@ impl World {
                 let all: Vec<_> = self.nodes().collect();
                 self.partition(&[all])?;
             }
-            Step::Leap { node, by } => self.station(*node)?.clock.leap(*by),
+            Step::Leap { node, by } => {
+                self.station(*node)?.clock.leap(*by);
+                self.change_lease(*node);
+            }
             Step::Drift { node, millionths } => {
                 if millionths.unsigned_abs() > Clock::DRIFT_MAX {
                     return Err(CannotHappen::DriftTooGreat);
                 }
                 let now = self.now;
                 self.station(*node)?.clock.set_drift(now, *millionths);
+                self.change_lease(*node);
             }
+            Step::Times { node, times } => self.station(*node)?.setup.times = *times,
             Step::Position { node, position } => self.station(*node)?.set_position(*position),
             Step::Forge { message, to } => {
                 self.expect(*to, Condition::Waiting)?;
@@ -216,6 +221,17 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// A node's clock has changed, so its lease ends at another moment.
+    fn change_lease(&mut self, node: NodeIndex) {
+        self.checker.has_no_lease(self.identity(node));
+        self.look_at_lease(node);
+    }
+
+    /// A node's lease, if it is valid now.
+    pub fn leadership(&self, node: NodeIndex) -> Option<Leadership> {
+        self.stations[node.get()].node()?.leadership(self.local(node))
     }
 
     /// All nodes, running or not.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use graft_election_core::State;
 use rand::RngExt;
 
 use super::{Action, Simulation};
-use crate::faults::{Kind, draw_span};
+use crate::faults::{Kind, draw_drift, draw_span, draw_times};
 use crate::forgery::{draw_forgery, draw_garbage};
 use crate::{Condition, NodeIndex, Remains, Step};
 
@@ -35,6 +36,17 @@ impl Simulation {
             if condition == Condition::Waiting {
                 self.plan(victim);
             }
+        }
+        if self.faults.drift.happens(&mut self.rng) {
+            let millionths = draw_drift(&mut self.rng, self.faults.kind);
+            self.apply(&Step::Drift { node: victim, millionths });
+            if condition == Condition::Waiting {
+                self.plan(victim);
+            }
+        }
+        if self.faults.times.happens(&mut self.rng) {
+            let times = draw_times(&mut self.rng);
+            self.apply(&Step::Times { node: victim, times });
         }
         if self.faults.progress.happens(&mut self.rng) {
             let position = self.rng.random_range(0..8);
@@ -111,7 +123,7 @@ impl Simulation {
     }
 
     fn change_links(&mut self) {
-        match self.rng.random_range(0..5) {
+        match self.rng.random_range(0..7) {
             0 | 1 => self.apply(&Step::Heal),
             2 => {
                 let mut groups = vec![Vec::new(), Vec::new()];
@@ -121,7 +133,8 @@ impl Simulation {
                 groups.retain(|group| !group.is_empty());
                 self.apply(&Step::Partition(groups));
             }
-            3 => {
+            3 | 4 => self.cut_off_leader(),
+            5 => {
                 let (from, to) = (self.any_node(), self.any_node());
                 self.apply(&Step::Cut { from, to });
             }
@@ -133,6 +146,23 @@ impl Simulation {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// A leader isn't heard any more, or doesn't hear, or neither.
+    fn cut_off_leader(&mut self) {
+        let leads = |node: &NodeIndex| {
+            self.world.view(*node).is_some_and(|(state, ..)| state == State::Leader)
+        };
+        let Some(leader) = self.world.nodes().find(leads) else { return };
+        let (is_mute, is_deaf) = (self.rng.random_bool(0.7), self.rng.random_bool(0.7));
+        for other in self.world.nodes().filter(|other| *other != leader) {
+            if is_mute {
+                self.apply(&Step::Cut { from: leader, to: other });
+            }
+            if is_deaf {
+                self.apply(&Step::Cut { from: other, to: leader });
             }
         }
     }

@@ -3,16 +3,19 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use graft_election_core::State;
+use graft_election_core::{Mode, State};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::{Action, Plan, Simulation};
 use crate::faults::{Faults, Kind, MESSAGE_TIME_MAX, SAVE_TIME_MAX, draw_span};
-use crate::{Condition, Judged, Moment, NodeIndex, Setup, Step, Violation, World};
+use crate::{Condition, Figures, Judged, Moment, NodeIndex, Setup, Step, Violation, World};
 
 /// One in how many simulations may need longer than is allowed, by bad luck alone.
 const BAD_LUCK: f64 = 1e-12;
+
+/// The greatest position of an application.
+const POSITION_MAX: u16 = 8;
 
 /// How far two clocks' rates differ, at most.
 const RHO: f64 = 0.1;
@@ -59,10 +62,11 @@ impl Simulation {
     /// Without faults a leader stays for as long as a follower might wait for it.
     fn stay(&mut self) -> Result<(), Violation> {
         let leader = self.leader();
-        let elections = self.figures.elections;
+        let Figures { elections, promotions, .. } = self.figures;
         let rest = times_max(&self.setup)[1] * 2;
         self.run_until(self.world.now().plus(rest))?;
-        if self.leader() == leader && self.figures.elections == elections {
+        let is_promoted = self.figures.promotions > promotions;
+        if self.leader() == leader && self.figures.elections == elections || is_promoted {
             return Ok(());
         }
         let what = "a leader that all nodes follow is deposed without any fault".to_owned();
@@ -86,7 +90,9 @@ impl Simulation {
     /// Whether enough disks are left for an election.
     fn has_quorum(&self) -> bool {
         let can_vote = |node: &NodeIndex| self.world.has_record(*node) && !self.is_stranger(*node);
-        self.world.nodes().filter(can_vote).count() * 2 > self.setup.size
+        let voters: Vec<_> = self.world.nodes().filter(can_vote).collect();
+        let can_lead = |node: &NodeIndex| self.setup.nodes[node.get()].priority > 0;
+        voters.len() * 2 > self.setup.size && voters.iter().any(can_lead)
     }
 
     fn end_faults(&mut self) {
@@ -104,6 +110,29 @@ impl Simulation {
                     self.plan(node);
                 }
                 Condition::Waiting | Condition::Saving | Condition::Down => self.plan(node),
+            }
+        }
+        self.calm_clocks();
+        self.favour_candidates();
+    }
+
+    /// No clock is off by more than rho any more, and every node starts with the times that it has.
+    fn calm_clocks(&mut self) {
+        if self.faults.kind != Kind::WildClocks {
+            return;
+        }
+        for node in self.world.nodes() {
+            self.apply(&Step::Drift { node, millionths: 0 });
+            self.plan(node);
+        }
+    }
+
+    /// A witness can't lead, so it must not be ahead of all others for good (A5).
+    fn favour_candidates(&mut self) {
+        let has_witness = self.setup.nodes.iter().any(|node| node.priority == 0);
+        for node in self.world.nodes().filter(|_| has_witness) {
+            if self.setup.nodes[node.get()].priority > 0 {
+                self.apply(&Step::Position { node, position: POSITION_MAX });
             }
         }
     }
@@ -134,7 +163,7 @@ impl Simulation {
         }
     }
 
-    /// The leader whom all nodes follow that run, and its term.
+    /// The leader whom all nodes follow that run, and its term. In Extended mode it has a lease.
     fn leader(&self) -> Option<(NodeIndex, u64)> {
         let mut leader = None;
         for node in self.world.nodes() {
@@ -143,6 +172,10 @@ impl Simulation {
             }
         }
         let (leader, term) = leader?;
+        let has_lease = self.world.leadership(leader).is_some();
+        if !has_lease && self.setup.nodes[leader.get()].mode == Mode::Extended {
+            return None;
+        }
         let id = self.world.identity(leader);
         let follows = |node: NodeIndex| match self.world.view(node) {
             None => matches!(self.plans[node.get()].action, Action::Rest),

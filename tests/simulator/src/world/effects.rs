@@ -6,7 +6,7 @@ use graft_election_core::{Instant, Message, Outgoing, Reason, Recipient, State};
 
 use super::{CannotHappen, DELIVERIES_MAX, World, Written};
 use crate::disk::Disk;
-use crate::station::{Condition, CoreNode, CoreOutput};
+use crate::station::{Condition, CoreNode, CoreOutput, Station};
 use crate::{DiskMode, Event, FlightKey, Identity, Moment, NodeIndex, Observer, Pick, Remains};
 
 /// What can be seen of a node, to tell what changed.
@@ -16,15 +16,17 @@ pub(super) struct Sight {
     reason: Reason,
     term: u64,
     leader: Option<Option<Identity>>,
+    has_lease: bool,
 }
 
 impl Sight {
-    fn of(program: &CoreNode) -> Self {
+    fn of(program: &CoreNode, now: Instant) -> Self {
         Self {
             state: program.state(),
             reason: program.reason(),
             term: program.term(),
             leader: program.leader().map(Identity::of),
+            has_lease: program.leadership(now).is_some(),
         }
     }
 }
@@ -44,7 +46,8 @@ impl World {
         match station.start(&self.setup, &self.voters, record.clone(), now) {
             Ok(()) => {
                 observer.observe(Event::Started(station.identity, &record));
-                self.checker.started(station.identity, &record, now, station.times);
+                let Station { identity, setup, quarantine, .. } = station;
+                self.checker.started(*identity, &record, now, setup, *quarantine);
             }
             Err(error) => observer.observe(Event::ConfigRefused(node, error)),
         }
@@ -167,6 +170,8 @@ impl World {
         input: impl FnOnce(&mut CoreNode) -> CoreOutput<'_>,
         observer: &mut impl Observer,
     ) {
+        let now = self.local(node);
+        self.checker.acts(self.identity(node), now);
         self.feed_and(node, input, &(0..=u64::MAX), observer);
     }
 
@@ -178,8 +183,9 @@ impl World {
         terms: &RangeInclusive<u64>,
         observer: &mut impl Observer,
     ) {
+        let now = self.local(node);
         let station = &mut self.stations[node.get()];
-        let before = station.node().map(Sight::of);
+        let before = station.node().map(|program| Sight::of(program, now));
         let sent = station.feed(input);
         if let Some(program) = station.node() {
             self.checker.heard(station.identity, program, terms);
@@ -213,7 +219,7 @@ impl World {
         observer: &mut impl Observer,
     ) {
         let now = self.local(node);
-        let before = self.stations[node.get()].node().map(Sight::of);
+        let before = self.stations[node.get()].node().map(|program| Sight::of(program, now));
         match result {
             Ok(()) => {
                 self.change_disk(node, Disk::complete_save);
@@ -262,16 +268,34 @@ impl World {
         let station = &self.stations[node.get()];
         let (Some(before), Some(program)) = (before, station.node()) else { return };
         self.checker.looked_at(station.identity, program, now);
-        let after = Sight::of(program);
-        let Sight { state, reason, term, leader } = after;
+        self.look_at_lease(node);
+        let Some(program) = self.stations[node.get()].node() else { return };
+        let Sight { state, reason, term, leader, has_lease } = Sight::of(program, now);
         if (before.state, before.reason, before.term) != (state, reason, term) {
             observer.observe(Event::Changed { node, before: before.state, state, reason, term });
         }
         if state != State::Leader && before.state != State::Leader && before.leader != leader {
             observer.observe(Event::Follows(node, program.leader()));
         }
+        if has_lease && !before.has_lease {
+            observer.observe(Event::Leased(node));
+        }
         if let Some(report) = program.report() {
             observer.observe(Event::Reported(node, report));
+        }
+    }
+
+    /// Shows the checker a node's lease, and when it ends in real time.
+    pub(super) fn look_at_lease(&mut self, node: NodeIndex) {
+        let station = &self.stations[node.get()];
+        let Some(program) = station.node() else { return };
+        match program.leadership(station.clock.read(self.now)) {
+            None => self.checker.has_no_lease(station.identity),
+            Some(leadership) if self.checker.is_news(station.identity, leadership) => {
+                let ends_at = station.clock.shows_at(leadership.valid_until);
+                self.checker.has_lease(station.identity, leadership, ends_at, self.now);
+            }
+            Some(_) => {}
         }
     }
 
