@@ -5,12 +5,12 @@ use core::num::{NonZeroU32, NonZeroU64};
 use rand_core::Rng;
 
 use crate::node::PRIORITY_NEVER;
+use crate::output::Next;
 use crate::role::Role;
 use crate::votes::Ineligible;
 use crate::{
-    Heartbeat, HeartbeatResponse, Instant, Message, Mode, Node, NodeId, Outgoing, PreVoteResponse,
-    Reason, Recipient, Refusal, Report, StateMachine, TERM_END, VoteRecord, VoteRequest,
-    VoteResponse,
+    Heartbeat, HeartbeatResponse, Instant, Message, Mode, Node, NodeId, PreVoteResponse, Reason,
+    Refusal, Report, StateMachine, TERM_END, VoteRecord, VoteRequest, VoteResponse,
 };
 
 impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
@@ -38,20 +38,15 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         true
     }
 
-    pub(crate) fn on_vote_request(&mut self, now: Instant, request: VoteRequest) -> Outgoing {
-        self.refusal = self.refuses(now, &request).or_else(|| self.refuses_vote(now, &request));
+    pub(crate) fn on_vote_request(&mut self, now: Instant, request: &VoteRequest) -> Next {
+        self.refusal = self.refuses(now, request).or_else(|| self.refuses_vote(now, request));
         let granted = self.refusal.is_none();
         if granted {
             self.cast_vote(now, &request.candidate);
         }
-        Outgoing {
-            to: Recipient::Node(request.candidate),
-            message: Message::VoteResponse(VoteResponse {
-                term: self.record.term,
-                granted,
-                voter: Some(self.id.clone()),
-            }),
-        }
+        let (term, voter) = (self.record.term, Some(self.id.clone()));
+        let response = VoteResponse { term, granted, voter };
+        Next::to_node(&request.candidate, Message::VoteResponse(response))
     }
 
     /// Whether the candidate may have this node's vote; a higher term is adopted first (rules T3,
@@ -136,32 +131,32 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
 
     /// The place of a voter that answered, whatever its answer: one too many is to be noticed
     /// before its vote is needed (rule V6).
-    pub(crate) fn place(&mut self, voter: NodeId) -> Option<usize> {
-        match self.electorate.place(&voter) {
+    pub(crate) fn place(&mut self, voter: &NodeId) -> Option<usize> {
+        match self.electorate.place(voter) {
             Ok(place) => Some(place),
             Err(ineligible) => {
                 self.report = Some(match ineligible {
-                    Ineligible::Stranger => Report::Stranger(voter),
-                    Ineligible::Surplus => Report::SurplusVoter(voter),
+                    Ineligible::Stranger => Report::Stranger(voter.clone()),
+                    Ineligible::Surplus => Report::SurplusVoter(voter.clone()),
                 });
                 None
             }
         }
     }
 
-    pub(crate) fn on_heartbeat(&mut self, now: Instant, heartbeat: Heartbeat) -> Option<Outgoing> {
+    pub(crate) fn on_heartbeat(&mut self, now: Instant, heartbeat: &Heartbeat) -> Next {
         if heartbeat.term < self.record.term {
             // T2: the refusal carries our term, and promises nothing.
             self.refusal = Some(Refusal::StaleTerm);
-            return Some(self.heartbeat_response(heartbeat.leader, None));
+            return self.heartbeat_response(&heartbeat.leader, None);
         }
         let is_successor = heartbeat.term > self.record.term;
         self.adopt_if_higher(now, heartbeat.term);
         // L2: one leader a term.
         let known = self.role.leader_of_term();
         if known.is_some_and(|known| *known != heartbeat.leader) {
-            self.report = Some(Report::SecondLeader(heartbeat.leader));
-            return None;
+            self.report = Some(Report::SecondLeader(heartbeat.leader.clone()));
+            return Next::Nothing;
         }
         let election_at = self.draw_election_timeout(now);
         let leader = Some(heartbeat.leader.clone());
@@ -174,68 +169,67 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             }
             // L5
             Role::Leader { .. } => {
-                self.report = Some(Report::SecondLeader(heartbeat.leader));
+                self.report = Some(Report::SecondLeader(heartbeat.leader.clone()));
                 self.follow_no_one(election_at, Reason::SecondLeader);
-                return None;
+                return Next::Nothing;
             }
             // H3
             Role::Closing { .. } if is_successor => {
                 self.enter(Role::Closed, Reason::Closed);
-                return None;
+                return Next::Nothing;
             }
             Role::Closing { .. } | Role::Closed => {
-                self.report = Some(Report::SecondLeader(heartbeat.leader));
-                return None;
+                self.report = Some(Report::SecondLeader(heartbeat.leader.clone()));
+                return Next::Nothing;
             }
         }
         self.acknowledge(now, heartbeat)
     }
 
     /// L2: who acknowledges is bound first. In both modes: the leader may rely on it.
-    fn acknowledge(&mut self, now: Instant, heartbeat: Heartbeat) -> Option<Outgoing> {
+    fn acknowledge(&mut self, now: Instant, heartbeat: &Heartbeat) -> Next {
         let is_one_of_us = self.is_one_of_us(&heartbeat.leader, heartbeat.size);
-        let sent_at = heartbeat.sent_at?;
+        let Some(sent_at) = heartbeat.sent_at else { return Next::Nothing };
         // V3: a longer quarantine goes on.
         let bound_until =
             now.plus_micros(self.timing.election_timeout_min).plus_micros(self.timing.clock_tick);
         if bound_until >= self.bound_until {
             (self.bound_until, self.is_quarantined) = (bound_until, false);
         }
-        is_one_of_us.then(|| self.heartbeat_response(heartbeat.leader, Some(sent_at)))
+        if !is_one_of_us {
+            return Next::Nothing;
+        }
+        self.heartbeat_response(&heartbeat.leader, Some(sent_at))
     }
 
     /// An acknowledgement if it echoes `sent_at`, else a refusal.
-    fn heartbeat_response(&mut self, leader: NodeId, sent_at: Option<NonZeroU64>) -> Outgoing {
+    fn heartbeat_response(&mut self, leader: &NodeId, sent_at: Option<NonZeroU64>) -> Next {
         let bound_for = NonZeroU64::new(u64::from(self.timing.election_timeout_min));
-        Outgoing {
-            to: Recipient::Node(leader),
-            message: Message::HeartbeatResponse(HeartbeatResponse {
-                term: self.record.term,
-                follower: self.id.clone(),
-                position: self.state_machine.position(),
-                sent_at,
-                // C5
-                priority: if self.save_failed { PRIORITY_NEVER } else { self.priority },
-                bound_for: sent_at.and(bound_for),
-            }),
-        }
+        let response = HeartbeatResponse {
+            term: self.record.term,
+            follower: self.id.clone(),
+            position: self.state_machine.position(),
+            sent_at,
+            // C5
+            priority: if self.save_failed { PRIORITY_NEVER } else { self.priority },
+            bound_for: sent_at.and(bound_for),
+        };
+        Next::to_node(leader, Message::HeartbeatResponse(response))
     }
 
     /// C1: answering a pre-vote changes nothing, whatever the answer.
-    pub(crate) fn on_pre_vote_request(&mut self, now: Instant, request: VoteRequest) -> Outgoing {
+    pub(crate) fn on_pre_vote_request(&mut self, now: Instant, request: &VoteRequest) -> Next {
         let is_stale = (request.term <= self.record.term).then_some(Refusal::StaleTerm);
         self.refusal =
-            self.refuses(now, &request).or(is_stale).or_else(|| self.refuses_candidate(&request));
+            self.refuses(now, request).or(is_stale).or_else(|| self.refuses_candidate(request));
         let granted = self.refusal.is_none();
-        Outgoing {
-            to: Recipient::Node(request.candidate),
-            message: Message::PreVoteResponse(PreVoteResponse {
-                term: self.record.term,
-                granted,
-                voter: self.id.clone(),
-                proposed_term: request.term,
-            }),
-        }
+        let response = PreVoteResponse {
+            term: self.record.term,
+            granted,
+            voter: self.id.clone(),
+            proposed_term: request.term,
+        };
+        Next::to_node(&request.candidate, Message::PreVoteResponse(response))
     }
 }
 

@@ -1,10 +1,12 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::NodeId;
+use rand_core::Rng;
+
 use crate::lease::Promise;
 use crate::node_id::is_token_byte;
 use crate::time::micros;
+use crate::{Instant, NodeId};
 
 /// What a node asks of the others, and relies on (protocol, section 2).
 ///
@@ -293,7 +295,7 @@ impl fmt::Display for ConfigError {
 impl core::error::Error for ConfigError {}
 
 /// The times of a checked [`Config`], in microseconds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Timing {
     pub(crate) election_timeout_min: u32,
     pub(crate) election_timeout_span: u32,
@@ -313,6 +315,10 @@ impl Timing {
             clock_tick: clamped_micros(config.clock_tick),
             promise: Promise::new(config),
         }
+    }
+
+    pub(crate) fn draw_election_timeout(&self, rng: &mut impl Rng, now: Instant) -> Instant {
+        now.plus_micros(self.election_timeout_min).plus_drawn(rng, self.election_timeout_span)
     }
 
     pub(crate) fn election_timeout_max(&self) -> Duration {

@@ -9,9 +9,7 @@ use crate::lease::Follower;
 use crate::node::PRIORITY_NEVER;
 use crate::output::Next;
 use crate::role::Role;
-use crate::{
-    Handover, Instant, Message, Node, NodeId, Outgoing, Output, Reason, Report, StateMachine,
-};
+use crate::{Handover, Instant, Message, Node, NodeId, Output, Reason, Report, StateMachine};
 
 /// How many of the greatest election timeouts a follower must have been steady before the leader
 /// gives way to it (rule H4).
@@ -31,7 +29,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         }
         let to = to.or_else(|| self.successor());
         let handover = self.hand_over_for(now, to, Reason::HandedOver);
-        self.settle(Next::Send(handover))
+        self.settle(handover)
     }
 
     /// Ends the node's part in the election; the vote record stays valid for its next start.
@@ -48,7 +46,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
                 let to = self.successor();
                 self.enter(Role::Closing { closed_at }, Reason::HandedOver);
                 let handover = self.handover(to);
-                self.settle(Next::Send(handover))
+                self.settle(handover)
             }
             Role::Follower { .. } | Role::PreCandidate { .. } | Role::Candidate { .. } => {
                 self.enter(Role::Closed, Reason::Closed);
@@ -60,7 +58,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
 
     /// H4: gives way to the follower of the highest priority, if it is higher than the leader's own
     /// and the follower has been steady for long enough.
-    pub(crate) fn promote(&mut self, now: Instant) -> Option<Outgoing> {
+    pub(crate) fn promote(&mut self, now: Instant) -> Option<Next> {
         let Role::Leader { followers, .. } = &self.role else {
             return None;
         };
@@ -90,25 +88,25 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     }
 
     /// H1: the leader stops, lease and all, before it says so.
-    fn hand_over_for(&mut self, now: Instant, to: Option<NodeId>, reason: Reason) -> Outgoing {
+    fn hand_over_for(&mut self, now: Instant, to: Option<NodeId>, reason: Reason) -> Next {
         let election_at = self.draw_election_timeout(now);
         self.follow_no_one(election_at, reason);
         self.handover(to)
     }
 
-    pub(crate) fn handover(&self, target: Option<NodeId>) -> Outgoing {
+    pub(crate) fn handover(&self, target: Option<NodeId>) -> Next {
         let (term, leader) = (self.record.term, self.id.clone());
-        self.to_everyone(Message::Handover(Handover { term, leader, target }))
+        Next::to_everyone(Message::Handover(Handover { term, leader, target }))
     }
 
     /// H2: the target campaigns at once; everyone else is free, and soon ready, to replace it.
-    pub(crate) fn on_handover(&mut self, now: Instant, handover: Handover) -> Next {
+    pub(crate) fn on_handover(&mut self, now: Instant, handover: &Handover) -> Next {
         if handover.term < self.record.term {
             return Next::Nothing;
         }
         self.adopt_if_higher(now, handover.term);
         if let Role::Leader { .. } = self.role {
-            self.report = Some(Report::SecondLeader(handover.leader));
+            self.report = Some(Report::SecondLeader(handover.leader.clone()));
             return Next::Nothing;
         }
         self.bound_until = now;
@@ -140,7 +138,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
 }
 
 /// How a leader's attempts to give way to a follower of higher priority went (rule H4).
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Promotions {
     /// How many in a row came to nothing.
     failures: u32,

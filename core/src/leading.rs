@@ -8,8 +8,8 @@ use crate::lease::{Acknowledgement, Followers};
 use crate::output::Next;
 use crate::role::Role;
 use crate::{
-    Heartbeat, HeartbeatResponse, Instant, Leadership, Message, Mode, Node, Outgoing, Reason,
-    Report, StateMachine, quorum,
+    Heartbeat, HeartbeatResponse, Instant, Leadership, Message, Mode, Node, Reason, Report,
+    StateMachine, quorum,
 };
 
 impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
@@ -27,7 +27,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     }
 
     /// The candidate has won: it says so at once (rule L1).
-    pub(crate) fn begin_leading(&mut self, now: Instant) -> Outgoing {
+    pub(crate) fn begin_leading(&mut self, now: Instant) -> Next {
         let gives_up_at = match self.mode {
             Mode::Extended => now.plus_micros(self.timing.promise.lasts_at_most()),
             Mode::Graft => Instant::FAR_FUTURE,
@@ -43,7 +43,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     }
 
     /// What a leader does at its deadline.
-    pub(crate) fn on_heartbeat_due(&mut self, now: Instant) -> Outgoing {
+    pub(crate) fn on_heartbeat_due(&mut self, now: Instant) -> Next {
         if self.has_lost_quorum(now) {
             self.give_up(now)
         } else if let Some(handover) = self.promote(now) {
@@ -54,13 +54,13 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     }
 
     /// A leader's heartbeat, and the time of the next one (rule L1).
-    fn heartbeat(&mut self, now: Instant) -> Outgoing {
+    fn heartbeat(&mut self, now: Instant) -> Next {
         let asks = self.mode == Mode::Extended;
         self.renew_alone(now);
         if let Role::Leader { heartbeat_at, .. } = &mut self.role {
             *heartbeat_at = now.plus_micros(self.timing.heartbeat_interval);
         }
-        self.to_everyone(Message::Heartbeat(Heartbeat {
+        Next::to_everyone(Message::Heartbeat(Heartbeat {
             term: self.record.term,
             leader: self.id.clone(),
             // No node leads at the very origin of its clock, so it is never 0.
@@ -85,7 +85,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     pub(crate) fn on_heartbeat_response(
         &mut self,
         now: Instant,
-        response: HeartbeatResponse,
+        response: &HeartbeatResponse,
     ) -> Next {
         if response.term > self.record.term {
             return self.on_refusal_of_higher_term(now, response.term);
@@ -99,7 +99,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         if !leads || response.term < self.record.term || sent_at > now {
             return Next::Nothing;
         }
-        let Some(place) = self.place(response.follower) else {
+        let Some(place) = self.place(&response.follower) else {
             return Next::Nothing;
         };
         if bound_for.get() != u64::from(self.timing.election_timeout_min) && self.report.is_none() {
@@ -126,13 +126,15 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         }
     }
 
-    /// L4: whether the lease is over, or was never had in good time.
+    /// L4: whether the lease is over, or was never had in good time. In Graft mode there is none to
+    /// lose, not even at the end of the clock.
     pub(crate) fn has_lost_quorum(&self, now: Instant) -> bool {
-        matches!(self.role, Role::Leader { gives_up_at, .. } if gives_up_at <= now)
+        self.mode == Mode::Extended
+            && matches!(self.role, Role::Leader { gives_up_at, .. } if gives_up_at <= now)
     }
 
     /// L4: the leader stops, and frees those that are still bound to it. It says nothing more.
-    pub(crate) fn give_up(&mut self, now: Instant) -> Outgoing {
+    pub(crate) fn give_up(&mut self, now: Instant) -> Next {
         let election_at = self.draw_election_timeout(now);
         self.follow_no_one(election_at, Reason::LostQuorum);
         self.handover(None)
@@ -145,7 +147,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         let own_term = NonZeroU64::new(self.record.term);
         self.adopt_if_higher(now, term);
         if led && self.mode == Mode::Extended && !self.is_bound(now) && self.may_campaign() {
-            return self.ask_for_pre_votes(now, Reason::HigherTerm, own_term);
+            return self.run(now, Reason::HigherTerm, own_term);
         }
         Next::Nothing
     }

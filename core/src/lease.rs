@@ -19,7 +19,7 @@ pub struct Leadership {
 }
 
 /// What a leader may conclude from an acknowledgement, given the clocks (rule L3).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Promise {
     election_timeout_min: u32,
     /// 1 - rho, in units of 2^-16, rounded down: there is no division left to do later.
@@ -58,11 +58,11 @@ impl Promise {
 }
 
 /// What a leader knows of its followers, by their places in the electorate.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Followers<const VOTERS: usize>([Follower; VOTERS]);
 
 /// What a leader knows of one follower.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Follower {
     /// Until then, on the leader's clock, the follower helps to elect no one (rule L3). The clock's
     /// origin, if it has promised nothing yet.

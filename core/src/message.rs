@@ -8,7 +8,7 @@ use crate::NodeId;
 ///
 /// Its fields can't hold a malformed id or an over-long position: such a message never becomes a
 /// value of this type (rule V7). Terms are checked by the node that receives it (rule T4).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Message {
     /// A candidate asks everyone for their vote.
@@ -54,7 +54,7 @@ impl Message {
 }
 
 /// A candidate's request for a vote, or for a pre-vote.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct VoteRequest {
     /// The term the candidate campaigns in, or would campaign in.
@@ -70,7 +70,7 @@ pub struct VoteRequest {
 }
 
 /// The answer to a [`VoteRequest`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct VoteResponse {
     /// The voter's term.
@@ -82,7 +82,7 @@ pub struct VoteResponse {
 }
 
 /// A leader's sign of life.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Heartbeat {
     /// The term it leads in.
@@ -97,7 +97,7 @@ pub struct Heartbeat {
 }
 
 /// The answer to a [`Heartbeat`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct HeartbeatResponse {
     /// The follower's term.
@@ -116,7 +116,7 @@ pub struct HeartbeatResponse {
 }
 
 /// The answer to a pre-vote request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PreVoteResponse {
     /// The voter's term.
@@ -130,7 +130,7 @@ pub struct PreVoteResponse {
 }
 
 /// A leader's word that it no longer leads (rules H1, L4).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Handover {
     /// The term it led in.
@@ -142,7 +142,7 @@ pub struct Handover {
 }
 
 /// A message to be sent, and to whom.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Outgoing {
     /// Who is to hear it.
@@ -152,7 +152,7 @@ pub struct Outgoing {
 }
 
 /// Who is to hear a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Recipient {
     /// All nodes of the cluster.
@@ -162,7 +162,7 @@ pub enum Recipient {
 }
 
 /// The application's opaque position, 0 to [`Position::CAPACITY`] bytes: how up to date it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Position(Vec<u8, { Position::CAPACITY }, u8>);
 
 impl Position {

@@ -8,20 +8,20 @@ use crate::output::Next;
 use crate::role::Role;
 use crate::votes::{Electorate, Votes};
 use crate::{
-    Config, ConfigError, Instant, Message, Mode, NodeId, Outgoing, Output, PreVoteResponse, Reason,
-    Recipient, Refusal, Report, StateMachine, TERM_END, VoteRecord, VoteRequest, VoteResponse,
-    quorum,
+    Config, ConfigError, Instant, Message, Mode, NodeId, Output, PreVoteResponse, Reason, Refusal,
+    Report, StateMachine, TERM_END, VoteRecord, VoteRequest, VoteResponse, quorum,
 };
 
 /// One voter of a cluster of at most `VOTERS`.
 ///
-/// Inputs are methods called `handle_*` and, for what its owner wants of it,
-/// [`hand_over`](Self::hand_over) and [`close`](Self::close); each returns one [`Output`].
-/// Everything else only looks.
+/// Inputs are methods called `handle_*` and, for what its owner wants of it, [`Node::hand_over`] and
+/// [`Node::close`]; each returns one [`Output`]. Everything else only looks.
 ///
 /// `now` is read *after* the message was received, and the clock *before* a message is sent; a
 /// `now` that goes backwards counts as the latest one seen.
-#[derive(Debug)]
+///
+/// A copy is for trying what would happen; two copies that both ran would break rule V1.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Node<R, S, const VOTERS: usize> {
     pub(crate) id: NodeId,
     pub(crate) mode: Mode,
@@ -61,7 +61,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         config: &Config<'_>,
         record: VoteRecord,
         state_machine: S,
-        rng: R,
+        mut rng: R,
         now: Instant,
     ) -> Result<Self, ConfigError> {
         config.check(VOTERS)?;
@@ -76,7 +76,8 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         // V3: it may have acknowledged a heartbeat just before it stopped.
         let is_quarantined = record.term > 0;
         let quarantine = clamped_micros(config.quarantine).saturating_add(timing.clock_tick);
-        let mut node = Self {
+        let election_at = timing.draw_election_timeout(&mut rng, now);
+        Ok(Self {
             id,
             mode: config.mode,
             priority: config.priority,
@@ -85,7 +86,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             record,
             unsaved: false,
             save_failed: false,
-            role: Role::Closed,
+            role: Role::Follower { leader: None, promoted: None, election_at },
             reason: Reason::Started,
             report: None,
             refusal: None,
@@ -95,10 +96,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             latest: now,
             rng,
             state_machine,
-        };
-        let election_at = node.draw_election_timeout(now);
-        node.follow_no_one(election_at, Reason::Started);
-        Ok(node)
+        })
     }
 
     /// Takes in a message that was received before `now`.
@@ -109,17 +107,17 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         let now = self.begin_input(now);
         if self.has_lost_quorum(now) {
             let handover = self.give_up(now);
-            return self.settle(Next::Send(handover));
+            return self.settle(handover);
         }
         if matches!(self.role, Role::Closed) || !self.is_plausible(&message) {
             return Output::Idle;
         }
-        let next = match message {
-            Message::PreVoteRequest(request) => Next::Send(self.on_pre_vote_request(now, request)),
+        let next = match &message {
+            Message::PreVoteRequest(request) => self.on_pre_vote_request(now, request),
             Message::PreVoteResponse(response) => self.on_pre_vote_response(now, response),
-            Message::VoteRequest(request) => Next::Send(self.on_vote_request(now, request)),
+            Message::VoteRequest(request) => self.on_vote_request(now, request),
             Message::VoteResponse(response) => self.on_vote_response(now, response),
-            Message::Heartbeat(heartbeat) => self.on_heartbeat(now, heartbeat).into(),
+            Message::Heartbeat(heartbeat) => self.on_heartbeat(now, heartbeat),
             Message::HeartbeatResponse(response) => self.on_heartbeat_response(now, response),
             Message::Handover(handover) => self.on_handover(now, handover),
         };
@@ -136,7 +134,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             Role::Follower { .. } | Role::PreCandidate { .. } | Role::Candidate { .. } => {
                 self.on_election_timeout(now)
             }
-            Role::Leader { .. } => Next::Send(self.on_heartbeat_due(now)),
+            Role::Leader { .. } => self.on_heartbeat_due(now),
             Role::Closing { .. } => {
                 self.enter(Role::Closed, Reason::Closed);
                 Next::Nothing
@@ -169,17 +167,29 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             let election_at = self.draw(self.bound_until, self.timing.heartbeat_interval);
             self.restart_timer(election_at);
             Next::Nothing
-        } else if self.mode == Mode::Graft || self.electorate.size() == 1 {
-            // C2
-            self.campaign(now, Reason::ElectionTimeout, None)
         } else {
-            self.ask_for_pre_votes(now, Reason::ElectionTimeout, None)
+            self.run(now, Reason::ElectionTimeout, None)
+        }
+    }
+
+    /// Campaigns, if a quorum would vote for this node: that is asked first, except in Graft mode,
+    /// and where the node alone is the quorum (rule C2).
+    pub(crate) fn run(
+        &mut self,
+        now: Instant,
+        reason: Reason,
+        handover_from: Option<NonZeroU64>,
+    ) -> Next {
+        if self.mode == Mode::Graft || self.electorate.size() == 1 {
+            self.campaign(now, reason, handover_from)
+        } else {
+            self.ask_for_pre_votes(now, reason, handover_from)
         }
     }
 
     /// Asks who would vote for this node in the next term (rule C1), again and again (rule C3).
     /// Nothing changes by that: neither its own term, nor anyone else's.
-    pub(crate) fn ask_for_pre_votes(
+    fn ask_for_pre_votes(
         &mut self,
         now: Instant,
         reason: Reason,
@@ -199,11 +209,11 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             self.enter(Role::PreCandidate { votes, handover_from, leader, election_at }, reason);
         }
         let request = self.request(term, self.role.handover_from());
-        Next::Send(self.to_everyone(Message::PreVoteRequest(request)))
+        Next::to_everyone(Message::PreVoteRequest(request))
     }
 
     /// Counts a pre-vote; with a quorum of them the node campaigns (rule C2).
-    fn on_pre_vote_response(&mut self, now: Instant, response: PreVoteResponse) -> Next {
+    fn on_pre_vote_response(&mut self, now: Instant, response: &PreVoteResponse) -> Next {
         if response.term > self.record.term {
             return self.on_refusal_of_higher_term(now, response.term);
         }
@@ -212,7 +222,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         if !is_answer {
             return Next::Nothing;
         }
-        let place = self.place(response.voter);
+        let place = self.place(&response.voter);
         let Role::PreCandidate { votes, handover_from, .. } = &mut self.role else {
             return Next::Nothing;
         };
@@ -246,22 +256,22 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
 
     /// The candidate's own vote is stored and counts; it asks for the others', unless it is a quorum
     /// by itself.
-    pub(crate) fn ask_for_votes(&mut self, now: Instant) -> Option<Outgoing> {
+    pub(crate) fn ask_for_votes(&mut self, now: Instant) -> Next {
         let own_votes = self.begin_counting();
         let Role::Candidate { votes, handover_from, .. } = &mut self.role else {
-            return None;
+            return Next::Nothing;
         };
         *votes = own_votes;
         let handover_from = *handover_from;
-        if let Some(heartbeat) = self.lead_with_quorum(now) {
-            return Some(heartbeat);
+        if self.has_quorum_of_votes() {
+            return self.begin_leading(now);
         }
         let request = self.request(self.record.term, handover_from);
-        Some(self.to_everyone(Message::VoteRequest(request)))
+        Next::to_everyone(Message::VoteRequest(request))
     }
 
     /// Counts a vote; with a quorum of them the node leads.
-    fn on_vote_response(&mut self, now: Instant, response: VoteResponse) -> Next {
+    fn on_vote_response(&mut self, now: Instant, response: &VoteResponse) -> Next {
         if response.term > self.record.term {
             return self.on_refusal_of_higher_term(now, response.term);
         }
@@ -270,11 +280,11 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         if !has_asked || response.term < self.record.term {
             return Next::Nothing;
         }
-        let place = match response.voter {
-            Some(voter) => match self.place(voter) {
-                Some(place) => Some(place),
-                None => return Next::Nothing,
-            },
+        let place = match &response.voter {
+            Some(voter) => {
+                let Some(place) = self.place(voter) else { return Next::Nothing };
+                Some(place)
+            }
             // A Go node doesn't say who it is, so its vote can't be told from another's. It counts
             // only where there may be Go nodes, and never against a declared list (rule V6).
             None if self.mode == Mode::Extended || self.electorate.is_declared() => {
@@ -291,15 +301,12 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             Some(place) => votes.insert(place),
             None => votes.insert_nameless(),
         }
-        self.lead_with_quorum(now).into()
+        if self.has_quorum_of_votes() { self.begin_leading(now) } else { Next::Nothing }
     }
 
-    /// A quorum of votes makes a candidate the leader.
-    fn lead_with_quorum(&mut self, now: Instant) -> Option<Outgoing> {
-        let Role::Candidate { votes, .. } = &self.role else {
-            return None;
-        };
-        (votes.count() >= quorum(self.electorate.size())).then(|| self.begin_leading(now))
+    fn has_quorum_of_votes(&self) -> bool {
+        let needed = quorum(self.electorate.size());
+        matches!(&self.role, Role::Candidate { votes, .. } if votes.count() >= needed)
     }
 
     /// Rule T3: a higher term is adopted, whoever leads or campaigns.
@@ -382,19 +389,12 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     }
 
     pub(crate) fn draw_election_timeout(&mut self, now: Instant) -> Instant {
-        let earliest = now.plus_micros(self.timing.election_timeout_min);
-        self.draw(earliest, self.timing.election_timeout_span)
+        self.timing.draw_election_timeout(&mut self.rng, now)
     }
 
     /// An instant drawn evenly from the `span` microseconds that follow `earliest`.
     pub(crate) fn draw(&mut self, earliest: Instant, span: u32) -> Instant {
-        let offset = (u64::from(self.rng.next_u32()) * u64::from(span)) >> 32;
-        // The product of two 32-bit numbers, shifted by 32, fits 32 bits.
-        earliest.plus_micros(offset as u32)
-    }
-
-    pub(crate) fn to_everyone(&self, message: Message) -> Outgoing {
-        Outgoing { to: Recipient::Everyone, message }
+        earliest.plus_drawn(&mut self.rng, span)
     }
 
     pub(crate) fn announced_size(&self) -> Option<NonZeroU32> {

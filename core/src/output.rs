@@ -3,7 +3,7 @@ use core::mem;
 
 use rand_core::Rng;
 
-use crate::{Instant, Node, Outgoing, StateMachine, VoteRecord};
+use crate::{Instant, Message, Node, NodeId, Outgoing, Recipient, StateMachine, VoteRecord};
 
 /// What a node asks of its driver in answer to one input: at most one message.
 #[must_use = "an output that is ignored is a message never sent, or a vote never stored"]
@@ -115,9 +115,13 @@ pub(crate) enum Next {
     Campaign,
 }
 
-impl From<Option<Outgoing>> for Next {
-    fn from(outgoing: Option<Outgoing>) -> Self {
-        outgoing.map_or(Self::Nothing, Self::Send)
+impl Next {
+    pub(crate) fn to_everyone(message: Message) -> Self {
+        Self::Send(Outgoing { to: Recipient::Everyone, message })
+    }
+
+    pub(crate) fn to_node(node: &NodeId, message: Message) -> Self {
+        Self::Send(Outgoing { to: Recipient::Node(node.clone()), message })
     }
 }
 

@@ -5,7 +5,7 @@ use crate::votes::Votes;
 use crate::{Instant, NodeId, State};
 
 /// What a node is doing, with what belongs to that alone, its deadline included.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Role<const VOTERS: usize> {
     Follower {
         leader: Option<NodeId>,

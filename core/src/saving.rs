@@ -42,15 +42,14 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         // A slow save must not use up the time that others have to answer or to be heard.
         let asked_at = self.latest;
         let now = self.advance_clock(now);
-        let delay = now.saturating_since(asked_at);
-        self.restart_timer(self.deadline().saturating_add(delay));
+        self.restart_timer(self.deadline().later_by(asked_at, now));
         // The report stays: it is about the input that led to this save.
         self.unsaved = false;
         self.save_failed = false;
+        let next = if let Next::Campaign = next { self.ask_for_votes(now) } else { next };
         match next {
-            Next::Nothing => None,
             Next::Send(outgoing) => Some(outgoing),
-            Next::Campaign => self.ask_for_votes(now),
+            Next::Nothing | Next::Campaign => None,
         }
     }
 }

@@ -12,7 +12,7 @@ pub trait StateMachine {
 }
 
 /// The state machine of an application without a position: every candidate is as good as any other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct AlwaysGrant;
 

@@ -137,7 +137,7 @@ impl fmt::Display for Refusal {
 
 /// Something wrong that an input brought to light. The input was dropped, or answered with a
 /// refusal; the election goes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Report {
     /// The message's term is no term, or further ahead than any election could have brought it

@@ -1,5 +1,7 @@
 use core::time::Duration;
 
+use rand_core::Rng;
+
 /// A point on the node's own monotonic clock, in microseconds since any fixed moment.
 ///
 /// The clock is the caller's: it must never run backwards, must include the time the machine spends
@@ -34,9 +36,25 @@ impl Instant {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 
+    /// The instant later by as much as `to` is later than `from`. It avoids the `Duration` between
+    /// them, which takes a 64-bit division.
+    pub(crate) const fn later_by(self, from: Self, to: Self) -> Self {
+        Self(self.0.saturating_add(to.0.saturating_sub(from.0)))
+    }
+
     /// The instant `micros` microseconds later; a deadline the timing rules compute.
+    ///
+    /// To a 32-bit processor it is long enough to be worth a call.
+    #[inline(never)]
     pub(crate) const fn plus_micros(self, micros: u32) -> Self {
         Self(self.0.saturating_add(micros as u64))
+    }
+
+    /// An instant drawn evenly from the `span` microseconds that follow this one.
+    pub(crate) fn plus_drawn(self, rng: &mut impl Rng, span: u32) -> Self {
+        let offset = (u64::from(rng.next_u32()) * u64::from(span)) >> 32;
+        // The product of two 32-bit numbers, shifted by 32, fits 32 bits.
+        self.plus_micros(offset as u32)
     }
 }
 

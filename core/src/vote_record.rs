@@ -5,7 +5,7 @@ use crate::NodeId;
 /// The only thing ever stored. It must be durable before a message that depends on it is sent (rule
 /// T1), and a normal stop never deletes it (rule V1). The default is a node that has yet to see an
 /// election.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct VoteRecord {
     /// The latest term the node has seen, below [`TERM_END`].

@@ -6,7 +6,7 @@ use crate::NodeId;
 
 /// The voters a node counts, each known by its place: all of them if they are declared, otherwise
 /// the first `size` distinct ids that the current campaign heard of (rule V6).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Electorate<const VOTERS: usize> {
     ids: Vec<NodeId, VOTERS, u8>,
     size: usize,
@@ -69,7 +69,7 @@ impl<const VOTERS: usize> Electorate<VOTERS> {
 }
 
 /// The votes for one candidate in one term, by voter and never by message (rule V6).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Votes<const VOTERS: usize> {
     by_place: [bool; VOTERS],
     nameless: usize,

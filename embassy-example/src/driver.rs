@@ -61,25 +61,28 @@ where
     /// [`StartError`] if the record can't be loaded or the configuration makes no sense. The board
     /// is given up with it: try again with a new one, after a reset for instance, but never with
     /// an empty storage in place of one that fails (rule V9).
-    pub async fn start(
+    #[expect(clippy::manual_async_fn, reason = "an async fn would keep each argument twice")]
+    pub fn start(
         id: NodeId,
         config: &Config<'_>,
         state_machine: S,
-        board: Board<L, V, R, O>,
-    ) -> Result<Self, StartError<V::Error>> {
-        let Board { link, mut storage, rng, mut observer } = board;
-        let record = storage.load().await.map_err(StartError::Load)?;
-        let node = Node::new(id, config, record, state_machine, rng, clock::now())?;
-        observer.started(node.id(), node.record());
-        Ok(Self {
-            node,
-            link,
-            storage,
-            observer,
-            told: Told::default(),
-            heartbeat_interval: config.heartbeat_interval,
-            receive_again_at: None,
-        })
+        mut board: Board<L, V, R, O>,
+    ) -> impl Future<Output = Result<Self, StartError<V::Error>>> {
+        async move {
+            let record = board.storage.load().await.map_err(StartError::Load)?;
+            let Board { link, storage, rng, mut observer } = board;
+            let node = Node::new(id, config, record, state_machine, rng, clock::now())?;
+            observer.started(node.id(), node.record());
+            Ok(Self {
+                node,
+                link,
+                storage,
+                observer,
+                told: Told::default(),
+                heartbeat_interval: config.heartbeat_interval,
+                receive_again_at: None,
+            })
+        }
     }
 
     /// Takes part in the election until `stop` resolves, then closes the node: a leader hands over
@@ -87,26 +90,21 @@ where
     /// application that never stops gives [`core::future::pending`].
     ///
     /// A failing link or storage does not end the loop; the observer is told. This future must not
-    /// be dropped before its end, since that could cancel a save: use `stop`.
-    #[expect(
-        clippy::manual_async_fn,
-        reason = "an async fn would keep the driver twice, and a microcontroller has no room for it"
-    )]
-    pub fn run(mut self, stop: impl Future<Output = ()>) -> impl Future<Output = ()> {
-        async move {
-            let mut stop = pin!(stop);
-            loop {
-                let input = match select(stop.as_mut(), self.next_input()).await {
-                    Either::First(()) => break,
-                    Either::Second(input) => input,
-                };
-                self.handle(input).await;
-            }
-            self.step(Input::Close).await;
-            while self.node.state() != State::Closed {
-                let input = self.next_input().await;
-                self.handle(input).await;
-            }
+    /// be dropped before its end, since that could cancel a save: use `stop`. After its end the node
+    /// is closed for good.
+    pub async fn run(&mut self, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
+        loop {
+            let input = match select(stop.as_mut(), self.next_input()).await {
+                Either::First(()) => break,
+                Either::Second(input) => input,
+            };
+            self.handle(input).await;
+        }
+        self.step(Input::Close).await;
+        while self.node.state() != State::Closed {
+            let input = self.next_input().await;
+            self.handle(input).await;
         }
     }
 
@@ -132,11 +130,14 @@ where
         self.link.receive().await
     }
 
-    async fn handle(&mut self, input: Input) {
-        self.step(input).await;
-        // After every input, because a link that always has a message ready wins every race. Where
-        // nothing is due yet, this does nothing.
-        self.step(Input::Timeout).await;
+    #[expect(clippy::manual_async_fn, reason = "an async fn would keep the input twice")]
+    fn handle(&mut self, input: Input) -> impl Future<Output = ()> {
+        async move {
+            self.step(input).await;
+            // After every input, because a link that always has a message ready wins every race.
+            // Where nothing is due yet, this does nothing.
+            self.step(Input::Timeout).await;
+        }
     }
 
     /// A link that fails at once every time would never let the loop wait, and with it the clock of
@@ -148,31 +149,18 @@ where
         self.observer.receive_failed(error);
     }
 
-    /// Gives the node one input and does what it asks for. The save is outside any race, since a
-    /// write that is cancelled halfway can bring an old vote back.
-    async fn step(&mut self, input: Input) {
-        // The clock is read here, after the message was received (protocol, section 1).
-        let output = input.give(&mut self.node, clock::now());
-        let saved = match &output {
-            Output::Idle | Output::Send(_) => Ok(()),
-            Output::Save(unsaved) => {
-                // Told before the save too, which may decide a candidacy.
-                self.told.tell_changes(unsaved.node(), &mut self.observer);
-                self.storage.save(unsaved.record()).await
+    /// Gives the node one input and does what it asks for.
+    #[expect(clippy::manual_async_fn, reason = "an async fn would keep the input twice")]
+    fn step(&mut self, input: Input) -> impl Future<Output = ()> {
+        async move {
+            // The clock is read here, after the message was received (protocol, section 1).
+            let output = input.give(&mut self.node, clock::now());
+            let Self { storage, told, observer, .. } = self;
+            let outgoing = store(output, storage, told, observer).await;
+            self.told.tell_all(&self.node, &mut self.observer);
+            if let Some(outgoing) = &outgoing {
+                self.send(outgoing).await;
             }
-        };
-        let outgoing = match (saved, output) {
-            (Ok(()), Output::Idle) => None,
-            (Ok(()), Output::Send(outgoing)) => Some(outgoing),
-            (Ok(()), Output::Save(unsaved)) => unsaved.saved(clock::now()),
-            (Err(error), _) => {
-                self.observer.save_failed(error);
-                None
-            }
-        };
-        self.told.tell_all(&self.node, &mut self.observer);
-        if let Some(outgoing) = &outgoing {
-            self.send(outgoing).await;
         }
     }
 
@@ -187,6 +175,37 @@ where
     }
 }
 
+/// Stores the vote if the node asks for it, and returns what may be sent now.
+///
+/// The save is outside any race, since a write that is cancelled halfway can bring an old vote back.
+#[expect(clippy::manual_async_fn, reason = "an async fn would keep the output twice")]
+fn store<L, V: VoteStorage, R: Rng, S: StateMachine, const VOTERS: usize>(
+    output: Output<'_, R, S, VOTERS>,
+    storage: &mut V,
+    told: &mut Told,
+    observer: &mut impl Observer<L, V::Error>,
+) -> impl Future<Output = Option<Outgoing>> {
+    async move {
+        let saved = match &output {
+            Output::Idle | Output::Send(_) => Ok(()),
+            Output::Save(unsaved) => {
+                // Told before the save too, which may decide a candidacy.
+                told.tell_changes(unsaved.node(), observer);
+                storage.save(unsaved.record()).await
+            }
+        };
+        match (saved, output) {
+            (Ok(()), Output::Idle) => None,
+            (Ok(()), Output::Send(outgoing)) => Some(outgoing),
+            (Ok(()), Output::Save(unsaved)) => unsaved.saved(clock::now()),
+            (Err(error), _) => {
+                observer.save_failed(error);
+                None
+            }
+        }
+    }
+}
+
 /// What the driver gives to the node.
 enum Input {
     Message(Message),
@@ -196,6 +215,9 @@ enum Input {
 }
 
 impl Input {
+    /// It is a function of its own, so that its room on the stack is free again when the vote is
+    /// saved and the message sent.
+    #[inline(never)]
     fn give<R: Rng, S: StateMachine, const VOTERS: usize>(
         self,
         node: &mut Node<R, S, VOTERS>,

@@ -2,6 +2,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod carrier_sense;
 mod clock;
 #[cfg(feature = "defmt")]
 mod defmt_log;
@@ -13,6 +14,7 @@ mod serial_link;
 mod vote_flash;
 mod vote_storage;
 
+pub use carrier_sense::CarrierSense;
 #[cfg(feature = "defmt")]
 pub use defmt_log::DefmtLog;
 pub use driver::{Board, Driver, StartError};

@@ -15,8 +15,8 @@ use crate::Link;
 ///
 /// A send writes one whole frame and waits until it is out, so the line must carry a frame within a
 /// heartbeat interval: the longest takes 323 ms at 9,600 baud, one of a cluster with short ids and
-/// no position about 40 ms. Where talkers spoil each other's frames, the writing half is to wait
-/// for silence first.
+/// no position about 40 ms. Where talkers spoil each other's frames, the writing half is a
+/// [`CarrierSense`](crate::CarrierSense).
 #[derive(Debug)]
 pub struct SerialLink<'e, R, W> {
     id: NodeId,
@@ -46,6 +46,10 @@ impl<'e, R: Read, W: Write<Error = R::Error>> SerialLink<'e, R, W> {
 
     /// The next message in the buffer for this node. Its own may come back: the election itself
     /// passes over them, and finds out by them that two nodes have one id (rule V5).
+    ///
+    /// It is a function of its own, so that its room on the stack is free again when the node
+    /// answers.
+    #[inline(never)]
     fn buffered_message(&mut self) -> Option<Message> {
         let mut unread = self.buffer.get(self.unread.clone()).unwrap_or_default();
         let message = loop {

@@ -8,6 +8,7 @@ use graft_election_core::{
     PositionTooLong, PreVoteResponse, VoteRequest, VoteResponse,
 };
 
+use crate::field::{Field, Values, read_fields, write_fields};
 use crate::{EncodeError, Kind, WireError, wire};
 
 /// The most bytes that any message takes: those of a heartbeat response with everything in it.
@@ -20,22 +21,77 @@ pub const ENCODED_MAX: usize = 171;
 /// [`DecodeError`] says what is wrong with the payload; nothing is ever cut to fit (rule V7). Terms
 /// are left to the node that receives the message (rule T4).
 pub fn decode(kind: Kind, payload: &[u8]) -> Result<Message, DecodeError> {
-    Ok(match kind {
-        Kind::VoteRequest => Message::VoteRequest(wire::VoteRequest::decode(payload)?.try_into()?),
+    let mut values = Values::default();
+    read_fields(fields(kind), payload, &mut values)?;
+    message(kind, &values)
+}
+
+/// The message that has these values.
+///
+/// It is a function of its own, and each of its arms the whole result, for the message to be put
+/// together where it is to be: as a part of another function it is copied from place to place, which
+/// takes a kibibyte more flash.
+#[inline(never)]
+fn message(kind: Kind, values: &Values<'_>) -> Result<Message, DecodeError> {
+    match kind {
+        Kind::VoteRequest => vote_request(values).map(Message::VoteRequest),
+        Kind::PreVoteRequest => vote_request(values).map(Message::PreVoteRequest),
         Kind::VoteResponse => {
-            Message::VoteResponse(wire::VoteResponse::decode(payload)?.try_into()?)
+            let response = wire::VoteResponse::from_values(values);
+            Ok(Message::VoteResponse(VoteResponse {
+                term: response.term,
+                granted: response.granted,
+                voter: optional_id("Voter", response.voter)?,
+            }))
         }
-        Kind::Heartbeat => Message::Heartbeat(wire::Heartbeat::decode(payload)?.try_into()?),
+        Kind::Heartbeat => {
+            let heartbeat = wire::Heartbeat::from_values(values);
+            Ok(Message::Heartbeat(Heartbeat {
+                term: heartbeat.term,
+                leader: id("Leader", heartbeat.leader)?,
+                sent_at: NonZeroU64::new(heartbeat.sent_at),
+                size: NonZeroU32::new(heartbeat.size),
+            }))
+        }
         Kind::HeartbeatResponse => {
-            Message::HeartbeatResponse(wire::HeartbeatResponse::decode(payload)?.try_into()?)
-        }
-        Kind::PreVoteRequest => {
-            Message::PreVoteRequest(wire::PreVoteRequest::decode(payload)?.try_into()?)
+            let response = wire::HeartbeatResponse::from_values(values);
+            Ok(Message::HeartbeatResponse(HeartbeatResponse {
+                term: response.term,
+                follower: id("Follower", response.follower)?,
+                position: Position::new(response.current_state)?,
+                sent_at: NonZeroU64::new(response.sent_at),
+                priority: response.priority,
+                bound_for: NonZeroU64::new(response.bound_for),
+            }))
         }
         Kind::PreVoteResponse => {
-            Message::PreVoteResponse(wire::PreVoteResponse::decode(payload)?.try_into()?)
+            let response = wire::PreVoteResponse::from_values(values);
+            Ok(Message::PreVoteResponse(PreVoteResponse {
+                term: response.term,
+                granted: response.granted,
+                voter: id("Voter", response.voter)?,
+                proposed_term: response.proposed_term,
+            }))
         }
-        Kind::Handover => Message::Handover(wire::Handover::decode(payload)?.try_into()?),
+        Kind::Handover => {
+            let handover = wire::Handover::from_values(values);
+            Ok(Message::Handover(Handover {
+                term: handover.term,
+                leader: id("Leader", handover.leader)?,
+                target: optional_id("Target", handover.target)?,
+            }))
+        }
+    }
+}
+
+fn vote_request(values: &Values<'_>) -> Result<VoteRequest, DecodeError> {
+    let request = wire::VoteRequest::from_values(values);
+    Ok(VoteRequest {
+        term: request.term,
+        candidate: id("Candidate", request.candidate)?,
+        position: Position::new(request.current_state)?,
+        handover_from: NonZeroU64::new(request.handover_from),
+        size: NonZeroU32::new(request.size),
     })
 }
 
@@ -46,16 +102,33 @@ pub fn decode(kind: Kind, payload: &[u8]) -> Result<Message, DecodeError> {
 ///
 /// [`EncodeError`] if the message doesn't fit.
 pub fn encode<'b>(message: &Message, buffer: &'b mut [u8]) -> Result<&'b [u8], EncodeError> {
+    let mut values = Values::default();
     match message {
-        Message::VoteRequest(request) => wire::VoteRequest::from(request).encode(buffer),
-        Message::VoteResponse(response) => wire::VoteResponse::from(response).encode(buffer),
-        Message::Heartbeat(heartbeat) => wire::Heartbeat::from(heartbeat).encode(buffer),
-        Message::HeartbeatResponse(response) => {
-            wire::HeartbeatResponse::from(response).encode(buffer)
+        Message::VoteRequest(request) | Message::PreVoteRequest(request) => {
+            wire::VoteRequest::from(request).fill(&mut values)
         }
-        Message::PreVoteRequest(request) => wire::PreVoteRequest::from(request).encode(buffer),
-        Message::PreVoteResponse(response) => wire::PreVoteResponse::from(response).encode(buffer),
-        Message::Handover(handover) => wire::Handover::from(handover).encode(buffer),
+        Message::VoteResponse(response) => wire::VoteResponse::from(response).fill(&mut values),
+        Message::Heartbeat(heartbeat) => wire::Heartbeat::from(heartbeat).fill(&mut values),
+        Message::HeartbeatResponse(response) => {
+            wire::HeartbeatResponse::from(response).fill(&mut values)
+        }
+        Message::PreVoteResponse(response) => {
+            wire::PreVoteResponse::from(response).fill(&mut values)
+        }
+        Message::Handover(handover) => wire::Handover::from(handover).fill(&mut values),
+    }
+    write_fields(fields(Kind::of(message)), &values, buffer)
+}
+
+/// The fields of the messages of a kind.
+const fn fields(kind: Kind) -> &'static [Field] {
+    match kind {
+        Kind::VoteRequest | Kind::PreVoteRequest => wire::VoteRequest::FIELDS,
+        Kind::VoteResponse => wire::VoteResponse::FIELDS,
+        Kind::Heartbeat => wire::Heartbeat::FIELDS,
+        Kind::HeartbeatResponse => wire::HeartbeatResponse::FIELDS,
+        Kind::PreVoteResponse => wire::PreVoteResponse::FIELDS,
+        Kind::Handover => wire::Handover::FIELDS,
     }
 }
 
@@ -108,20 +181,6 @@ impl core::error::Error for DecodeError {
     }
 }
 
-impl TryFrom<wire::VoteRequest<'_>> for VoteRequest {
-    type Error = DecodeError;
-
-    fn try_from(request: wire::VoteRequest<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            term: request.term,
-            candidate: id("Candidate", request.candidate)?,
-            position: Position::new(request.current_state)?,
-            handover_from: NonZeroU64::new(request.handover_from),
-            size: NonZeroU32::new(request.size),
-        })
-    }
-}
-
 impl<'a> From<&'a VoteRequest> for wire::VoteRequest<'a> {
     fn from(request: &'a VoteRequest) -> Self {
         Self {
@@ -131,18 +190,6 @@ impl<'a> From<&'a VoteRequest> for wire::VoteRequest<'a> {
             handover_from: request.handover_from.map_or(0, NonZeroU64::get),
             size: request.size.map_or(0, NonZeroU32::get),
         }
-    }
-}
-
-impl TryFrom<wire::VoteResponse<'_>> for VoteResponse {
-    type Error = DecodeError;
-
-    fn try_from(response: wire::VoteResponse<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            term: response.term,
-            granted: response.granted,
-            voter: optional_id("Voter", response.voter)?,
-        })
     }
 }
 
@@ -156,19 +203,6 @@ impl<'a> From<&'a VoteResponse> for wire::VoteResponse<'a> {
     }
 }
 
-impl TryFrom<wire::Heartbeat<'_>> for Heartbeat {
-    type Error = DecodeError;
-
-    fn try_from(heartbeat: wire::Heartbeat<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            term: heartbeat.term,
-            leader: id("Leader", heartbeat.leader)?,
-            sent_at: NonZeroU64::new(heartbeat.sent_at),
-            size: NonZeroU32::new(heartbeat.size),
-        })
-    }
-}
-
 impl<'a> From<&'a Heartbeat> for wire::Heartbeat<'a> {
     fn from(heartbeat: &'a Heartbeat) -> Self {
         Self {
@@ -177,21 +211,6 @@ impl<'a> From<&'a Heartbeat> for wire::Heartbeat<'a> {
             sent_at: heartbeat.sent_at.map_or(0, NonZeroU64::get),
             size: heartbeat.size.map_or(0, NonZeroU32::get),
         }
-    }
-}
-
-impl TryFrom<wire::HeartbeatResponse<'_>> for HeartbeatResponse {
-    type Error = DecodeError;
-
-    fn try_from(response: wire::HeartbeatResponse<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            term: response.term,
-            follower: id("Follower", response.follower)?,
-            position: Position::new(response.current_state)?,
-            sent_at: NonZeroU64::new(response.sent_at),
-            priority: response.priority,
-            bound_for: NonZeroU64::new(response.bound_for),
-        })
     }
 }
 
@@ -208,19 +227,6 @@ impl<'a> From<&'a HeartbeatResponse> for wire::HeartbeatResponse<'a> {
     }
 }
 
-impl TryFrom<wire::PreVoteResponse<'_>> for PreVoteResponse {
-    type Error = DecodeError;
-
-    fn try_from(response: wire::PreVoteResponse<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            term: response.term,
-            granted: response.granted,
-            voter: id("Voter", response.voter)?,
-            proposed_term: response.proposed_term,
-        })
-    }
-}
-
 impl<'a> From<&'a PreVoteResponse> for wire::PreVoteResponse<'a> {
     fn from(response: &'a PreVoteResponse) -> Self {
         Self {
@@ -229,18 +235,6 @@ impl<'a> From<&'a PreVoteResponse> for wire::PreVoteResponse<'a> {
             voter: response.voter.as_str(),
             proposed_term: response.proposed_term,
         }
-    }
-}
-
-impl TryFrom<wire::Handover<'_>> for Handover {
-    type Error = DecodeError;
-
-    fn try_from(handover: wire::Handover<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            term: handover.term,
-            leader: id("Leader", handover.leader)?,
-            target: optional_id("Target", handover.target)?,
-        })
     }
 }
 

@@ -4,9 +4,9 @@
 //! position over-long. [`decode`](crate::decode) and [`encode`](crate::encode) stand between these
 //! and the election's own [`Message`](graft_election_core::Message).
 
-use crate::decode::{Reader, WireError};
-use crate::encode::{EncodeError, Writer};
-use crate::field::{read_field, write_field};
+use crate::decode::WireError;
+use crate::encode::EncodeError;
+use crate::field::{Field, FieldType, Values, read_fields, write_fields};
 
 /// Declares a message from a table of its fields, in the order of their numbers.
 macro_rules! message {
@@ -31,17 +31,9 @@ macro_rules! message {
             ///
             /// [`WireError`] says what is wrong with the payload, and where.
             pub fn decode(payload: &$payload [u8]) -> Result<Self, WireError> {
-                let mut message = Self::default();
-                let mut reader = Reader::new(payload);
-                while let Some(key) = reader.next_key()? {
-                    match key.number {
-                        $( $number => {
-                            message.$field = read_field(&mut reader, key, stringify!($name))?;
-                        } )*
-                        _ => reader.skip(key)?,
-                    }
-                }
-                Ok(message)
+                let mut values = Values::default();
+read_fields(Self::FIELDS, payload, &mut values)?;
+                Ok(Self::from_values(&values))
             }
 
             /// Writes the message at the front of `buffer` and returns what was written; zero and
@@ -51,9 +43,25 @@ macro_rules! message {
             ///
             /// [`EncodeError`] if the message doesn't fit.
             pub fn encode<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b [u8], EncodeError> {
-                let mut writer = Writer::new(buffer);
-                $( write_field(&mut writer, $number, self.$field); )*
-                writer.finish()
+                let mut values = Values::default();
+                self.fill(&mut values);
+                write_fields(Self::FIELDS, &values, buffer)
+            }
+
+            pub(crate) const FIELDS: &'static [Field] = &[$( Field {
+                number: $number,
+                name: stringify!($name),
+                content: <$type as FieldType<$payload>>::CONTENT,
+            } ),*];
+
+            pub(crate) fn from_values(values: &Values<$payload>) -> Self {
+                let [$( $field, )* ..] = values;
+                Self { $( $field: FieldType::from_value($field) ),* }
+            }
+
+            pub(crate) fn fill(&self, values: &mut Values<$payload>) {
+                let [$( $field, )* ..] = values;
+                $( self.$field.write_value($field); )*
             }
         }
     };

@@ -2,6 +2,7 @@
 
 mod counts;
 mod known;
+mod peers;
 mod rate;
 mod server;
 
@@ -16,15 +17,17 @@ use graft_election_core::{
 };
 use graft_election_proto::frame::{FRAME_MAX, encode_frame, encode_payload};
 use graft_election_proto::{Kind, decode};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 pub use counts::{BridgeCounts, DirectionCounts};
 
 use self::counts::Fate;
 use self::known::Known;
+use self::peers::Peers;
 use self::rate::Rate;
 use self::server::{Happening, Listening, Received, Server};
 use crate::driver::VOTERS_MAX;
+use crate::error::StartError;
 use crate::nats::{CLUSTER_KINDS, NatsError};
 use crate::node::random_id;
 use crate::serial_line::SerialLine;
@@ -34,8 +37,8 @@ use crate::transport::Connection;
 /// How often the bridge tells what it has counted.
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often it tells other bridges on the line that it is there.
-const BEACON_INTERVAL: Duration = Duration::from_secs(10);
+/// How many random digits the bridge's id has.
+const ID_LEN: usize = 8;
 
 /// Carries a cluster's messages between a serial line and NATS, so that nodes on both sides are
 /// voters of one cluster.
@@ -47,8 +50,11 @@ const BEACON_INTERVAL: Duration = Duration::from_secs(10);
 /// * A frame from a node that is on NATS has come back over a line that echoes, and a message on
 ///   NATS from a node that is on the line has come back over another bridge. Neither is carried.
 /// * Bridges that share a line know of each other through a frame that each sends to itself, and
-///   don't carry what another has carried from there. Two of them between one line and one NATS
-///   do no harm, but carry each message twice.
+///   don't carry what another has carried from there.
+/// * Of several bridges between one line and one NATS, the one with the lowest id carries, and the
+///   others stand by. They take over within two seconds of the moment when they don't hear of it on
+///   either side, or it doesn't hear them on the line. While they find out, both may carry; a
+///   message that comes twice does no harm.
 ///
 /// Nothing is kept for later. What comes while the other side is disconnected, or faster than
 /// [`BridgeRates`] allow, is dropped and counted: the election is made for lost messages, and a late
@@ -60,13 +66,16 @@ pub struct Bridge {
     server: Server,
     on_line: Known<Listening>,
     on_nats: Known<()>,
-    bridges_on_line: Known<()>,
+    peers: Peers,
+    carrier: Option<NodeId>,
+    beacon_at: Instant,
     to_nats: Rate,
     to_line: Rate,
     counts: BridgeCounts,
 }
 
-/// How much a [`Bridge`] carries at most, so that neither side can drown the other.
+/// How much a [`Bridge`] carries at most, so that neither side can drown the other. All nodes that
+/// were heard in the last second have equal shares of it, so that none can drown the others either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BridgeRates {
     /// Messages per second to NATS.
@@ -97,6 +106,8 @@ pub enum BridgeEvent {
     Line(Connection),
     /// The way to NATS has changed.
     Nats(Connection),
+    /// Another bridge, of this id, carries everything in its place; none if it carries itself.
+    StandsBy(Option<NodeId>),
     /// What it has counted so far, told every ten seconds.
     Counts(BridgeCounts),
 }
@@ -114,19 +125,21 @@ impl Bridge {
         rates: BridgeRates,
     ) -> Result<Self, BridgeError> {
         Config::new(cluster, 1).check(VOTERS_MAX)?;
-        let id = random_id().map_err(|error| BridgeError::Random(Box::new(error)))?;
+        let id = short_id().map_err(|error| BridgeError::Random(Box::new(error)))?;
         let server = Server::connect(addrs, cluster, id.clone()).await?;
         let wire =
             Wire::open(line.clone()).await.map_err(|error| BridgeError::Open { line, error })?;
         let now = Instant::now();
         Ok(Self {
+            peers: Peers::new(id.clone()),
             id,
             wire,
             is_wire_up: true,
             server,
             on_line: Known::new(),
             on_nats: Known::new(),
-            bridges_on_line: Known::new(),
+            carrier: None,
+            beacon_at: now,
             to_nats: Rate::new(rates.to_nats, now),
             to_line: Rate::new(rates.to_line, now),
             counts: BridgeCounts::default(),
@@ -146,9 +159,7 @@ impl Bridge {
         mut report: impl FnMut(BridgeEvent),
     ) -> BridgeCounts {
         let mut stop = pin!(stop);
-        let mut beacons = interval(BEACON_INTERVAL);
         let mut reports = interval(REPORT_INTERVAL);
-        beacons.set_missed_tick_behavior(MissedTickBehavior::Delay);
         reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first comes at once.
         reports.reset();
@@ -169,10 +180,21 @@ impl Bridge {
                         let fate = self.carry_to_line(&received).await;
                         self.counts.to_line.count(fate);
                     }
-                    Happening::Changed(change) => report(BridgeEvent::Nats(change)),
+                    Happening::Beacon { bridge, heard } => {
+                        self.peers.hear_on_nats(&bridge, &heard, Instant::now());
+                    }
+                    Happening::Changed(change) => {
+                        report(BridgeEvent::Nats(change));
+                        self.send_beacon().await;
+                    }
                 },
-                _ = beacons.tick() => self.send_beacon().await,
+                () = sleep_until(self.beacon_at) => self.send_beacon().await,
                 _ = reports.tick() => report(BridgeEvent::Counts(self.counts)),
+            }
+            let carrier = self.peers.carrier(Instant::now());
+            if carrier != self.carrier.as_ref() {
+                self.carrier = carrier.cloned();
+                report(BridgeEvent::StandsBy(self.carrier.clone()));
             }
         }
         self.wire.flush().await;
@@ -183,7 +205,10 @@ impl Bridge {
     async fn handle_frame(&mut self, frame: HeardFrame) {
         let is_beacon = matches!(&frame.to, Recipient::Node(node) if *node == frame.sender);
         if is_beacon {
-            self.handle_beacon(frame.sender).await;
+            // One that is new there can't know of this one yet.
+            if self.peers.hear_on_line(frame.sender, Instant::now()) {
+                self.send_beacon().await;
+            }
         } else {
             let fate = self.carry_to_nats(frame).await;
             self.counts.to_nats.count(fate);
@@ -195,7 +220,7 @@ impl Bridge {
         let now = Instant::now();
         let is_carried = sender == self.id
             || self.on_nats.contains(&sender, now)
-            || self.bridges_on_line.contains(&sender, now);
+            || self.peers.contains(&sender, now);
         if is_carried {
             return Fate::Echo;
         }
@@ -212,7 +237,7 @@ impl Bridge {
         if !self.server.is_connected() {
             return Fate::Disconnected;
         }
-        if !self.to_nats.admits(1, now) {
+        if !self.to_nats.admits(&sender, 1, now) {
             return Fate::OverRate;
         }
         if !self.on_line.hear(&sender, now) {
@@ -220,6 +245,9 @@ impl Bridge {
                 Ok(listening) => self.on_line.add(sender.clone(), now, listening),
                 Err(fate) => return fate,
             }
+        }
+        if self.carrier.is_some() {
+            return Fate::LeftToAnother;
         }
         self.server.publish(&sender, &to, kind, payload).await
     }
@@ -230,7 +258,7 @@ impl Bridge {
         };
         let now = Instant::now();
         let bridge = received.bridge();
-        if bridge.as_ref().is_some_and(|bridge| self.bridges_on_line.contains(bridge, now)) {
+        if bridge.as_ref().is_some_and(|bridge| self.peers.contains(bridge, now)) {
             return Fate::Echo;
         }
         // An answer of the Go original names no sender; whoever carries it to the line puts its own.
@@ -249,11 +277,14 @@ impl Bridge {
         if !self.is_wire_up {
             return Fate::Disconnected;
         }
+        if self.carrier.is_some() {
+            return Fate::LeftToAnother;
+        }
         let mut buffer = [0; FRAME_MAX];
         let frame =
             encode_payload(received.kind, sender, &received.to, received.payload(), &mut buffer);
         match frame {
-            Ok(frame) if self.to_line.admits(frame.len(), now) => {
+            Ok(frame) if self.to_line.admits(sender, frame.len(), now) => {
                 write(&mut self.wire, frame).await
             }
             Ok(_) => Fate::OverRate,
@@ -261,27 +292,22 @@ impl Bridge {
         }
     }
 
-    /// Another bridge is on the line. One that is new there can't know of this one yet.
-    async fn handle_beacon(&mut self, bridge: NodeId) {
-        let now = Instant::now();
-        if bridge != self.id && !self.bridges_on_line.hear(&bridge, now) {
-            self.bridges_on_line.add(bridge, now, ());
-            self.send_beacon().await;
-        }
-    }
-
-    /// Tells other bridges on the line of this one: a frame to itself, which every node passes over.
+    /// Tells other bridges of this one: on the line by a frame to itself, which every node passes
+    /// over, and on NATS by whom it hears on the line. No rate holds it up, since others would take
+    /// over that have the same rate.
     async fn send_beacon(&mut self) {
+        let now = Instant::now();
+        self.beacon_at = now + self.peers.beacon_interval(now);
         let voter = Some(self.id.clone());
         let message = Message::VoteResponse(VoteResponse { term: 0, granted: false, voter });
         let outgoing = Outgoing { to: Recipient::Node(self.id.clone()), message };
         let mut buffer = [0; FRAME_MAX];
-        if let Ok(frame) = encode_frame(&self.id, &outgoing, &mut buffer)
-            && self.to_line.admits(frame.len(), Instant::now())
-        {
+        if let Ok(frame) = encode_frame(&self.id, &outgoing, &mut buffer) {
+            self.to_line.charge(frame.len(), now);
             // One that is lost is followed by the next.
             let _ = self.wire.write(frame).await;
         }
+        self.server.publish_beacon(self.peers.beacon(now)).await;
     }
 }
 
@@ -292,6 +318,13 @@ impl std::fmt::Debug for Bridge {
             .field("counts", &self.counts)
             .finish_non_exhaustive()
     }
+}
+
+/// An id for bridges: they are few, and slow lines carry it twice a second.
+fn short_id() -> Result<NodeId, StartError> {
+    let id = random_id()?;
+    let digits = id.as_str().get(..ID_LEN).unwrap_or(id.as_str());
+    NodeId::new(digits).map_err(|error| StartError::Random(Box::new(error)))
 }
 
 async fn write(wire: &mut Wire, frame: &[u8]) -> Fate {
@@ -325,5 +358,5 @@ pub enum BridgeError {
     Subscribe(#[from] NatsError),
     /// The system has no random numbers for the bridge's id.
     #[error(transparent)]
-    Random(Box<crate::StartError>),
+    Random(Box<StartError>),
 }

@@ -2,20 +2,22 @@
 
 mod atomic_file;
 mod error;
+mod file_system;
 mod format;
 mod go_json;
 mod lock;
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf, absolute};
+use std::sync::Arc;
 
 use graft_election_core::{NodeId, VoteRecord};
 
 use crate::{LoadWarning, StoredVote, VoteStore};
 use atomic_file::AtomicFile;
+use file_system::{FileSystem, HeldLock, RealFileSystem};
 use format::UnknownKeys;
-use lock::Lock;
 
 pub use error::{DeleteError, LoadError, OpenError, SaveError, SaveStep, Unusable};
 pub use format::{Corruption, Digest, VoteFileContents};
@@ -46,8 +48,9 @@ pub use format::{Corruption, Digest, VoteFileContents};
 /// ```
 #[derive(Debug)]
 pub struct VoteFile {
+    files: Arc<dyn FileSystem>,
     file: AtomicFile,
-    lock: Lock,
+    lock: Box<dyn HeldLock>,
     unknown: UnknownKeys,
 }
 
@@ -65,12 +68,26 @@ impl VoteFile {
     /// refused, whatever the reason may be; only an empty one is taken for a new node's (see
     /// [`LoadWarning::NoState`]).
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let path = resolve(path.as_ref())?;
-        let lock = Lock::acquire(&path)?;
-        let mut opened =
-            Self { file: AtomicFile::new(path), lock, unknown: UnknownKeys::default() };
+        Self::open_on(Arc::new(RealFileSystem), resolve(path.as_ref())?)
+    }
+
+    /// Opens the file at `path`, which is no symbolic link.
+    ///
+    /// What is there is written anew, even if it looks well: it may not be durable, nor can a sync
+    /// make it so. Its writer may have been killed between rename and sync, or have had a sync fail,
+    /// or be a Go node, which never syncs. A node that answered from such a record could lose it to
+    /// a power failure (rule T1).
+    fn open_on(files: Arc<dyn FileSystem>, path: PathBuf) -> Result<Self, OpenError> {
+        let lock = files.lock(&path)?;
+        let file = AtomicFile::new(Arc::clone(&files), path);
+        let mut opened = Self { files, file, lock, unknown: UnknownKeys::default() };
         opened.load()?;
-        opened.file.prepare().map_err(OpenError::Unwritable)?;
+        let prepared = match opened.files.read(opened.file.path()) {
+            Ok(contents) => opened.file.replace(&contents),
+            Err(LoadError::Missing { .. }) => opened.file.prepare(),
+            Err(error) => return Err(error.into()),
+        };
+        prepared.map_err(OpenError::Unwritable)?;
         Ok(opened)
     }
 
@@ -84,8 +101,14 @@ impl VoteFile {
     ///
     /// [`LoadError`] names the file and the reason; never [`LoadError::Unusable`].
     pub fn inspect(path: impl AsRef<Path>) -> Result<Option<VoteFileContents>, LoadError> {
-        let path = path.as_ref();
-        let bytes = read(path)?;
+        Self::inspect_on(&RealFileSystem, path.as_ref())
+    }
+
+    fn inspect_on(
+        files: &dyn FileSystem,
+        path: &Path,
+    ) -> Result<Option<VoteFileContents>, LoadError> {
+        let bytes = files.read(path)?;
         if bytes.is_empty() {
             return Ok(None);
         }
@@ -103,7 +126,7 @@ impl VoteFile {
     pub fn delete(self) -> Result<(), DeleteError> {
         // The lock is held until all are gone.
         for path in [self.file.temporary(), self.file.path(), self.lock.path()] {
-            match fs::remove_file(path) {
+            match self.files.remove(path) {
                 Err(reason) if reason.kind() != io::ErrorKind::NotFound => {
                     let path = path.into();
                     return Err(DeleteError { path, reason });
@@ -122,7 +145,7 @@ impl VoteStore for VoteFile {
 
     fn load(&mut self) -> Result<StoredVote, LoadError> {
         let path = self.file.path();
-        let contents = match Self::inspect(path) {
+        let contents = match Self::inspect_on(&*self.files, path) {
             Ok(Some(contents)) => contents,
             Ok(None) => {
                 return Ok(StoredVote {
@@ -177,24 +200,6 @@ fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
-    let failed = |reason: io::Error| match reason.kind() {
-        io::ErrorKind::NotFound => LoadError::Missing { path: path.into() },
-        _ => LoadError::Read { path: path.into(), reason },
-    };
-    // Asked before it is opened, as opening a pipe would wait for a writer.
-    if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(LoadError::NotAFile { path: path.into() });
-    }
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(failed)?;
-    file.take(LEN_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > LEN_MAX {
-        return Err(LoadError::TooLarge { path: path.into() });
-    }
-    Ok(bytes)
-}
-
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut path = path.as_os_str().to_owned();
     path.push(suffix);
@@ -210,3 +215,6 @@ const LEN_MAX: u64 = 1 << 20;
 /// The most bytes of unknown keys. Base64 makes them longer by a third; with the rest of the record
 /// that is still below [`LEN_MAX`], so that what is written can be read again.
 const UNKNOWN_LEN_MAX: usize = 1 << 19;
+
+#[cfg(test)]
+mod tests;

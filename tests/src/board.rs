@@ -104,6 +104,15 @@ impl Board {
         self.power.as_ref().map(|power| Arc::clone(&power.log.borrow())).unwrap_or_default()
     }
 
+    /// What the board logs, as it grows until the board's power is taken away.
+    ///
+    /// # Panics
+    ///
+    /// The board is off.
+    pub fn listen(&self) -> watch::Receiver<Log> {
+        self.power.as_ref().expect("the board is on").log.clone()
+    }
+
     /// How the firmware ended by itself; none if it runs, or is off.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         let power = self.power.as_mut()?;

@@ -1,4 +1,7 @@
 //! A serial bus of many members, on Unix sockets: what one sends, all others hear.
+//!
+//! One talks at a time: whoever finds the line taken waits until it is free, which real lines need a
+//! driver for. A bus may have the speed of a real one.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,26 +15,41 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Notify, broadcast};
-use tokio::time::sleep;
+use tokio::sync::{Notify, broadcast, watch};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// How far a listener may fall behind.
 const CAPACITY: usize = 1024;
+
+/// How many bytes at once come over a line that has a speed: fewer than any receiver has room for.
+const PIECE_MAX: usize = 64;
 
 /// A bus; it ends with the value.
 #[derive(Debug)]
 pub struct Bus {
     folder: TempDir,
-    traffic: broadcast::Sender<Sent>,
+    line: Line,
 }
 
-/// Bytes on the bus, in whole frames.
+/// What was put on the bus: whole frames, or pieces of them if the line has a speed.
 #[derive(Clone, Debug)]
 pub struct Sent {
     /// The member that sent them, by the name it joined with.
     pub from: Arc<str>,
     /// What it sent.
     pub bytes: Arc<[u8]>,
+    /// When it had begun to talk, had the line not been taken.
+    pub ready_at: Instant,
+}
+
+/// What all members share.
+#[derive(Clone, Debug)]
+struct Line {
+    traffic: broadcast::Sender<Sent>,
+    /// Bytes per second; none if it takes no time.
+    speed: Option<u32>,
+    /// Until when it is taken. Whoever talks has it, the others wait for it in turn.
+    taken_until: Arc<tokio::sync::Mutex<Instant>>,
 }
 
 /// A place on the bus. Whoever takes it connects to its socket, and may come and go.
@@ -59,13 +77,24 @@ struct Wire {
     is_cut: AtomicBool,
     faults: Mutex<Faults>,
     hang_up: Notify,
+    is_connected: watch::Sender<bool>,
 }
 
 impl Bus {
-    /// A bus without members.
+    /// A bus without members, on a line that takes no time.
     pub fn new() -> Self {
+        Self::on_line(None)
+    }
+
+    /// A bus without members, on a line that carries so many bytes per second.
+    pub fn with_speed(bytes_per_second: u32) -> Self {
+        Self::on_line(Some(bytes_per_second))
+    }
+
+    fn on_line(speed: Option<u32>) -> Self {
         let folder = tempfile::tempdir().expect("a folder for sockets");
-        Self { folder, traffic: broadcast::channel(CAPACITY).0 }
+        let taken_until = Arc::new(tokio::sync::Mutex::new(Instant::now()));
+        Self { folder, line: Line { traffic: broadcast::channel(CAPACITY).0, speed, taken_until } }
     }
 
     /// Adds a place called `name`.
@@ -74,10 +103,12 @@ impl Bus {
         let listener = UnixListener::bind(&socket).expect("a socket");
         let member = Member { name: name.into(), socket, wire: Arc::default() };
         let (name, wire) = (Arc::clone(&member.name), Arc::clone(&member.wire));
-        let traffic = self.traffic.clone();
+        let line = self.line.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                serve(stream, &name, &wire, &traffic).await;
+                wire.is_connected.send_replace(true);
+                serve(stream, &name, &wire, &line).await;
+                wire.is_connected.send_replace(false);
             }
         });
         member
@@ -85,7 +116,32 @@ impl Bus {
 
     /// All that is sent from now on.
     pub fn listen(&self) -> broadcast::Receiver<Sent> {
-        self.traffic.subscribe()
+        self.line.traffic.subscribe()
+    }
+
+    /// Puts any bytes on the bus, in the name of someone who is no member, and waits until they
+    /// are out.
+    pub async fn put(&self, from: &str, bytes: &[u8]) {
+        self.line.put(&from.into(), bytes).await;
+    }
+}
+
+impl Line {
+    /// Has `from` send `bytes` as soon as the line is free, and waits until they are out.
+    async fn put(&self, from: &Arc<str>, bytes: &[u8]) {
+        let ready_at = Instant::now();
+        let mut taken_until = self.taken_until.lock().await;
+        *taken_until = ready_at.max(*taken_until);
+        let piece_max = if self.speed.is_some() { PIECE_MAX } else { bytes.len().max(1) };
+        for piece in bytes.chunks(piece_max) {
+            if let Some(speed) = self.speed {
+                *taken_until += Duration::from_secs(1) * piece.len() as u32 / speed;
+                sleep_until(*taken_until).await;
+            }
+            let sent = Sent { from: Arc::clone(from), bytes: piece.into(), ready_at };
+            // Nobody may be listening.
+            let _ = self.traffic.send(sent);
+        }
     }
 }
 
@@ -125,37 +181,36 @@ impl Member {
     pub fn hang_up(&self) {
         self.wire.hang_up.notify_waiters();
     }
+
+    /// Waits until the member has no connection, and all that it said is on the bus.
+    pub async fn left(&self) {
+        let mut is_connected = self.wire.is_connected.subscribe();
+        is_connected.wait_for(|is_connected| !is_connected).await.expect("the wire lives");
+    }
 }
 
 /// Carries what one connection sends and hears, until it closes.
-async fn serve(
-    stream: UnixStream,
-    name: &Arc<str>,
-    wire: &Wire,
-    traffic: &broadcast::Sender<Sent>,
-) {
+async fn serve(stream: UnixStream, name: &Arc<str>, wire: &Wire, line: &Line) {
     let (input, output) = stream.into_split();
     // The receiver exists before anything that could be answered is sent.
-    let heard = traffic.subscribe();
+    let heard = line.traffic.subscribe();
     tokio::select! {
-        () = carry_out(input, name, wire, traffic) => {}
+        () = carry_out(input, name, wire, line) => {}
         () = carry_in(output, name, wire, heard) => {}
         () = wire.hang_up.notified() => {}
     }
 }
 
-/// Puts on the bus what a member sends. It takes whole frames, as a bus does on which nobody talks
-/// while another does.
-async fn carry_out(
-    mut input: OwnedReadHalf,
-    name: &Arc<str>,
-    wire: &Wire,
-    traffic: &broadcast::Sender<Sent>,
-) {
+/// Puts on the bus what a member sends, in whole frames.
+async fn carry_out(mut input: OwnedReadHalf, name: &Arc<str>, wire: &Wire, line: &Line) {
     let mut unfinished = Vec::new();
     let mut random = StdRng::seed_from_u64(1);
     while let Ok(1..) = input.read_buf(&mut unfinished).await {
         let Some(end) = unfinished.iter().rposition(|byte| *byte == DELIMITER) else { continue };
+        if unfinished[..end].iter().all(|byte| *byte == DELIMITER) {
+            // A frame only begins.
+            continue;
+        }
         let rest = unfinished.split_off(end + 1);
         let mut bytes = std::mem::replace(&mut unfinished, rest);
         let faults = *wire.faults.lock().expect("nobody panics with it");
@@ -166,15 +221,13 @@ async fn carry_out(
             let bit = random.random_range(0..bytes.len() * 8);
             bytes[bit / 8] ^= 1 << (bit % 8);
         }
-        let sent = Sent { from: Arc::clone(name), bytes: bytes.into() };
-        // Nobody may be listening.
         if faults.delay.is_zero() {
-            let _ = traffic.send(sent);
+            line.put(name, &bytes).await;
         } else {
-            let traffic = traffic.clone();
+            let (name, line) = (Arc::clone(name), line.clone());
             tokio::spawn(async move {
                 sleep(faults.delay).await;
-                let _ = traffic.send(sent);
+                line.put(&name, &bytes).await;
             });
         }
     }

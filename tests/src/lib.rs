@@ -14,13 +14,16 @@
 pub mod application;
 pub mod board;
 pub mod boards;
+pub mod bridge;
 pub mod bus;
 pub mod cluster;
+pub mod mortal;
 pub mod nats_server;
 pub mod peer;
 pub mod proxy;
 pub mod transport;
 pub mod votes;
+pub mod witness;
 
 /// The README's example compiles.
 #[cfg(doctest)]

@@ -14,57 +14,21 @@ use graft_election::core::{
 use graft_election::proto::frame::{FRAME_MAX, FrameReader, encode_frame};
 use graft_election::proto::{ENCODED_MAX, encode};
 use graft_election::{
-    Bridge, BridgeCounts, BridgeEvent, BridgeRates, Connection, MemoryVotes, NatsTransport, Node,
-    NodeId, SerialLine, SerialTransport, State,
+    BridgeEvent, BridgeRates, Connection, MemoryVotes, NatsTransport, Node, NodeId, SerialLine,
+    SerialTransport, State,
 };
+use graft_election_tests::bridge::RunningBridge;
 use graft_election_tests::bus::{Bus, Member};
-use graft_election_tests::cluster::{PATIENCE, builder, id, wait_for_agreement, wait_until};
+use graft_election_tests::cluster::{builder, id, wait_for_agreement, wait_until};
 use graft_election_tests::nats_server::NatsServer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// Longer than any message takes from one side to the other and back.
 const QUIET: Duration = Duration::from_millis(300);
 
-const FAST: BridgeRates = BridgeRates { to_nats: 100_000, to_line: 10_000_000 };
-
-/// A bridge that runs, and what it tells.
-struct Running {
-    stop: oneshot::Sender<()>,
-    carried: JoinHandle<BridgeCounts>,
-    events: mpsc::UnboundedReceiver<BridgeEvent>,
-}
-
-impl Running {
-    async fn start(member: &Member, server: &NatsServer, rates: BridgeRates) -> Self {
-        let line = SerialLine::Unix(member.socket().to_owned());
-        let bridge = Bridge::connect("c", line, server.url(), rates).await.unwrap();
-        let (stop, stopped) = oneshot::channel();
-        let (sender, events) = mpsc::unbounded_channel();
-        let carried = tokio::spawn(bridge.run(
-            async {
-                let _ = stopped.await;
-            },
-            move |event| {
-                let _ = sender.send(event);
-            },
-        ));
-        Self { stop, carried, events }
-    }
-
-    async fn stop(self) -> BridgeCounts {
-        self.stop.send(()).unwrap();
-        timeout(PATIENCE, self.carried).await.unwrap().unwrap()
-    }
-
-    async fn wait_for(&mut self, is_it: impl Fn(&BridgeEvent) -> bool) {
-        let found = async { while !is_it(&self.events.recv().await.unwrap()) {} };
-        timeout(PATIENCE, found).await.expect("the event comes");
-    }
-}
+const FAST: BridgeRates = RunningBridge::FAST;
 
 /// Someone on the bus who is no node.
 struct Talker {
@@ -86,13 +50,14 @@ impl Talker {
 
     /// All messages until there is quiet, but for those of a bridge to itself.
     async fn hear(&mut self) -> Vec<(NodeId, Recipient, Message)> {
-        let (mut heard, mut bytes) = (Vec::new(), [0; 4096]);
-        while let Ok(count) = timeout(QUIET, self.stream.read(&mut bytes)).await {
+        let (mut heard, mut bytes, mut quiet_at) = (Vec::new(), [0; 4096], Instant::now() + QUIET);
+        while let Ok(count) = timeout_at(quiet_at, self.stream.read(&mut bytes)).await {
             assert!(heard.len() < 10_000, "the line has no quiet");
             let mut bytes = &bytes[..count.unwrap()];
             while let Some(frame) = self.reader.read(&mut bytes) {
                 if frame.to != Recipient::Node(frame.sender.clone()) {
                     heard.push((frame.sender, frame.to, frame.message));
+                    quiet_at = Instant::now() + QUIET;
                 }
             }
         }
@@ -123,13 +88,17 @@ impl Spy {
         self.client.publish(subject.to_owned(), payload.into()).await.unwrap();
     }
 
-    /// Subject, reply subject and payload of all messages until there is quiet.
+    /// Subject, reply subject and payload of all messages until there is quiet, but for those of
+    /// bridges to each other.
     async fn hear(&mut self) -> Vec<(String, Option<String>, Vec<u8>)> {
-        let mut heard = Vec::new();
-        while let Ok(Some(message)) = timeout(QUIET, self.all.next()).await {
+        let (mut heard, mut quiet_at) = (Vec::new(), Instant::now() + QUIET);
+        while let Ok(Some(message)) = timeout_at(quiet_at, self.all.next()).await {
             assert!(heard.len() < 10_000, "NATS has no quiet");
-            let reply = message.reply.map(|reply| reply.to_string());
-            heard.push((message.subject.to_string(), reply, message.payload.to_vec()));
+            if message.subject.as_str() != "graft.c.bridge" {
+                let reply = message.reply.map(|reply| reply.to_string());
+                heard.push((message.subject.to_string(), reply, message.payload.to_vec()));
+                quiet_at = Instant::now() + QUIET;
+            }
         }
         heard
     }
@@ -160,7 +129,7 @@ fn bytes_of(message: &Message) -> Vec<u8> {
 async fn each_message_is_carried_once_and_unchanged_whoever_it_is_for() {
     let (bus, server) = (Bus::new(), NatsServer::start());
     let member = bus.join("bridge");
-    let bridge = Running::start(&member, &server, FAST).await;
+    let bridge = RunningBridge::start(&member, &server, FAST).await;
     let (mut talker, mut spy) = (Talker::join(&bus, "talker").await, Spy::join(&server).await);
 
     let request = vote_request("l", 3);
@@ -208,7 +177,7 @@ async fn each_message_is_carried_once_and_unchanged_whoever_it_is_for() {
 async fn what_a_line_echoes_is_not_carried_back() {
     let (bus, server) = (Bus::new(), NatsServer::start());
     let member = bus.join("bridge");
-    let bridge = Running::start(&member, &server, FAST).await;
+    let bridge = RunningBridge::start(&member, &server, FAST).await;
     let (mut talker, mut spy) = (Talker::join(&bus, "talker").await, Spy::join(&server).await);
     spy.say("graft.c.heartbeat", &heartbeat("n", 1)).await;
     assert_eq!(talker.hear().await.len(), 1);
@@ -217,26 +186,71 @@ async fn what_a_line_echoes_is_not_carried_back() {
     assert_eq!(bridge.stop().await.to_nats.echoes, 1);
 }
 
-#[tokio::test]
-async fn two_bridges_between_one_line_and_one_server_make_no_loop() {
-    let (bus, server) = (Bus::new(), NatsServer::start());
-    let (first, second) = (bus.join("first"), bus.join("second"));
-    let mut bridges = vec![Running::start(&first, &server, FAST).await];
-    bridges.push(Running::start(&second, &server, FAST).await);
-    let (mut talker, mut spy) = (Talker::join(&bus, "talker").await, Spy::join(&server).await);
-    sleep(QUIET).await;
-    // The second hears of this node on NATS first.
-    second.cut();
-    talker.say("l", &to_all(heartbeat("l", 0))).await;
-    assert_eq!(spy.hear().await.len(), 1);
-    second.mend();
+/// Sends twenty messages each way, and checks that each arrives once.
+async fn check_both_ways(talker: &mut Talker, spy: &mut Spy) {
     for term in 1..=20 {
         talker.say("l", &to_all(heartbeat("l", term))).await;
         spy.say("graft.c.heartbeat", &heartbeat("n", term)).await;
     }
-    // Each carries it once.
-    assert_eq!(spy.hear().await.len(), 40);
-    assert_eq!(talker.hear().await.len(), 40);
+    assert_eq!((spy.hear().await.len(), talker.hear().await.len()), (20, 20));
+}
+
+#[tokio::test]
+async fn of_two_bridges_one_carries_and_the_other_takes_over_when_it_is_cut_off_or_killed() {
+    let (bus, server) = (Bus::new(), NatsServer::start());
+    let mut bridges = Vec::new();
+    for name in ["first", "second"] {
+        let member = bus.join(name);
+        bridges.push((RunningBridge::start(&member, &server, FAST).await, member));
+    }
+    bridges.sort_by_key(|(bridge, _)| bridge.id().clone());
+    let [(carrier, member), (mut other, _)] = <[_; 2]>::try_from(bridges).unwrap();
+    let (mut talker, mut spy) = (Talker::join(&bus, "talker").await, Spy::join(&server).await);
+    let stands_by = BridgeEvent::StandsBy(Some(carrier.id().clone()));
+    let carries = BridgeEvent::StandsBy(None);
+
+    other.wait_for(|event| *event == stands_by).await;
+    check_both_ways(&mut talker, &mut spy).await;
+
+    member.cut();
+    other.wait_for(|event| *event == carries).await;
+    check_both_ways(&mut talker, &mut spy).await;
+
+    member.mend();
+    other.wait_for(|event| *event == stands_by).await;
+    check_both_ways(&mut talker, &mut spy).await;
+
+    carrier.kill().await;
+    other.wait_for(|event| *event == carries).await;
+    check_both_ways(&mut talker, &mut spy).await;
+
+    let counts = other.stop().await;
+    for counts in [counts.to_nats, counts.to_line] {
+        assert_eq!((counts.carried, counts.left_to_another), (40, 40), "{counts:?}");
+    }
+}
+
+/// The bridge that carries babbles of no one: its rate is shared by all who speak.
+#[tokio::test]
+async fn who_babbles_on_the_line_leaves_others_their_share() {
+    let (bus, server) = (Bus::new(), NatsServer::start());
+    let member = bus.join("bridge");
+    let rates = BridgeRates { to_nats: 100, ..FAST };
+    let bridge = RunningBridge::start(&member, &server, rates).await;
+    let (mut talker, mut spy) = (Talker::join(&bus, "talker").await, Spy::join(&server).await);
+    for term in 1..=20 {
+        for _ in 0..100 {
+            talker.say("babbler", &to_all(heartbeat("babbler", term))).await;
+        }
+        talker.say("l", &to_all(heartbeat("l", term))).await;
+        sleep(Duration::from_millis(100)).await;
+    }
+    let heard = spy.hear().await;
+    let led: Vec<_> = (1..=20).map(|term| bytes_of(&heartbeat("l", term))).collect();
+    let of_leader = heard.iter().filter(|(.., payload)| led.contains(payload)).count();
+    assert_eq!(of_leader, 20, "every heartbeat comes through");
+    let counts = bridge.stop().await;
+    assert!(counts.to_nats.over_rate > 1_500, "{counts}");
 }
 
 /// Two lines of one cluster meet on NATS.
@@ -244,8 +258,8 @@ async fn two_bridges_between_one_line_and_one_server_make_no_loop() {
 async fn two_lines_reach_each_other_over_one_server() {
     let (here, there, server) = (Bus::new(), Bus::new(), NatsServer::start());
     let (first, second) = (here.join("bridge"), there.join("bridge"));
-    let _first = Running::start(&first, &server, FAST).await;
-    let _second = Running::start(&second, &server, FAST).await;
+    let _first = RunningBridge::start(&first, &server, FAST).await;
+    let _second = RunningBridge::start(&second, &server, FAST).await;
     let (mut near, mut far) = (Talker::join(&here, "t").await, Talker::join(&there, "t").await);
     let request = vote_request("l", 1);
     near.say("l", &to_all(request.clone())).await;
@@ -260,9 +274,9 @@ async fn neither_side_drowns_the_other() {
     let (bus, server) = (Bus::new(), NatsServer::start());
     let member = bus.join("bridge");
     let rates = BridgeRates { to_nats: 50, to_line: 1_000 };
-    let bridge = Running::start(&member, &server, rates).await;
+    let bridge = RunningBridge::start(&member, &server, rates).await;
     let (mut talker, mut spy) = (Talker::join(&bus, "talker").await, Spy::join(&server).await);
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     for term in 0..200 {
         for _ in 0..10 {
             talker.say("l", &to_all(heartbeat("l", term))).await;
@@ -288,7 +302,7 @@ async fn neither_side_drowns_the_other() {
 async fn nothing_is_kept_while_the_server_or_the_line_is_away() {
     let (bus, server) = (Bus::new(), NatsServer::start());
     let member = bus.join("bridge");
-    let mut bridge = Running::start(&member, &server, FAST).await;
+    let mut bridge = RunningBridge::start(&member, &server, FAST).await;
     let mut talker = Talker::join(&bus, "talker").await;
     let mut spy = Spy::join(&server).await;
     talker.say("l", &to_all(heartbeat("l", 1))).await;
@@ -370,7 +384,7 @@ async fn nodes_on_a_bus_and_on_nats_are_one_cluster_and_replace_leaders_on_eithe
     let server = NatsServer::start();
     let mut mixed = Mixed::start(&server).await;
     let member = mixed.bus.join("bridge");
-    let bridge = Running::start(&member, &server, FAST).await;
+    let bridge = RunningBridge::start(&member, &server, FAST).await;
     let (mut lost, mut rounds) = (BTreeSet::new(), 0);
     while lost.len() < 2 {
         let leader = mixed.leader().await;
@@ -395,13 +409,13 @@ async fn the_bus_goes_on_without_the_bridge_or_the_server() {
     let server = NatsServer::start();
     let mixed = Mixed::start(&server).await;
     let member = mixed.bus.join("bridge");
-    let bridge = Running::start(&member, &server, FAST).await;
+    let bridge = RunningBridge::start(&member, &server, FAST).await;
     mixed.leader().await;
 
     bridge.stop().await;
     let on_bus: Vec<_> = mixed.nodes[..Mixed::ON_BUS].iter().collect();
     wait_for_agreement(&on_bus).await;
-    let bridge = Running::start(&member, &server, FAST).await;
+    let bridge = RunningBridge::start(&member, &server, FAST).await;
     mixed.leader().await;
 
     let stopped = server.stop();

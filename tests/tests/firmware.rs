@@ -1,9 +1,26 @@
 //! The firmware, on emulated boards that share a serial bus.
 
+#![cfg(test)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use graft_election::core::{Heartbeat, Message, Outgoing, Recipient};
+use graft_election::proto::frame::{FRAME_MAX, FrameReader, encode_frame};
 use graft_election_tests::boards::Boards;
+use graft_election_tests::bus::{Bus, Faults, Sent};
+use graft_election_tests::cluster::id;
+use rand::rngs::StdRng;
+use rand::seq::index::sample;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::broadcast::Receiver;
+use tokio::time::{Instant, sleep};
 
 /// How many leaders lose their power.
 const ROUNDS: usize = 20;
+
+/// How long a leader has to last.
+const LEADING: Duration = Duration::from_secs(60);
 
 /// V1, I1, I2, I3: whoever leads loses its power, 20 times.
 #[tokio::test(flavor = "multi_thread")]
@@ -15,12 +32,13 @@ async fn boards_that_lose_power_are_replaced_and_come_back_with_their_votes() {
         let (next_term, next) = boards.leader_after(term).await;
         assert_ne!(next, leader, "round {round}: who has no power does not lead");
 
-        boards.switch_on(&leader);
+        boards.come_back(&leader).await;
         let vote = format!("{leader} starts in term {term}, its vote is {leader}'s");
         boards.logged(&leader, &vote).await;
         boards.logged(&leader, &format!("{next} leads in term {next_term}")).await;
         (term, leader) = (next_term, next);
     }
+    assert_eq!(boards.heard().carried, 0, "each speaks in its own name");
     boards.check_that_all_run();
 }
 
@@ -36,4 +54,244 @@ async fn a_board_whose_wire_is_cut_follows_once_it_is_mended() {
     boards.member(&leader).mend();
     boards.logged(&leader, &format!("{next} leads in term {next_term}")).await;
     boards.check_that_all_run();
+}
+
+/// V7: what is no message changes nothing, however much of it there is.
+#[tokio::test(flavor = "multi_thread")]
+async fn v7_a_board_keeps_leading_through_a_minute_of_noise() {
+    // 38,400 baud; the emulator itself takes no more than about twice as many bytes.
+    let bus = Arc::new(Bus::with_speed(3_840));
+    let mut boards = Boards::start_on(&bus, 3, 3);
+    let (term, leader) = boards.leader_after(0).await;
+    for board in boards.ids() {
+        boards.logged(&board, &format!("{leader} leads in term {term}")).await;
+        let faults = Faults { loss: 0.02, corruption: 0.03, ..Faults::default() };
+        boards.member(&board).set_faults(faults);
+    }
+
+    let (mut noise, mut link) = (Noise::new(term), Link::on(&bus));
+    tokio::select! {
+        () = boards.hear_for(LEADING) => {}
+        () = noise.fill(&bus) => {}
+        () = link.hear() => {}
+    }
+
+    let errors = link.frames.errors();
+    println!("{} of {} bytes were noise: {errors:?}", noise.bytes, link.bytes);
+    assert_eq!(boards.heard().term(), term, "nobody campaigns:\n{}", boards.logs());
+    for board in boards.ids() {
+        let log = boards.log(&board);
+        let starts = log.iter().filter(|line| line.contains("starts in term")).count();
+        assert_eq!(starts, 1, "{board} was reset: {log:#?}");
+        let lost = log.iter().find(|line| line.contains("bytes came too fast"));
+        assert_eq!(lost, None, "{board} keeps up with the line");
+    }
+    assert_eq!(boards.heard().carried, 0, "noise is never taken for a message");
+    boards.check_that_all_run();
+    let least = [errors.cut_off, errors.too_long, errors.checksum].into_iter().min();
+    assert!(least > Some(100), "{errors:?}");
+    assert!(noise.bytes > link.bytes / 2, "{} of {} bytes were noise", noise.bytes, link.bytes);
+}
+
+/// Someone who talks between the frames of others, and says nothing that is sound.
+struct Noise {
+    random: StdRng,
+    /// A term whose leader there is.
+    term: u64,
+    bytes: usize,
+}
+
+impl Noise {
+    fn new(term: u64) -> Self {
+        Self { random: StdRng::seed_from_u64(7), term, bytes: 0 }
+    }
+
+    /// Says more than all others together.
+    async fn fill(&mut self, bus: &Bus) {
+        loop {
+            let noise = self.next();
+            bus.put("noise", &noise).await;
+            self.bytes += noise.len();
+            sleep(Duration::from_millis(self.random.random_range(0..20))).await;
+        }
+    }
+
+    /// Random bytes, half a frame, a frame longer than any may be, or one with wrong bits.
+    fn next(&mut self) -> Vec<u8> {
+        let kind = self.random.random_range(0..4);
+        let mut random_bytes = vec![0; self.random.random_range(1..FRAME_MAX / 2)];
+        self.random.fill(&mut random_bytes[..]);
+        let mut frame = self.tempting_frame();
+        match kind {
+            0 => random_bytes,
+            1 => {
+                // Whose turn comes next would supply the last delimiter.
+                frame.truncate(self.random.random_range(2..frame.len() - 1));
+                frame
+            }
+            2 => (0..FRAME_MAX + 16).map(|_| self.random.random_range(1..=u8::MAX)).collect(),
+            _ => {
+                // Neither in the delimiters nor twice in one place: what is left is no sound frame.
+                let bits = sample(&mut self.random, 8 * (frame.len() - 2), 3);
+                for bit in bits {
+                    frame[1 + bit / 8] ^= 1 << (bit % 8);
+                }
+                frame
+            }
+        }
+    }
+
+    /// What would depose the leader, were it sound.
+    fn tempting_frame(&mut self) -> Vec<u8> {
+        let leader = id(&format!("board-{}", self.random.random_range(1..=3)));
+        let term = self.term + self.random.random_range(1..1_000);
+        let heartbeat = Heartbeat { term, leader: leader.clone(), sent_at: None, size: None };
+        let outgoing = Outgoing { to: Recipient::Everyone, message: Message::Heartbeat(heartbeat) };
+        encode_frame(&leader, &outgoing, &mut [0; FRAME_MAX]).unwrap().to_vec()
+    }
+}
+
+/// The link of someone on a bus who says nothing.
+struct Link {
+    traffic: Receiver<Sent>,
+    frames: FrameReader,
+    bytes: usize,
+}
+
+impl Link {
+    fn on(bus: &Bus) -> Self {
+        Self { traffic: bus.listen(), frames: FrameReader::new(), bytes: 0 }
+    }
+
+    async fn hear(&mut self) {
+        while let Ok(sent) = self.traffic.recv().await {
+            self.bytes += sent.bytes.len();
+            let mut bytes = &sent.bytes[..];
+            while self.frames.read(&mut bytes).is_some() {}
+        }
+    }
+}
+
+/// L1: three boards elect a leader on a slow line, and are far from filling it.
+#[tokio::test(flavor = "multi_thread")]
+async fn l1_a_line_of_9600_baud_is_enough_for_three_boards() {
+    /// Ten bits for each byte.
+    const SPEED: u32 = 960;
+    let bus = Arc::new(Bus::with_speed(SPEED));
+    let mut traffic = bus.listen();
+    let mut boards = Boards::start_on(&bus, 3, 3);
+    let (term, leader) = boards.leader_after(0).await;
+    let election: Vec<Sent> = std::iter::from_fn(|| traffic.try_recv().ok()).collect();
+
+    let began = Instant::now();
+    boards.hear_for(LEADING).await;
+    let time = began.elapsed();
+    let leading: Vec<Sent> = std::iter::from_fn(|| traffic.try_recv().ok()).collect();
+    let bytes: usize = leading.iter().map(|sent| sent.bytes.len()).sum();
+    let share = bytes as f64 / (f64::from(SPEED) * time.as_secs_f64());
+    println!(
+        "{} frames of {bytes} bytes took {:.1} % of the line; {} of {} would have collided in the \
+         election, {} of {} after it",
+        leading.len(),
+        100.0 * share,
+        collisions(&election, SPEED),
+        election.len(),
+        collisions(&leading, SPEED),
+        leading.len(),
+    );
+
+    assert_eq!(boards.heard().leaders, [(term, leader)].into(), "{}", boards.logs());
+    assert_eq!(boards.heard().term(), term, "nobody campaigns:\n{}", boards.logs());
+    assert_eq!(boards.heard().carried, 0, "each speaks in its own name");
+    boards.check_that_all_run();
+    assert!((0.25..0.4).contains(&share), "{share}");
+}
+
+/// How many of the frames would have met another on a line on which nobody waits.
+fn collisions(frames: &[Sent], speed: u32) -> usize {
+    let time = |frame: &Sent| Duration::from_secs(1) * frame.bytes.len() as u32 / speed;
+    let meet = |one: &Sent, other: &Sent| {
+        one.from != other.from
+            && one.ready_at < other.ready_at + time(other)
+            && other.ready_at < one.ready_at + time(one)
+    };
+    frames.iter().filter(|frame| frames.iter().any(|other| meet(frame, other))).count()
+}
+
+/// V1, I1, I2, I3, I6: whoever loses its power in the middle of a vote never votes twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn v1_boards_that_lose_power_during_votes_never_vote_twice() {
+    let seed = seed();
+    println!("SEED={seed}");
+    let clusters = (0..CLUSTERS).map(|number| tokio::spawn(cut_votes_short(seed + number)));
+    let (mut unsaved, mut unsaid, mut said) = (0, 0, 0);
+    for cluster in clusters.collect::<Vec<_>>() {
+        for cut in cluster.await.unwrap() {
+            match cut {
+                Cut::BeforeItWasSaved => unsaved += 1,
+                Cut::BeforeItWasSaid => unsaid += 1,
+                Cut::After => said += 1,
+            }
+        }
+    }
+    println!(
+        "power was cut {unsaved} times before the vote was saved, {unsaid} times before it was"
+    );
+    println!("said, and {said} times after");
+    assert_eq!(unsaved + unsaid + said, VOTES_CUT_SHORT);
+}
+
+/// How often power is cut during votes, in all clusters together.
+const VOTES_CUT_SHORT: u64 = 200;
+
+/// How many clusters vote at the same time.
+const CLUSTERS: u64 = 4;
+
+/// A vote takes a board a few milliseconds, from the request to the answer.
+const VOTE_TIME_MAX: Duration = Duration::from_millis(6);
+
+/// When a board lost its power.
+enum Cut {
+    BeforeItWasSaved,
+    BeforeItWasSaid,
+    After,
+}
+
+/// Whenever someone asks for votes in a cluster of three, cuts the power of it or of a voter.
+async fn cut_votes_short(seed: u64) -> Vec<Cut> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut boards = Boards::start(3);
+    let mut cuts = Vec::new();
+    for _ in 0..VOTES_CUT_SHORT / CLUSTERS {
+        let (term, leader) = boards.latest_leader().await;
+        boards.member(&leader).cut();
+        let (term, candidate) = boards.candidate_after(term).await;
+        // The candidate has saved its vote by now, so that it is the less interesting victim.
+        let is_candidate = random.random_bool(0.25);
+        let mut victims = boards.ids().into_iter().filter(|board| *board != leader);
+        let victim = victims.find(|board| (*board == candidate) == is_candidate).unwrap();
+        sleep(VOTE_TIME_MAX.mul_f64(random.random())).await;
+        boards.cut_power(&victim);
+        boards.member(&leader).mend();
+
+        boards.hear_out(&victim).await;
+        let has_voted = boards.heard().votes.contains_key(&(term, victim.clone()));
+        let found = boards.come_back(&victim).await;
+        cuts.push(match (found < term, has_voted) {
+            (true, _) => Cut::BeforeItWasSaved,
+            (false, false) => Cut::BeforeItWasSaid,
+            (false, true) => Cut::After,
+        });
+    }
+    boards.check_that_all_run();
+    assert_eq!(boards.heard().carried, 0, "each speaks in its own name");
+    cuts
+}
+
+/// A seed from the environment, or a new one.
+fn seed() -> u64 {
+    match std::env::var("SEED") {
+        Ok(seed) => seed.parse().expect("SEED is a number"),
+        Err(_) => rand::random(),
+    }
 }

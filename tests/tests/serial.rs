@@ -14,8 +14,8 @@ use graft_election_tests::bus::{Bus, Faults, Member};
 use graft_election_tests::cluster::{PATIENCE, builder, id, wait_for_agreement};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::time::timeout;
 
 fn transport(member: &Member) -> SerialTransport {
@@ -116,6 +116,48 @@ async fn a_leader_keeps_leading_through_noise_and_frames_that_are_corrupt_cut_of
         assert!(status.dropped > before + 1_000, "{status:?}");
     }
     assert_eq!(nodes[leader].state(), State::Leader);
+}
+
+/// A member's place on a bus, on a TCP server.
+async fn tcp_line(member: &Member) -> SerialLine {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let line = SerialLine::Tcp(listener.local_addr().unwrap().to_string());
+    let socket = member.socket().to_owned();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut place = UnixStream::connect(&socket).await.unwrap();
+            // It ends when one of them does.
+            let _ = copy_bidirectional(&mut client, &mut place).await;
+        }
+    });
+    line
+}
+
+/// I1, T1.
+#[tokio::test]
+async fn three_nodes_on_tcp_elect_a_leader_lose_it_and_have_it_back() {
+    let bus = Bus::new();
+    let (mut members, mut nodes) = (Vec::new(), Vec::new());
+    for name in ["n1", "n2", "n3"] {
+        let member = bus.join(name);
+        let transport = SerialTransport::new(tcp_line(&member).await);
+        nodes.push(builder(name, 3).start(transport, MemoryVotes::new()).await.unwrap());
+        members.push(member);
+    }
+    let old = agreed_leader(&nodes).await;
+    let (term, mut events) = (nodes[old].current_term(), nodes[old].events());
+
+    members[old].cut();
+    let others: Vec<_> = nodes.iter().filter(|node| node.id() != nodes[old].id()).collect();
+    let next = others[wait_for_agreement(&others).await];
+    assert!(next.current_term() > term);
+
+    members[old].hang_up();
+    wait_for(&mut events, |connection| matches!(connection, Connection::Lost(_))).await;
+    members[old].mend();
+    wait_for(&mut events, |connection| *connection == Connection::Restored).await;
+    let leader = agreed_leader(&nodes).await;
+    assert_eq!(nodes[leader].id(), next.id());
 }
 
 #[tokio::test]

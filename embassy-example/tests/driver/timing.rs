@@ -1,6 +1,6 @@
 //! What the driver makes of time: when it looks at the clock, and for what it waits.
 
-use graft_election_core::{Message, State, VoteResponse};
+use graft_election_core::{Message, PreVoteResponse, State, VoteResponse};
 
 use crate::elections::{heartbeat, vote_request};
 use crate::world::{World, id, now};
@@ -22,7 +22,7 @@ fn the_clock_is_read_after_the_message_was_received() {
 fn a_node_campaigns_at_its_deadline() {
     let mut world = World::new();
     world.start("a", 3);
-    let took = world.run_until(1_001, |world| world.look("a", |station| station.saves) == 1);
+    let took = world.run_until(1_001, |world| world.look("a", |station| station.sent.len()) == 1);
     assert!(took >= 500);
 }
 
@@ -31,7 +31,9 @@ fn a_slow_save_does_not_eat_up_the_time_that_voters_have_to_answer() {
     let mut world = World::new();
     world.with("a", |station| station.save_takes = 3_000);
     world.start("a", 3);
-    world.run_until(5_000, |world| world.look("a", |station| station.sent.len()) == 1);
+    world.run_until(1_001, |world| world.look("a", |station| station.sent.len()) == 1);
+    world.deliver("a", pre_vote("b", 1));
+    world.run_until(5_000, |world| world.look("a", |station| station.sent.len()) == 2);
     // T_min later the candidate still waits for answers to its first request.
     world.run_for(499);
     assert_eq!(world.look("a", |station| station.saves), 1);
@@ -77,6 +79,11 @@ fn three_nodes_with_slow_storage_elect_a_leader() {
     let leader = world.elect();
     world.run_for(5_000);
     assert_eq!(world.leaders(), [leader]);
+}
+
+fn pre_vote(voter: &str, proposed_term: u64) -> Message {
+    let (term, voter) = (proposed_term - 1, id(voter));
+    Message::PreVoteResponse(PreVoteResponse { term, granted: true, voter, proposed_term })
 }
 
 fn vote(voter: &str, term: u64) -> Message {

@@ -71,9 +71,9 @@ impl World {
         let link = Antenna(id(name), self.air.clone());
         let board = self.board(name, link, Disk(station.clone()));
         let start = Driver::<_, _, _, _, _, 5>::start(id(name), config, AlwaysGrant, board);
-        let driver = ready(start)?;
+        let mut driver = ready(start)?;
         let stop = poll_fn(move |context| station.borrow_mut().poll_stop(context));
-        self.tasks.insert(name.to_owned(), Task::new(driver.run(stop)));
+        self.tasks.insert(name.to_owned(), Task::new(async move { driver.run(stop).await }));
         Ok(())
     }
 
@@ -90,7 +90,7 @@ impl World {
             name.to_owned(),
             Task::new(async move {
                 let start = Driver::<_, _, _, _, _, 5>::start(id, &config, AlwaysGrant, board);
-                if let Ok(driver) = start.await {
+                if let Ok(mut driver) = start.await {
                     driver.run(pending()).await;
                 }
             }),

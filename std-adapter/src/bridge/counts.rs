@@ -20,6 +20,8 @@ pub struct DirectionCounts {
     pub stayed: u64,
     /// Not carried because it came from the other side before.
     pub echoes: u64,
+    /// Not carried because another bridge carries everything.
+    pub left_to_another: u64,
     /// Dropped to keep the rate.
     pub over_rate: u64,
     /// Dropped because the other side was disconnected.
@@ -37,6 +39,7 @@ pub(super) enum Fate {
     Carried,
     Stayed,
     Echo,
+    LeftToAnother,
     OverRate,
     Disconnected,
     Malformed,
@@ -49,6 +52,7 @@ impl DirectionCounts {
             Fate::Carried => &mut self.carried,
             Fate::Stayed => &mut self.stayed,
             Fate::Echo => &mut self.echoes,
+            Fate::LeftToAnother => &mut self.left_to_another,
             Fate::OverRate => &mut self.over_rate,
             Fate::Disconnected => &mut self.disconnected,
             Fate::Malformed => &mut self.malformed,
@@ -70,6 +74,7 @@ impl fmt::Display for DirectionCounts {
         for (count, what) in [
             (self.stayed, "stayed"),
             (self.echoes, "echoes"),
+            (self.left_to_another, "left to another bridge"),
             (self.over_rate, "over the rate"),
             (self.disconnected, "while disconnected"),
             (self.malformed, "malformed"),

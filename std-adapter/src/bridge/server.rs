@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, HeaderMap, Message, ToServerAddrs};
+use async_nats::{Client, HeaderMap, Message, Subscriber, ToServerAddrs};
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, SelectAll};
 use graft_election_core::{NodeId, Recipient};
@@ -23,6 +23,9 @@ use crate::transport::Connection;
 /// look at it.
 const BRIDGE_HEADER: &str = "Graft-Bridge";
 
+/// What a bridge says to other bridges has this name among the cluster's subjects.
+const BEACON: &str = "bridge";
+
 /// How many messages of a subject may wait for the bridge. It never lets them wait for long.
 const WAITING_MAX: usize = 64;
 
@@ -36,6 +39,7 @@ pub(super) struct Server {
     cluster: String,
     bridge: NodeId,
     received: SelectAll<BoxStream<'static, Received>>,
+    beacons: Subscriber,
 }
 
 /// A message from NATS.
@@ -50,6 +54,11 @@ pub(super) struct Received {
 #[derive(Debug)]
 pub(super) enum Happening {
     Received(Box<Received>),
+    /// A bridge hears these on its line.
+    Beacon {
+        bridge: NodeId,
+        heard: String,
+    },
     Changed(Connection),
 }
 
@@ -74,7 +83,10 @@ impl Server {
         for kind in CLUSTER_KINDS {
             received.push(listen(&client, cluster, kind, Recipient::Everyone).await?);
         }
-        Ok(Self { client, connection, cluster: cluster.to_owned(), bridge, received })
+        let subject = beacon_subject(cluster);
+        let beacons = client.subscribe(subject.clone()).await;
+        let beacons = beacons.map_err(|error| NatsError::Subscribe { subject, error })?;
+        Ok(Self { client, connection, cluster: cluster.to_owned(), bridge, received, beacons })
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -83,9 +95,19 @@ impl Server {
 
     /// Waits for what happens next. Cancel-safe.
     pub(super) async fn next(&mut self) -> Happening {
-        tokio::select! {
-            Some(received) = self.received.next() => Happening::Received(Box::new(received)),
-            change = self.connection.change(&self.client) => Happening::Changed(change),
+        loop {
+            tokio::select! {
+                Some(received) = self.received.next() => {
+                    return Happening::Received(Box::new(received));
+                }
+                Some(message) = self.beacons.next() => {
+                    let heard = str::from_utf8(&message.payload);
+                    if let (Some(bridge), Ok(heard)) = (bridge_of(&message), heard) {
+                        return Happening::Beacon { bridge, heard: heard.to_owned() };
+                    }
+                }
+                change = self.connection.change(&self.client) => return Happening::Changed(change),
+            }
         }
     }
 
@@ -118,8 +140,7 @@ impl Server {
         kind: Kind,
         payload: Vec<u8>,
     ) -> Fate {
-        let mut headers = HeaderMap::new();
-        headers.insert(BRIDGE_HEADER, self.bridge.as_str());
+        let headers = self.headers();
         let name = match to {
             Recipient::Everyone => &self.cluster,
             Recipient::Node(node) => node.as_str(),
@@ -141,6 +162,24 @@ impl Server {
         }
     }
 
+    /// Tells other bridges of this one, and whom it hears on its line.
+    pub(super) async fn publish_beacon(&mut self, heard: String) {
+        if !self.is_connected() {
+            return;
+        }
+        let subject = beacon_subject(&self.cluster);
+        let publishing =
+            self.client.publish_with_headers(subject, self.headers(), heard.into_bytes().into());
+        // One that is lost is followed by the next.
+        let _ = timeout(SEND_TIME_MAX, publishing).await;
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(BRIDGE_HEADER, self.bridge.as_str());
+        headers
+    }
+
     /// Ends the connection after what was published has gone out.
     pub(super) async fn close(&mut self) {
         // What can't be sent any more is lost with the connection.
@@ -156,9 +195,17 @@ impl Received {
 
     /// The bridge that carried the message to NATS; none if a node sent it there.
     pub(super) fn bridge(&self) -> Option<NodeId> {
-        let header = self.message.headers.as_ref()?.get(BRIDGE_HEADER)?;
-        NodeId::new(header.as_str()).ok()
+        bridge_of(&self.message)
     }
+}
+
+fn bridge_of(message: &Message) -> Option<NodeId> {
+    let header = message.headers.as_ref()?.get(BRIDGE_HEADER)?;
+    NodeId::new(header.as_str()).ok()
+}
+
+fn beacon_subject(cluster: &str) -> String {
+    format!("graft.{cluster}.{BEACON}")
 }
 
 async fn listen(

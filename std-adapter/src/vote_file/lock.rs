@@ -4,6 +4,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::OpenError;
+use super::file_system::HeldLock;
 use super::{MODE, with_suffix};
 
 /// The right to use a vote file, held against every other process and this one.
@@ -36,19 +37,21 @@ impl Lock {
         lock.verify().map_err(|_| in_use)?;
         Ok(lock)
     }
+}
 
-    /// Checks that the locked file is the one that others would find. It isn't if someone took the
-    /// lock file for a left-over and removed it; another node may then use the vote file, too.
-    pub(super) fn verify(&self) -> io::Result<()> {
+impl HeldLock for Lock {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// It isn't if someone took the lock file for a left-over and removed it; another node may then
+    /// use the vote file, too.
+    fn verify(&self) -> io::Result<()> {
         let (own, found) = (self.file.metadata()?, fs::metadata(&self.path)?);
         if (own.dev(), own.ino()) != (found.dev(), found.ino()) {
             return Err(io::Error::other("the lock file has been replaced"));
         }
         Ok(())
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
     }
 }
 

@@ -8,6 +8,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod bridge;
 mod command;
 mod demo;
 mod from_go;

@@ -6,32 +6,31 @@
 #![no_std]
 #![no_main]
 
-use core::cell::RefCell;
+use core::cell::UnsafeCell;
 use core::convert::Infallible;
+use core::mem::MaybeUninit;
 use core::panic::PanicInfo;
 use core::ptr;
 
-use graft_election_core::{
-    AlwaysGrant, Config, Instant, Node, NodeId, Outgoing, Output, State, VoteRecord,
-};
+use graft_election_core::{AlwaysGrant, Config, Instant, Node, NodeId, Output, State, VoteRecord};
 use graft_election_proto::frame::{FRAME_MAX, FrameReader, encode_frame};
 use rand_core::TryRng;
 
 /// The most voters that there can be.
 const VOTERS: usize = 7;
 
-/// All that outlives an input.
-static VOTER: Shared = Shared(RefCell::new(Voter { node: None, frames: FrameReader::new() }));
+/// All that outlives an input. Nothing of it is kept in flash, as is true of a task of embassy's.
+static VOTER: Place = Place(UnsafeCell::new(MaybeUninit::uninit()));
 
 struct Voter {
-    node: Option<Node<Device, AlwaysGrant, VOTERS>>,
+    node: Node<Device, AlwaysGrant, VOTERS>,
     frames: FrameReader,
 }
 
-struct Shared(RefCell<Voter>);
+struct Place(UnsafeCell<MaybeUninit<Voter>>);
 
 // SAFETY: the program has one thread, and no interrupts.
-unsafe impl Sync for Shared {}
+unsafe impl Sync for Place {}
 
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
@@ -40,37 +39,36 @@ fn panic(_: &PanicInfo<'_>) -> ! {
 
 #[unsafe(no_mangle)]
 extern "C" fn _start() -> ! {
-    let mut voter = VOTER.0.borrow_mut();
-    let Voter { node, frames } = &mut *voter;
-    if let Some(node) = start(node) {
-        while node.state() != State::Closed {
-            take_part(node, frames);
+    // SAFETY: this is the only use of the place.
+    let place = unsafe { &mut *VOTER.0.get() };
+    if let Some(voter) = start(place) {
+        while voter.node.state() != State::Closed {
+            take_part(voter);
         }
     }
     loop {}
 }
 
-fn start(
-    place: &mut Option<Node<Device, AlwaysGrant, VOTERS>>,
-) -> Option<&mut Node<Device, AlwaysGrant, VOTERS>> {
+fn start(place: &mut MaybeUninit<Voter>) -> Option<&mut Voter> {
     let config = Config::new("sizes", VOTERS);
     let record = VoteRecord { term: Device.number(), voted_for: Some(id()?) };
     let node = Node::new(id()?, &config, record, AlwaysGrant, Device, now()).ok()?;
-    Some(place.insert(node))
+    Some(place.write(Voter { node, frames: FrameReader::new() }))
 }
 
-fn take_part(node: &mut Node<Device, AlwaysGrant, VOTERS>, frames: &mut FrameReader) {
+fn take_part(voter: &mut Voter) {
+    let Voter { node, frames } = voter;
     let id = node.id().clone();
-    let byte = [Device.byte()];
-    if let Some(frame) = frames.read(&mut &byte[..]) {
-        send(&id, carry_out(node.handle_message(now(), frame.message)));
+    let bytes = Device.number().to_le_bytes();
+    if let Some(frame) = frames.read(&mut &bytes[..]) {
+        carry_out(&id, node.handle_message(now(), frame.message));
     }
     if now() >= node.deadline() {
-        send(&id, carry_out(node.handle_timeout(now())));
+        carry_out(&id, node.handle_timeout(now()));
     }
-    match Device.byte() {
-        0 => send(&id, carry_out(node.hand_over(now(), None))),
-        1 => send(&id, carry_out(node.close(now()))),
+    match Device.number() {
+        0 => carry_out(&id, node.hand_over(now(), None)),
+        1 => carry_out(&id, node.close(now())),
         _ => {}
     }
     if node.report().is_some() || node.leader().is_some() {
@@ -78,8 +76,8 @@ fn take_part(node: &mut Node<Device, AlwaysGrant, VOTERS>, frames: &mut FrameRea
     }
 }
 
-fn carry_out(output: Output<'_, Device, AlwaysGrant, VOTERS>) -> Option<Outgoing> {
-    match output {
+fn carry_out(id: &NodeId, output: Output<'_, Device, AlwaysGrant, VOTERS>) {
+    let outgoing = match output {
         Output::Idle => None,
         Output::Send(outgoing) => Some(outgoing),
         Output::Save(unsaved) => {
@@ -88,20 +86,17 @@ fn carry_out(output: Output<'_, Device, AlwaysGrant, VOTERS>) -> Option<Outgoing
             Device.take(record.voted_for.as_ref().map_or("", NodeId::as_str).as_bytes());
             unsaved.saved(now())
         }
-    }
-}
-
-fn send(sender: &NodeId, outgoing: Option<Outgoing>) {
+    };
     let mut buffer = [0; FRAME_MAX];
     if let Some(outgoing) = outgoing
-        && let Ok(frame) = encode_frame(sender, &outgoing, &mut buffer)
+        && let Ok(frame) = encode_frame(id, &outgoing, &mut buffer)
     {
         Device.take(frame);
     }
 }
 
 fn id() -> Option<NodeId> {
-    let bytes = [(); 8].map(|()| Device.byte());
+    let bytes = Device.number().to_le_bytes();
     NodeId::new(str::from_utf8(&bytes).ok()?).ok()
 }
 
@@ -113,16 +108,12 @@ fn now() -> Instant {
 struct Device;
 
 /// The device's register: any memory will do.
-static REGISTER: u8 = 0;
+static REGISTER: u64 = 0;
 
 impl Device {
-    fn byte(&self) -> u8 {
+    fn number(&self) -> u64 {
         // SAFETY: a reference can be read from.
         unsafe { ptr::read_volatile(&raw const REGISTER) }
-    }
-
-    fn number(&self) -> u64 {
-        u64::from_le_bytes([(); 8].map(|()| self.byte()))
     }
 
     fn take(&self, bytes: &[u8]) {
@@ -144,7 +135,7 @@ impl TryRng for Device {
     }
 
     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        bytes.fill_with(|| self.byte());
+        bytes.fill_with(|| self.number() as u8);
         Ok(())
     }
 }

@@ -7,9 +7,9 @@ use cargo_metadata::semver::Version;
 use cargo_metadata::{CargoOpt, MetadataCommand};
 
 use crate::command::{cargo, command, run};
-use crate::firmware::{EMULATED_BOARD, EMULATED_TARGET, manifest};
+use crate::firmware::{BOARDS, EMULATED_BOARD, EMULATED_TARGET, manifest};
 use crate::tools::Tools;
-use crate::workspace::{NO_PANIC, SIZES, root, target_dir};
+use crate::workspace::{FUZZ, NO_PANIC, SIZES, root, target_dir};
 
 /// What clippy looks at: everything, and what other features make of it.
 const CLIPPY: [&[&str]; 10] = [
@@ -34,7 +34,10 @@ const CLIPPY: [&[&str]; 10] = [
 
 pub(crate) fn formatting() -> Result<()> {
     run(cargo(["fmt", "--all", "--check"])?)?;
-    for manifest in [NO_PANIC, SIZES, &manifest(EMULATED_BOARD)] {
+    let boards = BOARDS.map(|(board, _)| manifest(board));
+    let fuzz = format!("{FUZZ}/Cargo.toml");
+    let others = [NO_PANIC, SIZES, &fuzz];
+    for manifest in others.into_iter().chain(boards.iter().map(String::as_str)) {
         run(cargo(["fmt", "--check", "--manifest-path", manifest])?)?;
     }
     Ok(())
@@ -65,6 +68,7 @@ pub(crate) fn tests(tools: &Tools) -> Result<()> {
     let firmware = tools.toolchain.build(EMULATED_BOARD, EMULATED_TARGET)?;
     let mut test = cargo(["test", "--workspace"])?;
     test.env("NATS_SERVER", &tools.nats_server);
+    test.env("GOOGLE_PROTOBUF", &tools.google_protobuf);
     test.env("FIRMWARE", firmware).env("DEFMT_PRINT", &tools.defmt_print);
     run(test)
 }
@@ -122,5 +126,13 @@ pub(crate) fn oldest_compiler() -> Result<()> {
 pub(crate) fn dependencies(cargo_deny: &Path) -> Result<()> {
     let mut deny = command(cargo_deny)?;
     deny.args(["check", "bans", "licenses", "sources"]);
-    run(deny)
+    run(deny)?;
+    for (board, _) in BOARDS {
+        let mut deny = command(cargo_deny)?;
+        deny.args(["--locked", "--config", "deny.toml", "--manifest-path", &manifest(board)]);
+        // A board alone has not all of the licences.
+        deny.args(["check", "--allow", "license-not-encountered", "bans", "licenses", "sources"]);
+        run(deny)?;
+    }
+    Ok(())
 }

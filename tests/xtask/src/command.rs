@@ -42,7 +42,7 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Result<Command> {
 /// The command can't be run, or did not succeed.
 pub(crate) fn run(mut command: Command) -> Result<()> {
     let words = words(&command);
-    println!("$ {words}");
+    eprintln!("$ {words}");
     let status = command.status();
     let status = status.with_context(|| format!("could not run {words}"))?;
     ensure!(status.success(), "{words}: {status}");

@@ -8,10 +8,14 @@ use anyhow::{Context, Result, ensure};
 
 use crate::command::{cargo, cargo_of, command, run, text};
 use crate::tools::{apt_install, on_path};
-use crate::workspace::{BOARDS, root, target_dir};
+use crate::workspace::{BOARDS_FOLDER, root, target_dir};
 
 /// What is built for: a Cortex-M3, and the least of the Cortex-M.
 pub(crate) const TARGETS: [&str; 2] = ["thumbv7m-none-eabi", "thumbv6m-none-eabi"];
+
+/// The boards, and what the firmware of each is built for.
+pub(crate) const BOARDS: [(&str, &[&str]); 2] =
+    [(EMULATED_BOARD, &TARGETS), ("raspberry-pi-pico", &["thumbv6m-none-eabi"])];
 
 /// The board that QEMU emulates.
 pub(crate) const EMULATED_BOARD: &str = "mps2-an385";
@@ -35,21 +39,24 @@ pub(crate) enum Toolchain {
     Debian,
 }
 
-/// Builds the firmware for each target, and has clippy look at it.
+/// Builds the firmware of every board, and has clippy look at it.
 ///
 /// # Errors
 ///
 /// The compiler or clippy complains.
 pub(crate) fn check(toolchain: Toolchain) -> Result<()> {
-    for target in TARGETS {
-        toolchain.build(EMULATED_BOARD, target)?;
+    for (board, targets) in BOARDS {
+        for target in targets {
+            toolchain.build(board, target)?;
+            toolchain.clippy(board, target)?;
+        }
     }
-    toolchain.clippy(EMULATED_BOARD)
+    Ok(())
 }
 
 /// The manifest of a board's firmware.
 pub(crate) fn manifest(board: &str) -> String {
-    format!("{BOARDS}/{board}/Cargo.toml")
+    format!("{BOARDS_FOLDER}/{board}/Cargo.toml")
 }
 
 impl Toolchain {
@@ -88,15 +95,11 @@ impl Toolchain {
         Ok(self.target_dir()?.join(target).join("release").join(name))
     }
 
-    /// Clippy on the firmware for each target, with every warning an error.
-    pub(crate) fn clippy(self, board: &str) -> Result<()> {
-        let manifest = manifest(board);
-        for target in TARGETS {
-            let mut clippy = self.cargo("clippy", &manifest, target)?;
-            clippy.args(["--release", "--locked", "--", "--deny", "warnings"]);
-            run(clippy)?;
-        }
-        Ok(())
+    /// Clippy on the firmware of a board, with every warning an error.
+    fn clippy(self, board: &str, target: &str) -> Result<()> {
+        let mut clippy = self.cargo("clippy", &manifest(board), target)?;
+        clippy.args(["--release", "--locked", "--", "--deny", "warnings"]);
+        run(clippy)
     }
 
     /// Cargo's `subcommand` on the package of `manifest`, for `target`.

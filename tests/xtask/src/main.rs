@@ -5,10 +5,15 @@
 mod checks;
 mod citations;
 mod command;
+mod crash_files;
 mod firmware;
+mod fuzz;
+mod model;
 mod proofs;
+mod show;
 mod sizes;
 mod test;
+mod testers;
 mod tidy;
 mod tools;
 mod workspace;
@@ -34,15 +39,43 @@ enum Task {
     Tidy,
     /// Prove that the core and the wire format need neither std nor an allocator.
     NoStd,
+    /// Search all that can happen in small clusters.
+    Model {
+        /// Search four nodes in more terms, instead.
+        #[arg(long)]
+        large: bool,
+    },
     /// Prove that the core and the wire format can't panic.
     NoPanic,
-    /// Build the firmware, and let clippy look at it.
-    Firmware,
+    /// Show three emulated boards with the firmware: keys take their power, or a script does.
+    Firmware(show::Show),
+    /// Build the firmware of every board, and let clippy look at it.
+    BuildFirmware,
+    /// Try the vote file with every crash and fault of a model disk, and kill a thousand processes.
+    CrashFiles,
+    /// Fuzz the wire format, the vote file and the core.
+    Fuzz {
+        /// How many inputs each target tries.
+        #[arg(long, default_value_t = fuzz::RUNS)]
+        runs: u64,
+        /// Where the fuzzer's random numbers begin; 0 takes any.
+        #[arg(long, default_value_t = fuzz::SEED)]
+        seed: u32,
+    },
     /// Print how much flash and memory the election takes on a microcontroller.
     Sizes {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Simulate clusters full of faults, and check what must always hold.
+    Simulate {
+        /// How many.
+        #[arg(long, default_value_t = testers::SEEDS)]
+        seeds: u64,
+        /// The first one's seed; today's, if absent.
+        #[arg(long)]
+        seed: Option<u64>,
     },
 }
 
@@ -52,9 +85,14 @@ fn main() -> ExitCode {
         Some(Task::Test) => test::test(),
         Some(Task::Tidy) => tidy::tidy(),
         Some(Task::NoStd) => proofs::no_std(),
+        Some(Task::Model { large }) => model::search(large),
         Some(Task::NoPanic) => proofs::no_panic(),
-        Some(Task::Firmware) => firmware::Toolchain::install().and_then(firmware::check),
+        Some(Task::Firmware(show)) => show.run(),
+        Some(Task::BuildFirmware) => firmware::Toolchain::install().and_then(firmware::check),
+        Some(Task::CrashFiles) => crash_files::crash_files(),
+        Some(Task::Fuzz { runs, seed }) => fuzz::fuzz(runs, seed),
         Some(Task::Sizes { json }) => sizes::print(json),
+        Some(Task::Simulate { seeds, seed }) => testers::simulate(seeds, seed),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

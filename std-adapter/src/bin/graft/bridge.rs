@@ -44,11 +44,17 @@ struct Line<'a> {
     /// Nanoseconds since 1970.
     ts: u64,
     event: &'a str,
+    /// The id of this bridge among others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
     /// The side that a change is about: `line` or `nats`.
     #[serde(skip_serializing_if = "Option::is_none")]
     side: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// The bridge that this one stands by for; empty if it carries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    carrier: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     counts: Option<BridgeCounts>,
 }
@@ -76,7 +82,7 @@ impl Carry {
         let told = Told { reporter: Reporter::new(self.json) };
         let (cluster, link, nats) = (&self.cluster, &self.link, &self.nats);
         told.line(
-            Line::new("start"),
+            Line { id: Some(bridge.id().as_str()), ..Line::new("start") },
             &format!("carries {cluster} between {link} and {nats}, as {}", bridge.id()),
         )?;
         let mut all_told = Ok(());
@@ -108,6 +114,14 @@ impl Told {
         match event {
             BridgeEvent::Line(connection) => change("line", connection),
             BridgeEvent::Nats(connection) => change("nats", connection),
+            BridgeEvent::StandsBy(carrier) => {
+                let words = match carrier {
+                    Some(carrier) => format!("stands by for {carrier}, which carries everything"),
+                    None => "carries everything again".to_owned(),
+                };
+                let carrier = carrier.as_ref().map(ToString::to_string).unwrap_or_default();
+                self.line(Line { carrier: Some(carrier), ..Line::new("standby") }, &words)
+            }
             BridgeEvent::Counts(counts) => {
                 let line = Line { counts: Some(*counts), ..Line::new("counts") };
                 self.line(line, &counts.to_string())
@@ -125,6 +139,6 @@ impl Told {
 impl<'a> Line<'a> {
     fn new(event: &'a str) -> Self {
         let ts = nanoseconds(SystemTime::now());
-        Self { ts, event, side: None, error: None, counts: None }
+        Self { ts, event, id: None, side: None, error: None, carrier: None, counts: None }
     }
 }

@@ -1,0 +1,65 @@
+//! The flash chip beside the processor, from which the program runs too.
+
+use embassy_rp::dma::InterruptHandler;
+use embassy_rp::flash::{Async, Error, Flash};
+use embassy_rp::peripherals::{DMA_CH0, FLASH};
+use embassy_rp::{Peri, bind_interrupts};
+use graft_election_embassy::{RegionError, VoteFlash};
+
+/// How much it holds, in bytes.
+const CAPACITY: usize = 2 << 20;
+
+/// How often the chip's maker promises that a sector can be erased.
+const ERASE_CYCLES: u32 = 100_000;
+
+// The README says so, for the ids of these boards.
+const _: () = assert!(Votes::saves(ERASE_CYCLES, crate::settings::ID_LEN) >= 30_000_000);
+
+/// The votes in the flash. It is the HAL's asynchronous driver because that one is for words of four
+/// bytes, with which the library's tests cut the power.
+pub(crate) type Votes = VoteFlash<Flash<'static, FLASH, Async, CAPACITY>>;
+
+bind_interrupts!(struct Interrupts {
+    DMA_IRQ_0 => InterruptHandler<DMA_CH0>;
+});
+
+unsafe extern "C" {
+    // Not what they hold but their addresses say where in the flash something is: see memory.x.
+    safe static _settings_offset: u8;
+    safe static _votes_offset: u8;
+}
+
+/// The whole flash. While it is written to or erased nothing else runs, since the program is in it:
+/// for a millisecond, or the tenths of a second that an erasure may take.
+pub(crate) struct BoardFlash(Flash<'static, FLASH, Async, CAPACITY>);
+
+impl BoardFlash {
+    /// The one flash, from which `channel` copies.
+    pub(crate) fn new(flash: Peri<'static, FLASH>, channel: Peri<'static, DMA_CH0>) -> Self {
+        Self(Flash::new(flash, channel, Interrupts))
+    }
+
+    /// The number that the chip's maker gave to this one alone.
+    pub(crate) fn chip_number(&mut self) -> Result<u64, Error> {
+        let mut number = [0; 8];
+        self.0.blocking_unique_id(&mut number)?;
+        Ok(u64::from_be_bytes(number))
+    }
+
+    /// The first word of the settings.
+    pub(crate) fn setting(&mut self) -> Result<u32, Error> {
+        let mut word = [0; 4];
+        self.0.blocking_read(offset(&raw const _settings_offset), &mut word)?;
+        Ok(u32::from_le_bytes(word))
+    }
+
+    /// The votes at the end of the flash.
+    pub(crate) fn into_votes(self) -> Result<Votes, RegionError> {
+        VoteFlash::new(self.0, offset(&raw const _votes_offset))
+    }
+}
+
+fn offset(symbol: *const u8) -> u32 {
+    // Addresses have 32 bits here.
+    symbol.addr() as u32
+}

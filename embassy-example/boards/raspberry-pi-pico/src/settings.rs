@@ -1,0 +1,60 @@
+//! What makes one board of many that all run the same firmware: the number of its flash chip, and a
+//! word that is written to the flash apart from the program.
+
+use core::fmt::Write;
+
+use embassy_rp::flash::Error;
+use graft_election_core::{Config, NodeId};
+use heapless::String;
+
+use crate::flash::BoardFlash;
+
+/// How many bytes the id of a board has.
+pub(crate) const ID_LEN: usize = "pico-".len() + 16;
+
+/// The name of the cluster. Only the size matters on a line that no other cluster shares.
+const CLUSTER: &str = "boards";
+
+/// What an erased word holds.
+const ERASED: u32 = u32::MAX;
+
+/// What the board says of itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// The number of the flash chip, which no other board has.
+    pub(crate) chip_number: u64,
+    /// How many voters the cluster has.
+    size: u32,
+}
+
+impl Settings {
+    /// Reads them from the flash.
+    pub(crate) fn read(flash: &mut BoardFlash) -> Result<Self, SettingsError> {
+        let chip_number = flash.chip_number().map_err(SettingsError::Flash)?;
+        match flash.setting().map_err(SettingsError::Flash)? {
+            ERASED => Err(SettingsError::NoSize),
+            size => Ok(Self { chip_number, size }),
+        }
+    }
+
+    /// The id of the node: `pico-`, and the chip's number in 16 digits of base 16.
+    pub(crate) fn id(&self) -> Option<NodeId> {
+        let mut name = String::<ID_LEN>::new();
+        write!(name, "pico-{:016x}", self.chip_number).ok()?;
+        NodeId::new(&name).ok()
+    }
+
+    /// The cluster, with the times that all others keep.
+    pub(crate) fn config(&self) -> Config<'static> {
+        Config::new(CLUSTER, self.size as usize)
+    }
+}
+
+/// Why the settings can't be read.
+#[derive(Clone, Copy, Debug, defmt::Format)]
+pub(crate) enum SettingsError {
+    /// The flash refuses to be read.
+    Flash(Error),
+    /// The size of the cluster was never written. A guess could let two boards lead at once.
+    NoSize,
+}

@@ -1,0 +1,160 @@
+//! States of a node, and messages, that nothing can tell apart.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use anyhow::Result;
+use graft_election_core::{Message, Outgoing, Recipient, State};
+
+use crate::exploration::Exploration;
+use crate::sights::Sights;
+use crate::voter::{Disk, Fate, Input, number};
+
+/// Which states and which messages are alike.
+///
+/// Two states of a node are alike if they have the same term, both lead or neither does, and every
+/// input makes them store and say the same and leads to states that are alike. Two messages are
+/// alike if they make the same of every state. So a search needs only one of each kind: this is a
+/// bisimulation, found by splitting what differs until nothing does, and needs no knowledge of what
+/// in a node matters.
+#[derive(Debug)]
+pub(crate) struct Classes {
+    /// The class of each state of each node.
+    pub(crate) states: Vec<Vec<usize>>,
+    /// How many classes of states each node has.
+    pub(crate) counts: Vec<usize>,
+    /// The class of each message; none if no node ever makes anything of it.
+    pub(crate) messages: Vec<Option<usize>>,
+    /// How many classes of messages there are.
+    pub(crate) message_count: usize,
+}
+
+/// What a message says of the stored record of the node that says it (I6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Claim {
+    /// A term no higher than the stored one.
+    pub(crate) term: u8,
+    /// For whom the node voted in this very term.
+    pub(crate) vote: Option<u8>,
+}
+
+/// All of a step that shows, apart from the message.
+type Label = (Fate, Option<Disk>, Option<Claim>, Sights);
+
+/// What follows an input: how it shows, the class of what is said, the class of the next state.
+type Effect = (Label, Option<usize>, usize);
+
+impl Classes {
+    pub(crate) fn new(exploration: &Exploration) -> Result<Self> {
+        let claims: Vec<Option<Claim>> =
+            exploration.messages.iter().map(Claim::of).collect::<Result<_>>()?;
+        let mut classes = Self::first(exploration);
+        loop {
+            let next = classes.split(exploration, &claims);
+            let grew = next.size() > classes.size();
+            classes = next;
+            if !grew {
+                return Ok(classes);
+            }
+        }
+    }
+
+    /// States differ if they look different; messages don't differ.
+    fn first(exploration: &Exploration) -> Self {
+        let look = exploration.voters.iter().map(|voters| {
+            let looks = voters.iter().map(|voter| (voter.term(), voter.state() == State::Leader));
+            number_of_each(looks)
+        });
+        let (states, counts) = look.unzip();
+        let messages = vec![Some(0); exploration.messages.len()];
+        Self { states, counts, messages, message_count: 1 }
+    }
+
+    fn size(&self) -> usize {
+        self.counts.iter().sum::<usize>() + self.message_count
+    }
+
+    /// Sets apart what the current classes show to differ.
+    fn split(&self, exploration: &Exploration, claims: &[Option<Claim>]) -> Self {
+        let mut of_states: Vec<Vec<Vec<(Input, Effect)>>> =
+            self.states.iter().map(|states| vec![Vec::new(); states.len()]).collect();
+        let mut of_messages: Vec<Vec<(usize, usize, Effect)>> =
+            vec![Vec::new(); exploration.messages.len()];
+        for step in &exploration.steps {
+            let class = self.states[step.node][step.from];
+            let next = self.states[step.node][step.to];
+            let claim = step.says.and_then(|said| claims[said]);
+            let said = step.says.and_then(|said| self.messages[said]);
+            let label = (step.fate, step.stores, claim, step.sights);
+            let is_idle = next == class && step.stores.is_none() && step.says.is_none();
+            if is_idle && step.sights == Sights::default() {
+                continue;
+            }
+            let effect = (label, said, next);
+            of_states[step.node][step.from].push((step.input, effect));
+            if let Input::Message(message) = step.input {
+                of_messages[message].push((step.node, class, effect));
+            }
+        }
+        let refined = of_states.into_iter().zip(&self.states).map(|(effects, classes)| {
+            number_of_each(
+                effects.into_iter().zip(classes).map(|(effects, class)| (sorted(effects), *class)),
+            )
+        });
+        let (states, counts) = refined.unzip();
+        let (numbers, message_count) = number_of_each(
+            of_messages
+                .iter()
+                .cloned()
+                .zip(&self.messages)
+                .map(|(effects, class)| (sorted(effects), *class)),
+        );
+        let messages = numbers.into_iter().zip(&of_messages);
+        let messages =
+            messages.map(|(class, effects)| (!effects.is_empty()).then_some(class)).collect();
+        Self { states, counts, messages, message_count }
+    }
+}
+
+impl Claim {
+    /// Whether a node that has stored this may say so.
+    pub(crate) fn is_true_of(self, disk: Disk) -> bool {
+        match self.vote {
+            Some(_) => disk.term == self.term && disk.vote == self.vote,
+            None => disk.term >= self.term,
+        }
+    }
+
+    /// What the message says of its speaker's record; a pre-vote request says nothing.
+    pub(crate) fn of(outgoing: &Outgoing) -> Result<Option<Self>> {
+        let vote = match (&outgoing.message, &outgoing.to) {
+            (Message::PreVoteRequest(_), _) => return Ok(None),
+            (Message::VoteRequest(request), _) => Some(&request.candidate),
+            (Message::Heartbeat(heartbeat), _) => Some(&heartbeat.leader),
+            (Message::VoteResponse(response), Recipient::Node(candidate)) if response.granted => {
+                Some(candidate)
+            }
+            _ => None,
+        };
+        let vote = vote.map(number).transpose()?.map(u8::try_from).transpose()?;
+        Ok(Some(Self { term: u8::try_from(outgoing.message.term())?, vote }))
+    }
+}
+
+/// Numbers the items, equal ones alike, and says how many numbers there are.
+fn number_of_each<T: Eq + Hash>(items: impl Iterator<Item = T>) -> (Vec<usize>, usize) {
+    let mut numbers = HashMap::new();
+    let numbered = items
+        .map(|item| {
+            let next = numbers.len();
+            *numbers.entry(item).or_insert(next)
+        })
+        .collect();
+    (numbered, numbers.len())
+}
+
+fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
+    items.sort_unstable();
+    items.dedup();
+    items
+}

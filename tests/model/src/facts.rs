@@ -1,0 +1,107 @@
+//! What has ever happened in a cluster, as a set of facts.
+
+use anyhow::{Result, ensure};
+
+use crate::model::Invariant;
+use crate::symmetry::Renaming;
+use crate::voter::Cluster;
+
+/// A set of facts, one bit each: nothing that was ever said, won or promised is taken back.
+pub(crate) type Facts = u128;
+
+/// Which bit is what: first the messages, then who led which term, then who voted for whom.
+#[derive(Debug)]
+pub(crate) struct FactsLayout {
+    nodes: usize,
+    term_max: u8,
+    messages: usize,
+    /// For each term, all that may lead it.
+    leaders: Vec<Facts>,
+    /// For each term and node, all votes it may have.
+    votes: Vec<Facts>,
+}
+
+impl FactsLayout {
+    /// # Errors
+    ///
+    /// There are more facts than bits.
+    pub(crate) fn new(cluster: Cluster, messages: usize) -> Result<Self> {
+        let (leaders, votes) = (Vec::new(), Vec::new());
+        let Cluster { nodes, term_max, .. } = cluster;
+        let mut layout = Self { nodes, term_max, messages, leaders, votes };
+        let (facts, bits) = (layout.len(), Facts::BITS as usize);
+        ensure!(facts <= bits, "{cluster}: there are {facts} facts to know, but only {bits} bits");
+        let all: Facts = (1 << nodes) - 1;
+        for term in 1..=term_max {
+            layout.leaders.push(all << layout.leader_bit(term, 0));
+            let of_term = (0..nodes).map(|voter| all << layout.vote_bit(term, voter, 0));
+            let of_term: Vec<Facts> = of_term.collect();
+            layout.votes.extend(of_term);
+        }
+        Ok(layout)
+    }
+
+    /// How many facts there are.
+    pub(crate) fn len(&self) -> usize {
+        let terms = usize::from(self.term_max);
+        self.messages + terms * self.nodes * (1 + self.nodes)
+    }
+
+    /// All messages.
+    pub(crate) fn messages(&self) -> Facts {
+        (1 << self.messages) - 1
+    }
+
+    /// The facts that I1 and I2 are judged by, in groups of which no two may come together.
+    pub(crate) fn rivals(&self) -> Vec<Facts> {
+        self.leaders.iter().chain(&self.votes).copied().collect()
+    }
+
+    pub(crate) fn message(&self, message: usize) -> Facts {
+        1 << message
+    }
+
+    pub(crate) fn leader(&self, term: u8, node: usize) -> Facts {
+        1 << self.leader_bit(term, node)
+    }
+
+    /// That `voter` says it voted for `candidate`.
+    pub(crate) fn vote(&self, term: u8, voter: usize, candidate: usize) -> Facts {
+        1 << self.vote_bit(term, voter, candidate)
+    }
+
+    /// What can't be true if all these facts are.
+    pub(crate) fn broken_by(&self, facts: Facts) -> Option<Invariant> {
+        let is_doubled = |rivals: &Facts| (facts & rivals).count_ones() > 1;
+        if self.leaders.iter().any(is_doubled) {
+            return Some(Invariant::OneLeaderPerTerm);
+        }
+        self.votes.iter().any(is_doubled).then_some(Invariant::OneVotePerTerm)
+    }
+
+    /// Which fact each fact becomes.
+    pub(crate) fn images(&self, renaming: &Renaming) -> Vec<usize> {
+        let nodes = &renaming.nodes;
+        let terms = 1..=self.term_max;
+        let mut images = renaming.messages.clone();
+        for term in terms.clone() {
+            images.extend(nodes.iter().map(|node| self.leader_bit(term, *node)));
+        }
+        for term in terms {
+            for voter in nodes {
+                images.extend(nodes.iter().map(|node| self.vote_bit(term, *voter, *node)));
+            }
+        }
+        images
+    }
+
+    fn leader_bit(&self, term: u8, node: usize) -> usize {
+        self.messages + usize::from(term.saturating_sub(1)) * self.nodes + node
+    }
+
+    fn vote_bit(&self, term: u8, voter: usize, candidate: usize) -> usize {
+        let leaders = self.messages + usize::from(self.term_max) * self.nodes;
+        let row = usize::from(term.saturating_sub(1)) * self.nodes + voter;
+        leaders + row * self.nodes + candidate
+    }
+}

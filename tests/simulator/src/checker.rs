@@ -1,0 +1,519 @@
+//! The judge of every step.
+//!
+//! It knows what nodes say and what is on their disks, and has its own idea of what follows: it
+//! shares no reasoning with the core. All that it keeps about a node outlives the node's program.
+
+mod claims;
+mod leases;
+mod life;
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use graft_election_core::{
+    Instant, Leadership, Message, Mode, NodeId, Outgoing, Reason, Recipient, State, VoteRecord,
+    quorum,
+};
+
+use crate::station::CoreNode;
+use crate::{Identity, Moment, NodeIndex, NodeSetup, Setup};
+use claims::Claims;
+use leases::{Lease, Leases};
+use life::{Input, Life};
+
+/// A rule of the protocol that was broken, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which rule of `docs/protocol.md`.
+    pub rule: &'static str,
+    /// What happened.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is broken: {}", self.rule, self.what)
+    }
+}
+
+/// What a world is held to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Judged {
+    /// Everything.
+    #[default]
+    Everything,
+    /// Everything but I1, I4 and I5: there are more voters than the cluster has places, or one lost
+    /// its record, and no list of voters keeps it out (rules V6, V9).
+    AllButI1,
+    /// Everything but I4 and I5: the rates of clocks differ by more than rho, or clocks leap.
+    AllButI4,
+    /// What each node owes whatever it hears: I2, I3, I6, I7 and T3. Messages are forged, and there
+    /// is nothing to tell them by.
+    NodesAlone,
+}
+
+impl fmt::Display for Judged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Everything => "everything",
+            Self::AllButI1 => "all-but-i1",
+            Self::AllButI4 => "all-but-i4",
+            Self::NodesAlone => "nodes-alone",
+        })
+    }
+}
+
+impl FromStr for Judged {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::Everything, Self::AllButI1, Self::AllButI4, Self::NodesAlone];
+        all.into_iter().find(|judged| judged.to_string() == text).ok_or_else(|| {
+            format!("expected everything, all-but-i1, all-but-i4 or nodes-alone, not \"{text}\"")
+        })
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Checker {
+    judged: Judged,
+    declared: bool,
+    size: usize,
+    /// By incarnation and index.
+    claims: Vec<Claims>,
+    /// Who led in which term, in the order in which it was seen.
+    leaders: Vec<(u64, Identity)>,
+    leases: Leases,
+    violation: Option<Violation>,
+}
+
+/// The first number that is no term (rule T4).
+const TERM_END: u64 = 1 << 63;
+
+impl Checker {
+    pub(crate) fn new(setup: &Setup) -> Self {
+        Self {
+            judged: setup.judged,
+            declared: setup.declared,
+            size: setup.size,
+            claims: Vec::new(),
+            leaders: Vec::new(),
+            leases: Leases::default(),
+            violation: None,
+        }
+    }
+
+    /// The first rule that was broken.
+    pub(crate) fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    /// A node's program starts.
+    pub(crate) fn started(
+        &mut self,
+        node: Identity,
+        record: &VoteRecord,
+        now: Instant,
+        setup: &NodeSetup,
+        quarantine: Duration,
+    ) {
+        let life = Life::new(record.term, setup, quarantine, now);
+        let claims = self.claims(node);
+        let floor = claims.floor;
+        claims.life = Some(life);
+        claims.stored = record.clone();
+        self.require("I3", record.term >= floor, || {
+            format!("{node} starts in term {}, but it was in term {floor}", record.term)
+        });
+    }
+
+    /// A node is about to be given an input that is no message.
+    pub(crate) fn acts(&mut self, node: Identity, now: Instant) {
+        let size = self.size;
+        if let Some(life) = &mut self.claims(node).life {
+            // V8 is about messages.
+            let is_over = life.leads_by_lease() && size > 1 && now >= life.leads_until(size);
+            life.input =
+                Input { at: now, is_over, may_restart_timer: true, ..Input::default() };
+        }
+    }
+
+    /// A node is about to hear a message. Returns the terms that it may have afterwards.
+    pub(crate) fn hears(
+        &mut self,
+        node: Identity,
+        now: Instant,
+        message: &Message,
+    ) -> RangeInclusive<u64> {
+        let sender = message.sender().map(Identity::of);
+        let is_counted = !(self.declared && self.is_voter(node))
+            || sender.flatten().is_some_and(|sender| self.is_voter(sender));
+        let place = sender.map(|sender| sender.map_or(FORGED, place)).filter(|_| is_counted);
+        let size = self.size;
+        let Some(life) = &mut self.claims(node).life else { return 0..=u64::MAX };
+        let is_over = life.leads_by_lease() && size > 1 && now >= life.leads_until(size);
+        life.input = Input { at: now, is_over, ..Input::default() };
+        let (own_term, term) = (life.term, message.term());
+        // T4, V2, V5: what is no message to the node changes nothing.
+        let is_far = own_term != 0 && term > own_term.saturating_add(1 << 32);
+        let is_malformed = match message {
+            Message::VoteRequest(request) | Message::PreVoteRequest(request) => {
+                request.handover_from.is_some_and(|from| from.get() >= term)
+            }
+            _ => false,
+        };
+        if term >= TERM_END || is_far || is_malformed || sender == Some(Some(node)) {
+            return own_term..=own_term;
+        }
+        let is_bound = now < life.may_be_bound_until;
+        let leads = life.leads_by_lease();
+        match message {
+            Message::VoteRequest(request) | Message::PreVoteRequest(request) => {
+                let is_released = life.is_released_by(request);
+                life.input.is_barred =
+                    !is_released && (leads || now < life.must_be_bound_until);
+                life.input.may_restart_timer =
+                    !life.input.is_barred && matches!(message, Message::VoteRequest(_));
+                let must_stay = life.input.is_barred || !life.input.may_restart_timer;
+                let must_adopt = !must_stay && (is_released || !is_bound);
+                let highest = if must_stay { own_term } else { term.max(own_term) };
+                let lowest = if must_adopt { highest } else { own_term };
+                return lowest..=highest;
+            }
+            Message::Heartbeat(heartbeat) => {
+                life.input.may_restart_timer = term >= own_term;
+                if heartbeat.sent_at.is_some() {
+                    let bound_until = life.bound_from(now);
+                    life.may_be_bound_until = life.may_be_bound_until.max(bound_until);
+                }
+            }
+            Message::Handover(handover) => {
+                let leads_it = life.state == State::Leader && term == own_term;
+                if term >= own_term && !leads_it {
+                    life.input.names_it =
+                        handover.target.as_ref().and_then(Identity::of) == Some(node);
+                    life.may_be_bound_until = now;
+                    life.must_be_bound_until = now;
+                }
+                // Who is told to take over campaigns in the next term.
+                return term.max(own_term)..=term.max(own_term) + 1;
+            }
+            Message::HeartbeatResponse(_)
+            | Message::VoteResponse(_)
+            | Message::PreVoteResponse(_) => {
+                let is_last = term >= TERM_END - 1;
+                life.input.deposes_it =
+                    leads && term > own_term && life.priority > 0 && !is_last;
+                if let (Message::HeartbeatResponse(response), Some(place)) = (message, place) {
+                    life.hears_echo(place, response, now);
+                }
+                if life.input.deposes_it && size == 1 {
+                    return term..=term + 1;
+                }
+                // The last pre-vote that was missing makes it campaign.
+                if let (Message::PreVoteResponse(response), Some(place)) = (message, place) {
+                    life.hears_pre_vote(place, response);
+                    return term.max(own_term)..=term.max(own_term + 1);
+                }
+            }
+        }
+        term.max(own_term)..=term.max(own_term)
+    }
+
+    /// A node has heard a message, after which it must have one of these terms.
+    pub(crate) fn heard(
+        &mut self,
+        node: Identity,
+        program: &CoreNode,
+        terms: &RangeInclusive<u64>,
+    ) {
+        let (term, state, deadline) = (program.term(), program.state(), program.deadline());
+        let Some(life) = &mut self.claims(node).life else { return };
+        let (input, before) = (life.input, life.deadline);
+        let waits = life.state == State::Follower && state == State::Follower;
+        // L1: a leader whose lease is over stops, and hears nothing.
+        let gave_up = life.leads_by_lease() && program.reason() == Reason::LostQuorum;
+        let is_excused = gave_up || state == State::Closed;
+        self.require("T3", term >= *terms.start() || is_excused, || {
+            format!("{node} heard of term {} and stays in term {term}", terms.start())
+        });
+        self.require("T4", term <= *terms.end(), || {
+            format!("{node} is in term {term} now, but no higher term than {} is due", terms.end())
+        });
+        self.require("L4", !(input.is_over && state == State::Leader), || {
+            format!("{node} leads on in term {term} without a quorum that is bound to it")
+        });
+        let runs_again = matches!(state, State::PreCandidate | State::Candidate) || is_excused;
+        self.require("H5", !input.deposes_it || runs_again, || {
+            format!("{node}, a leader deposed by a refusal, is a {state} and doesn't run again")
+        });
+        let restarts = waits && deadline > before;
+        self.require("V8", !restarts || input.may_restart_timer, || {
+            format!("{node} restarts its election timer without cause")
+        });
+    }
+
+    /// A node may have changed.
+    pub(crate) fn looked_at(&mut self, node: Identity, program: &CoreNode, now: Instant) {
+        let (term, state) = (program.term(), program.state());
+        let size = self.size;
+        let Some(life) = &mut self.claims(node).life else { return };
+        let [t_min, t_max, heartbeat] = life.times;
+        let quarantine = life.quarantine;
+        let before = std::mem::replace(&mut life.term, term);
+        life.changed_state(state, now);
+        life.deadline = program.deadline();
+        let leads_until = if life.leads_by_lease() && size > 1 {
+            life.leads_until(size)
+        } else {
+            Instant::FAR_FUTURE
+        };
+        self.require("A3", program.deadline() <= leads_until, || {
+            format!("{node} leads in term {term}, and would not notice the loss of its quorum")
+        });
+        self.require("T1", term >= before, || format!("{node} fell from term {before} to {term}"));
+
+        let wait_max = match state {
+            State::Leader => heartbeat,
+            State::Follower | State::PreCandidate | State::Candidate => {
+                t_max.max(t_min.max(quarantine) + heartbeat) + heartbeat
+            }
+            State::Closed => Duration::MAX,
+        };
+        let wait = program.deadline().saturating_since(now);
+        self.require("I7", wait <= wait_max, || {
+            format!("{node}, a {state}, would sleep for {wait:?}")
+        });
+
+        if state == State::Leader {
+            self.leads(node, term);
+        } else if let Some(leader) = program.leader() {
+            self.follows(node, leader, term);
+        }
+    }
+
+    /// What a node would read on its next start may have changed.
+    pub(crate) fn stored(&mut self, node: Identity, record: &VoteRecord) {
+        let claims = self.claims(node);
+        let before = std::mem::replace(&mut claims.stored, record.clone());
+        self.require("I3", record.term >= before.term, || {
+            format!("{node} stores term {} over term {}", record.term, before.term)
+        });
+        let forgets = record.term == before.term
+            && before.voted_for.is_some()
+            && before.voted_for != record.voted_for;
+        self.require("V1", !forgets, || {
+            format!("{node} stores another vote over the one it gave in term {}", record.term)
+        });
+        if let Some(candidate) = &record.voted_for {
+            self.voted(node, record.term, candidate);
+        }
+        let claims = self.claims(node);
+        claims.floor = claims.floor.max(record.term);
+    }
+
+    /// A node sends a message while `durable` is what it knows to be on its disk.
+    pub(crate) fn said(&mut self, node: Identity, durable: &VoteRecord, outgoing: &Outgoing) {
+        let message = &outgoing.message;
+        let vote = match message {
+            Message::VoteRequest(request) => Some(&request.candidate),
+            Message::Heartbeat(heartbeat) => Some(&heartbeat.leader),
+            Message::Handover(handover) => Some(&handover.leader),
+            Message::VoteResponse(response) if response.granted => match &outgoing.to {
+                Recipient::Node(candidate) => Some(candidate),
+                Recipient::Everyone => None,
+            },
+            _ => None,
+        };
+        // The term of a pre-vote request is only proposed: it is not yet the sender's.
+        let term = match message {
+            Message::PreVoteRequest(request) => request.term.saturating_sub(1),
+            message => message.term(),
+        };
+        let is_durable = match vote {
+            Some(vote) => durable.term == term && durable.voted_for.as_ref() == Some(vote),
+            None => durable.term >= term,
+        };
+        self.keeps_promises(node, message);
+        self.require("I6", is_durable, || {
+            format!("{node} says {message:?} with no more than {durable:?} on its disk")
+        });
+        if let Some(candidate) = vote {
+            self.voted(node, term, candidate);
+        }
+        let claims = self.claims(node);
+        let floor = claims.floor;
+        claims.floor = floor.max(term);
+        self.require("I3", term >= floor, || {
+            format!("{node} says {message:?} after it was in term {floor}")
+        });
+    }
+
+    /// What a node says must fit what it said before, and what it was asked (rules V2, V3, L2, C2,
+    /// H1).
+    fn keeps_promises(&mut self, node: Identity, message: &Message) {
+        let size = self.size;
+        let Some(life) = &mut self.claims(node).life else { return };
+        let input = life.input;
+        let is_bound = input.at < life.must_be_bound_until;
+        let (leads, elects_alone) =
+            (life.state == State::Leader, size == 1 || life.mode == Mode::Graft);
+        match message {
+            Message::HeartbeatResponse(response) if response.sent_at.is_some() => {
+                let t_min = life.times[0].as_micros() as u64;
+                life.must_be_bound_until = life.must_be_bound_until.max(life.bound_from(input.at));
+                let promised = response.bound_for.map(u64::from);
+                self.require("L2", promised == Some(t_min), || {
+                    format!("{node} acknowledges a heartbeat and promises {promised:?} µs")
+                });
+            }
+            Message::VoteRequest(request) => {
+                let pre_votes = life.pre_votes(request.term);
+                let may_run = input.names_it || elects_alone || pre_votes >= quorum(size);
+                self.require("V2", !is_bound, || format!("{node} campaigns while it is bound"));
+                self.require("C2", may_run, || {
+                    format!("{node} campaigns with {pre_votes} pre-votes of {size}")
+                });
+            }
+            Message::PreVoteRequest(_) => {
+                self.require("V2", !is_bound, || {
+                    format!("{node} asks for pre-votes while it is bound")
+                });
+            }
+            Message::VoteResponse(graft_election_core::VoteResponse { granted, .. })
+            | Message::PreVoteResponse(graft_election_core::PreVoteResponse { granted, .. }) => {
+                self.require("V2", !(*granted && input.is_barred), || {
+                    format!("{node} helps to elect a leader while it is bound, or leads")
+                });
+            }
+            Message::Handover(_) => {
+                self.require("H1", !leads, || format!("{node} hands over, and leads on"));
+            }
+            Message::Heartbeat(_) | Message::HeartbeatResponse(_) => {}
+        }
+    }
+
+    /// Whether a node's lease is still to be looked at: it ends at another instant than is known.
+    pub(crate) fn is_news(&self, node: Identity, leadership: Leadership) -> bool {
+        !self.leases.is_known(node, leadership.token, leadership.valid_until)
+    }
+
+    /// A node has no lease.
+    pub(crate) fn has_no_lease(&mut self, node: Identity) {
+        self.leases.end(node.index);
+    }
+
+    /// At `now` a node has a lease, which its clock will end at the moment `ends_at`.
+    pub(crate) fn has_lease(
+        &mut self,
+        node: Identity,
+        leadership: Leadership,
+        ends_at: Moment,
+        now: Moment,
+    ) {
+        let Leadership { token, valid_until } = leadership;
+        if self.judged != Judged::Everything || !self.is_voter(node) {
+            return;
+        }
+        let lease = Lease { holder: node, token, valid_until, ends_at };
+        let other = self.leases.grant(lease, now);
+        self.require("I4", other.is_none(), || {
+            let (holder, ends_at) =
+                other.map_or((node, ends_at), |other| (other.holder, other.ends_at));
+            format!("{node} has a lease at {now}, and that of {holder} lasts until {ends_at}")
+        });
+        let before = self.leases.succeed(lease);
+        self.require("I5", before.is_none(), || {
+            format!("{node} has a lease with token {token} after {before:?}")
+        });
+    }
+
+    fn leads(&mut self, node: Identity, term: u64) {
+        let mut leaders = self.leaders.iter().rev();
+        if leaders.clone().any(|known| *known == (term, node)) {
+            return;
+        }
+        let other = leaders.find(|(other, leader)| *other == term && self.is_voter(*leader));
+        let other = other.map(|(_, leader)| *leader).filter(|_| self.is_voter(node));
+        self.leaders.push((term, node));
+        if matches!(self.judged, Judged::Everything | Judged::AllButI4) {
+            self.require("I1", other.is_none(), || {
+                let other = other.map(|other| other.to_string()).unwrap_or_default();
+                format!("{node} leads in term {term}, as {other} does")
+            });
+        }
+        if self.judged != Judged::NodesAlone {
+            let (id, size) = (node.id(), self.size);
+            let claims = self.claims.iter().enumerate();
+            // Strangers may elect each other, but have no say in who else leads.
+            let is_stranger = !self.is_voter(node);
+            let voters = claims.filter(|(place, _)| is_stranger || self.is_voter(at(*place)));
+            let votes = voters.filter(|(_, claims)| claims.voted_for(term, &id)).count();
+            self.require("V6", votes * 2 > size, || {
+                format!("{node} leads in term {term} with {votes} votes of {size}")
+            });
+        }
+    }
+
+    fn follows(&mut self, node: Identity, leader: &NodeId, term: u64) {
+        if self.judged == Judged::NodesAlone {
+            return;
+        }
+        let leads = |known: &(u64, Identity)| {
+            known.0 == term && Identity::of(leader).is_some_and(|leader| leader == known.1)
+        };
+        let is_true = self.leaders.iter().rev().any(leads);
+        self.require("T2", is_true, || {
+            format!("{node} believes that {leader} leads in term {term}, which never was so")
+        });
+    }
+
+    fn voted(&mut self, node: Identity, term: u64, candidate: &NodeId) {
+        let helps_stranger = self.declared
+            && self.is_voter(node)
+            && !Identity::of(candidate).is_some_and(|candidate| self.is_voter(candidate));
+        self.require("V6", !helps_stranger, || {
+            format!("{node} voted for {candidate}, who is not a declared voter")
+        });
+        if let Err(other) = self.claims(node).vote(term, candidate) {
+            self.require("I2", false, || {
+                format!("{node} voted for {candidate} in term {term}, and for {other} before")
+            });
+        }
+    }
+
+    /// Whether the node has a place in the cluster, as far as that can be told.
+    fn is_voter(&self, node: Identity) -> bool {
+        !self.declared || (node.incarnation == 1 && node.index.get() < self.size)
+    }
+
+    fn claims(&mut self, node: Identity) -> &mut Claims {
+        let place = place(node);
+        if place >= self.claims.len() {
+            self.claims.resize_with(place + 1, Claims::default);
+        }
+        &mut self.claims[place]
+    }
+
+    fn require(&mut self, rule: &'static str, holds: bool, what: impl FnOnce() -> String) {
+        if !holds && self.violation.is_none() {
+            self.violation = Some(Violation { rule, what: what() });
+        }
+    }
+}
+
+/// The place of whoever is no node of this world.
+const FORGED: usize = usize::MAX;
+
+/// Where a node's claims are kept.
+fn place(node: Identity) -> usize {
+    (usize::from(node.incarnation) - 1) * NodeIndex::COUNT_MAX + node.index.get()
+}
+
+/// Whose claims are kept there.
+fn at(place: usize) -> Identity {
+    let incarnation = u8::try_from(place / NodeIndex::COUNT_MAX + 1).unwrap_or(u8::MAX);
+    Identity { index: NodeIndex::new(place % NodeIndex::COUNT_MAX), incarnation }
+}

@@ -1,0 +1,59 @@
+//! Leases in real time, which no node knows.
+
+use graft_election_core::Instant;
+
+use crate::{Identity, Moment, NodeIndex};
+
+/// The leases of all nodes, each up to the moment at which its holder's clock ends it.
+///
+/// A crash ends no lease: what was allowed under it may still go on.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    held: [Option<Lease>; NodeIndex::COUNT_MAX],
+    /// The holder and the token of the latest lease.
+    latest: Option<(Identity, u64)>,
+}
+
+/// One node's lease.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lease {
+    pub(super) holder: Identity,
+    pub(super) token: u64,
+    /// Its end on the holder's clock.
+    pub(super) valid_until: Instant,
+    /// Its end in real time.
+    pub(super) ends_at: Moment,
+}
+
+impl Leases {
+    /// Whether a node's lease is known to end at that instant of its clock.
+    pub(super) fn is_known(&self, holder: Identity, token: u64, valid_until: Instant) -> bool {
+        self.held[holder.index.get()].is_some_and(|lease| {
+            (lease.holder, lease.token, lease.valid_until) == (holder, token, valid_until)
+        })
+    }
+
+    /// The node has no lease any more.
+    pub(super) fn end(&mut self, node: NodeIndex) {
+        self.held[node.get()] = None;
+    }
+
+    /// A node has, at `now`, this lease. Returns another's that is valid too (I4).
+    pub(super) fn grant(&mut self, lease: Lease, now: Moment) -> Option<Lease> {
+        self.held[lease.holder.index.get()] = Some(lease);
+        let mut others = self.held.iter().flatten();
+        others.find(|other| other.holder != lease.holder && other.ends_at > now).copied()
+    }
+
+    /// Whether the lease is the latest, or has a higher token than all before it (I5). Returns the
+    /// latest if not.
+    pub(super) fn succeed(&mut self, lease: Lease) -> Option<(Identity, u64)> {
+        let this = (lease.holder, lease.token);
+        let before = self.latest.filter(|latest| *latest != this);
+        if before.is_some_and(|(_, token)| token >= lease.token) {
+            return before;
+        }
+        self.latest = Some(this);
+        None
+    }
+}

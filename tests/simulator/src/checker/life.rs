@@ -1,0 +1,156 @@
+//! What the checker knows of a node's program while it lives.
+
+use std::time::Duration;
+
+use graft_election_core::{
+    HeartbeatResponse, Instant, Mode, PreVoteResponse, State, VoteRequest, quorum,
+};
+
+use crate::NodeSetup;
+
+/// What a node was when the checker last looked at it, and what it owes to what it heard and said.
+#[derive(Clone, Debug)]
+pub(super) struct Life {
+    /// Terms don't fall while it lives.
+    pub(super) term: u64,
+    pub(super) state: State,
+    pub(super) deadline: Instant,
+    pub(super) mode: Mode,
+    pub(super) priority: u32,
+    pub(super) times: [Duration; 3],
+    /// How long it is in quarantine after its start (rule V3).
+    pub(super) quarantine: Duration,
+    tick: Duration,
+    /// The latest instant of the node's clock at which it may still refuse a vote without adopting
+    /// the term (rules V2, V3).
+    pub(super) may_be_bound_until: Instant,
+    /// The latest instant at which it must: it has promised so, or has just started.
+    pub(super) must_be_bound_until: Instant,
+    pub(super) input: Input,
+    led_since: Instant,
+    /// Until when each follower is bound, on this leader's clock (rule L3).
+    echoes: Vec<(Place, Instant)>,
+    /// Who would vote for it in which term.
+    pre_votes: (u64, Vec<Place>),
+}
+
+/// Where a voter's claims are kept.
+type Place = usize;
+
+/// The latest input, as far as it decides what the node may do.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Input {
+    pub(super) at: Instant,
+    /// It leads, but no quorum is bound to it any more (rule L4).
+    pub(super) is_over: bool,
+    /// A leader hands over to this node (rule H2).
+    pub(super) names_it: bool,
+    /// A request that it must refuse, and whose term it must not adopt (rule V2).
+    pub(super) is_barred: bool,
+    /// Something that may restart its election timer (rule V8).
+    pub(super) may_restart_timer: bool,
+    /// A leader of Extended mode learns of a higher term (rule H5).
+    pub(super) deposes_it: bool,
+}
+
+/// The share of T_min that a lease may last, in percent: 1 - rho.
+const LEASE_PERCENT: u64 = 90;
+
+impl Life {
+    pub(super) fn new(term: u64, setup: &NodeSetup, quarantine: Duration, now: Instant) -> Self {
+        let quarantine = if term == 0 { Duration::ZERO } else { quarantine + setup.tick };
+        let bound_until = now.saturating_add(quarantine);
+        Self {
+            term,
+            state: State::Follower,
+            deadline: Instant::FAR_FUTURE,
+            mode: setup.mode,
+            priority: setup.priority,
+            times: setup.times,
+            quarantine,
+            tick: setup.tick,
+            may_be_bound_until: bound_until,
+            must_be_bound_until: bound_until,
+            input: Input::default(),
+            led_since: now,
+            echoes: Vec::new(),
+            pre_votes: (0, Vec::new()),
+        }
+    }
+
+    pub(super) fn leads_by_lease(&self) -> bool {
+        self.state == State::Leader && self.mode == Mode::Extended
+    }
+
+    /// The end of a promise made at `at` (rule V2).
+    pub(super) fn bound_from(&self, at: Instant) -> Instant {
+        at.saturating_add(self.times[0]).saturating_add(self.tick)
+    }
+
+    /// V2's exception: the leader that bound the node has given up its lease.
+    pub(super) fn is_released_by(&self, request: &VoteRequest) -> bool {
+        request.handover_from.is_some_and(|from| {
+            from.get() >= self.term && !(self.state == State::Leader && from.get() == self.term)
+        })
+    }
+
+    pub(super) fn changed_state(&mut self, state: State, now: Instant) {
+        if state == State::Leader && self.state != State::Leader {
+            self.led_since = now;
+            self.echoes.clear();
+        }
+        self.state = state;
+    }
+
+    /// A follower, whose claims are at `place`, answers a heartbeat (rules L2, L3).
+    pub(super) fn hears_echo(&mut self, place: Place, response: &HeartbeatResponse, now: Instant) {
+        let (Some(sent_at), Some(bound_for)) = (response.sent_at, response.bound_for) else {
+            return;
+        };
+        let sent_at = Instant::from_micros(sent_at.get());
+        if !self.leads_by_lease() || response.term != self.term || sent_at > now {
+            return;
+        }
+        let until = sent_at.saturating_add(self.sure_for(bound_for.get()));
+        match self.echoes.iter_mut().find(|(known, _)| *known == place) {
+            Some((_, known)) => *known = until.max(*known),
+            None => self.echoes.push((place, until)),
+        }
+    }
+
+    /// When a leader must have stopped (rule L4, A3).
+    pub(super) fn leads_until(&self, size: usize) -> Instant {
+        let mut ends: Vec<Instant> = self.echoes.iter().map(|(_, until)| *until).collect();
+        ends.sort_unstable();
+        match ends.iter().rev().nth(quorum(size).saturating_sub(2)) {
+            Some(until) => *until,
+            None => self.led_since.saturating_add(self.sure_for(u64::MAX)),
+        }
+    }
+
+    fn sure_for(&self, bound_for: u64) -> Duration {
+        let promised = bound_for.min(self.times[0].as_micros() as u64);
+        Duration::from_micros((promised * LEASE_PERCENT).div_ceil(100)).saturating_sub(self.tick)
+    }
+
+    /// A voter, whose claims are at `place`, answers a pre-vote request (rule C1).
+    pub(super) fn hears_pre_vote(&mut self, place: Place, response: &PreVoteResponse) {
+        let is_counted = response.granted
+            && response.term <= self.term
+            && self.term.checked_add(1) == Some(response.proposed_term);
+        if !is_counted {
+            return;
+        }
+        if self.pre_votes.0 != response.proposed_term {
+            self.pre_votes = (response.proposed_term, Vec::new());
+        }
+        if !self.pre_votes.1.contains(&place) {
+            self.pre_votes.1.push(place);
+        }
+    }
+
+    /// How many would vote for it in that term, itself included.
+    pub(super) fn pre_votes(&self, term: u64) -> usize {
+        if self.pre_votes.0 == term { self.pre_votes.1.len() + 1 } else { 1 }
+    }
+}

@@ -1,0 +1,82 @@
+use graft_election_core::{
+    ConfigError, Message, NodeId, Outgoing, Reason, Report, State, VoteRecord,
+};
+
+use crate::{Flight, Identity, NodeIndex, Violation};
+
+/// What came of a step, in the order in which it came.
+#[derive(Clone, Debug)]
+pub enum Event<'a> {
+    /// A node's program started, as this node of the election.
+    Started(Identity, &'a VoteRecord),
+    /// A node's program refused to start, because what is on its disk is no record.
+    DiskTorn(NodeIndex),
+    /// A node's program refused to start.
+    ConfigRefused(NodeIndex, ConfigError),
+    /// A node heard a message.
+    Heard(NodeIndex, &'a Message),
+    /// A node's timer woke it.
+    Woke(NodeIndex),
+    /// A node's state, its reason or its term changed.
+    Changed {
+        /// Which node.
+        node: NodeIndex,
+        /// Its state before.
+        before: State,
+        /// Its state now.
+        state: State,
+        /// Why.
+        reason: Reason,
+        /// Its term now.
+        term: u64,
+    },
+    /// A node follows another leader than before, or none.
+    Follows(NodeIndex, Option<&'a NodeId>),
+    /// A leader has a lease, and had none.
+    Leased(NodeIndex),
+    /// A node found something wrong with its input.
+    Reported(NodeIndex, &'a Report),
+    /// A node began to save.
+    Saving(NodeIndex, &'a VoteRecord),
+    /// A save succeeded.
+    Saved(NodeIndex),
+    /// A save failed.
+    SaveFailed(NodeIndex),
+    /// A node sent a message. A bit for each node that it is on its way to, and for each that it
+    /// can't reach.
+    Sent {
+        /// Who sent it.
+        from: NodeIndex,
+        /// What, and to whom.
+        outgoing: &'a Outgoing,
+        /// The nodes that it is on its way to.
+        reached: u16,
+        /// The nodes whose link is cut.
+        cut: u16,
+    },
+    /// A message in flight was lost.
+    Lost(&'a Flight),
+    /// A node's program crashed; whether a save was under way.
+    Crashed(NodeIndex, bool),
+    /// A node's program ended as it should.
+    Ended(NodeIndex),
+    /// The checker found a rule broken.
+    Violated(&'a Violation),
+}
+
+/// Someone who is told what happens in a world.
+pub trait Observer {
+    /// Something happened.
+    fn observe(&mut self, event: Event<'_>);
+}
+
+/// Nobody.
+impl Observer for () {
+    fn observe(&mut self, _: Event<'_>) {}
+}
+
+impl<F: FnMut(Event<'_>)> Observer for F {
+    fn observe(&mut self, event: Event<'_>) {
+        self(event);
+    }
+}

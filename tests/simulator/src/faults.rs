@@ -1,0 +1,271 @@
+//! What goes wrong in a simulated world, and how often: all of it drawn from the seed.
+
+use std::time::Duration;
+
+use graft_election_core::{Mode, VoteRecord};
+use rand::rngs::SmallRng;
+use rand::{Rng, RngExt};
+
+use crate::{Judged, NodeIndex, NodeSetup, Setup};
+
+/// How likely something is: a share of 2^32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Odds(u32);
+
+/// What kind of world a seed has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Everything that can fail without malice.
+    Faulty,
+    /// Also messages that no sane node would send, or that were sent long ago.
+    Garbage,
+    /// Also forged messages that can't be told from real ones.
+    Hostile,
+    /// Also disks that are lost, so that their nodes come back under new ids.
+    LostDisks,
+    /// Also more live nodes than the cluster has voters.
+    TooMany,
+    /// Also clocks that leap, or differ by more than rho.
+    WildClocks,
+}
+
+/// How often what goes wrong. Each seed switches on some of it only, at rates of its own: what
+/// always happens hides what is rare.
+#[derive(Clone, Debug)]
+pub(crate) struct Faults {
+    pub(crate) kind: Kind,
+    /// How long a message takes at most, unless it is slow.
+    pub(crate) message_time_max: Duration,
+    /// For each message.
+    pub(crate) loss: Odds,
+    pub(crate) duplication: Odds,
+    pub(crate) slow_message: Odds,
+    pub(crate) message_delay_max: Duration,
+    /// For each save.
+    pub(crate) save_failure: Odds,
+    pub(crate) save_crash: Odds,
+    pub(crate) slow_save: Odds,
+    /// For each timer that is due.
+    pub(crate) late_timer: Odds,
+    /// For each step.
+    pub(crate) crash: Odds,
+    pub(crate) pause: Odds,
+    pub(crate) leap: Odds,
+    pub(crate) drift: Odds,
+    pub(crate) times: Odds,
+    pub(crate) close: Odds,
+    pub(crate) hand_over: Odds,
+    pub(crate) progress: Odds,
+    pub(crate) forgery: Odds,
+    pub(crate) cut: Odds,
+    /// The longest that a node is down, stands still, or waits for its disk.
+    pub(crate) absence_max: Duration,
+    /// Whether a crash amid a save can leave something that is no record.
+    pub(crate) tears: bool,
+}
+
+/// How long a message or a save takes in a healthy world, at most.
+pub(crate) const MESSAGE_TIME_MAX: Duration = Duration::from_millis(10);
+pub(crate) const SAVE_TIME_MAX: Duration = Duration::from_millis(2);
+
+/// How far a clock is off, at most, in millionths: two then differ by less than rho, a tenth of the
+/// faster one.
+const DRIFT_MAX: i32 = 52_000;
+
+/// The same where clocks are wild.
+const WILD_DRIFT_MAX: i32 = 300_000;
+
+impl Odds {
+    pub(crate) const NEVER: Self = Self(0);
+
+    pub(crate) fn new(share: f64) -> Self {
+        Self((share * f64::from(u32::MAX)) as u32)
+    }
+
+    pub(crate) fn happens(self, rng: &mut SmallRng) -> bool {
+        self.0 > 0 && rng.next_u32() < self.0
+    }
+}
+
+impl Kind {
+    fn draw(rng: &mut SmallRng) -> Self {
+        match rng.random_range(0..12) {
+            0..=6 => Self::Faulty,
+            7 => Self::Garbage,
+            8 => Self::Hostile,
+            9 => Self::LostDisks,
+            10 => Self::TooMany,
+            _ => Self::WildClocks,
+        }
+    }
+}
+
+impl Faults {
+    /// No faults at all.
+    pub(crate) fn none(kind: Kind) -> Self {
+        Self {
+            kind,
+            message_time_max: MESSAGE_TIME_MAX,
+            loss: Odds::NEVER,
+            duplication: Odds::NEVER,
+            slow_message: Odds::NEVER,
+            message_delay_max: Duration::ZERO,
+            save_failure: Odds::NEVER,
+            save_crash: Odds::NEVER,
+            slow_save: Odds::NEVER,
+            late_timer: Odds::NEVER,
+            crash: Odds::NEVER,
+            pause: Odds::NEVER,
+            leap: Odds::NEVER,
+            drift: Odds::NEVER,
+            times: Odds::NEVER,
+            close: Odds::NEVER,
+            hand_over: Odds::NEVER,
+            progress: Odds::NEVER,
+            forgery: Odds::NEVER,
+            cut: Odds::NEVER,
+            absence_max: Duration::ZERO,
+            tears: false,
+        }
+    }
+
+    /// The faults of a seed.
+    pub(crate) fn draw(rng: &mut SmallRng) -> Self {
+        let kind = Kind::draw(rng);
+        let forges = matches!(kind, Kind::Garbage | Kind::Hostile);
+        let is_wild = kind == Kind::WildClocks;
+        Self {
+            kind,
+            message_time_max: MESSAGE_TIME_MAX / rng.random_range(1..=10),
+            loss: draw_odds(rng, 0.3),
+            duplication: draw_odds(rng, 0.2),
+            slow_message: draw_odds(rng, 0.2),
+            message_delay_max: Duration::from_millis(rng.random_range(50..3_000)),
+            save_failure: draw_odds(rng, 0.3),
+            save_crash: draw_odds(rng, 0.2),
+            slow_save: draw_odds(rng, 0.2),
+            late_timer: draw_odds(rng, 0.2),
+            crash: draw_odds(rng, 0.01),
+            pause: draw_odds(rng, 0.01),
+            leap: if is_wild { draw_odds(rng, 0.005) } else { Odds::NEVER },
+            drift: draw_odds(rng, 0.005),
+            times: draw_odds(rng, 0.01),
+            close: draw_odds(rng, 0.005),
+            hand_over: draw_odds(rng, 0.02),
+            progress: draw_odds(rng, 0.01),
+            forgery: if forges { Odds::new(0.05) } else { Odds::NEVER },
+            cut: draw_odds(rng, 0.02),
+            absence_max: Duration::from_millis(rng.random_range(20..3_000)),
+            tears: rng.random_bool(0.5),
+        }
+    }
+
+    /// The world of a seed, as it begins.
+    pub(crate) fn draw_setup(&self, rng: &mut SmallRng) -> Setup {
+        const SIZES: [usize; 14] = [1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7, 8, 9];
+        let size = SIZES[rng.random_range(0..SIZES.len())];
+        let declared = rng.random_bool(0.5);
+        let count = match self.kind {
+            Kind::TooMany => (size + rng.random_range(1..=size)).min(NodeIndex::COUNT_MAX),
+            _ => size,
+        };
+        let judged = match self.kind {
+            Kind::Hostile => Judged::NodesAlone,
+            Kind::LostDisks | Kind::TooMany if !declared => Judged::AllButI1,
+            Kind::WildClocks => Judged::AllButI4,
+            _ => Judged::Everything,
+        };
+        let (unequal_terms, unequal_times) = (rng.random_bool(0.3), rng.random_bool(0.2));
+        let unequal_positions = rng.random_bool(0.3);
+        let (unequal_priorities, coarse_clocks) = (rng.random_bool(0.3), rng.random_bool(0.3));
+        let modes = Modes::draw(rng);
+        let nodes = (0..count).map(|_| {
+            let mut node = NodeSetup {
+                clock: Duration::from_micros(rng.random_range(0..10_000_000)),
+                mode: modes.draw_mode(rng),
+                ..NodeSetup::default()
+            };
+            if unequal_terms {
+                let bits = rng.random_range(0..32);
+                node.record =
+                    VoteRecord { term: rng.next_u64() & ((1 << bits) - 1), voted_for: None };
+            }
+            if unequal_times {
+                node.times = draw_times(rng);
+            }
+            if unequal_priorities {
+                node.priority = rng.random_range(0..4);
+            }
+            if coarse_clocks {
+                node.tick = Duration::from_millis(rng.random_range(1..=20));
+            }
+            if unequal_positions {
+                node.position = rng.random_range(0..4);
+            }
+            node
+        });
+        let nodes = nodes.collect();
+        Setup { nodes, size, declared, echo: rng.random_bool(0.5), seed: rng.next_u64(), judged }
+    }
+}
+
+/// What the nodes of a world ask for and rely on.
+#[derive(Clone, Copy, Debug)]
+enum Modes {
+    Extended,
+    Graft,
+    Mixed,
+}
+
+impl Modes {
+    fn draw(rng: &mut SmallRng) -> Self {
+        match rng.random_range(0..10) {
+            0..=5 => Self::Extended,
+            6 | 7 => Self::Graft,
+            _ => Self::Mixed,
+        }
+    }
+
+    fn draw_mode(self, rng: &mut SmallRng) -> Mode {
+        match self {
+            Self::Extended => Mode::Extended,
+            Self::Graft => Mode::Graft,
+            Self::Mixed if rng.random_bool(0.5) => Mode::Extended,
+            Self::Mixed => Mode::Graft,
+        }
+    }
+}
+
+/// A node's T_min, T_max and H.
+pub(crate) fn draw_times(rng: &mut SmallRng) -> [Duration; 3] {
+    let t_min = Duration::from_millis(rng.random_range(300..1_200));
+    [t_min, t_min * 2, Duration::from_millis(100)]
+}
+
+/// How far off the clock of a node is. Those that are as far off as may be are as likely as all
+/// others together.
+pub(crate) fn draw_drift(rng: &mut SmallRng, kind: Kind) -> i32 {
+    let max = if kind == Kind::WildClocks { WILD_DRIFT_MAX } else { DRIFT_MAX };
+    match rng.random_range(0..4) {
+        0 => max,
+        1 => -max,
+        _ => rng.random_range(-max..=max),
+    }
+}
+
+/// A span of a microsecond at least.
+pub(crate) fn draw_span(rng: &mut SmallRng, max: Duration) -> Duration {
+    let max = u32::try_from(max.as_micros()).unwrap_or(u32::MAX);
+    // Cheaper than a division, and even enough.
+    let micros = (u64::from(rng.next_u32()) * u64::from(max)) >> 32;
+    Duration::from_micros(micros + 1)
+}
+
+/// Half of all faults don't occur at all; the others are mostly rare.
+fn draw_odds(rng: &mut SmallRng, max: f64) -> Odds {
+    if rng.random_bool(0.5) {
+        return Odds::NEVER;
+    }
+    let share: f64 = rng.random_range(0.05..1.0);
+    Odds::new(share * share * max)
+}

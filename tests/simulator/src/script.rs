@@ -1,0 +1,165 @@
+//! Scripts: steps, each with the transcript of what came of it.
+//!
+//! ```text
+//! # Lines that begin with # are for the reader.
+//! nodes 3
+//!
+//! timeout a
+//!   869 ms later
+//!   a: Follower -> Candidate in term 1 (heard from no leader for an election timeout)
+//!   a saves term=1 vote=a
+//!   a -> b c: vote-request term=1 candidate=a size=3
+//! ```
+//!
+//! First come the lines of the [`Setup`], then [`Step`]s, one a line. `status` is no step, but
+//! shows what each node is. Lines that begin with a space are the transcript: [`run`] writes them
+//! anew, and a script holds if that changes nothing.
+
+use crate::transcript::Transcript;
+use crate::{Setup, Step, World};
+
+/// What is wrong with a script, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {what}")]
+pub struct ScriptError {
+    /// The line's number, from 1 on.
+    pub line: usize,
+    /// What was expected, what can't happen, or which rule was broken.
+    pub what: String,
+}
+
+/// Lets happen what a script says. Returns it with the transcript that came of it.
+///
+/// # Errors
+///
+/// [`ScriptError`], at the first line that is no step, that can't happen, or that breaks a rule.
+pub fn run(script: &str) -> Result<String, ScriptError> {
+    let mut player =
+        Player { setup: Setup::new(3), world: None, transcript: Transcript::default() };
+    let mut written = String::new();
+    for (number, line) in (1..).zip(script.lines()) {
+        if line.starts_with(' ') {
+            continue;
+        }
+        written += line.trim_end();
+        written.push('\n');
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if words.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let lines = player.play(&words).map_err(|what| ScriptError { line: number, what })?;
+        written += &lines;
+    }
+    Ok(written)
+}
+
+/// Compares a script with what came of it.
+///
+/// # Errors
+///
+/// [`ScriptError`] says where they differ first.
+pub fn compare(script: &str, written: &str) -> Result<(), ScriptError> {
+    let (mut expected, mut found) = (script.lines(), written.lines());
+    for line in 1.. {
+        let what = match (expected.next(), found.next()) {
+            (None, None) => return Ok(()),
+            (expected, found) if expected == found => continue,
+            (Some(expected), Some(found)) => format!("expected {expected:?}, found {found:?}"),
+            (Some(expected), None) => format!("expected {expected:?}, found the end"),
+            (None, found) => format!("expected the end, found {:?}", found.unwrap_or_default()),
+        };
+        return Err(ScriptError { line, what });
+    }
+    Ok(())
+}
+
+struct Player {
+    setup: Setup,
+    /// Absent, until the first step.
+    world: Option<World>,
+    transcript: Transcript,
+}
+
+impl Player {
+    /// Does what a line says; the transcript of what came of it.
+    fn play(&mut self, words: &[&str]) -> Result<String, String> {
+        if self.world.is_none() && self.setup.read_line(words)? {
+            return Ok(String::new());
+        }
+        let world = match &mut self.world {
+            Some(world) => world,
+            None => self.world.insert(begin(&self.setup)?),
+        };
+        if words == ["status"] {
+            self.transcript.tell_status(world);
+            return Ok(self.transcript.take_lines());
+        }
+        let line = words.join(" ");
+        let step: Step = line.parse().map_err(|error| format!("{error}"))?;
+        let before = world.now();
+        let applied = world.apply(&step, &mut self.transcript);
+        applied.map_err(|error| format!("\"{line}\" can't happen: {error}"))?;
+        if let Some(violation) = world.violation() {
+            return Err(violation.to_string());
+        }
+        let mut lines = String::new();
+        if world.now() != before && !matches!(step, Step::Advance(_)) {
+            let millis = world.now().since(before).as_millis();
+            lines += &format!("  {millis} ms later\n");
+        }
+        lines += &self.transcript.take_lines();
+        if lines.is_empty() && is_input(&step) {
+            lines += "  nothing comes of it\n";
+        }
+        Ok(lines)
+    }
+}
+
+/// Whether a step gives a node something to answer.
+fn is_input(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::TimeOut(_) | Step::Settle | Step::HandOver { .. } | Step::Close(_) | Step::Save(_)
+    )
+}
+
+/// A world whose nodes have started.
+fn begin(setup: &Setup) -> Result<World, String> {
+    let mut refused = None;
+    let world = World::new(setup.clone(), &mut |event: crate::Event<'_>| {
+        if let crate::Event::ConfigRefused(node, error) = event {
+            refused = Some(format!("{node} doesn't start: {error}"));
+        }
+    });
+    refused.map_or(Ok(world), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transcript_is_written_anew() {
+        let script = "# why\nnodes 1\n\ntimeout a\n  lies\n";
+        let written = run(script).unwrap();
+        assert!(written.starts_with("# why\nnodes 1\n\ntimeout a\n  "), "{written}");
+        assert_eq!(compare(script, &written).unwrap_err().line, 5);
+        assert_eq!(run(&written), Ok(written.clone()));
+        assert_eq!(compare(&written, &written), Ok(()));
+    }
+
+    #[test]
+    fn an_error_says_where() {
+        let error = |script: &str| run(script).unwrap_err().to_string();
+        assert_eq!(error("\nnodes 99"), "line 2: expected a number from 1 to 12, not \"99\"");
+        assert_eq!(
+            error("nodes 2\ndeliver a -> b"),
+            "line 2: \"deliver a -> b\" can't happen: no such message is in flight: a -> b"
+        );
+        assert_eq!(error("timeout d"), "line 1: \"timeout d\" can't happen: there is no node d");
+        assert_eq!(
+            error("nodes 3\nsize 2\ndeclared\ntimes a 2s 1s 100ms\nstatus"),
+            "line 5: a doesn't start: the least election timeout must be below the greatest"
+        );
+    }
+}

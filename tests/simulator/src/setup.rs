@@ -1,0 +1,223 @@
+//! How a world begins.
+
+use std::fmt;
+use std::time::Duration;
+
+use graft_election_core::{Config, Mode, NodeId, VoteRecord};
+
+use crate::step_text::{SpanText, parse_span};
+use crate::{Judged, NodeIndex};
+
+/// What a world is before its first step. It is written as lines too: `nodes 3`, `declared`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// `nodes 3`: the nodes, of which the first `size` are the cluster's; any more are too many, and
+    /// strangers if the voters are declared.
+    pub nodes: Vec<NodeSetup>,
+    /// `size 3`: how many voters each node believes there are; as many as nodes, if absent.
+    pub size: usize,
+    /// `declared`: the voters have a list of their ids.
+    pub declared: bool,
+    /// `echo`: what is for everyone comes back to its sender too, as it does on NATS.
+    pub echo: bool,
+    /// `seed 7`: where the nodes' random numbers come from; 1, if absent.
+    pub seed: u64,
+    /// `judge all-but-i1`: what the checker holds the world to; everything, if absent.
+    pub judged: Judged,
+}
+
+/// What a node is before it starts for the first time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSetup {
+    /// `record a term=5 vote=b`: what is on its disk.
+    pub record: VoteRecord,
+    /// `clock a 5s`: what its clock shows when the world begins.
+    pub clock: Duration,
+    /// `times a 500ms 1s 100ms`: its T_min, T_max and H.
+    pub times: [Duration; 3],
+    /// `position a 7`: how far its application has come.
+    pub position: u16,
+    /// `mode graft` for all nodes, `mode a graft` for one: what it asks for and relies on.
+    pub mode: Mode,
+    /// `priority a 2`: how gladly it leads.
+    pub priority: u32,
+    /// `tick a 20ms`: the least step of its clock, as its program knows.
+    pub tick: Duration,
+}
+
+impl Setup {
+    /// A cluster of `size` nodes that have never run, with the default times.
+    pub fn new(size: usize) -> Self {
+        Self {
+            nodes: vec![NodeSetup::default(); size],
+            size,
+            declared: false,
+            echo: false,
+            seed: 1,
+            judged: Judged::default(),
+        }
+    }
+
+    /// Reads one line; whether it belongs to a setup at all.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the line.
+    pub(crate) fn read_line(&mut self, words: &[&str]) -> Result<bool, String> {
+        match words {
+            ["nodes", count] => {
+                let count = number(count, 1, NodeIndex::COUNT_MAX)?;
+                *self = Self { size: count, ..Self::new(count) };
+            }
+            ["size", size] => self.size = number(size, 1, crate::station::CAPACITY)?,
+            ["declared"] => self.declared = true,
+            ["echo"] => self.echo = true,
+            ["seed", seed] => {
+                self.seed = seed.parse().map_err(|_| format!("expected a seed, not \"{seed}\""))?;
+            }
+            ["judge", judged] => self.judged = judged.parse()?,
+            ["record", node, fields @ ..] => self.node(node)?.record = parse_record(fields)?,
+            ["clock", node, shown] => self.node(node)?.clock = parse_span(shown)?,
+            ["times", node, t_min, t_max, heartbeat] => {
+                let times = [parse_span(t_min)?, parse_span(t_max)?, parse_span(heartbeat)?];
+                self.node(node)?.times = times;
+            }
+            ["mode", mode] => {
+                let mode = parse_mode(mode)?;
+                self.nodes.iter_mut().for_each(|node| node.mode = mode);
+            }
+            ["mode", node, mode] => self.node(node)?.mode = parse_mode(mode)?,
+            ["priority", node, priority] => {
+                self.node(node)?.priority = priority
+                    .parse()
+                    .map_err(|_| format!("expected a priority, not \"{priority}\""))?;
+            }
+            ["tick", node, span] => self.node(node)?.tick = parse_tick(span)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn node(&mut self, name: &str) -> Result<&mut NodeSetup, String> {
+        let index: NodeIndex =
+            name.parse().map_err(|error: crate::identity::UnknownNode| error.to_string())?;
+        let count = self.nodes.len();
+        self.nodes.get_mut(index.get()).ok_or_else(|| format!("there are only {count} nodes"))
+    }
+}
+
+impl Default for NodeSetup {
+    fn default() -> Self {
+        let times = [
+            Config::ELECTION_TIMEOUT_MIN,
+            Config::ELECTION_TIMEOUT_MAX,
+            Config::HEARTBEAT_INTERVAL,
+        ];
+        Self {
+            record: VoteRecord::default(),
+            clock: Duration::ZERO,
+            times,
+            position: 0,
+            mode: Mode::default(),
+            priority: Config::PRIORITY,
+            tick: Config::CLOCK_TICK,
+        }
+    }
+}
+
+/// The lines of a script that make this setup.
+impl fmt::Display for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "nodes {}", self.nodes.len())?;
+        if self.size != self.nodes.len() {
+            writeln!(f, "size {}", self.size)?;
+        }
+        for (word, is_set) in [("declared", self.declared), ("echo", self.echo)] {
+            if is_set {
+                writeln!(f, "{word}")?;
+            }
+        }
+        if self.seed != 1 {
+            writeln!(f, "seed {}", self.seed)?;
+        }
+        if self.judged != Judged::default() {
+            writeln!(f, "judge {}", self.judged)?;
+        }
+        let all_graft = self.nodes.iter().all(|node| node.mode == Mode::Graft);
+        if all_graft {
+            writeln!(f, "mode graft")?;
+        }
+        for (index, node) in self.nodes.iter().enumerate() {
+            let (name, usual) = (NodeIndex::new(index), NodeSetup::default());
+            if node.record != usual.record {
+                writeln!(f, "record {name} {}", RecordText(&node.record))?;
+            }
+            if node.clock != usual.clock {
+                writeln!(f, "clock {name} {}", SpanText(node.clock))?;
+            }
+            if node.times != usual.times {
+                let [t_min, t_max, heartbeat] = node.times.map(SpanText);
+                writeln!(f, "times {name} {t_min} {t_max} {heartbeat}")?;
+            }
+            if node.position != usual.position {
+                writeln!(f, "position {name} {}", node.position)?;
+            }
+            if node.mode != usual.mode && !all_graft {
+                writeln!(f, "mode {name} graft")?;
+            }
+            if node.priority != usual.priority {
+                writeln!(f, "priority {name} {}", node.priority)?;
+            }
+            if node.tick != usual.tick {
+                writeln!(f, "tick {name} {}", SpanText(node.tick))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A vote record to display: `term=5 vote=b`.
+pub(crate) struct RecordText<'a>(pub(crate) &'a VoteRecord);
+
+impl fmt::Display for RecordText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "term={}", self.0.term)?;
+        self.0.voted_for.as_ref().map_or(Ok(()), |candidate| write!(f, " vote={candidate}"))
+    }
+}
+
+fn parse_record(words: &[&str]) -> Result<VoteRecord, String> {
+    let expected =
+        || format!("expected \"term=5 vote=b\" or \"term=5\", not \"{}\"", words.join(" "));
+    let (term, vote) = match words {
+        [term] => (term, None),
+        [term, vote] => (term, Some(vote.strip_prefix("vote=").ok_or_else(expected)?)),
+        _ => return Err(expected()),
+    };
+    let term =
+        term.strip_prefix("term=").and_then(|term| term.parse().ok()).ok_or_else(expected)?;
+    let voted_for = vote.map(NodeId::new).transpose().map_err(|error| error.to_string())?;
+    Ok(VoteRecord { term, voted_for })
+}
+
+fn parse_mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "extended" => Ok(Mode::Extended),
+        "graft" => Ok(Mode::Graft),
+        other => Err(format!("expected extended or graft, not \"{other}\"")),
+    }
+}
+
+fn parse_tick(text: &str) -> Result<Duration, String> {
+    let tick = parse_span(text)?;
+    if tick.is_zero() {
+        Err("a clock's tick is a microsecond at least".to_owned())
+    } else {
+        Ok(tick)
+    }
+}
+
+fn number(text: &str, min: usize, max: usize) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (min..=max).contains(number));
+    number.ok_or_else(|| format!("expected a number from {min} to {max}, not \"{text}\""))
+}

@@ -1,0 +1,227 @@
+//! One node with what belongs to it: its program, its clock and its disk.
+
+use std::time::Duration;
+
+use graft_election_core::{
+    Config, ConfigError, Instant, Node, NodeId, Outgoing, Output, Position, StateMachine,
+    Unsaved, VoteRecord,
+};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use self_cell::{MutBorrow, self_cell};
+
+use crate::clock::Clock;
+use crate::disk::Disk;
+use crate::{Identity, Moment, NodeIndex, NodeSetup, Setup};
+
+/// The most voters of a simulated cluster.
+pub(crate) const CAPACITY: usize = 9;
+
+/// The core's node.
+pub(crate) type CoreNode = Node<SmallRng, Application, CAPACITY>;
+
+/// What the core's node asks for.
+pub(crate) type CoreOutput<'n> = Output<'n, SmallRng, Application, CAPACITY>;
+
+type OpenSave<'n> = Option<Unsaved<'n, SmallRng, Application, CAPACITY>>;
+
+self_cell!(
+    /// A node that waits for its disk: while it does, no input can reach it.
+    struct SavingNode {
+        owner: MutBorrow<Box<CoreNode>>,
+        #[not_covariant]
+        dependent: OpenSave,
+    }
+);
+
+/// A node's place in the world, with all that is there.
+pub(crate) struct Station {
+    pub(crate) identity: Identity,
+    pub(crate) id: NodeId,
+    pub(crate) clock: Clock,
+    pub(crate) disk: Disk,
+    pub(crate) is_paused: bool,
+    /// What its program is started with.
+    pub(crate) setup: NodeSetup,
+    /// The longest T_min that it ever had: it may still be bound for so long (rule V3).
+    pub(crate) quarantine: Duration,
+    lives: u64,
+    program: Program,
+}
+
+/// What a node's program is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// It doesn't run.
+    Down,
+    /// It waits for an input.
+    Waiting,
+    /// It waits for its disk.
+    Saving,
+    /// It stands still.
+    Paused,
+}
+
+#[derive(Default)]
+enum Program {
+    #[default]
+    Down,
+    Waiting(Box<CoreNode>),
+    Saving(SavingNode),
+}
+
+struct NothingToSave;
+
+impl Station {
+    pub(crate) fn new(index: NodeIndex, setup: &Setup) -> Self {
+        let node = &setup.nodes[index.get()];
+        let identity = Identity { index, incarnation: 1 };
+        Self {
+            identity,
+            id: identity.id(),
+            clock: Clock::new(node.clock.as_micros() as u64, node.tick),
+            disk: Disk::new(node.record.clone()),
+            is_paused: false,
+            quarantine: node.times[0],
+            setup: node.clone(),
+            lives: 0,
+            program: Program::Down,
+        }
+    }
+
+    pub(crate) fn condition(&self) -> Condition {
+        match self.program {
+            Program::Down => Condition::Down,
+            _ if self.is_paused => Condition::Paused,
+            Program::Waiting(_) => Condition::Waiting,
+            Program::Saving(_) => Condition::Saving,
+        }
+    }
+
+    /// The node, to look at, unless it is down.
+    pub(crate) fn node(&self) -> Option<&CoreNode> {
+        match &self.program {
+            Program::Down => None,
+            Program::Waiting(node) => Some(node),
+            Program::Saving(saving) => {
+                saving.with_dependent(|_, open| open.as_ref().map(Unsaved::node))
+            }
+        }
+    }
+
+    /// The moment at which the node's timer is due, whether or not its program can notice.
+    pub(crate) fn due_at(&self) -> Moment {
+        self.node().map_or(Moment::NEVER, |node| self.clock.shows_at(node.deadline()))
+    }
+
+    /// Starts the node's program with what is on its disk.
+    pub(crate) fn start(
+        &mut self,
+        setup: &Setup,
+        voters: &[NodeId],
+        record: VoteRecord,
+        now: Instant,
+    ) -> Result<(), ConfigError> {
+        let [election_timeout_min, election_timeout_max, heartbeat_interval] = self.setup.times;
+        self.quarantine = self.quarantine.max(election_timeout_min);
+        let config = Config {
+            voters: if voters.contains(&self.id) { voters } else { &[] },
+            election_timeout_min,
+            election_timeout_max,
+            heartbeat_interval,
+            quarantine: self.quarantine,
+            mode: self.setup.mode,
+            priority: self.setup.priority,
+            clock_tick: self.setup.tick,
+            ..Config::new("simulated", setup.size)
+        };
+        self.lives += 1;
+        let rng = SmallRng::seed_from_u64(
+            setup.seed ^ (self.identity.index.get() as u64 + 1) << 56 ^ self.lives << 40,
+        );
+        let application = Application { position: self.setup.position };
+        let node = Node::new(self.id.clone(), &config, record, application, rng, now)?;
+        self.program = Program::Waiting(Box::new(node));
+        self.is_paused = false;
+        Ok(())
+    }
+
+    /// Gives a node that waits an input. It answers with a message, or saves, or neither.
+    pub(crate) fn feed(
+        &mut self,
+        input: impl FnOnce(&mut CoreNode) -> CoreOutput<'_>,
+    ) -> Option<Outgoing> {
+        let Program::Waiting(node) = std::mem::take(&mut self.program) else {
+            unreachable!("only a node that waits has inputs");
+        };
+        let mut sent = None;
+        let fed = SavingNode::try_new_or_recover(MutBorrow::new(node), |node| {
+            match input(node.borrow_mut()) {
+                Output::Save(unsaved) => return Ok(Some(unsaved)),
+                Output::Send(outgoing) => sent = Some(outgoing),
+                Output::Idle => {}
+            }
+            Err(NothingToSave)
+        });
+        self.program = match fed {
+            Ok(saving) => Program::Saving(saving),
+            Err((node, NothingToSave)) => Program::Waiting(node.into_inner()),
+        };
+        sent
+    }
+
+    /// Tells a node that saves what came of it; returns the message that waited.
+    pub(crate) fn end_save(&mut self, now: Instant, succeeded: bool) -> Option<Outgoing> {
+        let Program::Saving(mut saving) = std::mem::take(&mut self.program) else {
+            unreachable!("only a node that saves can end a save");
+        };
+        let outgoing = saving.with_dependent_mut(|_, open| {
+            let unsaved = open.take()?;
+            if succeeded { unsaved.saved(now) } else { None }
+        });
+        let mut node = saving.into_owner().into_inner();
+        node.state_machine_mut().position = self.setup.position;
+        self.program = Program::Waiting(node);
+        outgoing
+    }
+
+    /// The node's program is gone.
+    pub(crate) fn stop(&mut self) {
+        self.program = Program::Down;
+        self.is_paused = false;
+    }
+
+    /// Gives the node an empty disk, and with it a new id (rule V9).
+    pub(crate) fn lose_disk(&mut self) {
+        self.identity.incarnation += 1;
+        self.id = self.identity.id();
+        self.disk.replace();
+    }
+
+    /// The node's application has come so far.
+    pub(crate) fn set_position(&mut self, position: u16) {
+        self.setup.position = position;
+        if let Program::Waiting(node) = &mut self.program {
+            node.state_machine_mut().position = position;
+        }
+    }
+}
+
+/// An application that accepts whoever has come as far as itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Application {
+    position: u16,
+}
+
+impl StateMachine for Application {
+    fn position(&mut self) -> Position {
+        if self.position == 0 {
+            return Position::EMPTY;
+        }
+        Position::new(&self.position.to_be_bytes()).expect("two bytes are a short position")
+    }
+
+    fn grants_vote(&mut self, position: &[u8]) -> bool {
+        self.position == 0 || position >= self.position.to_be_bytes().as_slice()
+    }
+}

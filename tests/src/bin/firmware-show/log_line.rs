@@ -1,0 +1,114 @@
+//! What a board's log says, read back.
+
+use graft_election_core::{Reason, State};
+
+/// A line of the log of `DefmtLog`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogLine<'l> {
+    /// The node starts with this record.
+    Started { term: u64, vote: Option<&'l str> },
+    /// It entered another state.
+    StateChanged { from: State, to: State, term: u64, reason: Reason },
+    /// It follows another leader, leads itself, or knows of none.
+    LeaderChanged { leader: Option<&'l str>, term: u64 },
+    /// Everything else is trouble.
+    Trouble(&'l str),
+}
+
+impl<'l> LogLine<'l> {
+    /// Reads a line; there is none that can't be read.
+    pub(crate) fn read(line: &'l str) -> Self {
+        let known = started(line).or_else(|| state_changed(line)).or_else(|| leader_changed(line));
+        known.unwrap_or(Self::Trouble(line))
+    }
+}
+
+/// `board-1 starts in term 2, its vote is board-3's`, or `…, without a vote`.
+fn started(line: &str) -> Option<LogLine<'_>> {
+    let (_, rest) = line.split_once(" starts in term ")?;
+    let (term, vote) = rest.split_once(", ")?;
+    let vote = match vote {
+        "without a vote" => None,
+        vote => Some(vote.strip_prefix("its vote is ")?.strip_suffix("'s")?),
+    };
+    Some(LogLine::Started { term: term.parse().ok()?, vote })
+}
+
+/// `Leader after Candidate in term 2: WonElection`.
+fn state_changed(line: &str) -> Option<LogLine<'_>> {
+    let (to, rest) = line.split_once(" after ")?;
+    let (from, rest) = rest.split_once(" in term ")?;
+    let (term, reason) = rest.split_once(": ")?;
+    let (from, to) = (by_name(&STATES, from)?, by_name(&STATES, to)?);
+    let (term, reason) = (term.parse().ok()?, by_name(&REASONS, reason)?);
+    Some(LogLine::StateChanged { from, to, term, reason })
+}
+
+/// `board-3 leads in term 2`, or `no leader in term 2`.
+fn leader_changed(line: &str) -> Option<LogLine<'_>> {
+    let (leader, term) = match line.strip_prefix("no leader in term ") {
+        Some(term) => (None, term),
+        None => line.split_once(" leads in term ").map(|(leader, term)| (Some(leader), term))?,
+    };
+    Some(LogLine::LeaderChanged { leader, term: term.parse().ok()? })
+}
+
+/// The logs have the names that the source has.
+fn by_name<T: Copy + std::fmt::Debug>(all: &[T], name: &str) -> Option<T> {
+    all.iter().copied().find(|value| format!("{value:?}") == name)
+}
+
+const STATES: [State; 4] = [State::Follower, State::Leader, State::Candidate, State::Closed];
+
+const REASONS: [Reason; 10] = [
+    Reason::Started,
+    Reason::ElectionTimeout,
+    Reason::HandoverReceived,
+    Reason::WonElection,
+    Reason::HigherTerm,
+    Reason::LeaderHeard,
+    Reason::SecondLeader,
+    Reason::SaveFailed,
+    Reason::HandedOver,
+    Reason::Closed,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_tells_is_read_back() {
+        let read = LogLine::read;
+        let (term, vote) = (0, None);
+        assert_eq!(read("a starts in term 0, without a vote"), LogLine::Started { term, vote });
+        let (term, vote) = (7, Some("b"));
+        assert_eq!(read("a starts in term 7, its vote is b's"), LogLine::Started { term, vote });
+        assert_eq!(
+            read("Candidate after Follower in term 8: ElectionTimeout"),
+            LogLine::StateChanged {
+                from: State::Follower,
+                to: State::Candidate,
+                term: 8,
+                reason: Reason::ElectionTimeout
+            }
+        );
+        let (term, leader) = (8, Some("b"));
+        assert_eq!(read("b leads in term 8"), LogLine::LeaderChanged { leader, term });
+        let (term, leader) = (9, None);
+        assert_eq!(read("no leader in term 9"), LogLine::LeaderChanged { leader, term });
+    }
+
+    #[test]
+    fn everything_else_is_trouble() {
+        for line in [
+            "",
+            "3 bytes came too fast and were lost",
+            "Chief after Follower in term 8: ElectionTimeout",
+            "b leads in term x",
+            "a starts in term 7",
+        ] {
+            assert_eq!(LogLine::read(line), LogLine::Trouble(line));
+        }
+    }
+}

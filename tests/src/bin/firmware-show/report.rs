@@ -1,0 +1,138 @@
+//! What is printed: a line for each thing that happens, for people or for programs.
+
+use std::io::{self, Write};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anstyle::{AnsiColor, Style};
+use graft_election_core::State;
+use serde::Serialize;
+
+const DIM: Style = Style::new().dimmed();
+const BOLD: Style = Style::new().bold();
+
+/// The colours of the boards.
+const COLORS: [AnsiColor; 3] = [AnsiColor::Cyan, AnsiColor::Magenta, AnsiColor::BrightBlue];
+
+/// Prints what happens, flushed line by line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reporter {
+    json: bool,
+}
+
+/// A line for programs: one JSON object, with the keys that `graft run` has.
+#[derive(Debug, Serialize)]
+pub(crate) struct Line<'a> {
+    /// Nanoseconds since 1970.
+    pub(crate) ts: u64,
+    pub(crate) event: &'a str,
+    pub(crate) id: &'a str,
+    pub(crate) term: u64,
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) leader: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<&'a str>,
+}
+
+/// Who a line for people is about, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct About<'a> {
+    /// Since the start.
+    pub(crate) at: Duration,
+    /// The place of the board among the others.
+    pub(crate) place: usize,
+    pub(crate) id: &'a str,
+    pub(crate) term: u64,
+}
+
+impl Reporter {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Something happened to a board: a line for programs, or words for people, if there are any.
+    pub(crate) fn event(
+        self,
+        line: &Line<'_>,
+        about: About<'_>,
+        words: Option<&str>,
+    ) -> io::Result<()> {
+        if self.json {
+            return print_json(line);
+        }
+        let Some(words) = words else { return Ok(()) };
+        let About { at, place, id, term } = about;
+        let at = format!("{:>7.3}", at.as_secs_f64());
+        let board = COLORS[place % COLORS.len()].on_default().bold();
+        self.note(&format!("{DIM}{at}{DIM:#}  {board}{id}{board:#}  term {term}  {words}"))
+    }
+
+    /// Like [`note`](Self::note), as a heading.
+    pub(crate) fn heading(self, words: &str) -> io::Result<()> {
+        self.note(&format!("\n{BOLD}{words}{BOLD:#}"))
+    }
+
+    /// A line that is about no board. Programs don't get it.
+    pub(crate) fn note(self, words: &str) -> io::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        let mut out = anstream::stdout().lock();
+        writeln!(out, "{words}")?;
+        out.flush()
+    }
+
+    /// How it went: an object for programs, or lines for people.
+    pub(crate) fn summary(self, summary: &impl Serialize, lines: &[String]) -> io::Result<()> {
+        if self.json {
+            return print_json(summary);
+        }
+        self.heading("Summary")?;
+        lines.iter().try_for_each(|line| self.note(line))
+    }
+}
+
+impl<'a> Line<'a> {
+    /// A line about a board, at this moment.
+    pub(crate) fn new(event: &'a str, id: &'a str, term: u64, leader: &'a str) -> Self {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            ts: u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX),
+            event,
+            id,
+            term,
+            from: String::new(),
+            to: String::new(),
+            leader,
+            reason: None,
+            error: None,
+        }
+    }
+}
+
+/// A state in its colour.
+pub(crate) fn painted(state: State) -> String {
+    let style = match state {
+        State::Follower => AnsiColor::Blue.on_default(),
+        State::Candidate => AnsiColor::Yellow.on_default(),
+        State::Leader => AnsiColor::Green.on_default().bold(),
+        State::Closed => DIM,
+    };
+    format!("{style}{state}{style:#}")
+}
+
+/// Trouble in its colour.
+pub(crate) fn alarming(words: &str) -> String {
+    let style = AnsiColor::Red.on_default();
+    format!("{style}{words}{style:#}")
+}
+
+/// Prints one object and flushes it, so that whoever reads along sees it at once.
+fn print_json(value: &impl Serialize) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, value)?;
+    writeln!(out)?;
+    out.flush()
+}

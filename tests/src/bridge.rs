@@ -1,0 +1,69 @@
+//! A bridge that runs.
+
+use graft_election::{Bridge, BridgeCounts, BridgeEvent, BridgeRates, NodeId, SerialLine};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::bus::Member;
+use crate::cluster::PATIENCE;
+use crate::nats_server::NatsServer;
+
+/// A bridge of the cluster `c` in a task of its own, and what it tells.
+#[derive(Debug)]
+pub struct RunningBridge {
+    id: NodeId,
+    stop: oneshot::Sender<()>,
+    carried: JoinHandle<BridgeCounts>,
+    events: mpsc::UnboundedReceiver<BridgeEvent>,
+}
+
+impl RunningBridge {
+    /// Rates that no cluster reaches.
+    pub const FAST: BridgeRates = BridgeRates { to_nats: 100_000, to_line: 10_000_000 };
+
+    /// Starts a bridge between `member`'s place on a bus and `server`.
+    pub async fn start(member: &Member, server: &NatsServer, rates: BridgeRates) -> Self {
+        let line = SerialLine::Unix(member.socket().to_owned());
+        let bridge = Bridge::connect("c", line, server.url(), rates).await.expect("both sides");
+        let id = bridge.id().clone();
+        let (stop, stopped) = oneshot::channel();
+        let (sender, events) = mpsc::unbounded_channel();
+        let carried = tokio::spawn(bridge.run(
+            async {
+                // Whoever drops the sender doesn't stop it.
+                if stopped.await.is_err() {
+                    std::future::pending().await
+                }
+            },
+            move |event| {
+                // Nobody may be listening.
+                let _ = sender.send(event);
+            },
+        ));
+        Self { id, stop, carried, events }
+    }
+
+    /// The id under which other bridges know it.
+    pub fn id(&self) -> &NodeId {
+        &self.id
+    }
+
+    /// Has it close, and returns what it has counted.
+    pub async fn stop(self) -> BridgeCounts {
+        self.stop.send(()).expect("it runs");
+        timeout(PATIENCE, self.carried).await.expect("it closes").expect("it doesn't panic")
+    }
+
+    /// Ends it at once.
+    pub async fn kill(self) {
+        self.carried.abort();
+        assert!(self.carried.await.is_err_and(|error| error.is_cancelled()), "it ran");
+    }
+
+    /// Waits until it tells what is meant.
+    pub async fn wait_for(&mut self, is_meant: impl Fn(&BridgeEvent) -> bool) {
+        let found = async { while !is_meant(&self.events.recv().await.expect("it runs")) {} };
+        timeout(PATIENCE, found).await.expect("the event comes");
+    }
+}

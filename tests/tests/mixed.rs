@@ -1,0 +1,260 @@
+//! One cluster of emulated boards, of a host on their serial bus, and of hosts on a real
+//! nats-server, with a bridge between the bus and the server.
+
+#![cfg(test)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use graft_election::{
+    MemoryVotes, NatsTransport, NodeBuilder, NodeId, SerialLine, SerialTransport, State,
+};
+use graft_election_tests::boards::Boards;
+use graft_election_tests::bridge::RunningBridge;
+use graft_election_tests::bus::{Bus, Member};
+use graft_election_tests::cluster::{PATIENCE, builder, id};
+use graft_election_tests::mortal::MortalNode;
+use graft_election_tests::nats_server::NatsServer;
+use tokio::time::timeout;
+
+/// I1: whatever is lost, there is one leader as soon as there is a quorum that hears each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn boards_a_host_on_their_bus_and_hosts_on_nats_replace_whatever_is_lost() {
+    let mut mixed = Mixed::start().await;
+
+    for side in [Side::Board, Side::Host, Side::Nats] {
+        let (term, lost) = mixed.leader_on(side).await;
+        mixed.lose(&lost).await;
+        let (next_term, next) = mixed.agreed_leader().await;
+        assert!(next_term > term && next != lost, "{lost} led term {term}, {next} {next_term}");
+        mixed.bring_back(&lost).await;
+        assert_eq!(mixed.agreed_leader().await, (next_term, next.clone()), "{lost} follows");
+        println!("{lost} led term {term} and was lost, {next} leads term {next_term}");
+    }
+
+    mixed.leader_on(Side::Board).await;
+    mixed.bridge.take().unwrap().kill().await;
+    mixed.only_the_bus_is_led().await;
+    mixed.start_bridge().await;
+    let (term, leader) = mixed.agreed_leader().await;
+    println!("the bridge was lost, {leader} leads term {term}");
+
+    mixed.leader_on(Side::Board).await;
+    let stopped = mixed.server.take().unwrap().stop();
+    mixed.only_the_bus_is_led().await;
+    mixed.server = Some(stopped.restart());
+    let (term, leader) = mixed.agreed_leader().await;
+    println!("the server was lost, {leader} leads term {term}");
+
+    mixed.boards.check_that_all_run();
+    assert!(mixed.boards.heard().carried > 0, "the witness hears the bridge");
+}
+
+/// Where a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    /// On an emulated board.
+    Board,
+    /// In a process on the boards' bus.
+    Host,
+    /// In a process on NATS.
+    Nats,
+}
+
+/// How soon a node campaigns that hears of no leader. Boards take half a second to a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Haste {
+    /// Before any board.
+    Eager,
+    /// After all boards.
+    Patient,
+}
+
+/// A cluster of five: `board-1` and `board-2`, `host` beside them, `nats-1` and `nats-2`.
+struct Mixed {
+    boards: Boards,
+    places: BTreeMap<&'static str, Member>,
+    server: Option<NatsServer>,
+    bridge: Option<RunningBridge>,
+    hosts: BTreeMap<NodeId, MortalNode>,
+    votes: BTreeMap<NodeId, MemoryVotes>,
+    lost: Option<NodeId>,
+}
+
+impl Mixed {
+    const BOARDS: u32 = 2;
+    const SIZE: u32 = 5;
+    const HOSTS: [&str; 3] = ["host", "nats-1", "nats-2"];
+
+    async fn start() -> Self {
+        let (bus, server) = (Arc::new(Bus::new()), NatsServer::start());
+        let mut boards = Boards::start_on(&bus, Self::BOARDS, Self::SIZE);
+        boards.witness().listen_to(&server).await;
+        let mut mixed = Self {
+            boards,
+            places: ["host", "bridge"].map(|name| (name, bus.join(name))).into(),
+            server: Some(server),
+            bridge: None,
+            hosts: BTreeMap::new(),
+            votes: Self::HOSTS.map(|name| (id(name), MemoryVotes::new())).into(),
+            lost: None,
+        };
+        mixed.start_bridge().await;
+        for name in Self::HOSTS {
+            mixed.start_host(&id(name), Haste::Patient).await;
+        }
+        mixed
+    }
+
+    fn side_of(&self, node: &NodeId) -> Side {
+        match node.as_str() {
+            "host" => Side::Host,
+            name if name.starts_with("nats-") => Side::Nats,
+            _ => Side::Board,
+        }
+    }
+
+    fn server(&self) -> &NatsServer {
+        self.server.as_ref().unwrap()
+    }
+
+    async fn start_bridge(&mut self) {
+        let (member, server) = (&self.places["bridge"], self.server());
+        self.bridge = Some(RunningBridge::start(member, server, RunningBridge::FAST).await);
+    }
+
+    async fn start_host(&mut self, host: &NodeId, haste: Haste) {
+        let (votes, builder) = (self.votes[host].clone(), haste.builder(host));
+        let node = match self.side_of(host) {
+            Side::Host => {
+                let line = SerialLine::Unix(self.places["host"].socket().to_owned());
+                let transport = SerialTransport::new(line);
+                MortalNode::start(async { builder.start(transport, votes).await.unwrap() }).await
+            }
+            _ => {
+                let url = self.server().url();
+                MortalNode::start(async {
+                    let transport = NatsTransport::connect(url).await.unwrap();
+                    builder.start(transport, votes).await.unwrap()
+                })
+                .await
+            }
+        };
+        self.hosts.insert(host.clone(), node);
+    }
+
+    /// Loses a node: its power, or its process.
+    async fn lose(&mut self, node: &NodeId) {
+        match self.hosts.remove(node) {
+            Some(host) => self.boards.witness().hear_until(host.kill()).await,
+            None => self.boards.cut_power(node),
+        }
+        self.lost = Some(node.clone());
+    }
+
+    async fn bring_back(&mut self, node: &NodeId) {
+        match self.side_of(node) {
+            Side::Board => drop(self.boards.come_back(node).await),
+            Side::Host | Side::Nats => self.start_host(node, Haste::Patient).await,
+        }
+        self.lost = None;
+    }
+
+    /// Loses leaders, and brings them back, until one on `side` leads. It takes one unless the
+    /// machine is very slow: others have more patience than the nodes of that side.
+    async fn leader_on(&mut self, side: Side) -> (u64, NodeId) {
+        for _ in 0..10 {
+            let (term, leader) = self.agreed_leader().await;
+            if self.side_of(&leader) == side {
+                return (term, leader);
+            }
+            let host = self.hosts.keys().find(|host| self.side_of(host) == side).cloned();
+            if let Some(host) = host {
+                self.hosts.remove(&host).unwrap().kill().await;
+                self.start_host(&host, Haste::Eager).await;
+                self.agreed_leader().await;
+            }
+            self.lose(&leader).await;
+            self.agreed_leader().await;
+            self.bring_back(&leader).await;
+        }
+        panic!("nobody on the side of {side:?} leads");
+    }
+
+    /// Waits until all that are there follow one leader in one term.
+    async fn agreed_leader(&mut self) -> (u64, NodeId) {
+        let boards =
+            self.boards.ids().into_iter().filter(|board| Some(board) != self.lost.as_ref());
+        let nodes: Vec<_> = boards.chain(self.hosts.keys().cloned()).collect();
+        self.agreed_leader_of(&nodes).await
+    }
+
+    async fn agreed_leader_of(&mut self, nodes: &[NodeId]) -> (u64, NodeId) {
+        let agreement = timeout(PATIENCE, async {
+            loop {
+                let views: Vec<_> = nodes.iter().map(|node| self.view_of(node)).collect();
+                if let Some((first, others)) = views.split_first()
+                    && let Some((term, leader)) = first
+                    && nodes.contains(leader)
+                    && others.iter().all(|view| view == first)
+                {
+                    return (*term, leader.clone());
+                }
+                // Whoever leads says so all the time.
+                self.boards.witness().hear().await;
+            }
+        })
+        .await;
+        agreement.unwrap_or_else(|_| {
+            let views: Vec<_> = nodes.iter().map(|node| (node, self.view_of(node))).collect();
+            panic!("no agreement: {views:?}\n{}", self.boards.logs())
+        })
+    }
+
+    /// Whom a node takes for the leader, and in which term.
+    fn view_of(&self, node: &NodeId) -> Option<(u64, NodeId)> {
+        match self.hosts.get(node) {
+            Some(host) => {
+                let status = host.node().status();
+                status.leader.clone().map(|leader| (status.term, leader))
+            }
+            None => {
+                let log = self.boards.log(node);
+                let last = log.iter().rev().find(|line| line.contains(" in term "))?;
+                let (leader, term) = last.split_once(" leads in term ")?;
+                Some((term.parse().ok()?, id(leader)))
+            }
+        }
+    }
+
+    /// Nothing passes between the bus and NATS: the three on the bus are a quorum and are led, the
+    /// two on NATS are none, campaign again and again, and never lead.
+    async fn only_the_bus_is_led(&mut self) {
+        let on_nats = ["nats-1", "nats-2"].map(id);
+        for node in &on_nats {
+            let mut status = self.hosts[node].node().watch();
+            let term = status.borrow().term;
+            let campaigns = status.wait_for(|status| status.term >= term + 3);
+            let campaigns = timeout(PATIENCE, self.boards.witness().hear_until(campaigns)).await;
+            assert_ne!(campaigns.expect("campaigns").expect("a node").state, State::Leader);
+        }
+        let on_bus: Vec<_> = self.boards.ids().into_iter().chain([id("host")]).collect();
+        let (_, leader) = self.agreed_leader_of(&on_bus).await;
+        assert!(on_bus.contains(&leader));
+        for node in &on_nats {
+            assert_ne!(self.hosts[node].node().state(), State::Leader, "two of five lead");
+        }
+    }
+}
+
+impl Haste {
+    fn builder(self, host: &NodeId) -> NodeBuilder {
+        let (min, max) = match self {
+            Self::Eager => (250, 300),
+            Self::Patient => (1_100, 1_600),
+        };
+        let (min, max) = (Duration::from_millis(min), Duration::from_millis(max));
+        builder(host.as_str(), Mixed::SIZE as usize).election_timeout(min, max)
+    }
+}
