@@ -21,6 +21,7 @@ mod identity;
 mod message_text;
 mod network;
 pub mod script;
+pub mod script_folder;
 mod setup;
 mod station;
 mod step;
