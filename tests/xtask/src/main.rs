@@ -7,6 +7,7 @@ mod citations;
 mod command;
 mod firmware;
 mod proofs;
+mod scripts;
 mod sizes;
 mod test;
 mod tidy;
@@ -36,6 +37,12 @@ enum Task {
     NoStd,
     /// Prove that the core and the wire format can't panic.
     NoPanic,
+    /// Play the scripts in `tests/scripts`, and compare what happens with what they say.
+    Scripts {
+        /// Write their transcripts anew instead.
+        #[arg(long)]
+        write: bool,
+    },
     /// Build the firmware, and let clippy look at it.
     Firmware,
     /// Print how much flash and memory the election takes on a microcontroller.
@@ -53,6 +60,7 @@ fn main() -> ExitCode {
         Some(Task::Tidy) => tidy::tidy(),
         Some(Task::NoStd) => proofs::no_std(),
         Some(Task::NoPanic) => proofs::no_panic(),
+        Some(Task::Scripts { write }) => scripts::play(write),
         Some(Task::Firmware) => firmware::Toolchain::install().and_then(firmware::check),
         Some(Task::Sizes { json }) => sizes::print(json),
     };
