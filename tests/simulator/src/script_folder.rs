@@ -63,7 +63,7 @@ pub fn play(folder: &Path, transcripts: Transcripts) -> io::Result<Played> {
         match outcome {
             Ok(written) => {
                 played.count(&written);
-                if written != script {
+                if transcripts == Transcripts::Write && written != script {
                     fs::write(&path, written)?;
                 }
             }

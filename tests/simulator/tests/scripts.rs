@@ -35,3 +35,22 @@ fn each_script_says_first_what_it_shows() {
         assert!(script.starts_with("# "), "{}", path.display());
     }
 }
+
+#[test]
+fn a_difference_is_shown_with_file_and_line_and_written_only_if_asked() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("scripts");
+    let path = folder.join("graft").join("a.txt");
+    fs::create_dir_all(folder.join("graft")).unwrap();
+    let script = "# A lie.\nnodes 1\nrecord a term=1\nstatus\n  a leads\n";
+    fs::write(&path, script).unwrap();
+
+    let played = play(&folder, Transcripts::Compare).unwrap();
+    let difference = "graft/a.txt:5: expected \"  a leads\", found \"  a is Follower in term 1\"";
+    assert_eq!(played.differences, [difference]);
+    assert_eq!(fs::read_to_string(&path).unwrap(), script);
+
+    let played = play(&folder, Transcripts::Write).unwrap();
+    assert_eq!((played.scripts, played.steps, played.lines), (1, 1, 1));
+    assert_eq!(play(&folder, Transcripts::Compare).unwrap(), played);
+    assert!(played.differences.is_empty());
+}
