@@ -6,12 +6,11 @@
 mod claims;
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use graft_election_core::{
-    Instant, Message, NodeId, Outgoing, Recipient, State, VoteRecord, quorum,
-};
+use graft_election_core::{Instant, Message, NodeId, Outgoing, Recipient, State, VoteRecord};
 
 use crate::station::CoreNode;
 use crate::{Identity, NodeIndex, Setup};
@@ -79,6 +78,9 @@ pub(crate) struct Checker {
     violation: Option<Violation>,
 }
 
+/// The first number that is no term (rule T4).
+const TERM_END: u64 = 1 << 63;
+
 /// What a node was when the checker last looked at it: terms don't fall while it lives.
 #[derive(Clone, Copy, Debug)]
 struct Life {
@@ -126,10 +128,15 @@ impl Checker {
         });
     }
 
-    /// A node is about to hear a message. Returns the term that it must have afterwards at least.
-    pub(crate) fn hears(&mut self, node: Identity, now: Instant, message: &Message) -> u64 {
-        let Some(life) = &mut self.claims(node).life else { return 0 };
-        let term = message.term();
+    /// A node is about to hear a message. Returns the terms that it may have afterwards.
+    pub(crate) fn hears(
+        &mut self,
+        node: Identity,
+        now: Instant,
+        message: &Message,
+    ) -> RangeInclusive<u64> {
+        let Some(life) = &mut self.claims(node).life else { return 0..=u64::MAX };
+        let (own_term, term) = (life.term, message.term());
         let is_bound = now < life.may_be_bound_until;
         if let Message::Heartbeat(heartbeat) = message
             && heartbeat.sent_at.is_some()
@@ -138,7 +145,7 @@ impl Checker {
             life.may_be_bound_until = life.may_be_bound_until.max(bound_until);
         }
         // T4, V2, V5: what is no message to the node changes nothing.
-        let is_far = life.term != 0 && term > life.term.saturating_add(1 << 32);
+        let is_far = own_term != 0 && term > own_term.saturating_add(1 << 32);
         let is_malformed = match message {
             Message::VoteRequest(request) | Message::PreVoteRequest(request) => {
                 request.handover_from.is_some_and(|from| from.get() >= term)
@@ -146,21 +153,33 @@ impl Checker {
             _ => false,
         };
         let is_own = message.sender().and_then(Identity::of) == Some(node);
-        let is_ignored = term >= 1 << 63 || is_far || is_malformed || is_own;
-        let may_refuse = match message {
-            Message::PreVoteRequest(_) => true,
-            Message::VoteRequest(_) => is_bound,
-            _ => false,
+        let must_adopt = match message {
+            _ if term >= TERM_END || is_far || is_malformed || is_own => {
+                return own_term..=own_term;
+            }
+            Message::PreVoteRequest(_) => return own_term..=own_term,
+            Message::VoteRequest(_) => !is_bound,
+            _ => true,
         };
-        if is_ignored || may_refuse { 0 } else { term }
+        let term_min = if must_adopt { term.max(own_term) } else { own_term };
+        // Who is told to take over campaigns in the next term.
+        let campaign = u64::from(matches!(message, Message::Handover(_)));
+        term_min..=term.max(own_term) + campaign
     }
 
-    /// A node has heard a message, after which it must have `term_min`.
-    pub(crate) fn heard(&mut self, node: Identity, program: &CoreNode, term_min: u64) {
-        // A node that closes adopts what it must, until it is closed.
-        let adopted = program.term() >= term_min || program.state() == State::Closed;
-        self.require("T3", adopted, || {
-            format!("{node} heard of term {term_min} and stays in term {}", program.term())
+    /// A node has heard a message, after which it must have one of these terms.
+    pub(crate) fn heard(
+        &mut self,
+        node: Identity,
+        program: &CoreNode,
+        terms: &RangeInclusive<u64>,
+    ) {
+        let (term, is_closed) = (program.term(), program.state() == State::Closed);
+        self.require("T3", term >= *terms.start() || is_closed, || {
+            format!("{node} heard of term {} and stays in term {term}", terms.start())
+        });
+        self.require("T4", term <= *terms.end(), || {
+            format!("{node} is in term {term} now, but no higher term than {} is due", terms.end())
         });
     }
 
@@ -261,8 +280,10 @@ impl Checker {
         }
         if self.judged != Judged::NodesAlone {
             let (id, size) = (node.id(), self.size);
-            let votes = self.claims.iter().filter(|claims| claims.voted_for(term, &id)).count();
-            self.require("V6", votes >= quorum(size), || {
+            let claims = self.claims.iter().enumerate();
+            let voters = claims.filter(|(place, _)| self.is_voter(at(*place)));
+            let votes = voters.filter(|(_, claims)| claims.voted_for(term, &id)).count();
+            self.require("V6", votes * 2 > size, || {
                 format!("{node} leads in term {term} with {votes} votes of {size}")
             });
         }
@@ -282,6 +303,12 @@ impl Checker {
     }
 
     fn voted(&mut self, node: Identity, term: u64, candidate: &NodeId) {
+        let helps_stranger = self.declared
+            && self.is_voter(node)
+            && !Identity::of(candidate).is_some_and(|candidate| self.is_voter(candidate));
+        self.require("V6", !helps_stranger, || {
+            format!("{node} voted for {candidate}, who is not a declared voter")
+        });
         if let Err(other) = self.claims(node).vote(term, candidate) {
             self.require("I2", false, || {
                 format!("{node} voted for {candidate} in term {term}, and for {other} before")
@@ -295,7 +322,7 @@ impl Checker {
     }
 
     fn claims(&mut self, node: Identity) -> &mut Claims {
-        let place = (usize::from(node.incarnation) - 1) * NodeIndex::COUNT_MAX + node.index.get();
+        let place = place(node);
         if place >= self.claims.len() {
             self.claims.resize_with(place + 1, Claims::default);
         }
@@ -307,4 +334,15 @@ impl Checker {
             self.violation = Some(Violation { rule, what: what() });
         }
     }
+}
+
+/// Where a node's claims are kept.
+fn place(node: Identity) -> usize {
+    (usize::from(node.incarnation) - 1) * NodeIndex::COUNT_MAX + node.index.get()
+}
+
+/// Whose claims are kept there.
+fn at(place: usize) -> Identity {
+    let incarnation = u8::try_from(place / NodeIndex::COUNT_MAX + 1).unwrap_or(u8::MAX);
+    Identity { index: NodeIndex::new(place % NodeIndex::COUNT_MAX), incarnation }
 }

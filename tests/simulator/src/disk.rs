@@ -82,6 +82,11 @@ impl Disk {
         true
     }
 
+    /// Another disk of the same kind takes its place: an empty one.
+    pub(crate) fn replace(&mut self) {
+        *self = Self { mode: self.mode, ..Self::new(VoteRecord::default()) };
+    }
+
     /// Reads the record for a start; none, if what is there is no record.
     pub(crate) fn read(&mut self) -> Option<VoteRecord> {
         let record = self.record.clone()?;

@@ -38,7 +38,7 @@ pub struct Flight {
 }
 
 /// Which message in flight; valid until it is delivered or dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlightKey(u32);
 
 impl Network {
@@ -66,6 +66,11 @@ impl Network {
     /// The message in flight.
     pub fn flight(&self, key: FlightKey) -> Option<&Flight> {
         self.flights.get(key.0 as usize)?.as_ref()
+    }
+
+    /// All messages in flight, in no particular order.
+    pub fn all(&self) -> Vec<FlightKey> {
+        self.links.iter().flatten().copied().collect()
     }
 
     /// Moves the keys of the messages sent since the last call to the end of `departures`. Some may

@@ -189,7 +189,7 @@ impl Station {
     pub(crate) fn lose_disk(&mut self) {
         self.identity.incarnation += 1;
         self.id = self.identity.id();
-        self.disk = Disk::new(VoteRecord::default());
+        self.disk.replace();
     }
 
     /// The node's application has come so far.

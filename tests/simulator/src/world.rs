@@ -110,6 +110,11 @@ impl World {
         self.stations[node.get()].identity
     }
 
+    /// Whether what is on a node's disk is a record.
+    pub fn has_record(&self, node: NodeIndex) -> bool {
+        self.stations[node.get()].disk.record().is_some()
+    }
+
     /// The messages in flight.
     pub fn network(&self) -> &Network {
         &self.network
@@ -213,7 +218,8 @@ impl World {
         Ok(())
     }
 
-    fn nodes(&self) -> impl Iterator<Item = NodeIndex> + use<> {
+    /// All nodes, running or not.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeIndex> + use<> {
         (0..self.stations.len()).map(NodeIndex::new)
     }
 

@@ -10,6 +10,7 @@ mod proofs;
 mod scripts;
 mod sizes;
 mod test;
+mod testers;
 mod tidy;
 mod tools;
 mod workspace;
@@ -51,6 +52,15 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
+    /// Simulate clusters full of faults, and check what must always hold.
+    Simulate {
+        /// How many.
+        #[arg(long, default_value_t = testers::SEEDS)]
+        seeds: u64,
+        /// The first one's seed; today's, if absent.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -63,6 +73,7 @@ fn main() -> ExitCode {
         Some(Task::Scripts { write }) => scripts::play(write),
         Some(Task::Firmware) => firmware::Toolchain::install().and_then(firmware::check),
         Some(Task::Sizes { json }) => sizes::print(json),
+        Some(Task::Simulate { seeds, seed }) => testers::simulate(seeds, seed),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

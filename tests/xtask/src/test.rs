@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::tools::Tools;
-use crate::{checks, firmware, proofs, sizes, tidy};
+use crate::{checks, firmware, proofs, sizes, testers, tidy};
 
 /// Runs all that must hold of the project, until something doesn't. What is missing is installed
 /// or is an error: no step is ever skipped.
@@ -25,6 +25,7 @@ pub(crate) fn test() -> Result<()> {
     steps.run("firmware", || firmware::check(tools.toolchain))?;
     steps.run("sizes", || sizes::check_readme(tools.toolchain))?;
     steps.run("tests", || checks::tests(&tools))?;
+    steps.run("simulation", testers::simulate_some)?;
     steps.run("tests of the wire format's features", checks::proto_features)?;
     steps.run("what must not compile", checks::compile_errors)?;
     steps.run("proof that no std is needed", proofs::no_std)?;

@@ -1,5 +1,7 @@
 //! What comes of a step, as far as a node's program has a say in it.
 
+use std::ops::RangeInclusive;
+
 use graft_election_core::{Instant, Message, Outgoing, Reason, Recipient, State};
 
 use super::{CannotHappen, DELIVERIES_MAX, World, Written};
@@ -155,8 +157,8 @@ impl World {
         let now = self.local(node);
         let identity = self.identity(node);
         observer.observe(Event::Heard(node, &message));
-        let term_min = self.checker.hears(identity, now, &message);
-        self.feed_and(node, |program| program.handle_message(now, message), term_min, observer);
+        let terms = self.checker.hears(identity, now, &message);
+        self.feed_and(node, |program| program.handle_message(now, message), &terms, observer);
     }
 
     pub(super) fn feed(
@@ -165,22 +167,22 @@ impl World {
         input: impl FnOnce(&mut CoreNode) -> CoreOutput<'_>,
         observer: &mut impl Observer,
     ) {
-        self.feed_and(node, input, 0, observer);
+        self.feed_and(node, input, &(0..=u64::MAX), observer);
     }
 
-    /// Gives a node an input, after which it must have the term `term_min` at least.
+    /// Gives a node an input, after which it must have one of the `terms`.
     fn feed_and(
         &mut self,
         node: NodeIndex,
         input: impl FnOnce(&mut CoreNode) -> CoreOutput<'_>,
-        term_min: u64,
+        terms: &RangeInclusive<u64>,
         observer: &mut impl Observer,
     ) {
         let station = &mut self.stations[node.get()];
         let before = station.node().map(Sight::of);
         let sent = station.feed(input);
         if let Some(program) = station.node() {
-            self.checker.heard(station.identity, program, term_min);
+            self.checker.heard(station.identity, program, terms);
         }
         self.look(node, before, observer);
         // Once: a save that follows is no input, and leaves the report as it is.

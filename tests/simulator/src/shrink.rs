@@ -1,0 +1,178 @@
+//! From a seed that breaks a rule to a few steps that do.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::{Figures, Kind, Setup, Simulation, Step, Violation, World};
+
+/// The steps by which a world comes to break a rule.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// What kind of world it is.
+    pub kind: Kind,
+    /// How it begins.
+    pub setup: Setup,
+    /// What happens. A step that can't happen is left out.
+    pub steps: Vec<Step>,
+    /// What is wrong after that, or without any further fault (A1, A2).
+    pub violation: Violation,
+}
+
+/// Runs the simulation of a seed.
+///
+/// # Errors
+///
+/// The first rule that was broken. A panic breaks I7.
+pub fn simulate(seed: u64) -> Result<Figures, Violation> {
+    let mut simulation = None;
+    run(|| simulation.insert(Simulation::new(seed, false)).live())?;
+    Ok(simulation.map(|simulation| simulation.figures()).unwrap_or_default())
+}
+
+/// How many steps are tried in pairs, since the number of pairs grows with the square.
+const PAIRED_STEPS_MAX: usize = 100;
+
+impl Failure {
+    /// What a seed comes to that breaks a rule; nothing, if it breaks none.
+    pub fn of(seed: u64) -> Option<Self> {
+        let mut simulation = Simulation::new(seed, true);
+        let suffered = run(|| simulation.suffer());
+        let faulty_steps = simulation.recorded().len();
+        let violation = suffered.and_then(|()| run(|| simulation.recover())).err()?;
+        let (kind, setup) = (simulation.kind(), simulation.setup().clone());
+        let all = simulation.recorded().to_vec();
+        let mut failure = Self { kind, setup, steps: all, violation };
+        if failure.is_about_calm() {
+            // Calm comes by itself, unless other random numbers make the difference.
+            let faulty = failure.steps[..faulty_steps].to_vec();
+            if failure.happens_after(&faulty).is_some() {
+                failure.steps = faulty;
+            }
+        }
+        Some(failure)
+    }
+
+    /// Leaves out whatever can be left out, and the rule is still broken (delta debugging).
+    pub fn shrink(&mut self) {
+        self.keep_if_it_fails(self.steps.clone());
+        loop {
+            let before = self.steps.len();
+            let mut chunk = before.div_ceil(2);
+            while chunk > 0 {
+                self.leave_out_chunks(chunk);
+                chunk /= 2;
+            }
+            self.leave_out_pairs();
+            if self.steps.len() == before {
+                break;
+            }
+        }
+        self.prefer_oldest_messages();
+    }
+
+    /// The failure in the language of scripts.
+    pub fn script(&self) -> String {
+        let mut script = format!("# {}\n", self.violation);
+        if self.is_about_calm() {
+            script += "# It shows when nothing more goes wrong after these steps.\n";
+        }
+        script += &self.setup.to_string();
+        script.push('\n');
+        for step in &self.steps {
+            script += &format!("{step}\n");
+        }
+        script
+    }
+
+    fn leave_out_chunks(&mut self, chunk: usize) {
+        // From the end, so that what depends on a step goes before it.
+        let mut end = self.steps.len();
+        while end > 0 {
+            let begin = end.saturating_sub(chunk);
+            let mut fewer = self.steps.clone();
+            fewer.drain(begin..end);
+            self.keep_if_it_fails(fewer);
+            end = begin.min(self.steps.len());
+        }
+    }
+
+    /// Leaves out two steps that only together can go: two campaigns, so that terms match again.
+    fn leave_out_pairs(&mut self) {
+        let mut first = 0;
+        while first < self.steps.len().min(PAIRED_STEPS_MAX) {
+            let before = self.steps.len();
+            for second in (first + 1..before).rev() {
+                let mut fewer = self.steps.clone();
+                fewer.remove(second);
+                fewer.remove(first);
+                self.keep_if_it_fails(fewer);
+                if self.steps.len() < before {
+                    break;
+                }
+            }
+            if self.steps.len() == before {
+                first += 1;
+            }
+        }
+    }
+
+    fn prefer_oldest_messages(&mut self) {
+        for place in 0..self.steps.len() {
+            let mut simpler = self.steps.clone();
+            if let Some(Step::Deliver(pick) | Step::Drop(pick) | Step::Duplicate(pick)) =
+                simpler.get_mut(place)
+                && pick.older > 0
+            {
+                pick.older = 0;
+                self.keep_if_it_fails(simpler);
+            }
+        }
+    }
+
+    fn keep_if_it_fails(&mut self, steps: Vec<Step>) {
+        if let Some((steps, violation)) = self.happens_after(&steps) {
+            self.steps = steps;
+            self.violation = violation;
+        }
+    }
+
+    /// The same rule broken by these steps, of which those are returned that can happen.
+    fn happens_after(&self, steps: &[Step]) -> Option<(Vec<Step>, Violation)> {
+        let mut happened = Vec::new();
+        let ran = run(|| {
+            let mut world = World::new(self.setup.clone(), &mut ());
+            for step in steps {
+                happened.push(step.clone());
+                if world.apply(step, &mut ()).is_err() {
+                    happened.pop();
+                }
+                if let Some(violation) = world.violation() {
+                    return Err(violation.clone());
+                }
+            }
+            if self.is_about_calm() {
+                Simulation::after(world, self.setup.clone(), self.kind).recover()?;
+            }
+            Ok(())
+        });
+        let violation = ran.err().filter(|violation| violation.rule == self.violation.rule)?;
+        Some((happened, violation))
+    }
+
+    /// Whether the rule is one that only calm can break.
+    fn is_about_calm(&self) -> bool {
+        self.violation.rule.starts_with('A')
+    }
+}
+
+/// Runs what may panic.
+fn run(simulation: impl FnOnce() -> Result<(), Violation>) -> Result<(), Violation> {
+    catch_unwind(AssertUnwindSafe(simulation)).unwrap_or_else(|panic| {
+        Err(Violation { rule: "I7", what: format!("a node panicked: {}", words(&*panic)) })
+    })
+}
+
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a word")
+}

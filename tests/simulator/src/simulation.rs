@@ -1,0 +1,340 @@
+//! A life of a cluster, drawn from one seed: first faults, then calm.
+
+mod calamities;
+mod calm;
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::ops::AddAssign;
+use std::time::Duration;
+
+use graft_election_core::State;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::faults::{Faults, Kind, MESSAGE_TIME_MAX, SAVE_TIME_MAX, draw_drift, draw_span};
+use crate::{
+    Condition, DiskMode, Event, FlightKey, Moment, NodeIndex, Observer, Pick, Remains, Setup, Step,
+    Violation, World,
+};
+
+/// How many steps the faults last.
+const FAULTY_STEPS: u64 = 1_000;
+
+/// A world with its future.
+pub struct Simulation {
+    world: World,
+    setup: Setup,
+    faults: Faults,
+    rng: SmallRng,
+    /// Which messages arrive when; the number tells apart those that arrive together.
+    arrivals: BinaryHeap<Reverse<(Moment, u64, FlightKey)>>,
+    arrivals_planned: u64,
+    /// What comes next of each node.
+    plans: Vec<Plan>,
+    /// The steps so far, if they are to be shown.
+    recorded: Option<Vec<Step>>,
+    figures: Figures,
+    departures: Vec<FlightKey>,
+}
+
+/// What a node does next, if no message comes first.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    at: Moment,
+    action: Action,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Action {
+    Wake,
+    Save,
+    FailSave {
+        written: bool,
+    },
+    Crash(Remains),
+    Resume,
+    Restart,
+    /// It is down for good.
+    Rest,
+}
+
+/// What a simulation went through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Things that happened: messages sent on, dropped or doubled, timeouts, saves, crashes.
+    pub steps: u64,
+    /// How often a node became leader.
+    pub elections: u64,
+    /// How often a node crashed.
+    pub crashes: u64,
+    /// How often a record was stored.
+    pub saves: u64,
+    /// How often that failed.
+    pub failed_saves: u64,
+    /// How often a node crashed amid it.
+    pub interrupted_saves: u64,
+    /// The longest time from the end of the faults until all nodes followed one leader (A1).
+    pub recovery: Duration,
+    /// The greatest share of the time allowed for that, in percent.
+    pub recovery_percent: u32,
+}
+
+impl Simulation {
+    /// The world of `seed`, when its nodes have just started. If its steps are to be `recorded`, all
+    /// of them are kept.
+    pub fn new(seed: u64, recorded: bool) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let faults = Faults::draw(&mut rng);
+        let setup = faults.draw_setup(&mut rng);
+        let world = World::new(setup.clone(), &mut ());
+        let mut simulation = Self::with_world(world, setup, faults, rng);
+        simulation.recorded = recorded.then(Vec::new);
+        for node in simulation.world.nodes() {
+            // Saves take time, and end as their plans say.
+            simulation.apply(&Step::Disk { node, mode: DiskMode::Holds });
+        }
+        let drifts = simulation.rng.random_bool(0.5);
+        for node in simulation.world.nodes().filter(|_| drifts) {
+            let millionths = draw_drift(&mut simulation.rng);
+            simulation.apply(&Step::Drift { node, millionths });
+            simulation.plan(node);
+        }
+        simulation
+    }
+
+    fn with_world(world: World, setup: Setup, faults: Faults, rng: SmallRng) -> Self {
+        let plan = Plan { at: Moment::NEVER, action: Action::Rest };
+        let mut simulation = Self {
+            plans: vec![plan; world.node_count()],
+            world,
+            setup,
+            faults,
+            rng,
+            arrivals: BinaryHeap::new(),
+            arrivals_planned: 0,
+            recorded: None,
+            figures: Figures::default(),
+            departures: Vec::new(),
+        };
+        for node in simulation.world.nodes() {
+            simulation.plan(node);
+        }
+        simulation
+    }
+
+    /// How the world began.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// What kind of world it is.
+    pub fn kind(&self) -> Kind {
+        self.faults.kind
+    }
+
+    /// The steps that were kept.
+    pub fn recorded(&self) -> &[Step] {
+        self.recorded.as_deref().unwrap_or_default()
+    }
+
+    /// What has happened so far.
+    pub fn figures(&self) -> Figures {
+        self.figures
+    }
+
+    /// Lets the faults happen, then ends them.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that was broken.
+    pub fn live(&mut self) -> Result<(), Violation> {
+        self.suffer()?;
+        self.recover()
+    }
+
+    /// Lets the faults happen.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that was broken.
+    pub fn suffer(&mut self) -> Result<(), Violation> {
+        while self.figures.steps < FAULTY_STEPS {
+            let node = self.go_on();
+            self.strike(node);
+            self.result()?;
+        }
+        Ok(())
+    }
+
+    fn result(&self) -> Result<(), Violation> {
+        self.world.violation().map_or(Ok(()), |violation| Err(violation.clone()))
+    }
+
+    /// Lets the next thing happen. Returns the node that it happened to.
+    fn go_on(&mut self) -> NodeIndex {
+        let plans = self.plans.iter().enumerate();
+        let (index, plan) = plans.min_by_key(|(_, plan)| plan.at).expect("there are nodes");
+        let (node, Plan { at, action }) = (NodeIndex::new(index), *plan);
+        match self.arrivals.peek() {
+            Some(Reverse((arrives_at, _, _))) if *arrives_at < at => {
+                let Some(Reverse((at, _, key))) = self.arrivals.pop() else { return node };
+                self.wait_until(at);
+                self.arrive(key)
+            }
+            _ => {
+                self.wait_until(at);
+                self.act(node, action);
+                node
+            }
+        }
+    }
+
+    fn wait_until(&mut self, at: Moment) {
+        let span = at.since(self.world.now());
+        if span > Duration::ZERO && at != Moment::NEVER {
+            self.apply(&Step::Advance(span));
+        }
+    }
+
+    fn arrive(&mut self, key: FlightKey) -> NodeIndex {
+        let Some((to, pick)) = self.pick(key) else { return NodeIndex::new(0) };
+        match self.world.condition(to) {
+            Condition::Waiting => {
+                self.apply(&Step::Deliver(pick));
+                self.plan(to);
+            }
+            Condition::Down => self.apply(&Step::Drop(pick)),
+            // It is heard when the node listens again.
+            Condition::Saving | Condition::Paused => {
+                let at = self.plans[to.get()].at.plus(Duration::from_micros(1));
+                self.expect_arrival(at, key);
+            }
+        }
+        to
+    }
+
+    /// Where a message goes, and which it is.
+    fn pick(&self, key: FlightKey) -> Option<(NodeIndex, Pick)> {
+        let flight = self.world.network().flight(key)?;
+        let link = self.world.network().link(flight.from, flight.to);
+        let older = link.iter().position(|other| *other == key)?;
+        Some((flight.to, Pick { from: Some(flight.from), to: Some(flight.to), older }))
+    }
+
+    fn act(&mut self, node: NodeIndex, action: Action) {
+        match action {
+            Action::Wake => self.apply(&Step::TimeOut(node)),
+            Action::Save => self.apply(&Step::Save(node)),
+            Action::FailSave { written } => self.apply(&Step::FailSave { node, written }),
+            Action::Crash(remains) => self.apply(&Step::Crash { node, remains }),
+            Action::Resume => self.apply(&Step::Resume(node)),
+            Action::Restart => self.restart(node),
+            Action::Rest => {}
+        }
+        self.plan(node);
+    }
+
+    /// Lets a step happen, and sends on what came of it.
+    fn apply(&mut self, step: &Step) {
+        if let Some(recorded) = &mut self.recorded {
+            recorded.push(step.clone());
+        }
+        if !matches!(step, Step::Advance(_)) {
+            self.figures.steps += 1;
+        }
+        let done = self.world.apply(step, &mut self.figures);
+        debug_assert_eq!(done, Ok(()), "{step}");
+        self.world.take_departures(&mut self.departures);
+        while let Some(key) = self.departures.pop() {
+            self.depart(key);
+        }
+    }
+
+    /// A message has been sent: it is lost, or arrives some time, and perhaps once more.
+    fn depart(&mut self, key: FlightKey) {
+        if self.faults.loss.happens(&mut self.rng) {
+            if let Some((_, pick)) = self.pick(key) {
+                self.apply(&Step::Drop(pick));
+            }
+            return;
+        }
+        let delay_max = if self.faults.slow_message.happens(&mut self.rng) {
+            self.faults.message_delay_max
+        } else {
+            MESSAGE_TIME_MAX
+        };
+        let at = self.world.now().plus(draw_span(&mut self.rng, delay_max));
+        self.expect_arrival(at, key);
+        if self.faults.duplication.happens(&mut self.rng)
+            && let Some((_, pick)) = self.pick(key)
+        {
+            self.apply(&Step::Duplicate(pick));
+        }
+    }
+
+    fn expect_arrival(&mut self, at: Moment, key: FlightKey) {
+        self.arrivals_planned += 1;
+        self.arrivals.push(Reverse((at, self.arrivals_planned, key)));
+    }
+
+    /// Decides what comes next of a node.
+    fn plan(&mut self, node: NodeIndex) {
+        let now = self.world.now();
+        let rng = &mut self.rng;
+        self.plans[node.get()] = match self.world.condition(node) {
+            Condition::Waiting => {
+                let due_at = self.world.due_at(node).max(now);
+                let is_late = self.faults.late_timer.happens(rng);
+                let late =
+                    if is_late { draw_span(rng, self.faults.absence_max) } else { Duration::ZERO };
+                Plan { at: due_at.plus(late), action: Action::Wake }
+            }
+            Condition::Saving => {
+                let is_slow = self.faults.slow_save.happens(rng);
+                let time_max = if is_slow { self.faults.absence_max } else { SAVE_TIME_MAX };
+                let at = now.plus(draw_span(rng, time_max));
+                Plan { at, action: self.draw_end_of_save(node) }
+            }
+            Condition::Paused => {
+                let at = now.plus(draw_span(rng, self.faults.absence_max));
+                Plan { at, action: Action::Resume }
+            }
+            Condition::Down if !self.world.has_record(node) => {
+                Plan { at: Moment::NEVER, action: Action::Rest }
+            }
+            Condition::Down => {
+                let at = now.plus(draw_span(rng, self.faults.absence_max.max(MESSAGE_TIME_MAX)));
+                Plan { at, action: Action::Restart }
+            }
+        };
+    }
+}
+
+impl Observer for Figures {
+    fn observe(&mut self, event: Event<'_>) {
+        match event {
+            Event::Changed { state: State::Leader, .. } => self.elections += 1,
+            Event::Crashed(_, amid_save) => {
+                self.crashes += 1;
+                self.interrupted_saves += u64::from(amid_save);
+            }
+            Event::SaveFailed(_) => self.failed_saves += 1,
+            Event::Saved(_) => self.saves += 1,
+            _ => {}
+        }
+    }
+}
+
+impl AddAssign for Figures {
+    fn add_assign(&mut self, other: Self) {
+        self.steps += other.steps;
+        self.elections += other.elections;
+        self.crashes += other.crashes;
+        self.saves += other.saves;
+        self.failed_saves += other.failed_saves;
+        self.interrupted_saves += other.interrupted_saves;
+        self.recovery = self.recovery.max(other.recovery);
+        self.recovery_percent = self.recovery_percent.max(other.recovery_percent);
+    }
+}

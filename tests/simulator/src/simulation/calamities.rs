@@ -1,0 +1,143 @@
+//! What befalls nodes and links while the faults last.
+
+use std::time::Duration;
+
+use rand::RngExt;
+
+use super::{Action, Simulation};
+use crate::faults::{Kind, draw_span};
+use crate::forgery::{draw_forgery, draw_garbage};
+use crate::{Condition, NodeIndex, Remains, Step};
+
+/// How far a clock leaps, at most.
+const LEAP_MAX: Duration = Duration::from_secs(5);
+
+impl Simulation {
+    /// Lets something bad happen, now and then: to `node`, or to any other.
+    pub(super) fn strike(&mut self, node: NodeIndex) {
+        let victim = if self.rng.random_bool(0.5) { node } else { self.any_node() };
+        let condition = self.world.condition(victim);
+        if self.faults.crash.happens(&mut self.rng) && condition != Condition::Down {
+            let remains = self.draw_remains(victim);
+            self.apply(&Step::Crash { node: victim, remains });
+            self.plan(victim);
+            return;
+        }
+        let can_pause = matches!(condition, Condition::Waiting | Condition::Saving);
+        if self.faults.pause.happens(&mut self.rng) && can_pause {
+            self.apply(&Step::Pause(victim));
+            self.plan(victim);
+            return;
+        }
+        if self.faults.leap.happens(&mut self.rng) {
+            let by = draw_span(&mut self.rng, LEAP_MAX);
+            self.apply(&Step::Leap { node: victim, by });
+            if condition == Condition::Waiting {
+                self.plan(victim);
+            }
+        }
+        if self.faults.progress.happens(&mut self.rng) {
+            let position = self.rng.random_range(0..8);
+            self.apply(&Step::Position { node: victim, position });
+        }
+        if self.faults.cut.happens(&mut self.rng) {
+            self.change_links();
+        }
+        if condition == Condition::Waiting {
+            self.instruct(victim);
+        }
+    }
+
+    /// Gives a node that waits an input that the network has no part in, now and then.
+    fn instruct(&mut self, node: NodeIndex) {
+        if self.faults.close.happens(&mut self.rng) {
+            self.apply(&Step::Close(node));
+        } else if self.faults.hand_over.happens(&mut self.rng) {
+            let to = self.rng.random_bool(0.7).then(|| self.any_node());
+            self.apply(&Step::HandOver { node, to });
+        } else if self.faults.forgery.happens(&mut self.rng) {
+            let own_term = self.world.view(node).map_or(0, |(_, term, _)| term);
+            let message = if self.faults.kind == Kind::Hostile {
+                draw_forgery(&mut self.rng, self.world.node_count(), own_term)
+            } else {
+                draw_garbage(&mut self.rng, self.world.identity(node), own_term)
+            };
+            self.apply(&Step::Forge { message: Box::new(message), to: node });
+        } else {
+            return;
+        }
+        self.plan(node);
+    }
+
+    pub(super) fn draw_end_of_save(&mut self, node: NodeIndex) -> Action {
+        if self.faults.save_failure.happens(&mut self.rng) {
+            Action::FailSave { written: self.rng.random_bool(0.3) }
+        } else if self.faults.save_crash.happens(&mut self.rng) {
+            Action::Crash(self.draw_remains(node))
+        } else {
+            Action::Save
+        }
+    }
+
+    fn draw_remains(&mut self, node: NodeIndex) -> Remains {
+        match self.rng.random_range(0..4) {
+            0 if self.faults.tears && self.can_spare(node) => Remains::Torn,
+            0 | 1 => Remains::New,
+            _ => Remains::Old,
+        }
+    }
+
+    /// Whether a quorum of the cluster's first nodes is left without this one.
+    fn can_spare(&self, node: NodeIndex) -> bool {
+        let is_lost = |other: NodeIndex| {
+            other == node
+                || !self.world.has_record(other)
+                || self.world.identity(other).incarnation > 1
+        };
+        let voters = self.world.nodes().take(self.setup.size);
+        voters.filter(|other| !is_lost(*other)).count() > self.setup.size / 2
+    }
+
+    pub(super) fn restart(&mut self, node: NodeIndex) {
+        let loses_disk = self.faults.kind == Kind::LostDisks
+            && (!self.setup.declared || self.can_spare(node))
+            && self.world.identity(node).incarnation < u8::MAX
+            && self.rng.random_bool(0.3);
+        if loses_disk {
+            self.apply(&Step::Replace(node));
+        } else {
+            self.apply(&Step::Restart(node));
+        }
+    }
+
+    fn change_links(&mut self) {
+        match self.rng.random_range(0..5) {
+            0 | 1 => self.apply(&Step::Heal),
+            2 => {
+                let mut groups = vec![Vec::new(), Vec::new()];
+                for node in self.world.nodes() {
+                    groups[usize::from(self.rng.random_bool(0.5))].push(node);
+                }
+                groups.retain(|group| !group.is_empty());
+                self.apply(&Step::Partition(groups));
+            }
+            3 => {
+                let (from, to) = (self.any_node(), self.any_node());
+                self.apply(&Step::Cut { from, to });
+            }
+            _ => {
+                for from in self.world.nodes() {
+                    for to in self.world.nodes().filter(|to| *to != from) {
+                        if self.rng.random_bool(0.3) {
+                            self.apply(&Step::Cut { from, to });
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn any_node(&mut self) -> NodeIndex {
+        NodeIndex::new(self.rng.random_range(0..self.world.node_count()))
+    }
+}

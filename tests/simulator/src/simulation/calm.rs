@@ -1,0 +1,178 @@
+//! What must come of it once the faults have ended.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use graft_election_core::State;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+use super::{Action, Plan, Simulation};
+use crate::faults::{Faults, Kind, MESSAGE_TIME_MAX, SAVE_TIME_MAX, draw_span};
+use crate::{Condition, Judged, Moment, NodeIndex, Setup, Step, Violation, World};
+
+/// One in how many simulations may need longer than is allowed, by bad luck alone.
+const BAD_LUCK: f64 = 1e-12;
+
+/// How far two clocks' rates differ, at most.
+const RHO: f64 = 0.1;
+
+impl Simulation {
+    /// A world after its faults, to see whether it comes to rest.
+    pub fn after(world: World, setup: Setup, kind: Kind) -> Self {
+        let rng = SmallRng::seed_from_u64(setup.seed);
+        Self::with_world(world, setup, Faults::none(kind), rng)
+    }
+
+    /// Ends the faults: links are mended, and all nodes run that can. If they are a quorum, all follow
+    /// one leader within a time that depends on T_max (A1, A5), and go on to follow it (A2).
+    ///
+    /// # Errors
+    ///
+    /// The first rule that was broken.
+    pub fn recover(&mut self) -> Result<(), Violation> {
+        if self.setup.judged == Judged::NodesAlone || self.is_crowded() || !self.has_quorum() {
+            return Ok(());
+        }
+        self.end_faults();
+        let healed_at = self.world.now();
+        let limit = recovery_max(&self.setup);
+        // By then what was sent before has been heard, and so has the leader, if there is one: a
+        // timer may have been about to run out.
+        let [_, _, heartbeat] = times_max(&self.setup);
+        self.run_until(healed_at.plus(heartbeat.mul_f64(1.0 + RHO) + MESSAGE_TIME_MAX * 2))?;
+        while self.leader().is_none() {
+            let waited = self.world.now().since(healed_at);
+            if waited > limit {
+                let what = format!("{waited:?} after the last fault not all nodes have one leader");
+                return Err(Violation { rule: "A1", what });
+            }
+            self.go_on();
+            self.result()?;
+        }
+        self.figures.recovery = self.world.now().since(healed_at);
+        self.figures.recovery_percent =
+            (self.figures.recovery.as_micros() * 100 / limit.as_micros()) as u32;
+        self.stay()
+    }
+
+    /// Without faults a leader stays for as long as a follower might wait for it.
+    fn stay(&mut self) -> Result<(), Violation> {
+        let leader = self.leader();
+        let elections = self.figures.elections;
+        let rest = times_max(&self.setup)[1] * 2;
+        self.run_until(self.world.now().plus(rest))?;
+        if self.leader() == leader && self.figures.elections == elections {
+            return Ok(());
+        }
+        let what = "a leader that all nodes follow is deposed without any fault".to_owned();
+        Err(Violation { rule: "A2", what })
+    }
+
+    fn run_until(&mut self, end: Moment) -> Result<(), Violation> {
+        while self.world.now() < end {
+            self.go_on();
+            self.result()?;
+        }
+        Ok(())
+    }
+
+    /// More nodes live than the cluster has voters, and no list keeps them out: they may depose each
+    /// other for ever.
+    fn is_crowded(&self) -> bool {
+        self.faults.kind == Kind::TooMany && !self.setup.declared
+    }
+
+    /// Whether enough disks are left for an election.
+    fn has_quorum(&self) -> bool {
+        let can_vote = |node: &NodeIndex| self.world.has_record(*node) && !self.is_stranger(*node);
+        self.world.nodes().filter(can_vote).count() * 2 > self.setup.size
+    }
+
+    fn end_faults(&mut self) {
+        self.faults = Faults::none(self.faults.kind);
+        self.apply(&Step::Heal);
+        self.hurry_messages();
+        for node in self.world.nodes() {
+            if self.is_stranger(node) {
+                self.dismiss(node);
+                continue;
+            }
+            match self.world.condition(node) {
+                Condition::Paused => {
+                    self.apply(&Step::Resume(node));
+                    self.plan(node);
+                }
+                Condition::Waiting | Condition::Saving | Condition::Down => self.plan(node),
+            }
+        }
+    }
+
+    /// Whom a declared list keeps out is only a disturbance, and that ends too.
+    fn is_stranger(&self, node: NodeIndex) -> bool {
+        let is_declared =
+            node.get() < self.setup.size && self.world.identity(node).incarnation == 1;
+        self.setup.declared && !is_declared
+    }
+
+    fn dismiss(&mut self, node: NodeIndex) {
+        if self.world.condition(node) != Condition::Down {
+            self.apply(&Step::Crash { node, remains: crate::Remains::Old });
+        }
+        self.plans[node.get()] = Plan { at: Moment::NEVER, action: Action::Rest };
+    }
+
+    fn hurry_messages(&mut self) {
+        let now = self.world.now();
+        self.arrivals.clear();
+        let mut keys = self.world.network().all();
+        keys.sort_unstable();
+        for key in keys {
+            let at = now.plus(draw_span(&mut self.rng, MESSAGE_TIME_MAX));
+            self.arrivals_planned += 1;
+            self.arrivals.push(Reverse((at, self.arrivals_planned, key)));
+        }
+    }
+
+    /// The leader whom all nodes follow that run, and its term.
+    fn leader(&self) -> Option<(NodeIndex, u64)> {
+        let mut leader = None;
+        for node in self.world.nodes() {
+            if let Some((State::Leader, term, _)) = self.world.view(node) {
+                leader = Some((node, term));
+            }
+        }
+        let (leader, term) = leader?;
+        let id = self.world.identity(leader);
+        let follows = |node: NodeIndex| match self.world.view(node) {
+            None => matches!(self.plans[node.get()].action, Action::Rest),
+            Some((_, its_term, its_leader)) => its_term == term && its_leader == Some(id),
+        };
+        self.world.nodes().all(follows).then_some((leader, term))
+    }
+}
+
+/// How soon after the last fault all nodes must follow one leader (A1).
+///
+/// A node that has just restarted waits for T_min (rule V3), and one whose last save failed for up to
+/// T_max, then tries that again (rule C4). From then on the most up-to-date node campaigns once every
+/// T_max at least, since only a vote or a leader restarts its timer (rule V8), and wins unless
+/// another campaigns while its request is under way: for as long as a save and a message take, before
+/// and after. How likely that is gives the number of rounds after which it has won but for a
+/// negligible remainder. Clocks may be slow by rho.
+fn recovery_max(setup: &Setup) -> Duration {
+    let [_, t_max, _] = times_max(setup);
+    let spans = setup.nodes.iter().map(|node| node.times[1] - node.times[0]);
+    let span = spans.min().unwrap_or(t_max);
+    let window = (MESSAGE_TIME_MAX + SAVE_TIME_MAX) * 2;
+    let alone = 1.0 - window.as_secs_f64() / span.as_secs_f64();
+    let others = i32::try_from(setup.nodes.len() - 1).unwrap_or(i32::MAX);
+    let split = 1.0 - alone.powi(others);
+    let rounds = if others == 0 { 1.0 } else { (BAD_LUCK.ln() / split.ln()).ceil() };
+    t_max.mul_f64((1.0 + rounds) * (1.0 + RHO))
+}
+
+fn times_max(setup: &Setup) -> [Duration; 3] {
+    let max = |index: usize| setup.nodes.iter().map(|node| node.times[index]).max();
+    [0, 1, 2].map(|index| max(index).unwrap_or_default())
+}
