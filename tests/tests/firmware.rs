@@ -112,7 +112,7 @@ impl Noise {
             let noise = self.next();
             bus.put("noise", &noise).await;
             self.bytes += noise.len();
-            sleep(Duration::from_millis(self.random.random_range(0..20))).await;
+            sleep(Duration::from_millis(self.random.random_range(0..40))).await;
         }
     }
 
