@@ -169,7 +169,12 @@ impl Heard {
         voted_itself.map(|((term, voter), _)| (*term, voter.clone()))
     }
 
-    fn hear(&mut self, sender: &NodeId, to: &Recipient, message: &Message, is_carried: bool) {
+    /// Takes in a message of `sender`. One that a bridge carries may come late.
+    ///
+    /// # Panics
+    ///
+    /// It contradicts what was heard before: I1, I2 or I3 is broken.
+    pub fn hear(&mut self, sender: &NodeId, to: &Recipient, message: &Message, is_carried: bool) {
         if *to == Recipient::Node(sender.clone()) {
             // A sign of life to itself, of a bridge or of a node that joins.
             return;
