@@ -17,6 +17,7 @@ pub mod boards;
 pub mod bridge;
 pub mod bus;
 pub mod cluster;
+pub mod hub;
 pub mod mortal;
 pub mod nats_server;
 pub mod peer;

@@ -18,6 +18,7 @@ struct Control {
     fails: bool,
     is_held: bool,
     begun: usize,
+    ended: usize,
     done: usize,
 }
 
@@ -41,6 +42,13 @@ impl UnreliableVotes {
     /// stands still during a save.
     pub async fn wait_for_save(&self) {
         while self.begun() == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits until no save is under way but those that are held. It doesn't sleep either.
+    pub async fn wait_for_saves(&self) {
+        while self.change(|control| !control.is_held && control.ended < control.begun) {
             tokio::task::yield_now().await;
         }
     }
@@ -75,6 +83,7 @@ impl VoteStore for UnreliableVotes {
         let mut control = changed
             .wait_while(control, |control| control.is_held)
             .unwrap_or_else(PoisonError::into_inner);
+        control.ended += 1;
         if control.fails {
             let reason = io::Error::other("the test says so");
             return Err(SaveError { path: "votes".into(), step: SaveStep::Write, reason });

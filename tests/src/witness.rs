@@ -169,7 +169,12 @@ impl Heard {
         voted_itself.map(|((term, voter), _)| (*term, voter.clone()))
     }
 
-    fn hear(&mut self, sender: &NodeId, to: &Recipient, message: &Message, is_carried: bool) {
+    /// Takes in a message of `sender`. One that a bridge carries may come late.
+    ///
+    /// # Panics
+    ///
+    /// It contradicts what was heard before: I1, I2 or I3 is broken.
+    pub fn hear(&mut self, sender: &NodeId, to: &Recipient, message: &Message, is_carried: bool) {
         if *to == Recipient::Node(sender.clone()) {
             // A sign of life to itself, of a bridge or of a node that joins.
             return;
@@ -178,7 +183,9 @@ impl Heard {
             // It may come later than what its sender said since.
             self.carried += 1;
         } else {
-            self.reaches(sender, message.term());
+            // A request for pre-votes only proposes its term, which is the next (C1).
+            let proposes = matches!(message, Message::PreVoteRequest(_));
+            self.reaches(sender, message.term() - u64::from(proposes));
         }
         match (message, to) {
             (Message::Heartbeat(heartbeat), _) => {

@@ -23,6 +23,7 @@ mod identity;
 mod message_text;
 mod network;
 pub mod script;
+pub mod script_folder;
 mod setup;
 pub mod shrink;
 pub mod simulation;

@@ -16,7 +16,7 @@
 //! anew, and a script holds if that changes nothing.
 
 use crate::transcript::Transcript;
-use crate::{Setup, Step, World};
+use crate::{NodeIndex, Setup, Step, World};
 
 /// What is wrong with a script, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +71,12 @@ pub fn compare(script: &str, written: &str) -> Result<(), ScriptError> {
         return Err(ScriptError { line, what });
     }
     Ok(())
+}
+
+/// Whether a line belongs to the setup.
+pub(crate) fn is_setup(line: &str) -> bool {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    Setup::new(NodeIndex::COUNT_MAX).read_line(&words) == Ok(true)
 }
 
 struct Player {

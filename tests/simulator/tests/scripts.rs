@@ -1,33 +1,56 @@
 //! The scripts in the folder `tests/scripts`: what happens is what they say.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use graft_election_simulator::script;
+use graft_election_simulator::script_folder::{Transcripts, play, scripts};
 
-/// With this variable the scripts' transcripts are written anew, for people to look at.
-const WRITE: &str = "WRITE_SCRIPTS";
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts")
+}
 
 #[test]
 fn what_happens_is_what_the_scripts_say() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts");
-    let mut failures = Vec::new();
-    let mut scripts = 0;
-    for entry in fs::read_dir(&folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let script = fs::read_to_string(&path).unwrap();
-        scripts += 1;
-        let held = script::run(&script).and_then(|written| {
-            if std::env::var_os(WRITE).is_some() {
-                fs::write(&path, written).unwrap();
-                Ok(())
-            } else {
-                script::compare(&script, &written)
-            }
-        });
-        failures.extend(held.err().map(|error| format!("{name}, {error}")));
+    let played = play(&folder(), Transcripts::Compare).unwrap();
+    let differences = played.differences.join("\n");
+    assert!(played.scripts > 0, "{} has no scripts", folder().display());
+    assert_eq!(differences, "", "`cargo xtask scripts --write` writes them anew:\n{differences}");
+}
+
+#[test]
+fn each_script_is_in_the_index_once() {
+    let index = fs::read_to_string(folder().join("README.md")).unwrap();
+    let paths = scripts(&folder()).unwrap();
+    for path in &paths {
+        let name = path.strip_prefix(folder()).unwrap().display().to_string();
+        assert_eq!(index.matches(&format!("]({name})")).count(), 1, "{name} in README.md");
     }
-    assert!(scripts > 0, "{} has no scripts", folder.display());
-    assert!(failures.is_empty(), "with {WRITE}=1 they are written anew:\n{}", failures.join("\n"));
+    assert_eq!(index.matches(".txt)").count(), paths.len(), "README.md has links to no script");
+}
+
+#[test]
+fn each_script_says_first_what_it_shows() {
+    for path in scripts(&folder()).unwrap() {
+        let script = fs::read_to_string(&path).unwrap();
+        assert!(script.starts_with("# "), "{}", path.display());
+    }
+}
+
+#[test]
+fn a_difference_is_shown_with_file_and_line_and_written_only_if_asked() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("scripts");
+    let path = folder.join("graft").join("a.txt");
+    fs::create_dir_all(folder.join("graft")).unwrap();
+    let script = "# A lie.\nnodes 1\nrecord a term=1\nstatus\n  a leads\n";
+    fs::write(&path, script).unwrap();
+
+    let played = play(&folder, Transcripts::Compare).unwrap();
+    let difference = "graft/a.txt:5: expected \"  a leads\", found \"  a is Follower in term 1\"";
+    assert_eq!(played.differences, [difference]);
+    assert_eq!(fs::read_to_string(&path).unwrap(), script);
+
+    let played = play(&folder, Transcripts::Write).unwrap();
+    assert_eq!((played.scripts, played.steps, played.lines), (1, 1, 1));
+    assert_eq!(play(&folder, Transcripts::Compare).unwrap(), played);
+    assert!(played.differences.is_empty());
 }

@@ -87,21 +87,31 @@ fn tests_begin(file: &File) -> usize {
     let mut folders = file.path.iter().peekable();
     // The package of the tests has helpers too.
     folders.next_if(|folder| *folder == "tests");
-    if folders.any(|part| part == "tests" || part == "tests.rs") {
+    if is_script(file) || folders.any(|part| part == "tests" || part == "tests.rs") {
         0
     } else {
         file.lines_before_tests()
     }
 }
 
-/// The rules that a file cites, each with its line: in the comments and function names of Rust, and
-/// anywhere in prose.
+/// Whether a file is a script, which is a test.
+fn is_script(file: &File) -> bool {
+    let is_text = file.path.extension().is_some_and(|extension| extension == "txt");
+    is_text && file.path.starts_with("tests/scripts")
+}
+
+/// The rules that a file cites, each with its line: in the comments and function names of Rust, in
+/// the comments of scripts, and anywhere in prose.
 fn citations(file: &File) -> Vec<(usize, String)> {
     let extension = file.path.extension().and_then(|extension| extension.to_str());
     let cited_in: fn(&str) -> Vec<String> = match extension {
         Some("rs") => |line| {
             let comment = line.split_once("//").map_or("", |(_, comment)| comment);
             rules_in_prose(comment).chain(rules_in_name(line)).collect()
+        },
+        _ if is_script(file) => |line| {
+            let comment = line.strip_prefix('#').unwrap_or_default();
+            rules_in_prose(comment).collect()
         },
         Some("md" | "proto") => |line| rules_in_prose(line).collect(),
         _ => return Vec::new(),
@@ -179,6 +189,14 @@ mod tests {
         let code = ("core/src/votes.rs", "// T1, V1\n#[cfg(test)]\nmod tests {\n// T1, G1\n}\n");
         let helper = ("tests/src/cluster.rs", "// V1\n");
         assert_eq!(complaints(&[code, helper]), ["docs/protocol.md:3: no test cites rule V1"]);
+    }
+
+    #[test]
+    fn a_script_cites_with_its_comments() {
+        let script = ("tests/scripts/graft/a.txt", "# T1, V1 and G1.\nnodes 3\n  a hears T9\n");
+        assert_eq!(complaints(&[script]), [""; 0]);
+        let steps = ("tests/scripts/graft/a.txt", "# T1\n  V1, G1\n");
+        assert_eq!(complaints(&[steps]).len(), 2);
     }
 
     #[test]

@@ -8,7 +8,6 @@ mod command;
 mod crash_files;
 mod firmware;
 mod fuzz;
-mod model;
 mod proofs;
 mod show;
 mod sizes;
@@ -62,6 +61,12 @@ enum Task {
         #[arg(long, default_value_t = fuzz::SEED)]
         seed: u32,
     },
+    /// Play the scripts in `tests/scripts`, and compare what happens with what they say.
+    Scripts {
+        /// Write their transcripts anew instead.
+        #[arg(long)]
+        write: bool,
+    },
     /// Print how much flash and memory the election takes on a microcontroller.
     Sizes {
         /// Print JSON.
@@ -85,12 +90,13 @@ fn main() -> ExitCode {
         Some(Task::Test) => test::test(),
         Some(Task::Tidy) => tidy::tidy(),
         Some(Task::NoStd) => proofs::no_std(),
-        Some(Task::Model { large }) => model::search(large),
+        Some(Task::Model { large }) => testers::search(large),
         Some(Task::NoPanic) => proofs::no_panic(),
         Some(Task::Firmware(show)) => show.run(),
         Some(Task::BuildFirmware) => firmware::Toolchain::install().and_then(firmware::check),
         Some(Task::CrashFiles) => crash_files::crash_files(),
         Some(Task::Fuzz { runs, seed }) => fuzz::fuzz(runs, seed),
+        Some(Task::Scripts { write }) => testers::play(write),
         Some(Task::Sizes { json }) => sizes::print(json),
         Some(Task::Simulate { seeds, seed }) => testers::simulate(seeds, seed),
     };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::tools::Tools;
-use crate::{checks, firmware, fuzz, model, proofs, sizes, testers, tidy};
+use crate::{checks, firmware, fuzz, proofs, sizes, testers, tidy};
 
 /// Runs all that must hold of the project, until something doesn't. What is missing is installed
 /// or is an error: no step is ever skipped.
@@ -28,7 +28,7 @@ pub(crate) fn test() -> Result<()> {
     steps.run("simulation", testers::simulate_some)?;
     steps.run("tests of the wire format's features", checks::proto_features)?;
     steps.run("fuzzing", || fuzz::fuzz(fuzz::RUNS, fuzz::SEED))?;
-    steps.run("model", || model::search(false))?;
+    steps.run("model", || testers::search(false))?;
     steps.run("what must not compile", checks::compile_errors)?;
     steps.run("proof that no std is needed", proofs::no_std)?;
     steps.run("proof that nothing panics", proofs::no_panic)?;

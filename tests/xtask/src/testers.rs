@@ -1,4 +1,4 @@
-//! Programs that test the election by itself: `cargo xtask simulate`.
+//! Programs that test the election by itself: `cargo xtask simulate`, `model` and `scripts`.
 
 use anyhow::Result;
 
@@ -32,4 +32,32 @@ pub(crate) fn simulate(seeds: u64, seed: Option<u64>) -> Result<()> {
 /// A rule is broken.
 pub(crate) fn simulate_some() -> Result<()> {
     simulate(SEEDS, Some(1))
+}
+
+/// Searches the clusters that every test searches, or those that are searched on demand.
+///
+/// # Errors
+///
+/// The program has said what was violated, never seen or left out.
+pub(crate) fn search(large: bool) -> Result<()> {
+    let mut model = cargo(["run", "--release", "--package", "graft-election-model"])?;
+    if large {
+        model.args(["--", "--large"]);
+    }
+    run(model)
+}
+
+/// Plays all scripts; with `write` their transcripts are written anew. The last line has the
+/// figures.
+///
+/// # Errors
+///
+/// A script doesn't hold, or breaks off; what is wrong, and where, has been printed.
+pub(crate) fn play(write: bool) -> Result<()> {
+    let mut scripts = cargo(["run", "--quiet", "--locked"])?;
+    scripts.args(["--package", "graft-election-simulator", "--example", "scripts"]);
+    if write {
+        scripts.args(["--", "--write"]);
+    }
+    run(scripts)
 }

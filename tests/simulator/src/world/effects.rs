@@ -191,6 +191,10 @@ impl World {
             self.checker.heard(station.identity, program, terms);
         }
         self.look(node, before, observer);
+        // Once: a save that follows is no input, and leaves the report as it is.
+        if let Some(report) = self.stations[node.get()].node().and_then(CoreNode::report) {
+            observer.observe(Event::Reported(node, report));
+        }
         if let Some(outgoing) = sent {
             self.send(node, &outgoing, observer);
         }
@@ -279,9 +283,6 @@ impl World {
         }
         if has_lease && !before.has_lease {
             observer.observe(Event::Leased(node));
-        }
-        if let Some(report) = program.report() {
-            observer.observe(Event::Reported(node, report));
         }
     }
 

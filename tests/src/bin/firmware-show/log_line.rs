@@ -58,18 +58,23 @@ fn by_name<T: Copy + std::fmt::Debug>(all: &[T], name: &str) -> Option<T> {
     all.iter().copied().find(|value| format!("{value:?}") == name)
 }
 
-const STATES: [State; 4] = [State::Follower, State::Leader, State::Candidate, State::Closed];
+const STATES: [State; 5] =
+    [State::Follower, State::PreCandidate, State::Candidate, State::Leader, State::Closed];
 
-const REASONS: [Reason; 10] = [
+const REASONS: [Reason; 14] = [
     Reason::Started,
     Reason::ElectionTimeout,
     Reason::HandoverReceived,
+    Reason::WonPreVote,
     Reason::WonElection,
+    Reason::GaveVote,
+    Reason::LostQuorum,
     Reason::HigherTerm,
     Reason::LeaderHeard,
     Reason::SecondLeader,
     Reason::SaveFailed,
     Reason::HandedOver,
+    Reason::PriorityHandover,
     Reason::Closed,
 ];
 

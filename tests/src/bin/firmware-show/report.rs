@@ -116,7 +116,7 @@ impl<'a> Line<'a> {
 pub(crate) fn painted(state: State) -> String {
     let style = match state {
         State::Follower => AnsiColor::Blue.on_default(),
-        State::Candidate => AnsiColor::Yellow.on_default(),
+        State::PreCandidate | State::Candidate => AnsiColor::Yellow.on_default(),
         State::Leader => AnsiColor::Green.on_default().bold(),
         State::Closed => DIM,
     };
