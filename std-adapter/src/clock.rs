@@ -120,7 +120,7 @@ mod tests {
     struct Machine {
         boottime: Cell<i64>,
         monotonic: Cell<i64>,
-        /// For so long the next reading of both is interrupted after the first.
+        /// For so long the next reading of both is interrupted between the two.
         interruption: Cell<i64>,
     }
 
@@ -135,17 +135,17 @@ mod tests {
         }
 
         fn start(&self) -> Suspension {
-            Suspension::starting(|| self.read_boottime(), || self.monotonic.get())
+            Suspension::starting(|| self.read(&self.boottime), || self.read(&self.monotonic))
         }
 
         fn measure(&self, suspension: &Suspension) -> Duration {
-            suspension.measure(|| self.read_boottime(), || self.monotonic.get())
+            suspension.measure(|| self.read(&self.boottime), || self.read(&self.monotonic))
         }
 
-        fn read_boottime(&self) -> i64 {
-            let boottime = self.boottime.get();
+        fn read(&self, clock: &Cell<i64>) -> i64 {
+            let read = clock.get();
             self.run(self.interruption.take());
-            boottime
+            read
         }
     }
 

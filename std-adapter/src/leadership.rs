@@ -97,16 +97,14 @@ impl Leases {
         leadership.is_valid().then_some(leadership)
     }
 
-    /// Waits for a leadership that is worth beginning with: it isn't about to end, and its token is
-    /// above `token`. None if the node closes.
-    pub(crate) async fn next_above(&self, token: u64) -> Option<Leadership> {
+    /// Waits for a leadership that is worth beginning with: it isn't about to end. None if the node
+    /// closes.
+    pub(crate) async fn next(&self) -> Option<Leadership> {
         let mut lease = self.lease.clone();
         loop {
             lease.mark_unchanged();
-            let is_meant = |leadership: &Leadership| {
-                leadership.token > token && leadership.remaining() > self.heartbeat_interval
-            };
-            if let Some(leadership) = self.current().filter(is_meant) {
+            let lasts = |leadership: &Leadership| leadership.remaining() > self.heartbeat_interval;
+            if let Some(leadership) = self.current().filter(lasts) {
                 return Some(leadership);
             }
             lease.changed().await.ok()?;

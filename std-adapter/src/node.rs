@@ -129,7 +129,7 @@ impl Node {
     ///
     /// [`run_while_leader`](Self::run_while_leader) does this, and what must follow.
     pub async fn wait_for_leadership(&self) -> Option<Leadership> {
-        self.leases.next_above(0).await
+        self.leases.next().await
     }
 
     /// Hands the leadership over, to node `to` or, without one, to the follower that is fit to lead
@@ -155,10 +155,6 @@ impl Node {
 
     pub(crate) fn mode(&self) -> Mode {
         self.mode
-    }
-
-    pub(crate) fn leases(&self) -> &Leases {
-        &self.leases
     }
 
     pub(crate) fn heartbeat_interval(&self) -> Duration {

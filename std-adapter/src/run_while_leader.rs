@@ -65,10 +65,8 @@ impl Node {
         if self.mode() == Mode::Graft {
             return Err(RunError::NoLease);
         }
-        let mut failed_token = 0;
         loop {
-            let leadership =
-                self.leases().next_above(failed_token).await.ok_or(RunError::Closed)?;
+            let leadership = self.wait_for_leadership().await.ok_or(RunError::Closed)?;
             let token = leadership.token();
             let run = async { job(leadership.clone()).await };
             let ran = tokio::select! {
@@ -85,8 +83,8 @@ impl Node {
                 Ok(Err(error)) => Trouble::JobFailed(error.to_string()),
                 Err(panic) => Trouble::JobPanicked(words_of(&*panic)),
             };
+            // When it returns, this leadership is over.
             self.give_up(token, Some(trouble)).await;
-            failed_token = token;
         }
     }
 }

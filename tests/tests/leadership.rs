@@ -318,9 +318,9 @@ async fn g3_a_leader_that_is_cut_off_stops_before_another_can_be_elected() {
     cluster.network.split(&[&cluster.ids(&[old, (old + 1) % 5])]);
     wait_until(&cluster.nodes[old], |status| status.state != State::Leader).await;
     assert!(cut_off_at.elapsed() < Config::ELECTION_TIMEOUT_MIN);
-    let others = (2..5).map(|offset| &cluster.nodes[(old + offset) % 5]);
+    let mut others = (2..5).map(|offset| &cluster.nodes[(old + offset) % 5]);
     assert!(others.clone().all(|other| other.state() == State::Follower));
-    wait_until(others.last().unwrap(), |status| status.leader.is_some()).await;
+    wait_until(others.next_back().unwrap(), |status| status.leader.is_some()).await;
 }
 
 /// H4.
