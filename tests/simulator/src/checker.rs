@@ -135,8 +135,7 @@ impl Checker {
         if let Some(life) = &mut self.claims(node).life {
             // V8 is about messages.
             let is_over = life.leads_by_lease() && size > 1 && now >= life.leads_until(size);
-            life.input =
-                Input { at: now, is_over, may_restart_timer: true, ..Input::default() };
+            life.input = Input { at: now, is_over, may_restart_timer: true, ..Input::default() };
         }
     }
 
@@ -172,8 +171,7 @@ impl Checker {
         match message {
             Message::VoteRequest(request) | Message::PreVoteRequest(request) => {
                 let is_released = life.is_released_by(request);
-                life.input.is_barred =
-                    !is_released && (leads || now < life.must_be_bound_until);
+                life.input.is_barred = !is_released && (leads || now < life.must_be_bound_until);
                 life.input.may_restart_timer =
                     !life.input.is_barred && matches!(message, Message::VoteRequest(_));
                 let must_stay = life.input.is_barred || !life.input.may_restart_timer;
@@ -204,8 +202,7 @@ impl Checker {
             | Message::VoteResponse(_)
             | Message::PreVoteResponse(_) => {
                 let is_last = term >= TERM_END - 1;
-                life.input.deposes_it =
-                    leads && term > own_term && life.priority > 0 && !is_last;
+                life.input.deposes_it = leads && term > own_term && life.priority > 0 && !is_last;
                 if let (Message::HeartbeatResponse(response), Some(place)) = (message, place) {
                     life.hears_echo(place, response, now);
                 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use graft_election_core::{
-    Config, ConfigError, Instant, Node, NodeId, Outgoing, Output, Position, StateMachine,
-    Unsaved, VoteRecord,
+    Config, ConfigError, Instant, Node, NodeId, Outgoing, Output, Position, StateMachine, Unsaved,
+    VoteRecord,
 };
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
