@@ -152,9 +152,12 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         }
         let is_successor = heartbeat.term > self.record.term;
         self.adopt_if_higher(now, heartbeat.term);
-        // L2: one leader a term.
-        let known = self.role.leader_of_term();
-        if known.is_some_and(|known| *known != heartbeat.leader) {
+        // L2: one leader a term. A stranger may lead beside it, and doesn't count (rule V6).
+        let is_second = self.role.leader_of_term().is_some_and(|known| {
+            let admits = |leader| self.electorate.admits(leader);
+            *known != heartbeat.leader && (admits(known) || !admits(&heartbeat.leader))
+        });
+        if is_second {
             self.report = Some(Report::SecondLeader(heartbeat.leader.clone()));
             return Next::Nothing;
         }

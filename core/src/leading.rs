@@ -146,9 +146,13 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         let led = matches!(self.role, Role::Leader { .. });
         let own_term = NonZeroU64::new(self.record.term);
         self.adopt_if_higher(now, term);
-        if led && self.mode == Mode::Extended && !self.is_bound(now) && self.may_campaign() {
-            return self.run(now, Reason::HigherTerm, own_term);
+        if !led || self.mode == Mode::Graft || self.is_bound(now) || !self.may_campaign() {
+            Next::Nothing
+        } else if self.electorate.size() == 1 {
+            // C2
+            self.campaign(now, Reason::HigherTerm, own_term)
+        } else {
+            self.ask_for_pre_votes(now, Reason::HigherTerm, own_term)
         }
-        Next::Nothing
     }
 }

@@ -167,29 +167,17 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             let election_at = self.draw(self.bound_until, self.timing.heartbeat_interval);
             self.restart_timer(election_at);
             Next::Nothing
+        } else if self.mode == Mode::Graft || self.electorate.size() == 1 {
+            // C2
+            self.campaign(now, Reason::ElectionTimeout, None)
         } else {
-            self.run(now, Reason::ElectionTimeout, None)
-        }
-    }
-
-    /// Campaigns, if a quorum would vote for this node: that is asked first, except in Graft mode,
-    /// and where the node alone is the quorum (rule C2).
-    pub(crate) fn run(
-        &mut self,
-        now: Instant,
-        reason: Reason,
-        handover_from: Option<NonZeroU64>,
-    ) -> Next {
-        if self.mode == Mode::Graft || self.electorate.size() == 1 {
-            self.campaign(now, reason, handover_from)
-        } else {
-            self.ask_for_pre_votes(now, reason, handover_from)
+            self.ask_for_pre_votes(now, Reason::ElectionTimeout, None)
         }
     }
 
     /// Asks who would vote for this node in the next term (rule C1), again and again (rule C3).
     /// Nothing changes by that: neither its own term, nor anyone else's.
-    fn ask_for_pre_votes(
+    pub(crate) fn ask_for_pre_votes(
         &mut self,
         now: Instant,
         reason: Reason,

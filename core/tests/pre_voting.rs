@@ -205,6 +205,16 @@ fn h5_a_round_is_repeated_in_the_same_place() {
 }
 
 #[test]
+fn h5_c2_where_it_is_the_quorum_it_campaigns_and_asks_no_one() {
+    let mut a = extended("a", 1, record(4, None));
+    a.wait(T_MAX);
+    let heartbeat = extended_heartbeat("a", 5, 1, a.now);
+    a.wakes().expect_save(record(5, Some("a"))).then_sends(to_everyone(heartbeat));
+    let heartbeat = extended_heartbeat("a", 8, 1, a.now);
+    a.hears(refusal("b", 7)).expect_save(record(8, Some("a"))).then_sends(to_everyone(heartbeat));
+}
+
+#[test]
 fn h5_a_leader_deposed_by_its_successor_does_not_run() {
     let mut a = extended_leader("a", 3, 5);
     a.hears(heartbeat("b", 7)).expect_save(record(7, None)).then_is_silent();

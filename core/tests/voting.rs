@@ -365,6 +365,20 @@ fn v6_a_stranger_that_leads_is_followed_but_not_acknowledged() {
 }
 
 #[test]
+fn l2_v6_a_declared_leader_takes_the_place_of_a_stranger_that_leads() {
+    let voters = ["a", "b", "c"].map(node_id);
+    let config = Config { voters: &voters, ..graft_config(3) };
+    let mut a = Voter::start("a", &config, VoteRecord::default());
+    a.hears(timed_heartbeat("x", 1)).expect_save(record(1, None)).then_is_silent();
+    // Both may lead in one term: strangers may have elected one of them.
+    a.hears(heartbeat("b", 1)).expect_silence();
+    assert_eq!((a.leader(), a.report()), (Some(&node_id("b")), None));
+    a.hears(timed_heartbeat("x", 1)).expect_silence();
+    assert_eq!(a.report(), Some(&Report::SecondLeader(node_id("x"))));
+    assert_eq!(a.leader(), Some(&node_id("b")));
+}
+
+#[test]
 fn v6_without_a_list_the_votes_of_go_nodes_count() {
     let mut a = candidate("a", 5, 1);
     a.hears(nameless_grant(1)).expect_silence();

@@ -2,6 +2,7 @@
 
 mod calamities;
 mod calm;
+mod drills;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -1,7 +1,8 @@
 //! Leases in real time, which no node knows.
 
-use graft_election_core::Instant;
+use graft_election_core::{Instant, Leadership};
 
+use super::{Checker, Judged};
 use crate::{Identity, Moment, NodeIndex};
 
 /// The leases of all nodes, each up to the moment at which its holder's clock ends it.
@@ -55,5 +56,42 @@ impl Leases {
         }
         self.latest = Some(this);
         None
+    }
+}
+
+impl Checker {
+    /// Whether a node's lease is still to be looked at: it ends at another instant than is known.
+    pub(crate) fn is_news(&self, node: Identity, leadership: Leadership) -> bool {
+        !self.leases.is_known(node, leadership.token, leadership.valid_until)
+    }
+
+    /// A node has no lease.
+    pub(crate) fn has_no_lease(&mut self, node: Identity) {
+        self.leases.end(node.index);
+    }
+
+    /// At `now` a node has a lease, which its clock will end at the moment `ends_at`.
+    pub(crate) fn has_lease(
+        &mut self,
+        node: Identity,
+        leadership: Leadership,
+        ends_at: Moment,
+        now: Moment,
+    ) {
+        let Leadership { token, valid_until } = leadership;
+        if self.judged != Judged::Everything || !self.is_voter(node) {
+            return;
+        }
+        let lease = Lease { holder: node, token, valid_until, ends_at };
+        let other = self.leases.grant(lease, now);
+        self.require("I4", other.is_none(), || {
+            let (holder, ends_at) =
+                other.map_or((node, ends_at), |other| (other.holder, other.ends_at));
+            format!("{node} has a lease at {now}, and that of {holder} lasts until {ends_at}")
+        });
+        let before = self.leases.succeed(lease);
+        self.require("I5", before.is_none(), || {
+            format!("{node} has a lease with token {token} after {before:?}")
+        });
     }
 }

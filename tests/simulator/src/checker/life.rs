@@ -122,10 +122,9 @@ impl Life {
     pub(super) fn leads_until(&self, size: usize) -> Instant {
         let mut ends: Vec<Instant> = self.echoes.iter().map(|(_, until)| *until).collect();
         ends.sort_unstable();
-        match ends.iter().rev().nth(quorum(size).saturating_sub(2)) {
-            Some(until) => *until,
-            None => self.led_since.saturating_add(self.sure_for(u64::MAX)),
-        }
+        let at_first = self.led_since.saturating_add(self.sure_for(u64::MAX));
+        let bound = ends.iter().rev().nth(quorum(size).saturating_sub(2));
+        bound.map_or(at_first, |until| at_first.max(*until))
     }
 
     fn sure_for(&self, bound_for: u64) -> Duration {

@@ -44,8 +44,19 @@ impl Simulation {
         // timer may have been about to run out.
         let [_, _, heartbeat] = times_max(&self.setup);
         self.run_until(healed_at.plus(heartbeat.mul_f64(1.0 + RHO) + MESSAGE_TIME_MAX * 2))?;
+        self.until_all_follow(healed_at)?;
+        self.figures.recovery = self.world.now().since(healed_at);
+        self.figures.recovery_percent =
+            (self.figures.recovery.as_micros() * 100 / limit.as_micros()) as u32;
+        self.stay()?;
+        self.drill()
+    }
+
+    /// Waits until all nodes follow one leader (A1).
+    pub(super) fn until_all_follow(&mut self, since: Moment) -> Result<(), Violation> {
+        let limit = recovery_max(&self.setup);
         while self.leader().is_none() {
-            let waited = self.world.now().since(healed_at);
+            let waited = self.world.now().since(since);
             if waited > limit {
                 let what = format!("{waited:?} after the last fault not all nodes have one leader");
                 return Err(Violation { rule: "A1", what });
@@ -53,14 +64,11 @@ impl Simulation {
             self.go_on();
             self.result()?;
         }
-        self.figures.recovery = self.world.now().since(healed_at);
-        self.figures.recovery_percent =
-            (self.figures.recovery.as_micros() * 100 / limit.as_micros()) as u32;
-        self.stay()
+        Ok(())
     }
 
     /// Without faults a leader stays for as long as a follower might wait for it.
-    fn stay(&mut self) -> Result<(), Violation> {
+    pub(super) fn stay(&mut self) -> Result<(), Violation> {
         let leader = self.leader();
         let Figures { elections, promotions, .. } = self.figures;
         let rest = times_max(&self.setup)[1] * 2;
@@ -73,7 +81,7 @@ impl Simulation {
         Err(Violation { rule: "A2", what })
     }
 
-    fn run_until(&mut self, end: Moment) -> Result<(), Violation> {
+    pub(super) fn run_until(&mut self, end: Moment) -> Result<(), Violation> {
         while self.world.now() < end {
             self.go_on();
             self.result()?;
@@ -163,19 +171,21 @@ impl Simulation {
         }
     }
 
-    /// The leader whom all nodes follow that run, and its term. In Extended mode it has a lease.
-    fn leader(&self) -> Option<(NodeIndex, u64)> {
-        let mut leader = None;
-        for node in self.world.nodes() {
-            if let Some((State::Leader, term, _)) = self.world.view(node) {
-                leader = Some((node, term));
-            }
-        }
-        let (leader, term) = leader?;
-        let has_lease = self.world.leadership(leader).is_some();
-        if !has_lease && self.setup.nodes[leader.get()].mode == Mode::Extended {
-            return None;
-        }
+    /// The leader of the highest term, with that term. In Extended mode it has a lease.
+    pub(super) fn leader_now(&self) -> Option<(NodeIndex, u64)> {
+        let leads = |node: NodeIndex| match self.world.view(node) {
+            Some((State::Leader, term, _)) => Some((node, term)),
+            _ => None,
+        };
+        let (leader, term) = self.world.nodes().filter_map(leads).max_by_key(|(_, term)| *term)?;
+        let has_lease = self.setup.nodes[leader.get()].mode == Mode::Graft
+            || self.world.leadership(leader).is_some();
+        has_lease.then_some((leader, term))
+    }
+
+    /// The leader whom all nodes follow that run, and its term.
+    pub(super) fn leader(&self) -> Option<(NodeIndex, u64)> {
+        let (leader, term) = self.leader_now()?;
         let id = self.world.identity(leader);
         let follows = |node: NodeIndex| match self.world.view(node) {
             None => matches!(self.plans[node.get()].action, Action::Rest),
@@ -193,7 +203,7 @@ impl Simulation {
 /// another campaigns while its request is under way: for as long as a save and a message take, before
 /// and after. How likely that is gives the number of rounds after which it has won but for a
 /// negligible remainder. Clocks may be slow by rho.
-fn recovery_max(setup: &Setup) -> Duration {
+pub(super) fn recovery_max(setup: &Setup) -> Duration {
     let [_, t_max, _] = times_max(setup);
     let spans = setup.nodes.iter().map(|node| node.times[1] - node.times[0]);
     let span = spans.min().unwrap_or(t_max);
@@ -205,7 +215,7 @@ fn recovery_max(setup: &Setup) -> Duration {
     t_max.mul_f64((1.0 + rounds) * (1.0 + RHO))
 }
 
-fn times_max(setup: &Setup) -> [Duration; 3] {
+pub(super) fn times_max(setup: &Setup) -> [Duration; 3] {
     let max = |index: usize| setup.nodes.iter().map(|node| node.times[index]).max();
     [0, 1, 2].map(|index| max(index).unwrap_or_default())
 }

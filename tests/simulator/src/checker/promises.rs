@@ -1,0 +1,181 @@
+//! What a node owes to what it hears, and to what it said before.
+
+use std::ops::RangeInclusive;
+
+use graft_election_core::{
+    Instant, Message, Mode, PreVoteResponse, Reason, State, VoteResponse, quorum,
+};
+
+use super::life::Input;
+use super::{Checker, FORGED, TERM_END, place};
+use crate::Identity;
+use crate::station::CoreNode;
+
+impl Checker {
+    /// A node is about to be given an input that is no message.
+    pub(crate) fn acts(&mut self, node: Identity, now: Instant) {
+        let size = self.size;
+        if let Some(life) = &mut self.claims(node).life {
+            // V8 is about messages.
+            let is_over = life.leads_by_lease() && size > 1 && now >= life.leads_until(size);
+            life.input = Input { at: now, is_over, may_restart_timer: true, ..Input::default() };
+        }
+    }
+
+    /// A node is about to hear a message. Returns the terms that it may have afterwards.
+    pub(crate) fn hears(
+        &mut self,
+        node: Identity,
+        now: Instant,
+        message: &Message,
+    ) -> RangeInclusive<u64> {
+        let sender = message.sender().map(Identity::of);
+        let is_counted = !(self.declared && self.is_voter(node))
+            || sender.flatten().is_some_and(|sender| self.is_voter(sender));
+        let place = sender.map(|sender| sender.map_or(FORGED, place)).filter(|_| is_counted);
+        let size = self.size;
+        let Some(life) = &mut self.claims(node).life else { return 0..=u64::MAX };
+        let is_over = life.leads_by_lease() && size > 1 && now >= life.leads_until(size);
+        life.input = Input { at: now, is_over, ..Input::default() };
+        let (own_term, term) = (life.term, message.term());
+        // T4, V2, V5: what is no message to the node changes nothing.
+        let is_far = own_term != 0 && term > own_term.saturating_add(1 << 32);
+        let is_malformed = match message {
+            Message::VoteRequest(request) | Message::PreVoteRequest(request) => {
+                request.handover_from.is_some_and(|from| from.get() >= term)
+            }
+            _ => false,
+        };
+        if term >= TERM_END || is_far || is_malformed || sender == Some(Some(node)) {
+            return own_term..=own_term;
+        }
+        let is_bound = now < life.may_be_bound_until;
+        let leads = life.leads_by_lease();
+        match message {
+            Message::VoteRequest(request) | Message::PreVoteRequest(request) => {
+                let is_released = life.is_released_by(request);
+                life.input.is_barred = !is_released && (leads || now < life.must_be_bound_until);
+                life.input.may_restart_timer =
+                    !life.input.is_barred && matches!(message, Message::VoteRequest(_));
+                let must_stay = life.input.is_barred || !life.input.may_restart_timer;
+                let must_adopt = !must_stay && (is_released || !is_bound);
+                let highest = if must_stay { own_term } else { term.max(own_term) };
+                let lowest = if must_adopt { highest } else { own_term };
+                return lowest..=highest;
+            }
+            Message::Heartbeat(heartbeat) => {
+                life.input.may_restart_timer = term >= own_term;
+                if heartbeat.sent_at.is_some() {
+                    let bound_until = life.bound_from(now);
+                    life.may_be_bound_until = life.may_be_bound_until.max(bound_until);
+                }
+            }
+            Message::Handover(handover) => {
+                let leads_it = life.state == State::Leader && term == own_term;
+                if term >= own_term && !leads_it {
+                    life.input.names_it =
+                        handover.target.as_ref().and_then(Identity::of) == Some(node);
+                    life.may_be_bound_until = now;
+                    life.must_be_bound_until = now;
+                }
+                // Who is told to take over campaigns in the next term.
+                return term.max(own_term)..=term.max(own_term) + 1;
+            }
+            Message::HeartbeatResponse(_)
+            | Message::VoteResponse(_)
+            | Message::PreVoteResponse(_) => {
+                let is_last = term >= TERM_END - 1;
+                life.input.deposes_it = leads && term > own_term && life.priority > 0 && !is_last;
+                if let (Message::HeartbeatResponse(response), Some(place)) = (message, place) {
+                    life.hears_echo(place, response, now);
+                }
+                if life.input.deposes_it && size == 1 {
+                    return term..=term + 1;
+                }
+                // The last pre-vote that was missing makes it campaign.
+                if let (Message::PreVoteResponse(response), Some(place)) = (message, place) {
+                    life.hears_pre_vote(place, response);
+                    return term.max(own_term)..=term.max(own_term + 1);
+                }
+            }
+        }
+        term.max(own_term)..=term.max(own_term)
+    }
+
+    /// A node has heard a message, after which it must have one of these terms.
+    pub(crate) fn heard(
+        &mut self,
+        node: Identity,
+        program: &CoreNode,
+        terms: &RangeInclusive<u64>,
+    ) {
+        let (term, state, deadline) = (program.term(), program.state(), program.deadline());
+        let Some(life) = &mut self.claims(node).life else { return };
+        let (input, before) = (life.input, life.deadline);
+        let waits = life.state == State::Follower && state == State::Follower;
+        // L1: a leader whose lease is over stops, and hears nothing.
+        let gave_up = life.leads_by_lease() && program.reason() == Reason::LostQuorum;
+        let is_excused = gave_up || state == State::Closed;
+        self.require("T3", term >= *terms.start() || is_excused, || {
+            format!("{node} heard of term {} and stays in term {term}", terms.start())
+        });
+        self.require("T4", term <= *terms.end(), || {
+            format!("{node} is in term {term} now, but no higher term than {} is due", terms.end())
+        });
+        self.require("L4", !(input.is_over && state == State::Leader), || {
+            format!("{node} leads on in term {term} without a quorum that is bound to it")
+        });
+        let runs_again = matches!(state, State::PreCandidate | State::Candidate) || is_excused;
+        self.require("H5", !input.deposes_it || runs_again, || {
+            format!("{node}, a leader deposed by a refusal, is a {state} and doesn't run again")
+        });
+        let restarts = waits && deadline > before;
+        self.require("V8", !restarts || input.may_restart_timer, || {
+            format!("{node} restarts its election timer without cause")
+        });
+    }
+
+    /// What a node says must fit what it said before, and what it was asked (rules V2, V3, L2, C2,
+    /// H1).
+    pub(super) fn keeps_promises(&mut self, node: Identity, message: &Message) {
+        let size = self.size;
+        let Some(life) = &mut self.claims(node).life else { return };
+        let input = life.input;
+        let is_bound = input.at < life.must_be_bound_until;
+        let (leads, elects_alone) =
+            (life.state == State::Leader, size == 1 || life.mode == Mode::Graft);
+        match message {
+            Message::HeartbeatResponse(response) if response.sent_at.is_some() => {
+                let t_min = life.times[0].as_micros() as u64;
+                life.must_be_bound_until = life.must_be_bound_until.max(life.bound_from(input.at));
+                let promised = response.bound_for.map(u64::from);
+                self.require("L2", promised == Some(t_min), || {
+                    format!("{node} acknowledges a heartbeat and promises {promised:?} µs")
+                });
+            }
+            Message::VoteRequest(request) => {
+                let pre_votes = life.pre_votes(request.term);
+                let may_run = input.names_it || elects_alone || pre_votes >= quorum(size);
+                self.require("V2", !is_bound, || format!("{node} campaigns while it is bound"));
+                self.require("C2", may_run, || {
+                    format!("{node} campaigns with {pre_votes} pre-votes of {size}")
+                });
+            }
+            Message::PreVoteRequest(_) => {
+                self.require("V2", !is_bound, || {
+                    format!("{node} asks for pre-votes while it is bound")
+                });
+            }
+            Message::VoteResponse(VoteResponse { granted, .. })
+            | Message::PreVoteResponse(PreVoteResponse { granted, .. }) => {
+                self.require("V2", !(*granted && input.is_barred), || {
+                    format!("{node} helps to elect a leader while it is bound, or leads")
+                });
+            }
+            Message::Handover(_) => {
+                self.require("H1", !leads, || format!("{node} hands over, and leads on"));
+            }
+            Message::Heartbeat(_) | Message::HeartbeatResponse(_) => {}
+        }
+    }
+}
