@@ -9,6 +9,7 @@ mod crash_files;
 mod firmware;
 mod fuzz;
 mod model;
+mod planted;
 mod proofs;
 mod show;
 mod sizes;
@@ -45,6 +46,8 @@ enum Task {
         #[arg(long)]
         large: bool,
     },
+    /// Plant known defects in a copy of the project, and see who notices.
+    Planted(planted::Planted),
     /// Prove that the core and the wire format can't panic.
     NoPanic,
     /// Show three emulated boards with the firmware: keys take their power, or a script does.
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Some(Task::Tidy) => tidy::tidy(),
         Some(Task::NoStd) => proofs::no_std(),
         Some(Task::Model { large }) => model::search(large),
+        Some(Task::Planted(planted)) => planted.run(),
         Some(Task::NoPanic) => proofs::no_panic(),
         Some(Task::Firmware(show)) => show.run(),
         Some(Task::BuildFirmware) => firmware::Toolchain::install().and_then(firmware::check),

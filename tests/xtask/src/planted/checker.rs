@@ -1,0 +1,174 @@
+//! The checkers, and what they make of a planted defect.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::process::{Command, Output};
+
+use anyhow::{Result, ensure};
+use serde::Deserialize;
+
+use super::plot::Plot;
+use crate::command::{cargo_of, output, succeeds};
+
+/// How many seconds a checker has. Only one that makes no progress needs more, or the model's.
+const SECONDS_MAX: u32 = 60;
+
+/// What `timeout` returns if it had to end a program.
+const TIMED_OUT: i32 = 124;
+
+/// How many worlds the simulator has: far fewer than in CI.
+const SEEDS: u64 = 2_000;
+
+/// How a checker's packages are built: quickly, and to run quickly.
+const PROFILE: [(&str, &str); 3] = [
+    ("CARGO_PROFILE_DEV_OPT_LEVEL", "1"),
+    ("CARGO_PROFILE_DEV_DEBUG", "0"),
+    ("CARGO_INCREMENTAL", "0"),
+];
+
+/// Who looks for defects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Checker {
+    /// The core's own tests.
+    Core,
+    /// The simulator.
+    Simulator,
+    /// The search through all states of small clusters.
+    Model,
+    /// The tests of the vote file.
+    VoteFile,
+}
+
+/// What a checker makes of a defect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It notices: what it says first.
+    Caught(String),
+    /// It doesn't: how far it looked.
+    Missed(String),
+}
+
+impl Checker {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Core => "core",
+            Self::Simulator => "simulator",
+            Self::Model => "model",
+            Self::VoteFile => "vote-file",
+        }
+    }
+
+    /// Lets the checker look at what is planted.
+    ///
+    /// # Errors
+    ///
+    /// What is planted doesn't compile, or the checker fails without saying of what.
+    pub(super) fn check(self, plot: &Plot) -> Result<Verdict> {
+        let mut build = cargo(plot, "cargo")?;
+        build.args(self.build());
+        succeeds(&output(build)?)?;
+        let mut check = cargo(plot, "timeout")?;
+        check.args([&SECONDS_MAX.to_string(), "cargo"]).args(self.run());
+        self.judge(&output(check)?)
+    }
+
+    fn build(self) -> Vec<String> {
+        let words = match self {
+            Self::Core => "test --no-run --package graft-election-core",
+            Self::Simulator => "build --package graft-election-simulator",
+            Self::Model => "build --package graft-election-model",
+            Self::VoteFile => "test --no-run --package graft-election --no-default-features",
+        };
+        words.split(' ').map(str::to_owned).collect()
+    }
+
+    fn run(self) -> Vec<String> {
+        let words = match self {
+            Self::Core => "test --no-fail-fast --package graft-election-core --lib --tests".into(),
+            Self::Simulator => {
+                format!("run --package graft-election-simulator -- --seed 1 --seeds {SEEDS}")
+            }
+            Self::Model => "run --package graft-election-model".into(),
+            Self::VoteFile => {
+                "test --no-fail-fast --package graft-election --no-default-features vote_file"
+                    .into()
+            }
+        };
+        words.split(' ').map(str::to_owned).collect()
+    }
+
+    /// What the checker's output means.
+    fn judge(self, output: &Output) -> Result<Verdict> {
+        let said = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let catch = match self {
+            Self::Core | Self::VoteFile => failed_tests(&said),
+            Self::Simulator => said.lines().find(|line| line.starts_with("seed ")).map(shortened),
+            Self::Model => errors.lines().find(|line| line.starts_with("model: ")).map(shortened),
+        };
+        if let Some(catch) = catch {
+            return Ok(Verdict::Caught(catch));
+        }
+        if output.status.code() == Some(TIMED_OUT) {
+            let looked = format!("nothing in {SECONDS_MAX} s");
+            // Tests that never end are noticed too.
+            return Ok(match self {
+                Self::Core | Self::VoteFile => Verdict::Caught("the tests don't end".into()),
+                Self::Simulator | Self::Model => Verdict::Missed(looked),
+            });
+        }
+        ensure!(output.status.success(), "{} fails:\n{said}\n{errors}", self.name());
+        Ok(Verdict::Missed(match self {
+            Self::Core | Self::VoteFile => "all tests pass".into(),
+            Self::Simulator => format!("nothing in {SEEDS} seeds"),
+            Self::Model => "nothing in all states".into(),
+        }))
+    }
+}
+
+impl Verdict {
+    pub(super) fn is_caught(&self) -> bool {
+        matches!(self, Self::Caught(_))
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Caught(what) => write!(f, "caught: {what}"),
+            Self::Missed(looked) => write!(f, "missed: {looked}"),
+        }
+    }
+}
+
+/// A program that runs in the copy of the project, with all that cargo has to know of it.
+fn cargo(plot: &Plot, program: impl AsRef<OsStr>) -> Result<Command> {
+    let mut cargo = cargo_of(program)?;
+    cargo.current_dir(&plot.folder).env("CARGO_TARGET_DIR", &plot.target).envs(PROFILE);
+    // The same examples each time, and none of those that other defects have failed.
+    cargo.env("PROPTEST_RNG_SEED", "1").env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1");
+    Ok(cargo)
+}
+
+/// How many tests have failed, and which was the first.
+fn failed_tests(said: &str) -> Option<String> {
+    let failed =
+        said.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
+    let failed: Vec<&str> = failed.collect();
+    match failed[..] {
+        [] => None,
+        [test] => Some(format!("by {test}")),
+        [test, ..] => Some(format!("by {} tests, {test} first", failed.len())),
+    }
+}
+
+/// As much of a line as a table has room for.
+fn shortened(line: &str) -> String {
+    const CHARACTERS_MAX: usize = 120;
+    let mut short: String = line.chars().take(CHARACTERS_MAX).collect();
+    if short.len() < line.len() {
+        short.push('…');
+    }
+    short
+}
