@@ -9,6 +9,7 @@ mod crash_files;
 mod firmware;
 mod fuzz;
 mod model;
+mod mutants;
 mod planted;
 mod proofs;
 mod show;
@@ -46,6 +47,8 @@ enum Task {
         #[arg(long)]
         large: bool,
     },
+    /// Change the core and the wire format in many small ways, and see whether their tests notice.
+    Mutants,
     /// Plant known defects in a copy of the project, and see who notices.
     Planted(planted::Planted),
     /// Prove that the core and the wire format can't panic.
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
         Some(Task::Tidy) => tidy::tidy(),
         Some(Task::NoStd) => proofs::no_std(),
         Some(Task::Model { large }) => model::search(large),
+        Some(Task::Mutants) => mutants::mutants(),
         Some(Task::Planted(planted)) => planted.run(),
         Some(Task::NoPanic) => proofs::no_panic(),
         Some(Task::Firmware(show)) => show.run(),

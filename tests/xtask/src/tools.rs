@@ -17,6 +17,9 @@ const CARGO_DENY: &str = "0.20.2";
 /// The version of cargo-fuzz that is installed.
 const CARGO_FUZZ: &str = "0.13.2";
 
+/// The version of cargo-mutants that is installed.
+const CARGO_MUTANTS: &str = "27.1.0";
+
 /// The version of nats-server that is installed if there is none.
 const NATS_SERVER: &str = "2.15.1";
 
@@ -81,6 +84,15 @@ pub(crate) fn emulator_and_decoder() -> Result<PathBuf> {
 /// It could not be installed.
 pub(crate) fn cargo_fuzz() -> Result<PathBuf> {
     cargo_install(&target_dir()?.join("tools"), "cargo-fuzz", CARGO_FUZZ)
+}
+
+/// Installs what makes mutants of the code, and returns it.
+///
+/// # Errors
+///
+/// It could not be installed.
+pub(crate) fn cargo_mutants() -> Result<PathBuf> {
+    cargo_install(&target_dir()?.join("tools"), "cargo-mutants", CARGO_MUTANTS)
 }
 
 fn need_component(subcommand: &str, component: &str) -> Result<()> {

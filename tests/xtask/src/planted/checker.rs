@@ -8,10 +8,16 @@ use anyhow::{Result, ensure};
 use serde::Deserialize;
 
 use super::plot::Plot;
-use crate::command::{cargo_of, output, succeeds};
+use crate::command::{SAME_EXAMPLES, cargo_of, output, succeeds};
 
-/// How many seconds a checker has. Only one that makes no progress needs more, or the model's.
-const SECONDS_MAX: u32 = 60;
+/// How many seconds tests have. Only such as make no progress need more.
+const TESTS_SECONDS_MAX: u32 = 60;
+
+/// How many seconds the simulator has; it needs few.
+const SIMULATOR_SECONDS_MAX: u32 = 60;
+
+/// How many seconds the model has: enough for all clusters but the greatest.
+const MODEL_SECONDS_MAX: u32 = 30;
 
 /// What `timeout` returns if it had to end a program.
 const TIMED_OUT: i32 = 124;
@@ -69,8 +75,16 @@ impl Checker {
         build.args(self.build());
         succeeds(&output(build)?)?;
         let mut check = cargo(plot, "timeout")?;
-        check.args([&SECONDS_MAX.to_string(), "cargo"]).args(self.run());
+        check.args([&self.seconds_max().to_string(), "cargo"]).args(self.run());
         self.judge(&output(check)?)
+    }
+
+    fn seconds_max(self) -> u32 {
+        match self {
+            Self::Core | Self::VoteFile => TESTS_SECONDS_MAX,
+            Self::Simulator => SIMULATOR_SECONDS_MAX,
+            Self::Model => MODEL_SECONDS_MAX,
+        }
     }
 
     fn build(self) -> Vec<String> {
@@ -111,7 +125,7 @@ impl Checker {
             return Ok(Verdict::Caught(catch));
         }
         if output.status.code() == Some(TIMED_OUT) {
-            let looked = format!("nothing in {SECONDS_MAX} s");
+            let looked = format!("nothing in {} s", self.seconds_max());
             // Tests that never end are noticed too.
             return Ok(match self {
                 Self::Core | Self::VoteFile => Verdict::Caught("the tests don't end".into()),
@@ -146,8 +160,7 @@ impl fmt::Display for Verdict {
 fn cargo(plot: &Plot, program: impl AsRef<OsStr>) -> Result<Command> {
     let mut cargo = cargo_of(program)?;
     cargo.current_dir(&plot.folder).env("CARGO_TARGET_DIR", &plot.target).envs(PROFILE);
-    // The same examples each time, and none of those that other defects have failed.
-    cargo.env("PROPTEST_RNG_SEED", "1").env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1");
+    cargo.envs(SAME_EXAMPLES);
     Ok(cargo)
 }
 
