@@ -13,6 +13,16 @@ use checker::{Checker, Verdict};
 use list::Defect;
 use plot::Plot;
 
+/// What CI plants: a defect of each kind that the simulator looks at, and of the simulator itself.
+const FOR_THE_SIMULATOR: [&str; 6] = [
+    "g1-vote-forgotten",
+    "g14-denial-not-heeded",
+    "quorum-of-half",
+    "t1-reply-before-save",
+    "v8-any-message-restarts-timer",
+    "no-save-and-crashes-amid-saves-only",
+];
+
 /// The defects to plant.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Planted {
@@ -37,14 +47,15 @@ impl Planted {
     }
 }
 
-/// Plants what the simulator is to catch, and lets it alone look for it: what CI has time for.
+/// Plants a few defects, and lets the simulator alone look for them: what CI has time for.
 ///
 /// # Errors
 ///
 /// As [`Planted::run`].
-pub(crate) fn simulator_alone() -> Result<()> {
+pub(crate) fn some_for_the_simulator() -> Result<()> {
     let mut defects = list::read()?;
-    defects.retain(|defect| defect.concerns(Checker::Simulator));
+    defects.retain(|defect| FOR_THE_SIMULATOR.contains(&defect.name.as_str()));
+    ensure!(defects.len() == FOR_THE_SIMULATOR.len(), "a defect that CI plants is not listed");
     check_all(&defects, |_| vec![Checker::Simulator])
 }
 

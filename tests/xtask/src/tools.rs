@@ -168,15 +168,19 @@ fn need_pip() -> Result<()> {
 /// than half as long, and does its work in seconds either way.
 fn cargo_install(directory: &Path, package: &str, wanted: &str) -> Result<PathBuf> {
     let program = directory.join("bin").join(package);
-    let is_right = |version: String| version.split_whitespace().any(|word| word == wanted);
-    if !program.is_file() || !version(&program).is_ok_and(is_right) {
+    // What a program says of its own version depends on the program.
+    let mut list = cargo(["install", "--list", "--root"])?;
+    list.arg(directory);
+    let is_listed = text(list)?.lines().any(|line| line == format!("{package} v{wanted}:"));
+    if !program.is_file() || !is_listed {
         eprintln!("installing {package} {wanted} into {}", directory.display());
         let mut install =
             cargo(["install", "--quiet", "--locked", "--debug", "--force", "--root"])?;
         install.arg(directory).args(["--version", wanted, package]);
         run(install).with_context(|| format!("{package} could not be installed"))?;
     }
-    show_version(&program)
+    eprintln!("found {package} {wanted} at {}", program.display());
+    Ok(program)
 }
 
 /// A program on the path, from a package of Debian if need be.

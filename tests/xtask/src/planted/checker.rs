@@ -17,7 +17,7 @@ const TESTS_SECONDS_MAX: u32 = 60;
 const SIMULATOR_SECONDS_MAX: u32 = 60;
 
 /// How many seconds the model has: enough for all clusters but the greatest.
-const MODEL_SECONDS_MAX: u32 = 30;
+const MODEL_SECONDS_MAX: u32 = 60;
 
 /// What `timeout` returns if it had to end a program.
 const TIMED_OUT: i32 = 124;
@@ -56,6 +56,9 @@ pub(super) enum Verdict {
 }
 
 impl Checker {
+    /// All there are, in the order in which they look.
+    pub(super) const ALL: [Self; 4] = [Self::Core, Self::Simulator, Self::Model, Self::VoteFile];
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Core => "core",

@@ -13,8 +13,9 @@ use crate::workspace::root;
 /// Where the lists are.
 const FOLDER: &str = "tests/planted";
 
-/// What is looked at for any defect of the core, whether or not it is to be caught there.
-const CORE_CHECKERS: [Checker; 3] = [Checker::Core, Checker::Simulator, Checker::Model];
+/// Who looks for any defect of the core, whether or not it is to be caught there. The model takes
+/// minutes to be sure that there is nothing.
+const QUICK_CHECKERS: [Checker; 2] = [Checker::Core, Checker::Simulator];
 
 /// A defect to plant.
 #[derive(Debug, Deserialize)]
@@ -79,13 +80,13 @@ pub(super) fn read() -> Result<Vec<Defect>> {
 }
 
 impl Defect {
-    /// The checkers that look for it: all that know the core, unless it is elsewhere.
+    /// The checkers that look for it.
     pub(super) fn checkers(&self) -> Vec<Checker> {
-        if self.edits.iter().all(|edit| edit.folder.starts_with("core")) {
-            CORE_CHECKERS.into()
-        } else {
-            self.caught_by.iter().chain(&self.missed_by).copied().collect()
-        }
+        let is_in_core = self.edits.iter().all(|edit| edit.folder.starts_with("core"));
+        let looks = |checker: &Checker| {
+            self.concerns(*checker) || is_in_core && QUICK_CHECKERS.contains(checker)
+        };
+        Checker::ALL.into_iter().filter(looks).collect()
     }
 
     /// Whether the list says what this checker is to make of it.
