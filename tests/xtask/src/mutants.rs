@@ -90,3 +90,20 @@ impl Outcomes {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mutant_is_caught_by_a_test_that_fails_and_by_one_that_never_ends() {
+        let json = r#"{ "outcomes": [], "total_mutants": 270, "missed": 9, "caught": 183,
+            "timeout": 5, "unviable": 73, "success": 0 }"#;
+        let mut outcomes: Outcomes = serde_json::from_str(json).unwrap();
+        let text = "188 of 197 mutants caught, 5 of them by tests that never end; 73 others don't \
+                    compile";
+        assert_eq!(outcomes.text(), text);
+        outcomes.add(&Outcomes { caught: 1, timeout: 1, missed: 1, unviable: 1 });
+        assert_eq!((outcomes.caught, outcomes.missed), (184, 10));
+    }
+}

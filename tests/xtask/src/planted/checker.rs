@@ -108,7 +108,8 @@ impl Checker {
             }
             Self::Model => "run --package graft-election-model".into(),
             Self::VoteFile => {
-                "test --no-fail-fast --package graft-election --no-default-features vote_file"
+                "test --no-fail-fast --package graft-election --no-default-features --lib \
+                 --test vote_file"
                     .into()
             }
         };

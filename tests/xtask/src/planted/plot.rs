@@ -100,3 +100,31 @@ fn place<'f>(found: &'f [PathBuf], edit: &Edit) -> Result<&'f Path> {
         _ => bail!("{folder} has this text {} times:\n{text}", found.len()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::planted::list;
+
+    #[test]
+    fn every_defect_of_the_lists_can_be_planted() {
+        for Defect { name, edits, .. } in list::read().unwrap() {
+            let mut changed = BTreeMap::new();
+            for edit in &edits {
+                apply(edit, &mut changed).with_context(|| name.clone()).unwrap();
+            }
+            for (path, text) in changed {
+                assert_ne!(text, fs::read_to_string(root().unwrap().join(path)).unwrap(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_gone_or_stands_twice_is_an_error() {
+        let edit =
+            |text: &str| Edit { folder: "core/src".into(), text: text.into(), with: "x".into() };
+        let plant = |text| apply(&edit(text), &mut BTreeMap::new()).unwrap_err().to_string();
+        assert!(plant("no such text").contains("no file in core/src has this text any more"));
+        assert!(plant("pub ").contains("times"));
+    }
+}
