@@ -123,7 +123,7 @@ impl Checker {
         let catch = match self {
             Self::Core | Self::VoteFile => failed_tests(&said),
             Self::Simulator => said.lines().find(|line| line.starts_with("seed ")).map(shortened),
-            Self::Model => errors.lines().find(|line| line.starts_with("model: ")).map(shortened),
+            Self::Model => errors.lines().find_map(violation),
         };
         if let Some(catch) = catch {
             return Ok(Verdict::Caught(catch));
@@ -180,6 +180,17 @@ fn failed_tests(said: &str) -> Option<String> {
     }
 }
 
+/// What the model finds, and after how many states; or why it stops.
+fn violation(line: &str) -> Option<String> {
+    let reason = line.strip_prefix("model: ")?;
+    let violated = || {
+        let (_, violated) = reason.split_once("violated: ")?;
+        let (property, figures) = violated.split_once(" (found after ")?;
+        Some(format!("after {}: {property}", figures.split_once(',')?.0))
+    };
+    Some(violated().unwrap_or_else(|| shortened(reason)))
+}
+
 /// As much of a line as a table has room for.
 fn shortened(line: &str) -> String {
     const CHARACTERS_MAX: usize = 120;
@@ -188,4 +199,25 @@ fn shortened(line: &str) -> String {
         short.push('…');
     }
     short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_the_failed_tests_is_named() {
+        assert_eq!(failed_tests("test a ... ok\ntest result: ok."), None);
+        assert_eq!(failed_tests("test a ... FAILED\n"), Some("by a".into()));
+        let two = failed_tests("test a ... FAILED\ntest b ... ok\ntest c ... FAILED\n");
+        assert_eq!(two, Some("by 2 tests, a first".into()));
+    }
+
+    #[test]
+    fn the_model_says_what_is_violated_and_after_how_many_states() {
+        let line = "model: 2 nodes: violated: I2: one vote (found after 42 states, 9 steps)";
+        assert_eq!(violation(line), Some("after 42 states: I2: one vote".into()));
+        assert_eq!(violation("model: no memory"), Some("no memory".into()));
+        assert_eq!(violation("warning: violated: x"), None);
+    }
 }
