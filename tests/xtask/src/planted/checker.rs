@@ -11,7 +11,7 @@ use super::plot::Plot;
 use crate::command::{SAME_EXAMPLES, cargo_of, output, succeeds};
 
 /// How many seconds tests have. Only such as make no progress need more.
-const TESTS_SECONDS_MAX: u32 = 60;
+const TESTS_SECONDS_MAX: u32 = 180;
 
 /// How many seconds the simulator has; it needs few.
 const SIMULATOR_SECONDS_MAX: u32 = 60;
