@@ -19,8 +19,8 @@ const PACKAGES: [(&str, &[&str]); 2] =
 const TRIED_ALL: [i32; 3] = [0, 2, 3];
 
 /// Changes the packages in every way that cargo-mutants knows and `.cargo/mutants.toml` doesn't
-/// exclude, and runs the package's own tests on each. A test that never ends notices, too: one that takes five times as long as without a
-/// change.
+/// exclude, and runs the package's own tests on each. A test that never ends notices, too: one that
+/// takes five times as long as without a change.
 ///
 /// # Errors
 ///
