@@ -106,6 +106,7 @@ impl core::error::Error for NodeIdError {}
 #[cfg(test)]
 mod tests {
     extern crate std;
+    use std::format;
     use std::string::ToString;
 
     use super::*;
@@ -130,6 +131,12 @@ mod tests {
         assert_eq!(NodeId::new("a\r\n"), forbidden(1));
         assert_eq!(NodeId::new("\0"), forbidden(0));
         assert_eq!(NodeId::new("n\u{f6}de"), forbidden(1));
+    }
+
+    #[test]
+    fn names_are_shown_as_they_are_and_to_programmers_in_quotes() {
+        let id = NodeId::new("rack-7").unwrap();
+        assert_eq!(format!("{id} {id:>8} {id:?}"), "rack-7   rack-7 \"rack-7\"");
     }
 
     #[test]

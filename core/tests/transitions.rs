@@ -141,3 +141,13 @@ fn reports_say_what_is_wrong_and_with_whom() {
         assert_eq!(report.to_string(), text);
     }
 }
+
+#[test]
+fn outputs_are_shown_to_programmers() {
+    let mut a = follower_of("c", "a", 3, 4);
+    assert_eq!(format!("{:?}", a.wakes().output), "Idle");
+    let sent = format!("{:?}", a.hears(heartbeat("b", 1)).output);
+    assert!(sent.starts_with("Send(Outgoing { to: Node(\"b\")"), "{sent}");
+    let saved = format!("{:?}", a.hears(vote_request("b", 5)).output);
+    assert_eq!(saved, "Save(VoteRecord { term: 5, voted_for: Some(\"b\") })");
+}

@@ -88,6 +88,9 @@ impl fmt::Display for Kind {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+    use std::format;
+
     use super::*;
 
     #[test]
@@ -105,6 +108,7 @@ mod tests {
             assert_eq!((kind.name(), kind.number()), (name, number));
             assert_eq!(Kind::from_name(name), Some(kind));
             assert_eq!(Kind::from_number(number), Some(kind));
+            assert_eq!(format!("{kind:>20}|"), format!("{name:>20}|"));
         }
     }
 

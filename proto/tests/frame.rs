@@ -109,6 +109,14 @@ fn v7_what_is_no_frame_is_dropped_and_counted_by_its_cause() {
 }
 
 #[test]
+fn errors_of_different_causes_add_up() {
+    let errors = FrameErrors { cut_off: 1, checksum: 2, payload: 4, ..FrameErrors::NONE };
+    assert_eq!(errors.total(), 7);
+    let endless = FrameErrors { too_long: u32::MAX, kind: 1, ..FrameErrors::NONE };
+    assert_eq!(endless.total(), u32::MAX);
+}
+
+#[test]
 fn delimiters_alone_are_nothing() {
     assert_eq!(read(&[DELIMITER; 1000]), (Vec::new(), FrameErrors::NONE));
 }

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+use std::error::Error;
 use std::num::{NonZeroU32, NonZeroU64};
 
 use graft_election_core::{
@@ -126,6 +127,16 @@ fn v7_errors_read_well() {
         encode(&full_messages()[1], &mut []).unwrap_err().to_string(),
         "the message takes 79 bytes, more than the buffer has"
     );
+    let position = [b"\x12\x01a\x1a\x41".as_slice(), &[0; 65]].concat();
+    for (kind, payload) in [
+        (Kind::Heartbeat, b"\x12\x05a".as_slice()),
+        (Kind::Heartbeat, b""),
+        (Kind::VoteRequest, &position),
+    ] {
+        let error = decode(kind, payload).unwrap_err();
+        let cause = error.source().expect("each has a cause").to_string();
+        assert!(error.to_string().ends_with(&cause), "{error}: {cause}");
+    }
 }
 
 /// The field names and numbers stand in `graft.proto` and in the code: both must say the same.

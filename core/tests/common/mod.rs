@@ -232,7 +232,7 @@ impl DerefMut for Voter {
 /// What a node answered to one input.
 #[must_use = "a test says what it expects"]
 pub(crate) struct Heard<'n> {
-    output: Output<'n, Dice, Judge, 7>,
+    pub(crate) output: Output<'n, Dice, Judge, 7>,
     now: Instant,
 }
 

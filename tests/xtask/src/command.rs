@@ -8,6 +8,11 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::workspace::root;
 
+/// Lets tests that draw examples draw the same ones each time, and keep none that failed: they fail
+/// on purpose.
+pub(crate) const SAME_EXAMPLES: [(&str, &str); 2] =
+    [("PROPTEST_RNG_SEED", "1"), ("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1")];
+
 /// Cargo, in the workspace's folder.
 pub(crate) fn cargo<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Result<Command> {
     let mut cargo = cargo_of("cargo")?;

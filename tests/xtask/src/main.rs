@@ -8,6 +8,8 @@ mod command;
 mod crash_files;
 mod firmware;
 mod fuzz;
+mod mutants;
+mod planted;
 mod proofs;
 mod show;
 mod sizes;
@@ -44,6 +46,10 @@ enum Task {
         #[arg(long)]
         large: bool,
     },
+    /// Change the core and the wire format in many small ways, and see whether their tests notice.
+    Mutants,
+    /// Plant known defects in a copy of the project, and see who notices.
+    Planted(planted::Planted),
     /// Prove that the core and the wire format can't panic.
     NoPanic,
     /// Show three emulated boards with the firmware: keys take their power, or a script does.
@@ -91,6 +97,8 @@ fn main() -> ExitCode {
         Some(Task::Tidy) => tidy::tidy(),
         Some(Task::NoStd) => proofs::no_std(),
         Some(Task::Model { large }) => testers::search(large),
+        Some(Task::Mutants) => mutants::mutants(),
+        Some(Task::Planted(planted)) => planted.run(),
         Some(Task::NoPanic) => proofs::no_panic(),
         Some(Task::Firmware(show)) => show.run(),
         Some(Task::BuildFirmware) => firmware::Toolchain::install().and_then(firmware::check),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::tools::Tools;
-use crate::{checks, firmware, fuzz, proofs, sizes, testers, tidy};
+use crate::{checks, firmware, fuzz, planted, proofs, sizes, testers, tidy};
 
 /// Runs all that must hold of the project, until something doesn't. What is missing is installed
 /// or is an error: no step is ever skipped.
@@ -26,6 +26,7 @@ pub(crate) fn test() -> Result<()> {
     steps.run("sizes", || sizes::check_readme(tools.toolchain))?;
     steps.run("tests", || checks::tests(&tools))?;
     steps.run("simulation", testers::simulate_some)?;
+    steps.run("planted defects", planted::some_for_the_simulator)?;
     steps.run("tests of the wire format's features", checks::proto_features)?;
     steps.run("fuzzing", || fuzz::fuzz(fuzz::RUNS, fuzz::SEED))?;
     steps.run("model", || testers::search(false))?;

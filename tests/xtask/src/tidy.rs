@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use cargo_metadata::{MetadataCommand, TargetKind};
-use walkdir::WalkDir;
 
-use crate::citations;
 use crate::workspace::root;
+use crate::{citations, workspace};
 
 /// The most lines of a source file, its tests not counted.
 const LINES_MAX: usize = 400;
@@ -85,19 +84,12 @@ impl fmt::Display for Complaint {
 
 /// All text files of the project, whether git knows them yet or not.
 fn files(root: &Path) -> Result<Vec<File>> {
-    let is_foreign = |name: &std::ffi::OsStr| name == ".git" || name == "target";
     let mut files = Vec::new();
-    let entries = WalkDir::new(root).sort_by_file_name().into_iter();
-    for entry in entries.filter_entry(|entry| !is_foreign(entry.file_name())) {
-        let entry = entry?;
-        if !entry.file_type().is_file() {
-            continue;
-        }
-        let bytes = std::fs::read(entry.path());
-        let bytes = bytes.with_context(|| format!("can't read {}", entry.path().display()))?;
+    for path in workspace::files(root)? {
+        let bytes = std::fs::read(root.join(&path));
+        let bytes = bytes.with_context(|| format!("can't read {}", path.display()))?;
         // What is no text, a picture for instance, has no lines to complain of.
         if let Ok(text) = String::from_utf8(bytes) {
-            let path = entry.path().strip_prefix(root)?.to_owned();
             files.push(File { path, text });
         }
     }

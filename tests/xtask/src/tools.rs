@@ -17,6 +17,9 @@ const CARGO_DENY: &str = "0.20.2";
 /// The version of cargo-fuzz that is installed.
 const CARGO_FUZZ: &str = "0.13.2";
 
+/// The version of cargo-mutants that is installed.
+const CARGO_MUTANTS: &str = "27.1.0";
+
 /// The version of nats-server that is installed if there is none.
 const NATS_SERVER: &str = "2.15.1";
 
@@ -81,6 +84,15 @@ pub(crate) fn emulator_and_decoder() -> Result<PathBuf> {
 /// It could not be installed.
 pub(crate) fn cargo_fuzz() -> Result<PathBuf> {
     cargo_install(&target_dir()?.join("tools"), "cargo-fuzz", CARGO_FUZZ)
+}
+
+/// Installs what makes mutants of the code, and returns it.
+///
+/// # Errors
+///
+/// It could not be installed.
+pub(crate) fn cargo_mutants() -> Result<PathBuf> {
+    cargo_install(&target_dir()?.join("tools"), "cargo-mutants", CARGO_MUTANTS)
 }
 
 fn need_component(subcommand: &str, component: &str) -> Result<()> {
@@ -156,15 +168,19 @@ fn need_pip() -> Result<()> {
 /// than half as long, and does its work in seconds either way.
 fn cargo_install(directory: &Path, package: &str, wanted: &str) -> Result<PathBuf> {
     let program = directory.join("bin").join(package);
-    let is_right = |version: String| version.split_whitespace().any(|word| word == wanted);
-    if !program.is_file() || !version(&program).is_ok_and(is_right) {
+    // What a program says of its own version depends on the program.
+    let mut list = cargo(["install", "--list", "--root"])?;
+    list.arg(directory);
+    let is_listed = text(list)?.lines().any(|line| line == format!("{package} v{wanted}:"));
+    if !program.is_file() || !is_listed {
         eprintln!("installing {package} {wanted} into {}", directory.display());
         let mut install =
             cargo(["install", "--quiet", "--locked", "--debug", "--force", "--root"])?;
         install.arg(directory).args(["--version", wanted, package]);
         run(install).with_context(|| format!("{package} could not be installed"))?;
     }
-    show_version(&program)
+    eprintln!("found {package} {wanted} at {}", program.display());
+    Ok(program)
 }
 
 /// A program on the path, from a package of Debian if need be.

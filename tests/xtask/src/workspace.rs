@@ -1,9 +1,11 @@
 //! Where things are.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::{self, Path, PathBuf};
 
 use anyhow::{Context, Result};
+use walkdir::WalkDir;
 
 /// The manifest of the program that links only if nothing panics.
 pub(crate) const NO_PANIC: &str = "tests/no_panic/Cargo.toml";
@@ -29,4 +31,18 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
         Some(given) => Ok(path::absolute(given)?),
         None => Ok(root()?.join("target")),
     }
+}
+
+/// All files in `folder`, by their paths in it, but for what cargo has built and git keeps.
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let is_foreign = |name: &OsStr| name == ".git" || name == "target";
+    let mut files = Vec::new();
+    let entries = WalkDir::new(folder).min_depth(1).sort_by_file_name().into_iter();
+    for entry in entries.filter_entry(|entry| !is_foreign(entry.file_name())) {
+        let entry = entry?;
+        if entry.file_type().is_file() {
+            files.push(entry.path().strip_prefix(folder)?.to_owned());
+        }
+    }
+    Ok(files)
 }
