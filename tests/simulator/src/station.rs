@@ -45,6 +45,8 @@ pub(crate) struct Station {
     pub(crate) setup: NodeSetup,
     /// The longest T_min that it ever had: it may still be bound for so long (rule V3).
     pub(crate) quarantine: Duration,
+    /// All its T_min, T_max and H, those that it is yet to have included.
+    pub(crate) all_times: Vec<[Duration; 3]>,
     lives: u64,
     program: Program,
 }
@@ -83,6 +85,7 @@ impl Station {
             disk: Disk::new(node.record.clone()),
             is_paused: false,
             quarantine: node.times[0],
+            all_times: vec![node.times],
             setup: node.clone(),
             lives: 0,
             program: Program::Down,
@@ -196,6 +199,12 @@ impl Station {
         self.identity.incarnation += 1;
         self.id = self.identity.id();
         self.disk.replace();
+    }
+
+    /// The node has these times from its next start on.
+    pub(crate) fn set_times(&mut self, times: [Duration; 3]) {
+        self.setup.times = times;
+        self.all_times.push(times);
     }
 
     /// The node's application has come so far.

@@ -1,6 +1,7 @@
 mod effects;
 
 use std::fmt;
+use std::time::Duration;
 
 use graft_election_core::{Leadership, NodeId, State};
 
@@ -213,7 +214,7 @@ impl World {
                 self.station(*node)?.clock.set_drift(now, *millionths);
                 self.change_lease(*node);
             }
-            Step::Times { node, times } => self.station(*node)?.setup.times = *times,
+            Step::Times { node, times } => self.station(*node)?.set_times(*times),
             Step::Position { node, position } => self.station(*node)?.set_position(*position),
             Step::Forge { message, to } => {
                 self.expect(*to, Condition::Waiting)?;
@@ -227,6 +228,11 @@ impl World {
     fn change_lease(&mut self, node: NodeIndex) {
         self.checker.has_no_lease(self.identity(node));
         self.look_at_lease(node);
+    }
+
+    /// Every T_min, T_max and H that a node ever had.
+    pub(crate) fn all_times(&self) -> impl Iterator<Item = [Duration; 3]> {
+        self.stations.iter().flat_map(|station| station.all_times.iter().copied())
     }
 
     /// A node's lease, if it is valid now.

@@ -39,22 +39,34 @@ impl Simulation {
         }
         self.end_faults();
         let healed_at = self.world.now();
-        let limit = recovery_max(&self.setup);
+        let limit = recovery_max(&self.world);
         // By then what was sent before has been heard, and so has the leader, if there is one: a
         // timer may have been about to run out.
-        let [_, _, heartbeat] = times_max(&self.setup);
+        let [_, _, heartbeat] = times_max(&self.world);
         self.run_until(healed_at.plus(heartbeat.mul_f64(1.0 + RHO) + MESSAGE_TIME_MAX * 2))?;
         self.until_all_follow(healed_at)?;
         self.figures.recovery = self.world.now().since(healed_at);
         self.figures.recovery_percent =
             (self.figures.recovery.as_micros() * 100 / limit.as_micros()) as u32;
+        if self.has_newcomers() {
+            // Their leader knew the ids that they had before, and counts no more: it may have to be
+            // elected anew, once (rules V6, V9, L4).
+            self.run_until(self.world.now().plus(times_max(&self.world)[1]))?;
+            self.until_all_follow(self.world.now())?;
+        }
         self.stay()?;
         self.drill()
     }
 
+    /// Whether nodes came back under new ids, and no list tells who may.
+    fn has_newcomers(&self) -> bool {
+        let is_new = |node: NodeIndex| self.world.identity(node).incarnation > 1;
+        !self.setup.declared && self.world.nodes().any(is_new)
+    }
+
     /// Waits until all nodes follow one leader (A1).
     pub(super) fn until_all_follow(&mut self, since: Moment) -> Result<(), Violation> {
-        let limit = recovery_max(&self.setup);
+        let limit = recovery_max(&self.world);
         while self.leader().is_none() {
             let waited = self.world.now().since(since);
             if waited > limit {
@@ -71,7 +83,7 @@ impl Simulation {
     pub(super) fn stay(&mut self) -> Result<(), Violation> {
         let leader = self.leader();
         let Figures { elections, promotions, .. } = self.figures;
-        let rest = times_max(&self.setup)[1] * 2;
+        let rest = times_max(&self.world)[1] * 2;
         self.run_until(self.world.now().plus(rest))?;
         let is_promoted = self.figures.promotions > promotions;
         if self.leader() == leader && self.figures.elections == elections || is_promoted {
@@ -203,19 +215,19 @@ impl Simulation {
 /// another campaigns while its request is under way: for as long as a save and a message take, before
 /// and after. How likely that is gives the number of rounds after which it has won but for a
 /// negligible remainder. Clocks may be slow by rho.
-pub(super) fn recovery_max(setup: &Setup) -> Duration {
-    let [_, t_max, _] = times_max(setup);
-    let spans = setup.nodes.iter().map(|node| node.times[1] - node.times[0]);
+pub(super) fn recovery_max(world: &World) -> Duration {
+    let [_, t_max, _] = times_max(world);
+    let spans = world.all_times().map(|[t_min, t_max, _]| t_max - t_min);
     let span = spans.min().unwrap_or(t_max);
     let window = (MESSAGE_TIME_MAX + SAVE_TIME_MAX) * 2;
     let alone = 1.0 - window.as_secs_f64() / span.as_secs_f64();
-    let others = i32::try_from(setup.nodes.len() - 1).unwrap_or(i32::MAX);
+    let others = i32::try_from(world.node_count() - 1).unwrap_or(i32::MAX);
     let split = 1.0 - alone.powi(others);
     let rounds = if others == 0 { 1.0 } else { (BAD_LUCK.ln() / split.ln()).ceil() };
     t_max.mul_f64((1.0 + rounds) * (1.0 + RHO))
 }
 
-pub(super) fn times_max(setup: &Setup) -> [Duration; 3] {
-    let max = |index: usize| setup.nodes.iter().map(|node| node.times[index]).max();
+pub(super) fn times_max(world: &World) -> [Duration; 3] {
+    let max = |index: usize| world.all_times().map(|times| times[index]).max();
     [0, 1, 2].map(|index| max(index).unwrap_or_default())
 }

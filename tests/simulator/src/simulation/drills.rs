@@ -46,7 +46,7 @@ impl Simulation {
             self.apply(&Step::Forge { message, to: away });
             self.plan(away);
         }
-        let rest = times_max(&self.setup)[1] * 4;
+        let rest = times_max(&self.world)[1] * 4;
         self.run_until(self.world.now().plus(rest))?;
         let elections = self.figures.elections;
         self.apply(&Step::Heal);
@@ -84,9 +84,9 @@ impl Simulation {
         }
         let cut_at = self.world.now();
         // What was on its way arrives, and a leader that is cut off finds out.
-        let rest = times_max(&self.setup)[1];
+        let rest = times_max(&self.world)[1];
         self.run_until(cut_at.plus(rest))?;
-        let limit: Moment = cut_at.plus(rest + recovery_max(&self.setup));
+        let limit: Moment = cut_at.plus(rest + recovery_max(&self.world));
         while self.leader_now().is_none() {
             if self.world.now() > limit {
                 let what = format!("{center} reaches all others, and nobody leads");
