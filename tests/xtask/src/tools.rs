@@ -83,6 +83,8 @@ pub(crate) fn emulator_and_decoder() -> Result<PathBuf> {
 ///
 /// It could not be installed.
 pub(crate) fn cargo_fuzz() -> Result<PathBuf> {
+    // libFuzzer itself is built from its sources.
+    need_debian("c++", "g++")?;
     cargo_install(&target_dir()?.join("tools"), "cargo-fuzz", CARGO_FUZZ)
 }
 
