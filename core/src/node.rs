@@ -188,10 +188,11 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         };
         let half = self.timing.heartbeat_interval / 2;
         let election_at = self.draw(now.plus_micros(half), half);
-        if let Role::PreCandidate { .. } = self.role {
-            // C1: what earlier rounds brought counts on.
+        if matches!(self.role, Role::PreCandidate { .. }) && !self.electorate.is_full() {
+            // C1: what earlier rounds brought counts on, unless the dead take up the places (V6).
             self.restart_timer(election_at);
         } else {
+            let handover_from = handover_from.or(self.role.pre_candidate_for());
             let leader = self.role.leader_of_term().cloned();
             let votes = self.begin_counting();
             self.enter(Role::PreCandidate { votes, handover_from, leader, election_at }, reason);

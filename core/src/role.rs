@@ -71,6 +71,11 @@ impl<const VOTERS: usize> Role<VOTERS> {
         }
     }
 
+    /// The term of the leader in whose place it asks for pre-votes (rule H5).
+    pub(crate) fn pre_candidate_for(&self) -> Option<NonZeroU64> {
+        if let Self::PreCandidate { handover_from, .. } = self { *handover_from } else { None }
+    }
+
     /// The term of the leader in whose place it runs (rule H2).
     pub(crate) fn handover_from(&self) -> Option<NonZeroU64> {
         match self {

@@ -46,6 +46,12 @@ impl<const VOTERS: usize> Electorate<VOTERS> {
         }
     }
 
+    /// Whether nobody who has yet to be heard of can count: of the places that are taken, some may
+    /// be those of nodes that came back under other ids (rule V9).
+    pub(crate) fn is_full(&self) -> bool {
+        !self.declared && self.ids.len() >= self.size
+    }
+
     /// The voter at `place`.
     pub(crate) fn id(&self, place: usize) -> Option<&NodeId> {
         self.ids.get(place)

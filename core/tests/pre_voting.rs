@@ -215,6 +215,19 @@ fn h5_c2_where_it_is_the_quorum_it_campaigns_and_asks_no_one() {
 }
 
 #[test]
+fn v6_v9_a_newcomer_counts_in_a_later_round() {
+    let mut a = pre_candidate("a", 2, 5);
+    a.hears(pre_vote("b", 4, 5, false)).expect_silence();
+    // In place of b, which never comes back.
+    a.hears(pre_vote("b-2", 4, 5, true)).expect_silence();
+    assert_eq!(a.report(), Some(&Report::SurplusVoter(node_id("b-2"))));
+    a.times_out().expect_send(to_everyone(pre_request("a", 5, 2)));
+    a.hears(pre_vote("b-2", 4, 5, true))
+        .expect_save(record(5, Some("a")))
+        .then_sends(to_everyone(request("a", 5, 2)));
+}
+
+#[test]
 fn h5_a_leader_deposed_by_its_successor_does_not_run() {
     let mut a = extended_leader("a", 3, 5);
     a.hears(heartbeat("b", 7)).expect_save(record(7, None)).then_is_silent();

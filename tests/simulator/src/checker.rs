@@ -83,6 +83,8 @@ pub(crate) struct Checker {
     /// Who led in which term, in the order in which it was seen.
     leaders: Vec<(u64, Identity)>,
     leases: Leases,
+    /// Whether two nodes led in one term, even if that isn't judged.
+    has_rivals: bool,
     violation: Option<Violation>,
 }
 
@@ -98,6 +100,7 @@ impl Checker {
             claims: Vec::new(),
             leaders: Vec::new(),
             leases: Leases::default(),
+            has_rivals: false,
             violation: None,
         }
     }
@@ -105,6 +108,11 @@ impl Checker {
     /// The first rule that was broken.
     pub(crate) fn violation(&self) -> Option<&Violation> {
         self.violation.as_ref()
+    }
+
+    /// Whether two nodes led in one term, as may happen where I1 isn't judged.
+    pub(crate) fn has_rivals(&self) -> bool {
+        self.has_rivals
     }
 
     /// A node's program starts.
@@ -230,6 +238,7 @@ impl Checker {
         let other = leaders.find(|(other, leader)| *other == term && self.is_voter(*leader));
         let other = other.map(|(_, leader)| *leader).filter(|_| self.is_voter(node));
         self.leaders.push((term, node));
+        self.has_rivals |= other.is_some();
         if matches!(self.judged, Judged::Everything | Judged::AllButI4) {
             self.require("I1", other.is_none(), || {
                 let other = other.map(|other| other.to_string()).unwrap_or_default();

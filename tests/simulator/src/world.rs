@@ -235,6 +235,11 @@ impl World {
         self.stations.iter().flat_map(|station| station.all_times.iter().copied())
     }
 
+    /// Whether two nodes led in one term, as may happen where I1 isn't judged.
+    pub(crate) fn has_rivals(&self) -> bool {
+        self.checker.has_rivals()
+    }
+
     /// A node's lease, if it is valid now.
     pub fn leadership(&self, node: NodeIndex) -> Option<Leadership> {
         self.stations[node.get()].node()?.leadership(self.local(node))

@@ -38,6 +38,10 @@ impl Simulation {
             return Ok(());
         }
         self.end_faults();
+        // L2: who has followed one of the rivals never follows the other in that term.
+        if self.world.has_rivals() {
+            return Ok(());
+        }
         let healed_at = self.world.now();
         let limit = recovery_max(&self.world);
         // By then what was sent before has been heard, and so has the leader, if there is one: a
