@@ -1,9 +1,15 @@
 //! The core's microseconds and embassy's ticks, which may be coarser or finer.
 
+use core::time::Duration;
+
 use embassy_time::TICK_HZ;
 use graft_election_core::Instant;
 
 const MICROS_PER_SECOND: u64 = 1_000_000;
+
+/// How long embassy's clock stands still, rounded up to microseconds: the leases and promises of
+/// rules L3 and V2 make up for it.
+pub(crate) const TICK: Duration = Duration::from_micros(MICROS_PER_SECOND.div_ceil(TICK_HZ));
 
 /// The present, read from embassy's clock and rounded down to microseconds.
 pub(crate) fn now() -> Instant {

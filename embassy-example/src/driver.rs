@@ -31,8 +31,9 @@ pub struct Board<L, V, R, O> {
 ///
 /// The loop waits for a message or for the node's deadline, hands it to the node, stores the vote
 /// if the node asks for it, and only then sends what the node says. Its clock is that of
-/// [`embassy_time`], of any tick rate; on a chip that sleeps it must count the sleep (protocol,
-/// section 1).
+/// [`embassy_time`], of any tick rate, which it takes for the configuration's
+/// [`clock_tick`](Config::clock_tick) if that is shorter; on a chip that sleeps the clock must count
+/// the sleep (protocol, section 1).
 #[derive(Debug)]
 pub struct Driver<L, V, R, S, O, const VOTERS: usize> {
     node: Node<R, S, VOTERS>,
@@ -71,6 +72,8 @@ where
         async move {
             let record = board.storage.load().await.map_err(StartError::Load)?;
             let Board { link, storage, rng, mut observer } = board;
+            let clock_tick = config.clock_tick.max(clock::TICK);
+            let config = &Config { clock_tick, ..*config };
             let node = Node::new(id, config, record, state_machine, rng, clock::now())?;
             observer.started(node.id(), node.record());
             Ok(Self {
