@@ -194,7 +194,8 @@ fn h3_a_closing_node_goes_on_answering() {
     a.is_told_to_close().expect_send(to_everyone(handover("a", 4, None)));
     let deadline = a.deadline();
     let up_to_date = VoteRequest { position: position_of("7"), ..plain_request("c", 5) };
-    a.hears(Message::PreVoteRequest(up_to_date.clone()))
+    let round = plain_pre_request("c", 5).round;
+    a.hears(Message::PreVoteRequest(VoteRequest { round, ..up_to_date.clone() }))
         .expect_send(to("c", pre_vote("a", 4, 5, true)));
     a.hears(vote_request("b", 5)).expect_save(record(5, None)).then_sends(to("b", denial("a", 5)));
     a.hears(handover("b", 5, Some("a"))).expect_silence();

@@ -22,8 +22,14 @@ pub(crate) fn draw_garbage(rng: &mut SmallRng, hearer: Identity, own_term: u64) 
             let term = own_term.saturating_add(rng.random_range(0..1_000));
             let handover_from = NonZeroU64::new(term.saturating_add(rng.random_range(1..3)));
             let position = Position::EMPTY;
-            let request =
-                VoteRequest { term, candidate: from, position, handover_from, size: None };
+            let request = VoteRequest {
+                term,
+                candidate: from,
+                position,
+                handover_from,
+                size: None,
+                round: None,
+            };
             Message::VoteRequest(request)
         }
         2 => {
@@ -86,7 +92,8 @@ fn draw_message(rng: &mut SmallRng, term: u64, from: NodeId) -> Message {
         0 | 1 => {
             let handover_from = NonZeroU64::new(rng.random_range(0..3));
             let candidate = from;
-            let request = VoteRequest { term, candidate, position, handover_from, size: None };
+            let request =
+                VoteRequest { term, candidate, position, handover_from, size: None, round: None };
             if rng.random_bool(0.5) {
                 Message::VoteRequest(request)
             } else {
@@ -105,7 +112,8 @@ fn draw_message(rng: &mut SmallRng, term: u64, from: NodeId) -> Message {
         }),
         5 => {
             let proposed_term = term.wrapping_add(rng.random_range(0..2));
-            Message::PreVoteResponse(PreVoteResponse { term, granted, voter: from, proposed_term })
+            let (voter, round) = (from, None);
+            Message::PreVoteResponse(PreVoteResponse { term, granted, voter, proposed_term, round })
         }
         _ => Message::Handover(Handover { term, leader: from, target: None }),
     }
