@@ -122,7 +122,17 @@ impl World {
         let (now, durable) = (Instant::from_micros(0), VoteRecord::default());
         let node = start(size, &voters, durable.clone(), script.seed, now);
         let votes = BTreeMap::new();
-        Self { node, size, voters, seed: script.seed, now, durable, votes, round: None, term_said: 0 }
+        Self {
+            node,
+            size,
+            voters,
+            seed: script.seed,
+            now,
+            durable,
+            votes,
+            round: None,
+            term_said: 0,
+        }
     }
 
     fn take(&mut self, step: &Step<'_>) {
