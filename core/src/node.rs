@@ -44,7 +44,7 @@ pub struct Node<R, S, const VOTERS: usize> {
     pub(crate) is_quarantined: bool,
     pub(crate) promotions: Promotions,
     pub(crate) latest: Instant,
-    rng: R,
+    pub(crate) rng: R,
     pub(crate) state_machine: S,
 }
 
@@ -377,29 +377,6 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             size: self.announced_size(),
             round: self.role.round(),
         }
-    }
-
-    pub(crate) fn is_bound(&self, now: Instant) -> bool {
-        now < self.bound_until
-    }
-
-    /// Sets the timer of a node that waits for a leader or for votes; other roles have none.
-    pub(crate) fn restart_timer(&mut self, at: Instant) {
-        match &mut self.role {
-            Role::Follower { election_at, .. }
-            | Role::PreCandidate { election_at, .. }
-            | Role::Candidate { election_at, .. } => *election_at = at,
-            Role::Leader { .. } | Role::Closing { .. } | Role::Closed => {}
-        }
-    }
-
-    pub(crate) fn draw_election_timeout(&mut self, now: Instant) -> Instant {
-        self.timing.draw_election_timeout(&mut self.rng, now)
-    }
-
-    /// An instant drawn evenly from the `span` microseconds that follow `earliest`.
-    pub(crate) fn draw(&mut self, earliest: Instant, span: u32) -> Instant {
-        earliest.plus_drawn(&mut self.rng, span)
     }
 
     pub(crate) fn announced_size(&self) -> Option<NonZeroU32> {
