@@ -192,7 +192,7 @@ pub struct NodeBuilder {
 
 impl NodeBuilder {
     /// The node's id. Without it the id that is kept with the stored vote is used, or a new random
-    /// one of 26 hexadecimal digits is made and kept there.
+    /// one of 26 hexadecimal digits is made. It is kept with the vote from the node's start on.
     pub fn id(self, id: NodeId) -> Self {
         Self { id: Some(id), ..self }
     }
@@ -280,7 +280,7 @@ impl NodeBuilder {
         };
         config.check(VOTERS_MAX)?;
         let StoredVote { record, id: kept, warnings } = votes.load()?;
-        let is_new = self.id.is_none() && kept.is_none();
+        let is_kept = kept.is_some();
         let id = match (self.id, kept) {
             (Some(given), Some(kept)) if given != kept => {
                 return Err(StartError::OtherId {
@@ -302,9 +302,6 @@ impl NodeBuilder {
         };
         // Checked before the cluster hears of the node; made after, since its timer starts then.
         make_node(record.clone())?;
-        if is_new {
-            votes.save(&id, &record)?;
-        }
         let judge = Judge::start(self.handler.clone(), self.heartbeat_interval / 2)
             .map_err(StartError::Thread)?;
         let log_path = votes.path().map(Path::to_path_buf);
@@ -312,6 +309,11 @@ impl NodeBuilder {
             .join(&self.cluster.name, &id)
             .await
             .map_err(|error| StartError::Join(Box::new(error)))?;
+        if !is_kept {
+            // Before it says anything, so that the store is this node's even if it never votes; and
+            // not before it has joined, since an id that can't join may have been a mistake.
+            votes.save(&id, &record)?;
+        }
         let node = make_node(record)?;
 
         let publisher = Publisher::new(&node, self.cluster, log_path);

@@ -136,6 +136,23 @@ async fn g8_an_id_is_made_once_and_kept_with_the_vote() {
     assert_eq!(other.to_string(), format!("the stored vote belongs to node {own}, not to other"));
 }
 
+/// V3: it has never stored a term, so it has promised nothing.
+#[tokio::test(start_paused = true)]
+async fn g8_a_node_that_has_only_kept_its_id_is_in_no_quarantine() {
+    let network = MemoryNetwork::new();
+    let mut peer = Peer::join(&network, "p").await;
+    let votes = MemoryVotes::new();
+    let start = || builder("a", 3).start(network.transport(), votes.clone());
+    start().await.unwrap().close().await;
+    let renamed = builder("b", 3).start(network.transport(), votes.clone()).await.unwrap_err();
+    assert_eq!(renamed.to_string(), "the stored vote belongs to node a, not to b");
+
+    let node = start().await.unwrap();
+    peer.request_vote(1).await;
+    assert!(peer.hear_vote_response().await.granted);
+    node.close().await;
+}
+
 /// An application whose position is a number.
 struct At(u8);
 
