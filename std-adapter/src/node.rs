@@ -163,6 +163,7 @@ impl Node {
 
     /// Closes the node and waits until it is closed. A leader hands over first, which takes up to
     /// two heartbeat intervals (rule H3), after it has waited for those who hold a [`Leadership`].
+    /// So long, too, a node that has handed over stays for its successor.
     ///
     /// A save that has begun is finished. Subscriptions and the vote file's lock are given back; a
     /// connection that was handed in is left open. The stored vote stays: the node needs it when it
