@@ -230,10 +230,14 @@ async fn isolate_one_again_and_again(cluster: &Cluster, rounds: usize) -> usize 
     };
 
     let mut survived = 0;
-    for _ in 0..rounds {
+    for round in 0..rounds {
         cluster.proxies[away].set(Line::Silent);
         hear_leader(HEARTBEATS_PER_TIMEOUT * 5 / 2).await;
-        wait_until(&cluster.nodes[away], |status| status.state == State::PreCandidate).await;
+        wait_until(&cluster.nodes[away], |status| status.state != State::Follower).await;
+        if round % 2 == 0 {
+            // What was held back is lost, so that no heartbeat comes before it can ask others anew.
+            cluster.proxies[away].cut();
+        }
         cluster.proxies[away].set(Line::Open);
         assert_eq!(cluster.agree().await, leader);
         // By then all that the node said meanwhile has been heard.
