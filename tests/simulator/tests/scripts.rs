@@ -19,13 +19,18 @@ fn what_happens_is_what_the_scripts_say() {
 
 #[test]
 fn each_script_is_in_the_index_once() {
-    let index = fs::read_to_string(folder().join("README.md")).unwrap();
-    let paths = scripts(&folder()).unwrap();
-    for path in &paths {
-        let name = path.strip_prefix(folder()).unwrap().display().to_string();
-        assert_eq!(index.matches(&format!("]({name})")).count(), 1, "{name} in README.md");
+    let mut indexed = 0;
+    for folder in ["graft", "extended"].map(|mode| folder().join(mode)) {
+        let index = fs::read_to_string(folder.join("README.md")).unwrap();
+        let paths = scripts(&folder).unwrap();
+        for path in &paths {
+            let name = path.strip_prefix(&folder).unwrap().display().to_string();
+            assert_eq!(index.matches(&format!("]({name})")).count(), 1, "{name} in README.md");
+        }
+        assert_eq!(index.matches(".txt)").count(), paths.len(), "README.md has links to no script");
+        indexed += paths.len();
     }
-    assert_eq!(index.matches(".txt)").count(), paths.len(), "README.md has links to no script");
+    assert_eq!(indexed, scripts(&folder()).unwrap().len(), "a script is in neither folder");
 }
 
 #[test]
