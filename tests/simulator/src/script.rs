@@ -88,6 +88,9 @@ pub(crate) fn is_setup(line: &str) -> bool {
     Setup::new(NodeIndex::COUNT_MAX).read_line(&words) == Ok(true)
 }
 
+/// After how many timeouts of one `run` time will never pass.
+const TIMEOUTS_MAX: usize = 100_000;
+
 struct Player {
     setup: Setup,
     /// Absent, until the first step.
@@ -140,6 +143,7 @@ impl Player {
         let end = self.now().plus(span);
         let (mut lines, mut told_at) = (String::new(), self.now());
         self.transcript.is_brief = true;
+        let mut timeouts = 0;
         loop {
             self.apply(&Step::Settle)?;
             let news = self.transcript.take_lines();
@@ -150,6 +154,10 @@ impl Player {
             }
             let next = self.next_timer().filter(|(due_at, _)| *due_at <= end);
             let Some((_, node)) = next else { break };
+            timeouts += 1;
+            if timeouts > TIMEOUTS_MAX {
+                return Err(format!("time stands still: {node}'s timer is always due"));
+            }
             self.apply(&Step::TimeOut(node))?;
         }
         self.transcript.is_brief = false;

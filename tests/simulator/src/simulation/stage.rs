@@ -19,7 +19,12 @@ pub struct Stage {
     simulation: Simulation,
     /// When the nodes come back that are down; the others stay down.
     returns: BTreeMap<NodeIndex, Moment>,
+    /// How much has happened since time last passed.
+    steps_at_once: u32,
 }
+
+/// How much may happen at one moment.
+const STEPS_AT_ONCE_MAX: u32 = 10_000;
 
 /// What the links of a [`Stage`] are like.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +50,7 @@ impl Stage {
         faults.loss = Odds::new(links.loss);
         let world = World::new(setup.clone(), &mut ());
         let simulation = Simulation::with_world(world, setup, faults, rng);
-        let mut stage = Self { simulation, returns: BTreeMap::new() };
+        let mut stage = Self { simulation, returns: BTreeMap::new(), steps_at_once: 0 };
         for node in stage.world().nodes() {
             // Saves take time.
             stage.simulation.apply(&Step::Disk { node, mode: DiskMode::Holds });
@@ -119,8 +124,15 @@ impl Stage {
     ///
     /// The first rule that was broken.
     pub fn go_on(&mut self) -> Result<(), Violation> {
+        let before = self.world().now();
         self.simulation.go_on();
         self.keep_down();
+        let stands_still = self.world().now() == before;
+        self.steps_at_once = if stands_still { self.steps_at_once + 1 } else { 0 };
+        if self.steps_at_once > STEPS_AT_ONCE_MAX {
+            let what = format!("time stands still at {before}: some timer is always due");
+            return Err(Violation { rule: "I7", what });
+        }
         self.simulation.result()
     }
 
