@@ -12,9 +12,9 @@
 //! ```
 //!
 //! First come the lines of the [`Setup`], then [`Step`]s, one a line. Three lines are no steps:
-//! `status` shows what each node is, `time` how much time has passed since the last one, and `run 2s`
-//! lets that time pass in which timers wake their nodes and messages arrive at once, and tells only
-//! what changes. Lines that begin with a space are the transcript: [`run`] writes them
+//! `status` shows what each node is, `time` how much time has passed since the last one, and
+//! `run 2s` lets that time pass in which timers wake their nodes and messages arrive at once, and
+//! tells only what changes. Lines that begin with a space are the transcript: [`run`] writes them
 //! anew, and a script holds if that changes nothing.
 
 use std::time::Duration;
@@ -138,7 +138,7 @@ impl Player {
         Ok(lines)
     }
 
-    /// Lets timers wake their nodes and messages arrive for a while; the transcript of what changed.
+    /// Lets timers wake their nodes and messages arrive for a while; a transcript of the changes.
     fn run(&mut self, span: Duration) -> Result<String, String> {
         let end = self.now().plus(span);
         let (mut lines, mut told_at) = (String::new(), self.now());

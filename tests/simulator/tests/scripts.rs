@@ -34,6 +34,22 @@ fn each_script_is_in_the_index_once() {
 }
 
 #[test]
+fn each_sentence_of_the_raft_paper_is_shown_by_the_line_that_is_named() {
+    let folder = folder().join("graft/raft_paper");
+    let table = fs::read_to_string(folder.join("README.md")).unwrap();
+    let mut shown = 0;
+    for row in table.lines().filter(|row| row.contains(".txt)")) {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let [_, script, line, ..] = cells[..] else { panic!("{row}") };
+        let (_, script) = script.split_once("](").unwrap();
+        let script = fs::read_to_string(folder.join(script.trim_end_matches(')'))).unwrap();
+        assert!(script.contains(line.trim_matches('`')), "{row}");
+        shown += 1;
+    }
+    assert!(shown > 0, "the table has no rows");
+}
+
+#[test]
 fn each_script_says_first_what_it_shows() {
     for path in scripts(&folder()).unwrap() {
         let script = fs::read_to_string(&path).unwrap();

@@ -71,8 +71,8 @@ pub(crate) fn play(write: bool) -> Result<()> {
     run(scripts)
 }
 
-/// Plays scenes of clusters that lose their leader, so many times each, and prints how long they had
-/// none; with `write` that goes into `docs/times.md`.
+/// Plays scenes of clusters that lose their leader, so many times each, and prints how long they
+/// had none; with `write` that goes into `docs/times.md`.
 ///
 /// # Errors
 ///

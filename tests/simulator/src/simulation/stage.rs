@@ -36,8 +36,8 @@ pub struct Links {
 }
 
 impl Stage {
-    /// A cluster that begins as `setup` says; its nodes have just started. `seed` decides all that is
-    /// drawn.
+    /// A cluster that begins as `setup` says; its nodes have just started. `seed` decides all that
+    /// is drawn.
     pub fn new(mut setup: Setup, links: &Links, seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         setup.seed = rng.random();

@@ -269,8 +269,8 @@ fn deafen_leader(stage: &mut Stage) -> Result<NodeIndex, Violation> {
     Ok(leader)
 }
 
-/// A node that was cut off has a higher term when it is back, and ends the leader's leadership, once
-/// (rules T2, A2). In Extended mode it takes a stray handover to raise its term.
+/// A node that was cut off has a higher term when it is back, and ends the leader's leadership,
+/// once (rules T2, A2). In Extended mode it takes a stray handover to raise its term.
 fn higher_term_returns(stage: &mut Stage, mode: Mode) -> Result<Duration, Violation> {
     let leader = lead(stage)?;
     let away = others(stage, leader)[0];
