@@ -39,7 +39,9 @@ impl Node {
     /// and runs the job again in a later term.
     ///
     /// What nobody can promise: a future that blocks its thread can't be dropped meanwhile, nor can
-    /// what it has spawned; and a process may be paused between any two instructions. So hand the
+    /// what it has spawned; and a process may be paused between any two instructions. Timers stand
+    /// still while the machine is suspended, so that after it a future may be dropped late, by what
+    /// was left of the lease before; [`Leadership::is_valid`] is right at once. So hand the
     /// [token](Leadership::token) on with each effect, and have it refused by whoever has seen a
     /// higher one.
     ///

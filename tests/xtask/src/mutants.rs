@@ -15,6 +15,10 @@ use crate::workspace::target_dir;
 const PACKAGES: [(&str, &[&str]); 2] =
     [("graft-election-proto", &["--features", "prost"]), ("graft-election-core", &[])];
 
+/// What its tests are told. Few random examples will do for changes that are not rare cases, and
+/// whole clusters take too long: that they notice as well would not say much for the other tests.
+const TESTS: [&str; 4] = ["--cargo-test-arg=--tests", "--", "--", "--skip=whole_cluster"];
+
 /// What cargo-mutants returns if it could try all: also if tests missed a mutant, or never ended.
 const TRIED_ALL: [i32; 3] = [0, 2, 3];
 
@@ -45,10 +49,10 @@ fn try_package(program: &Path, package: &str, features: &[&str]) -> Result<(Outc
     fs::create_dir_all(&folder)?;
     let mut mutants = cargo_of(program)?;
     mutants.args(["mutants", "--package", package]).args(features);
-    mutants.arg("--output").arg(&folder);
+    mutants.arg("--output").arg(&folder).args(TESTS);
     // It copies the project, and builds the copy inside of that.
     mutants.env_remove("CARGO_TARGET_DIR").env("CARGO_PROFILE_DEV_DEBUG", "0");
-    mutants.envs(SAME_EXAMPLES);
+    mutants.envs(SAME_EXAMPLES).env("PROPTEST_CASES", "64");
     let status = mutants.status().context("could not run cargo-mutants")?;
     let has_tried_all = status.code().is_some_and(|code| TRIED_ALL.contains(&code));
     ensure!(has_tried_all, "cargo-mutants could not try {package}: {status}");
