@@ -141,12 +141,13 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     }
 
     /// T3: a voter that knows a higher term ends this node's leadership or campaign. H5: a leader
-    /// runs again at once, in place of the leader that it was, since it has no lease any more.
+    /// runs again at once, in place of the leader that it was, since it has no lease any more. Nor
+    /// is it bound or unable to save, or it would not have led.
     pub(crate) fn on_refusal_of_higher_term(&mut self, now: Instant, term: u64) -> Next {
         let led = matches!(self.role, Role::Leader { .. });
         let own_term = NonZeroU64::new(self.record.term);
         self.adopt_if_higher(now, term);
-        if !led || self.mode == Mode::Graft || self.is_bound(now) || !self.may_campaign() {
+        if !led || self.mode == Mode::Graft {
             Next::Nothing
         } else if self.electorate.size() == 1 {
             // C2

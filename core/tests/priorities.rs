@@ -1,6 +1,6 @@
 //! H1 and H4: to whom a leader hands over, and when it does so unasked.
 
-use graft_election_core::{Config, HeartbeatResponse, Message, Reason, State, VoteRecord};
+use graft_election_core::{Config, HeartbeatResponse, Instant, Message, Reason, State, VoteRecord};
 
 use crate::common::*;
 
@@ -104,6 +104,36 @@ fn h4_a_gap_or_a_new_priority_starts_the_wait_anew() {
         let _ = a.times_out();
     }
     assert!(a.now.saturating_since(began_at) >= STEADY + H * 56);
+}
+
+#[test]
+fn h4_a_leader_does_not_give_way_to_a_follower_whose_promise_ends_just_then() {
+    let mut a = extended_leader("a", 3, 5);
+    let steady_at = a.now.saturating_add(STEADY);
+    let last_sent_at = Instant::from_micros(steady_at.as_micros() - LEASE.as_micros() as u64);
+    while a.now < steady_at {
+        let sent_at = a.now.min(last_sent_at);
+        let response = HeartbeatResponse { priority: 2, ..echo("p1", 5, sent_at) };
+        a.hears(Message::HeartbeatResponse(response)).expect_silence();
+        a.hears(Message::HeartbeatResponse(echo("p2", 5, a.now))).expect_silence();
+        let _ = a.times_out();
+    }
+    assert_eq!((a.now, a.state()), (steady_at, State::Leader));
+}
+
+#[test]
+fn h4_an_answer_that_comes_when_the_promise_before_ends_starts_the_wait_anew() {
+    let mut a = extended_leader("a", 3, 5);
+    let first = HeartbeatResponse { priority: 2, ..echo("p1", 5, a.now) };
+    let promise_ends_at = a.now.saturating_add(LEASE);
+    a.hears(Message::HeartbeatResponse(first)).expect_silence();
+    while a.deadline() < promise_ends_at {
+        let _ = a.times_out();
+        a.hears(Message::HeartbeatResponse(echo("p2", 5, a.now))).expect_silence();
+    }
+    a.wait(promise_ends_at.saturating_since(a.now));
+    assert_eq!(leads_with(&mut a, 2), handover("a", 5, Some("p1")));
+    assert!(a.now.saturating_since(promise_ends_at) >= STEADY);
 }
 
 #[test]
