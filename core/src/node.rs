@@ -216,7 +216,8 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         Next::to_everyone(Message::PreVoteRequest(request))
     }
 
-    /// Counts a pre-vote; with a quorum of them the node campaigns (rule C2).
+    /// Counts a pre-vote; with a quorum of them the node campaigns (rule C2). Whatever binds a node
+    /// makes it a follower, so that who asks for pre-votes is not bound.
     fn on_pre_vote_response(&mut self, now: Instant, response: &PreVoteResponse) -> Next {
         if response.term > self.record.term {
             return self.on_refusal_of_higher_term(now, response.term);
@@ -235,7 +236,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         }
         let (has_quorum, handover_from) =
             (votes.count() >= quorum(self.electorate.size()), *handover_from);
-        if !response.granted || !has_quorum || self.is_bound(now) || self.save_failed {
+        if !response.granted || !has_quorum || self.save_failed {
             return Next::Nothing;
         }
         self.campaign(now, Reason::WonPreVote, handover_from)

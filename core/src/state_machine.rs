@@ -25,3 +25,15 @@ impl StateMachine for AlwaysGrant {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v4_without_positions_every_candidate_is_as_good_as_any_other() {
+        let mut state_machine = AlwaysGrant;
+        assert_eq!(state_machine.position(), Position::EMPTY);
+        assert!(state_machine.grants_vote(&[]) && state_machine.grants_vote(&[7; 64]));
+    }
+}

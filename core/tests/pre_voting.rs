@@ -250,7 +250,18 @@ fn h5_a_request_is_repeated_in_the_same_place() {
     a.hears(refusal("b", 7))
         .expect_save(record(7, None))
         .then_sends(to_everyone(successors_pre_request("a", 8, 3, 5)));
-    a.times_out().expect_send(to_everyone(successors_pre_request("a", 8, 3, 5)));
+    let asks_until = a.now.saturating_add(T_MIN * 2);
+    while a.now < asks_until {
+        a.times_out().expect_send(to_everyone(successors_pre_request("a", 8, 3, 5)));
+    }
+}
+
+#[test]
+fn c5_a_deposed_leader_that_fails_to_save_counts_pre_votes_and_does_not_campaign() {
+    let mut a = extended_leader("a", 3, 5);
+    a.hears(refusal("b", 7)).expect_save(record(7, None)).fails();
+    a.hears(pre_vote("b", 7, 8, true)).expect_save(record(7, None)).then_is_silent();
+    assert_eq!((a.state(), a.term()), (State::PreCandidate, 7));
 }
 
 #[test]

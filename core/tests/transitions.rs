@@ -1,6 +1,6 @@
 //! From state to state, each with its reason, in the words that users and logs see.
 
-use graft_election_core::{COMPATIBLE_VERSION, Reason, Report, State, VoteRecord, quorum};
+use graft_election_core::{COMPATIBLE_VERSION, Reason, Refusal, Report, State, VoteRecord, quorum};
 
 use crate::common::*;
 
@@ -97,18 +97,38 @@ fn reasons_read_as_parts_of_a_sentence() {
         (Reason::Started, "started"),
         (Reason::ElectionTimeout, "heard from no leader for an election timeout"),
         (Reason::HandoverReceived, "was told by the leader to take over"),
+        (Reason::WonPreVote, "won the pre-vote"),
         (Reason::WonElection, "won the election"),
+        (Reason::GaveVote, "voted for another"),
+        (Reason::LostQuorum, "lost its quorum"),
         (Reason::HigherTerm, "saw a higher term"),
         (Reason::LeaderHeard, "heard the leader of its term"),
         (Reason::SecondLeader, "heard a second leader of its term"),
         (Reason::SaveFailed, "could not store its vote"),
         (Reason::HandedOver, "handed its leadership over"),
+        (Reason::PriorityHandover, "gave way to a node of higher priority"),
         (Reason::Closed, "was closed"),
     ];
     for (reason, text) in texts {
         assert_eq!(reason.to_string(), text);
     }
     assert_eq!(Reason::default(), Reason::Started);
+}
+
+#[test]
+fn refusals_say_what_keeps_a_node_from_granting() {
+    let texts = [
+        (Refusal::StaleTerm, "its term is over"),
+        (Refusal::Bound, "this node is bound to its leader"),
+        (Refusal::Quarantined, "this node has just started and may be bound to a leader"),
+        (Refusal::Leading, "this node leads"),
+        (Refusal::VoteSpent, "this node's vote in that term is another's"),
+        (Refusal::NotOneOfUs, "it is none of the voters, or believes in another cluster size"),
+        (Refusal::Position, "its position is not acceptable"),
+    ];
+    for (refusal, text) in texts {
+        assert_eq!(refusal.to_string(), text);
+    }
 }
 
 #[test]
