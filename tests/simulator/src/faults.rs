@@ -45,6 +45,8 @@ pub(crate) struct Faults {
     pub(crate) save_failure: Odds,
     pub(crate) save_crash: Odds,
     pub(crate) slow_save: Odds,
+    /// For each restart.
+    pub(crate) lost_disk: Odds,
     /// For each timer that is due.
     pub(crate) late_timer: Odds,
     /// For each step.
@@ -113,6 +115,7 @@ impl Faults {
             save_failure: Odds::NEVER,
             save_crash: Odds::NEVER,
             slow_save: Odds::NEVER,
+            lost_disk: Odds::NEVER,
             late_timer: Odds::NEVER,
             crash: Odds::NEVER,
             pause: Odds::NEVER,
@@ -144,6 +147,7 @@ impl Faults {
             save_failure: draw_odds(rng, 0.3),
             save_crash: draw_odds(rng, 0.2),
             slow_save: draw_odds(rng, 0.2),
+            lost_disk: if kind == Kind::LostDisks { Odds::new(0.3) } else { Odds::NEVER },
             late_timer: draw_odds(rng, 0.2),
             crash: draw_odds(rng, 0.01),
             pause: draw_odds(rng, 0.01),

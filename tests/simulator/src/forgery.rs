@@ -86,7 +86,7 @@ fn draw_message(rng: &mut SmallRng, term: u64, from: NodeId) -> Message {
         0 | 1 => {
             let handover_from = NonZeroU64::new(rng.random_range(0..3));
             let candidate = from;
-            let request = VoteRequest { term, candidate, position, handover_from, size: None };
+            let request = VoteRequest { term, candidate, position, handover_from, size };
             if rng.random_bool(0.5) {
                 Message::VoteRequest(request)
             } else {

@@ -83,6 +83,12 @@ pub struct Figures {
     pub recovery: Duration,
     /// The greatest share of the time allowed for that, in percent.
     pub recovery_percent: u32,
+    /// The longest time from the return of a node with a higher term until one leads again (A2, H5).
+    pub comeback: Duration,
+    /// The longest time from a leader's closing until another leads (H3).
+    pub succession: Duration,
+    /// The longest time from a cut until one leads who reaches a quorum (A4).
+    pub reunion: Duration,
 }
 
 impl Simulation {
@@ -345,5 +351,8 @@ impl AddAssign for Figures {
         self.interrupted_saves += other.interrupted_saves;
         self.recovery = self.recovery.max(other.recovery);
         self.recovery_percent = self.recovery_percent.max(other.recovery_percent);
+        self.comeback = self.comeback.max(other.comeback);
+        self.succession = self.succession.max(other.succession);
+        self.reunion = self.reunion.max(other.reunion);
     }
 }

@@ -111,10 +111,9 @@ impl Simulation {
     }
 
     pub(super) fn restart(&mut self, node: NodeIndex) {
-        let loses_disk = self.faults.kind == Kind::LostDisks
-            && (!self.setup.declared || self.can_spare(node))
+        let loses_disk = (!self.setup.declared || self.can_spare(node))
             && self.world.identity(node).incarnation < u8::MAX
-            && self.rng.random_bool(0.3);
+            && self.faults.lost_disk.happens(&mut self.rng);
         if loses_disk {
             self.apply(&Step::Replace(node));
         } else {
