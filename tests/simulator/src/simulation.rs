@@ -315,7 +315,10 @@ impl Simulation {
                 Plan { at: Moment::NEVER, action: Action::Rest }
             }
             Condition::Down => {
-                let at = now.plus(draw_span(rng, self.faults.absence_max.max(MESSAGE_TIME_MAX)));
+                // Who is back soon may still be bound (rule V3).
+                let is_soon = rng.random_bool(0.5);
+                let away_max = if is_soon { Duration::ZERO } else { self.faults.absence_max };
+                let at = now.plus(draw_span(rng, away_max.max(MESSAGE_TIME_MAX)));
                 Plan { at, action: Action::Restart }
             }
         };

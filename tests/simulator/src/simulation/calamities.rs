@@ -149,14 +149,17 @@ impl Simulation {
         }
     }
 
-    /// A leader isn't heard any more, or doesn't hear, or neither.
+    /// A leader isn't heard any more, or doesn't hear, or neither: by all others or by one, who may
+    /// then be elected while the leader still has its lease.
     fn cut_off_leader(&mut self) {
         let leads = |node: &NodeIndex| {
             self.world.view(*node).is_some_and(|(state, ..)| state == State::Leader)
         };
         let Some(leader) = self.world.nodes().find(leads) else { return };
         let (is_mute, is_deaf) = (self.rng.random_bool(0.7), self.rng.random_bool(0.7));
-        for other in self.world.nodes().filter(|other| *other != leader) {
+        let one = self.rng.random_bool(0.5).then(|| self.any_node());
+        let is_meant = |other: &NodeIndex| one.is_none_or(|one| one == *other);
+        for other in self.world.nodes().filter(|other| *other != leader).filter(is_meant) {
             if is_mute {
                 self.apply(&Step::Cut { from: leader, to: other });
             }
