@@ -231,6 +231,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             granted,
             voter: self.id.clone(),
             proposed_term: request.term,
+            round: request.round,
         };
         Next::to_node(&request.candidate, Message::PreVoteResponse(response))
     }

@@ -36,17 +36,22 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     ///
     /// A leader hands over first and goes on answering, at most for two heartbeat intervals, so
     /// that its successor can have its vote (rule H3): drive the node on until its
-    /// [`state`](Self::state) is [`State::Closed`](crate::State::Closed). Any other node is closed at once.
+    /// [`state`](Self::state) is [`State::Closed`](crate::State::Closed). So does a node that has
+    /// handed over, until a successor has shown itself. Any other node is closed at once.
     pub fn close(&mut self, now: Instant) -> Output<'_, R, S, VOTERS> {
         let now = self.begin_input(now);
+        let heartbeat = self.timing.heartbeat_interval;
+        let closed_at = now.plus_micros(heartbeat).plus_micros(heartbeat);
         match self.role {
             Role::Leader { .. } => {
-                let heartbeat = self.timing.heartbeat_interval;
-                let closed_at = now.plus_micros(heartbeat).plus_micros(heartbeat);
                 let to = self.successor();
                 self.enter(Role::Closing { closed_at }, Reason::HandedOver);
                 let handover = self.handover(to);
                 self.settle(handover)
+            }
+            Role::Follower { .. } if self.awaits_successor() => {
+                self.enter(Role::Closing { closed_at }, self.reason);
+                Output::Idle
             }
             Role::Follower { .. } | Role::PreCandidate { .. } | Role::Candidate { .. } => {
                 self.enter(Role::Closed, Reason::Closed);
@@ -92,6 +97,13 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         let election_at = self.draw_election_timeout(now);
         self.follow_no_one(election_at, reason);
         self.handover(to)
+    }
+
+    /// H3: it has handed over, and nobody has asked for its vote or been elected since; either would
+    /// have taken it to a term in which it didn't vote for itself.
+    fn awaits_successor(&self) -> bool {
+        matches!(self.reason, Reason::HandedOver | Reason::PriorityHandover)
+            && self.record.voted_for.as_ref() == Some(&self.id)
     }
 
     pub(crate) fn handover(&self, target: Option<NodeId>) -> Next {

@@ -27,6 +27,7 @@ mod saving;
 mod state_machine;
 mod status;
 mod time;
+mod timer;
 mod view;
 mod vote_record;
 mod votes;

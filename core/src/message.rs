@@ -67,6 +67,9 @@ pub struct VoteRequest {
     pub handover_from: Option<NonZeroU64>,
     /// How many voters the candidate believes there are; Go nodes don't say (rule L6).
     pub size: Option<NonZeroU32>,
+    /// The round of pre-votes it asks for, to be echoed unchanged (rule C1); absent from a request
+    /// for a vote.
+    pub round: Option<NonZeroU32>,
 }
 
 /// The answer to a [`VoteRequest`].
@@ -127,6 +130,8 @@ pub struct PreVoteResponse {
     pub voter: NodeId,
     /// The proposed term of the request that this answers.
     pub proposed_term: u64,
+    /// The request's own `round`.
+    pub round: Option<NonZeroU32>,
 }
 
 /// A leader's word that it no longer leads (rules H1, L4).

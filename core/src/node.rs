@@ -44,7 +44,7 @@ pub struct Node<R, S, const VOTERS: usize> {
     pub(crate) is_quarantined: bool,
     pub(crate) promotions: Promotions,
     pub(crate) latest: Instant,
-    rng: R,
+    pub(crate) rng: R,
     pub(crate) state_machine: S,
 }
 
@@ -177,6 +177,9 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
 
     /// Asks who would vote for this node in the next term (rule C1), again and again (rule C3).
     /// Nothing changes by that: neither its own term, nor anyone else's.
+    ///
+    /// The answers count together for T_min. One that was held back for longer may be of a voter that
+    /// has heard a leader since, and the campaign that it helps to start would depose that leader.
     pub(crate) fn ask_for_pre_votes(
         &mut self,
         now: Instant,
@@ -188,14 +191,26 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         };
         let half = self.timing.heartbeat_interval / 2;
         let election_at = self.draw(now.plus_micros(half), half);
-        if matches!(self.role, Role::PreCandidate { .. }) && !self.electorate.is_full() {
-            // C1: what earlier rounds brought counts on, unless the dead take up the places (V6).
+        let goes_on =
+            matches!(self.role, Role::PreCandidate { round_until, .. } if now < round_until);
+        if goes_on && !self.electorate.is_full() {
+            // C1: what it has brought so far counts on, unless the dead take up the places (V6).
             self.restart_timer(election_at);
         } else {
             let handover_from = handover_from.or(self.role.pre_candidate_for());
             let leader = self.role.leader_of_term().cloned();
             let votes = self.begin_counting();
-            self.enter(Role::PreCandidate { votes, handover_from, leader, election_at }, reason);
+            let round = NonZeroU32::MIN | self.rng.next_u32();
+            let round_until = now.plus_micros(self.timing.election_timeout_min);
+            let role = Role::PreCandidate {
+                votes,
+                round,
+                round_until,
+                handover_from,
+                leader,
+                election_at,
+            };
+            self.enter(role, reason);
         }
         let request = self.request(term, self.role.handover_from());
         Next::to_everyone(Message::PreVoteRequest(request))
@@ -206,7 +221,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         if response.term > self.record.term {
             return self.on_refusal_of_higher_term(now, response.term);
         }
-        let is_answer = matches!(self.role, Role::PreCandidate { .. })
+        let is_answer = self.role.round().is_some_and(|round| response.round == Some(round))
             && self.record.term.checked_add(1) == Some(response.proposed_term);
         if !is_answer {
             return Next::Nothing;
@@ -360,30 +375,8 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             position: self.state_machine.position(),
             handover_from,
             size: self.announced_size(),
+            round: self.role.round(),
         }
-    }
-
-    pub(crate) fn is_bound(&self, now: Instant) -> bool {
-        now < self.bound_until
-    }
-
-    /// Sets the timer of a node that waits for a leader or for votes; other roles have none.
-    pub(crate) fn restart_timer(&mut self, at: Instant) {
-        match &mut self.role {
-            Role::Follower { election_at, .. }
-            | Role::PreCandidate { election_at, .. }
-            | Role::Candidate { election_at, .. } => *election_at = at,
-            Role::Leader { .. } | Role::Closing { .. } | Role::Closed => {}
-        }
-    }
-
-    pub(crate) fn draw_election_timeout(&mut self, now: Instant) -> Instant {
-        self.timing.draw_election_timeout(&mut self.rng, now)
-    }
-
-    /// An instant drawn evenly from the `span` microseconds that follow `earliest`.
-    pub(crate) fn draw(&mut self, earliest: Instant, span: u32) -> Instant {
-        earliest.plus_drawn(&mut self.rng, span)
     }
 
     pub(crate) fn announced_size(&self) -> Option<NonZeroU32> {

@@ -1,4 +1,4 @@
-use core::num::NonZeroU64;
+use core::num::{NonZeroU32, NonZeroU64};
 
 use crate::lease::Followers;
 use crate::votes::Votes;
@@ -16,6 +16,10 @@ pub(crate) enum Role<const VOTERS: usize> {
     /// It asks who would vote for it (rule C1).
     PreCandidate {
         votes: Votes<VOTERS>,
+        /// Tells answers to this count from those that were held back (rule C1).
+        round: NonZeroU32,
+        /// From then on the count begins anew: a voter may have changed its mind.
+        round_until: Instant,
         handover_from: Option<NonZeroU64>,
         /// The leader of the term, which has fallen silent; no second one is accepted (rule L2).
         leader: Option<NodeId>,
@@ -74,6 +78,11 @@ impl<const VOTERS: usize> Role<VOTERS> {
     /// The term of the leader in whose place it asks for pre-votes (rule H5).
     pub(crate) fn pre_candidate_for(&self) -> Option<NonZeroU64> {
         if let Self::PreCandidate { handover_from, .. } = self { *handover_from } else { None }
+    }
+
+    /// The round of pre-votes that it asks in, if any (rule C1).
+    pub(crate) fn round(&self) -> Option<NonZeroU32> {
+        if let Self::PreCandidate { round, .. } = self { Some(*round) } else { None }
     }
 
     /// The term of the leader in whose place it runs (rule H2).

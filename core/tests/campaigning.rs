@@ -31,7 +31,7 @@ fn c1_a_bound_node_refuses_pre_votes_unless_the_leader_released_it() {
     let released = |from| {
         Message::PreVoteRequest(VoteRequest {
             handover_from: std::num::NonZeroU64::new(from),
-            ..plain_request("b", 5)
+            ..plain_pre_request("b", 5)
         })
     };
     a.hears(released(3)).expect_send(to("b", pre_vote("a", 4, 5, false)));
@@ -45,7 +45,7 @@ fn c1_a_position_behind_gets_no_pre_vote() {
     let mut a = voter_with("a", 3, record(4, None));
     a.is_at("7");
     a.hears(pre_vote_request("b", 5)).expect_send(to("b", pre_vote("a", 4, 5, false)));
-    let request = VoteRequest { position: position_of("7"), ..plain_request("b", 5) };
+    let request = VoteRequest { position: position_of("7"), ..plain_pre_request("b", 5) };
     a.hears(Message::PreVoteRequest(request)).expect_send(to("b", pre_vote("a", 4, 5, true)));
 }
 

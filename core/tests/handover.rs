@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use graft_election_core::{Instant, Message, Outgoing, Reason, Report, State, VoteRequest};
+use graft_election_core::{Instant, Message, Outgoing, Output, Reason, Report, State, VoteRequest};
 
 use crate::common::*;
 
@@ -194,7 +194,8 @@ fn h3_a_closing_node_goes_on_answering() {
     a.is_told_to_close().expect_send(to_everyone(handover("a", 4, None)));
     let deadline = a.deadline();
     let up_to_date = VoteRequest { position: position_of("7"), ..plain_request("c", 5) };
-    a.hears(Message::PreVoteRequest(up_to_date.clone()))
+    let round = plain_pre_request("c", 5).round;
+    a.hears(Message::PreVoteRequest(VoteRequest { round, ..up_to_date.clone() }))
         .expect_send(to("c", pre_vote("a", 4, 5, true)));
     a.hears(vote_request("b", 5)).expect_save(record(5, None)).then_sends(to("b", denial("a", 5)));
     a.hears(handover("b", 5, Some("a"))).expect_silence();
@@ -240,6 +241,40 @@ fn h3_a_closing_node_waits_two_heartbeats_at_most() {
     a.wakes().expect_silence();
     assert_eq!((a.state(), a.reason()), (State::Closed, Reason::Closed));
     assert_eq!(*a.record(), record(4, Some("a")));
+}
+
+#[test]
+fn h3_a_node_that_has_just_handed_over_stays_for_its_successor_too() {
+    let mut a = leader("a", 3, 4);
+    a.is_told_to_hand_over(Some("b")).expect_send(to_everyone(handover("a", 4, Some("b"))));
+    a.is_told_to_close().expect_silence();
+    assert_eq!((a.state(), a.reason()), (State::Follower, Reason::HandedOver));
+    assert_eq!(a.patience(), H * 2);
+    a.hears(released_request("b", 5, 4))
+        .expect_save(record(5, Some("b")))
+        .then_sends(to("b", grant("a", 5)));
+    assert_eq!((a.state(), a.reason()), (State::Closed, Reason::Closed));
+
+    // Two heartbeats are the most that it waits.
+    let mut a = leader("a", 3, 4);
+    a.is_told_to_hand_over(Some("b")).expect_send(to_everyone(handover("a", 4, Some("b"))));
+    a.wait(H / 2);
+    a.is_told_to_close().expect_silence();
+    assert_eq!(a.patience(), H * 2);
+    a.times_out().expect_silence();
+    assert_eq!(a.state(), State::Closed);
+}
+
+#[test]
+fn h3_a_node_whose_successor_has_its_vote_or_leads_closes_at_once() {
+    for shows_itself in [vote_request("b", 5), heartbeat("b", 5)] {
+        let mut a = leader("a", 3, 4);
+        a.is_told_to_hand_over(Some("b")).expect_send(to_everyone(handover("a", 4, Some("b"))));
+        let Output::Save(unsaved) = a.hears(shows_itself).output else { panic!("a higher term") };
+        let _ = unsaved.saved(START);
+        a.is_told_to_close().expect_silence();
+        assert_eq!(a.state(), State::Closed);
+    }
 }
 
 #[test]

@@ -1,17 +1,26 @@
 //! C1 to C3, H5 and V2 as they show in Extended mode: a node asks before it disturbs anyone.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use graft_election_core::{Message, Reason, Refusal, Report, State, VoteRequest};
 
 use crate::common::*;
+
+/// A request for a pre-vote in a round of its own.
+fn pre_request_in(round: u32, candidate: &str, term: u64, size: usize) -> Message {
+    Message::PreVoteRequest(VoteRequest {
+        round: NonZeroU32::new(round),
+        size: announced(size),
+        ..plain_request(candidate, term)
+    })
+}
 
 /// A request for pre-votes in place of the leader of `from` (rule H5).
 fn successors_pre_request(candidate: &str, term: u64, size: usize, from: u64) -> Message {
     Message::PreVoteRequest(VoteRequest {
         handover_from: NonZeroU64::new(from),
         size: announced(size),
-        ..plain_request(candidate, term)
+        ..plain_pre_request(candidate, term)
     })
 }
 
@@ -74,7 +83,7 @@ fn c1_pre_votes_for_another_term_and_refusals_do_not_count() {
 }
 
 #[test]
-fn c1_answers_to_earlier_rounds_count() {
+fn c1_answers_to_earlier_requests_of_a_round_count() {
     let mut a = pre_candidate("a", 5, 5);
     a.hears(pre_vote("b", 4, 5, true)).expect_silence();
     a.times_out().expect_send(to_everyone(pre_request("a", 5, 5)));
@@ -84,11 +93,51 @@ fn c1_answers_to_earlier_rounds_count() {
 }
 
 #[test]
-fn c3_a_round_is_repeated_after_half_a_heartbeat_to_a_whole_one() {
+fn c1_a_round_lasts_for_t_min() {
+    let mut a = pre_candidate("a", 3, 5);
+    a.rolls(6);
+    let asked_at = a.now;
+    loop {
+        let round = if a.deadline().saturating_since(asked_at) < T_MIN { ROUND } else { 7 };
+        a.times_out().expect_send(to_everyone(pre_request_in(round, "a", 5, 3)));
+        if round == 7 {
+            break;
+        }
+    }
+    // An answer that was held back so long may be of a voter that has heard a leader since.
+    a.hears(pre_vote("b", 4, 5, true)).expect_silence();
+    a.hears(pre_vote_in(7, "c", 4, 5, true))
+        .expect_save(record(5, Some("a")))
+        .then_sends(to_everyone(request("a", 5, 3)));
+}
+
+#[test]
+fn c1_what_an_earlier_round_brought_is_forgotten() {
+    let mut a = pre_candidate("a", 5, 5);
+    a.hears(pre_vote("b", 4, 5, true)).expect_silence();
+    a.rolls(6);
+    a.wait(T_MIN);
+    a.wakes().expect_send(to_everyone(pre_request_in(7, "a", 5, 5)));
+    a.hears(pre_vote_in(7, "c", 4, 5, true)).expect_silence();
+    assert_eq!(a.state(), State::PreCandidate);
+}
+
+#[test]
+fn a2_an_answer_held_back_from_before_a_leader_was_heard_deposes_nobody() {
+    let mut a = pre_candidate("a", 3, 5);
+    a.hears(heartbeat("l", 4)).expect_silence();
+    a.rolls(6);
+    a.times_out().expect_send(to_everyone(pre_request_in(7, "a", 5, 3)));
+    a.hears(pre_vote("b", 4, 5, true)).expect_silence();
+    assert_eq!((a.state(), a.term()), (State::PreCandidate, 4));
+}
+
+#[test]
+fn c3_a_request_is_repeated_after_half_a_heartbeat_to_a_whole_one() {
     for (roll, patience) in [(0, H / 2), (1 << 31, H * 3 / 4), (u32::MAX, H - TICK)] {
         let mut a = extended("a", 3, record(4, None));
         a.rolls(roll);
-        a.times_out().expect_send(to_everyone(pre_request("a", 5, 3)));
+        a.times_out().expect_send(to_everyone(pre_request_in(roll | 1, "a", 5, 3)));
         assert_eq!(a.patience(), patience);
     }
 }
@@ -137,7 +186,7 @@ fn t3_a_pre_candidate_that_is_behind_asks_again_within_a_heartbeat() {
     a.hears(pre_vote("b", 7, 5, false)).expect_save(record(7, None)).then_is_silent();
     assert_eq!((a.state(), a.reason()), (State::Follower, Reason::HigherTerm));
     assert_eq!(a.patience(), H - TICK);
-    a.times_out().expect_send(to_everyone(pre_request("a", 8, 3)));
+    a.times_out().expect_send(to_everyone(pre_request_in(u32::MAX, "a", 8, 3)));
 }
 
 #[test]
@@ -196,7 +245,7 @@ fn h5_a_deposed_leader_runs_again_at_once_in_its_own_place() {
 }
 
 #[test]
-fn h5_a_round_is_repeated_in_the_same_place() {
+fn h5_a_request_is_repeated_in_the_same_place() {
     let mut a = extended_leader("a", 3, 5);
     a.hears(refusal("b", 7))
         .expect_save(record(7, None))

@@ -79,6 +79,7 @@ impl Telegram {
             position: Position::EMPTY,
             handover_from: NonZeroU64::new(term.saturating_sub(self.number)),
             size,
+            round: size,
         };
         match self.kind {
             0 => Message::VoteRequest(request),
@@ -103,6 +104,7 @@ impl Telegram {
                 granted: self.granted,
                 voter: sender,
                 proposed_term: self.number,
+                round: size,
             }),
             _ => Message::Handover(Handover { term, leader: sender, target: other }),
         }

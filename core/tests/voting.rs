@@ -169,7 +169,7 @@ fn v2_a_release_by_the_requests_own_term_or_a_later_is_malformed() {
         assert_eq!(a.report(), Some(&Report::TermOutOfRange { term: 5 }));
         a.hears(Message::PreVoteRequest(VoteRequest {
             handover_from: NonZeroU64::new(from),
-            ..plain_request("b", 5)
+            ..plain_pre_request("b", 5)
         }))
         .expect_silence();
     }

@@ -71,6 +71,7 @@ fn message(kind: Kind, values: &Values<'_>) -> Result<Message, DecodeError> {
                 granted: response.granted,
                 voter: id("Voter", response.voter)?,
                 proposed_term: response.proposed_term,
+                round: NonZeroU32::new(response.round),
             }))
         }
         Kind::Handover => {
@@ -85,13 +86,15 @@ fn message(kind: Kind, values: &Values<'_>) -> Result<Message, DecodeError> {
 }
 
 fn vote_request(values: &Values<'_>) -> Result<VoteRequest, DecodeError> {
-    let request = wire::VoteRequest::from_values(values);
+    // All that either kind has: those of a request for a vote have no round.
+    let request = wire::PreVoteRequest::from_values(values);
     Ok(VoteRequest {
         term: request.term,
         candidate: id("Candidate", request.candidate)?,
         position: Position::new(request.current_state)?,
         handover_from: NonZeroU64::new(request.handover_from),
         size: NonZeroU32::new(request.size),
+        round: NonZeroU32::new(request.round),
     })
 }
 
@@ -105,7 +108,7 @@ pub fn encode<'b>(message: &Message, buffer: &'b mut [u8]) -> Result<&'b [u8], E
     let mut values = Values::default();
     match message {
         Message::VoteRequest(request) | Message::PreVoteRequest(request) => {
-            wire::VoteRequest::from(request).fill(&mut values)
+            wire::PreVoteRequest::from(request).fill(&mut values)
         }
         Message::VoteResponse(response) => wire::VoteResponse::from(response).fill(&mut values),
         Message::Heartbeat(heartbeat) => wire::Heartbeat::from(heartbeat).fill(&mut values),
@@ -123,7 +126,8 @@ pub fn encode<'b>(message: &Message, buffer: &'b mut [u8]) -> Result<&'b [u8], E
 /// The fields of the messages of a kind.
 const fn fields(kind: Kind) -> &'static [Field] {
     match kind {
-        Kind::VoteRequest | Kind::PreVoteRequest => wire::VoteRequest::FIELDS,
+        Kind::VoteRequest => wire::VoteRequest::FIELDS,
+        Kind::PreVoteRequest => wire::PreVoteRequest::FIELDS,
         Kind::VoteResponse => wire::VoteResponse::FIELDS,
         Kind::Heartbeat => wire::Heartbeat::FIELDS,
         Kind::HeartbeatResponse => wire::HeartbeatResponse::FIELDS,
@@ -181,7 +185,7 @@ impl core::error::Error for DecodeError {
     }
 }
 
-impl<'a> From<&'a VoteRequest> for wire::VoteRequest<'a> {
+impl<'a> From<&'a VoteRequest> for wire::PreVoteRequest<'a> {
     fn from(request: &'a VoteRequest) -> Self {
         Self {
             term: request.term,
@@ -189,6 +193,7 @@ impl<'a> From<&'a VoteRequest> for wire::VoteRequest<'a> {
             current_state: request.position.as_bytes(),
             handover_from: request.handover_from.map_or(0, NonZeroU64::get),
             size: request.size.map_or(0, NonZeroU32::get),
+            round: request.round.map_or(0, NonZeroU32::get),
         }
     }
 }
@@ -234,6 +239,7 @@ impl<'a> From<&'a PreVoteResponse> for wire::PreVoteResponse<'a> {
             granted: response.granted,
             voter: response.voter.as_str(),
             proposed_term: response.proposed_term,
+            round: response.round.map_or(0, NonZeroU32::get),
         }
     }
 }

@@ -29,8 +29,28 @@ pub struct VoteRequest {
     pub size: u32,
 }
 
-/// A node asks for pre-votes; the term is the one that it would campaign in (rule C1).
-pub type PreVoteRequest = VoteRequest;
+/// A node asks for pre-votes (rule C1).
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct PreVoteRequest {
+    /// The term that it would campaign in.
+    #[prost(uint64, tag = "1")]
+    pub term: u64,
+    /// The id of the node that asks.
+    #[prost(string, tag = "2")]
+    pub candidate: String,
+    /// How far its application has come.
+    #[prost(bytes = "vec", tag = "3")]
+    pub current_state: Vec<u8>,
+    /// The term of the leader that told it to take over; 0: none did (rules H2, H5).
+    #[prost(uint64, tag = "8")]
+    pub handover_from: u64,
+    /// How many voters it believes there are; 0: it doesn't say (rule L6).
+    #[prost(uint32, tag = "9")]
+    pub size: u32,
+    /// Which round of pre-votes it asks in, to be echoed unchanged.
+    #[prost(uint32, tag = "10")]
+    pub round: u32,
+}
 
 /// A voter answers a candidate.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
@@ -101,6 +121,9 @@ pub struct PreVoteResponse {
     /// The term of the request that this answers.
     #[prost(uint64, tag = "9")]
     pub proposed_term: u64,
+    /// The request's own `round`.
+    #[prost(uint32, tag = "10")]
+    pub round: u32,
 }
 
 /// A leader says that it no longer leads.

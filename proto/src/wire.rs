@@ -83,8 +83,23 @@ message! {
     }
 }
 
-/// A node asks for pre-votes; the term is the one that it would campaign in (rule C1).
-pub type PreVoteRequest<'a> = VoteRequest<'a>;
+message! {
+    /// A node asks for pre-votes (rule C1).
+    PreVoteRequest<'a> {
+        /// The term that it would campaign in.
+        Term = 1 => term: u64,
+        /// The id of the node that asks.
+        Candidate = 2 => candidate: &'a str,
+        /// How far its application has come.
+        CurrentState = 3 => current_state: &'a [u8],
+        /// The term of the leader that told it to take over; 0: none did (rules H2, H5).
+        HandoverFrom = 8 => handover_from: u64,
+        /// How many voters it believes there are; 0: it doesn't say (rule L6).
+        Size = 9 => size: u32,
+        /// Which round of pre-votes it asks in, to be echoed unchanged.
+        Round = 10 => round: u32,
+    }
+}
 
 message! {
     /// A voter answers a candidate.
@@ -141,6 +156,8 @@ message! {
         Voter = 8 => voter: &'a str,
         /// The term of the request that this answers.
         ProposedTerm = 9 => proposed_term: u64,
+        /// The request's own `Round`.
+        Round = 10 => round: u32,
     }
 }
 

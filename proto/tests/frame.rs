@@ -319,11 +319,12 @@ fn sent() -> impl Strategy<Value = Sent> {
                 position: position.clone(),
                 handover_from: NonZeroU64::new(number),
                 size: NonZeroU32::new(small),
+                round: None,
             };
             let (sent_at, size) = (NonZeroU64::new(number), NonZeroU32::new(small));
             let message = match kind {
                 0 => Message::VoteRequest(request),
-                1 => Message::PreVoteRequest(request),
+                1 => Message::PreVoteRequest(VoteRequest { round: size, ..request }),
                 2 => Message::VoteResponse(VoteResponse { term, granted, voter: Some(from) }),
                 3 => Message::Heartbeat(Heartbeat { term, leader: from, sent_at, size }),
                 4 => Message::HeartbeatResponse(HeartbeatResponse {
@@ -339,6 +340,7 @@ fn sent() -> impl Strategy<Value = Sent> {
                     granted,
                     voter: from,
                     proposed_term: number,
+                    round: size,
                 }),
                 _ => Message::Handover(Handover { term, leader: from, target: other }),
             };

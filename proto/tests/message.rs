@@ -230,7 +230,9 @@ fn full_messages() -> [Message; 7] {
         position: position.clone(),
         handover_from: below(1),
         size: Some(NonZeroU32::MAX),
+        round: None,
     };
+    let round = NonZeroU32::new(u32::MAX - 1);
     [
         Message::VoteRequest(request.clone()),
         Message::VoteResponse(VoteResponse { term, granted: true, voter: Some(id.clone()) }),
@@ -248,12 +250,13 @@ fn full_messages() -> [Message; 7] {
             priority: u32::MAX,
             bound_for: below(2),
         }),
-        Message::PreVoteRequest(request),
+        Message::PreVoteRequest(VoteRequest { round, ..request }),
         Message::PreVoteResponse(PreVoteResponse {
             term,
             granted: true,
             voter: id.clone(),
             proposed_term: term - 1,
+            round,
         }),
         Message::Handover(Handover { term, leader: id.clone(), target: Some(id) }),
     ]

@@ -57,13 +57,25 @@ macro_rules! agreement {
 }
 
 agreement!(
-    vote_requests_and_pre_vote_requests,
+    vote_requests,
     VoteRequest {
         term: numbers(),
         candidate: texts(),
         current_state: vec(any::<u8>(), 0..100),
         handover_from: numbers(),
         size: sizes(),
+    }
+);
+
+agreement!(
+    pre_vote_requests,
+    PreVoteRequest {
+        term: numbers(),
+        candidate: texts(),
+        current_state: vec(any::<u8>(), 0..100),
+        handover_from: numbers(),
+        size: sizes(),
+        round: sizes(),
     }
 );
 
@@ -96,6 +108,7 @@ agreement!(
         granted: any::<bool>(),
         voter: texts(),
         proposed_term: numbers(),
+        round: sizes(),
     }
 );
 

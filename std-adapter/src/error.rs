@@ -15,7 +15,7 @@ pub enum StartError {
     /// The stored vote can't be had. It covers Go's `ErrLogNoExist` and `ErrLogCorrupt`.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The node's new id could not be stored.
+    /// The node's id, which was not kept with the vote yet, could not be stored.
     #[error(transparent)]
     Save(#[from] SaveError),
     /// The stored vote is another node's.

@@ -13,7 +13,8 @@ use crate::clock::Clock;
 ///
 /// A check and what it allows are two things, though: the process may be paused in between. So check
 /// just before each effect, and hand the [`token`](Self::token) on to whatever is written to, which
-/// must refuse a token below the highest it has seen. That is called fencing.
+/// must refuse a token below the highest it has seen. That is called fencing; `examples/fencing.rs`
+/// shows how to do it with a store that knows nothing of tokens.
 ///
 /// Keep it only while acting on it. As long as one of these lives, a node that hands its leadership
 /// over waits for that before it says so, at most until the lease would have ended.

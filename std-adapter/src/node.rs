@@ -163,6 +163,7 @@ impl Node {
 
     /// Closes the node and waits until it is closed. A leader hands over first, which takes up to
     /// two heartbeat intervals (rule H3), after it has waited for those who hold a [`Leadership`].
+    /// So long, too, a node that has handed over stays for its successor.
     ///
     /// A save that has begun is finished. Subscriptions and the vote file's lock are given back; a
     /// connection that was handed in is left open. The stored vote stays: the node needs it when it
@@ -192,7 +193,7 @@ pub struct NodeBuilder {
 
 impl NodeBuilder {
     /// The node's id. Without it the id that is kept with the stored vote is used, or a new random
-    /// one of 26 hexadecimal digits is made and kept there.
+    /// one of 26 hexadecimal digits is made. It is kept with the vote from the node's start on.
     pub fn id(self, id: NodeId) -> Self {
         Self { id: Some(id), ..self }
     }
@@ -280,7 +281,7 @@ impl NodeBuilder {
         };
         config.check(VOTERS_MAX)?;
         let StoredVote { record, id: kept, warnings } = votes.load()?;
-        let is_new = self.id.is_none() && kept.is_none();
+        let is_kept = kept.is_some();
         let id = match (self.id, kept) {
             (Some(given), Some(kept)) if given != kept => {
                 return Err(StartError::OtherId {
@@ -302,9 +303,6 @@ impl NodeBuilder {
         };
         // Checked before the cluster hears of the node; made after, since its timer starts then.
         make_node(record.clone())?;
-        if is_new {
-            votes.save(&id, &record)?;
-        }
         let judge = Judge::start(self.handler.clone(), self.heartbeat_interval / 2)
             .map_err(StartError::Thread)?;
         let log_path = votes.path().map(Path::to_path_buf);
@@ -312,6 +310,11 @@ impl NodeBuilder {
             .join(&self.cluster.name, &id)
             .await
             .map_err(|error| StartError::Join(Box::new(error)))?;
+        if !is_kept {
+            // Before it says anything, so that the store is this node's even if it never votes; and
+            // not before it has joined, since an id that can't join may have been a mistake.
+            votes.save(&id, &record)?;
+        }
         let node = make_node(record)?;
 
         let publisher = Publisher::new(&node, self.cluster, log_path);

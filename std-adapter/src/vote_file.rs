@@ -56,7 +56,7 @@ pub struct VoteFile {
 
 impl VoteFile {
     /// Takes the file at `path` for this node alone, until the value is dropped. If there is none,
-    /// the first save creates it.
+    /// the first save creates it: a node makes one when it starts.
     ///
     /// All that can be found out about the place is found out now, not at the first election: that
     /// no one else uses it, that files can be written there, and that a node can start from what it

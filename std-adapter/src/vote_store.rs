@@ -39,7 +39,7 @@ pub trait VoteStore: Send + 'static {
 pub struct StoredVote {
     /// The record to start from.
     pub record: VoteRecord,
-    /// The id under which the node voted; none if it never saved, or was a Go node.
+    /// The id of the node whose vote it is; none if it never started, or was a Go node.
     pub id: Option<NodeId>,
     /// What an operator should know about the record.
     pub warnings: Vec<LoadWarning>,

@@ -5,7 +5,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use graft_election_core::Config;
 use tokio::sync::watch;
 
 /// How much memory of the board is kept in a file, in bytes.
@@ -14,7 +16,8 @@ const MEMORY_LEN: u64 = 16 << 20;
 /// How much of it is the flash, at its front, in bytes. What is erased has all bits set.
 const FLASH_LEN: usize = 16 << 10;
 
-/// Where the firmware expects the board's number, and after it the cluster's size.
+/// Where the firmware expects the board's number, and after it the cluster's size and the heartbeat
+/// interval in milliseconds.
 const SETTINGS: u32 = 0x21FF_F000;
 
 /// An emulated board. Its memory survives the loss of power.
@@ -22,6 +25,7 @@ const SETTINGS: u32 = 0x21FF_F000;
 pub struct Board {
     number: u32,
     size: u32,
+    heartbeat_interval: Duration,
     socket: PathBuf,
     memory: PathBuf,
     power: Option<Power>,
@@ -40,13 +44,21 @@ pub type Log = Arc<Vec<String>>;
 
 impl Board {
     /// A new board with an empty flash, that is off. Its memory is a file in `folder`; its serial
-    /// line goes to `socket`.
+    /// line goes to `socket`. It keeps the default times.
     pub fn new(number: u32, size: u32, folder: &Path, socket: &Path) -> Self {
         let memory = folder.join(format!("board-{number}.memory"));
         let mut file = File::create_new(&memory).expect("a file for the memory");
         file.write_all(&[0xFF; FLASH_LEN]).expect("an empty flash");
         file.set_len(MEMORY_LEN).expect("room for the memory");
-        Self { number, size, socket: socket.to_owned(), memory, power: None }
+        let heartbeat_interval = Config::HEARTBEAT_INTERVAL;
+        Self { number, size, heartbeat_interval, socket: socket.to_owned(), memory, power: None }
+    }
+
+    /// The same board with times for a slow line: a fifth of T_min and a tenth of T_max is `interval`,
+    /// in whole milliseconds.
+    #[must_use]
+    pub fn with_heartbeat_interval(self, interval: Duration) -> Self {
+        Self { heartbeat_interval: interval, ..self }
     }
 
     /// The id of the node on the board.
@@ -136,11 +148,11 @@ impl Drop for Power {
 }
 
 fn emulator(firmware: &Path, board: &Board) -> Command {
-    let Board { number, size, socket, memory, .. } = board;
+    let Board { number, size, heartbeat_interval, socket, memory, .. } = board;
     let (socket, memory) = (socket.display(), memory.display());
     let object =
         format!("memory-backend-file,id=memory,size={MEMORY_LEN},mem-path={memory},share=on");
-    let word = |place: u32, value: &u32| {
+    let word = |place: u32, value: u128| {
         format!("loader,addr={:#x},data={value},data-len=4", SETTINGS + 4 * place)
     };
     let mut emulator = Command::new("qemu-system-arm");
@@ -150,7 +162,8 @@ fn emulator(firmware: &Path, board: &Board) -> Command {
         .args(["-semihosting-config", "enable=on,target=native"])
         .args(["-chardev", &format!("socket,id=line,path={socket},reconnect=1")])
         .args(["-serial", "chardev:line"])
-        .args(["-device", &word(0, number), "-device", &word(1, size), "-kernel"])
+        .args(["-device", &word(0, (*number).into()), "-device", &word(1, (*size).into())])
+        .args(["-device", &word(2, heartbeat_interval.as_millis()), "-kernel"])
         .arg(firmware)
         .stdin(Stdio::null())
         .stdout(Stdio::piped());

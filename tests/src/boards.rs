@@ -4,7 +4,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use graft_election_core::NodeId;
+use graft_election_core::{Config, NodeId};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
@@ -33,11 +33,21 @@ impl Boards {
 
     /// The first `count` of a cluster of `size` new boards, on `bus`, switched on.
     pub fn start_on(bus: &Arc<Bus>, count: u32, size: u32) -> Self {
+        Self::start_with(bus, count, size, Config::HEARTBEAT_INTERVAL)
+    }
+
+    /// A cluster of `size` new boards, on a slow `bus`, switched on.
+    pub fn start_slow(bus: &Arc<Bus>, size: u32, heartbeat_interval: Duration) -> Self {
+        Self::start_with(bus, size, size, heartbeat_interval)
+    }
+
+    fn start_with(bus: &Arc<Bus>, count: u32, size: u32, heartbeat_interval: Duration) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the memories");
         let witness = Witness::new(bus);
         let boards = (1..=count).map(|number| {
             let member = bus.join(&format!("board-{number}"));
-            let mut board = Board::new(number, size, folder.path(), member.socket());
+            let mut board = Board::new(number, size, folder.path(), member.socket())
+                .with_heartbeat_interval(heartbeat_interval);
             board.switch_on();
             (member, board)
         });

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// A running nats-server on ports of its own; it ends with the value.
 #[derive(Debug)]
@@ -13,23 +14,30 @@ pub struct NatsServer {
     process: Child,
     port: u16,
     monitoring_port: u16,
+    /// Where JetStream keeps its data, if the server has it.
+    store: Option<TempDir>,
 }
 
 impl NatsServer {
     /// Starts a server and waits until it is ready.
     pub fn start() -> Self {
-        Self::start_on(None, None)
+        Self::start_on(None, None, None)
+    }
+
+    /// Starts a server with JetStream, whose data goes with it.
+    pub fn start_with_jetstream() -> Self {
+        Self::start_on(None, None, Some(tempfile::tempdir().expect("a directory")))
     }
 
     /// Starts a server with the configuration file at `config`.
     pub fn start_with(config: &Path) -> Self {
-        Self::start_on(None, Some(config))
+        Self::start_on(None, Some(config), None)
     }
 
     /// Stops the server and waits until it is gone.
     pub fn stop(mut self) -> StoppedNatsServer {
         self.end();
-        StoppedNatsServer { port: self.port }
+        StoppedNatsServer { port: self.port, store: self.store.take() }
     }
 
     /// Has the server fall silent without closing its connections.
@@ -57,11 +65,14 @@ impl NatsServer {
         self.monitor("/varz")["connections"].as_u64().expect("a number of connections")
     }
 
-    fn start_on(port: Option<u16>, config: Option<&Path>) -> Self {
+    fn start_on(port: Option<u16>, config: Option<&Path>, store: Option<TempDir>) -> Self {
         let port = port.map_or("-1".to_owned(), |port| port.to_string());
         let mut process = Command::new(program())
             .args(["--addr", "127.0.0.1", "--port", &port, "--http_port", "-1"])
             .args(config.iter().flat_map(|config| [Path::new("--config"), config]))
+            .args(store.iter().flat_map(|store| {
+                [Path::new("--jetstream"), Path::new("--store_dir"), store.path()]
+            }))
             .stderr(Stdio::piped())
             .spawn()
             .expect("nats-server starts");
@@ -84,6 +95,7 @@ impl NatsServer {
             process,
             port: port.expect("nats-server names its port"),
             monitoring_port: monitoring_port.expect("nats-server names its monitoring port"),
+            store,
         }
     }
 
@@ -120,12 +132,13 @@ impl Drop for NatsServer {
 #[derive(Debug)]
 pub struct StoppedNatsServer {
     port: u16,
+    store: Option<TempDir>,
 }
 
 impl StoppedNatsServer {
-    /// Starts it again on the same port.
+    /// Starts it again on the same port, with the data that it had.
     pub fn restart(self) -> NatsServer {
-        NatsServer::start_on(Some(self.port), None)
+        NatsServer::start_on(Some(self.port), None, self.store)
     }
 }
 

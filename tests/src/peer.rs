@@ -125,6 +125,7 @@ impl Peer {
             position: Position::new(position).expect("a position"),
             handover_from: None,
             size: None,
+            round: None,
         }
     }
 }

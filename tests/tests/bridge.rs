@@ -110,7 +110,14 @@ fn heartbeat(leader: &str, term: u64) -> Message {
 
 fn vote_request(candidate: &str, term: u64) -> Message {
     let (candidate, position) = (id(candidate), Position::default());
-    Message::VoteRequest(VoteRequest { term, candidate, position, handover_from: None, size: None })
+    Message::VoteRequest(VoteRequest {
+        term,
+        candidate,
+        position,
+        handover_from: None,
+        size: None,
+        round: None,
+    })
 }
 
 fn to_all(message: Message) -> Outgoing {

@@ -12,7 +12,8 @@ use graft_election::{
     Report, StartError, State, StateMachine, Trouble, VoteFile,
 };
 use graft_election_tests::cluster::{
-    builder, graft_builder, id, wait_for_agreement, wait_for_trouble, wait_until,
+    MemoryCluster, PATIENCE, builder, graft_builder, id, wait_for_agreement, wait_for_trouble,
+    wait_until,
 };
 use graft_election_tests::peer::Peer;
 use graft_election_tests::votes::UnreliableVotes;
@@ -136,6 +137,23 @@ async fn g8_an_id_is_made_once_and_kept_with_the_vote() {
     assert_eq!(other.to_string(), format!("the stored vote belongs to node {own}, not to other"));
 }
 
+/// V3: it has never stored a term, so it has promised nothing.
+#[tokio::test(start_paused = true)]
+async fn g8_a_node_that_has_only_kept_its_id_is_in_no_quarantine() {
+    let network = MemoryNetwork::new();
+    let mut peer = Peer::join(&network, "p").await;
+    let votes = MemoryVotes::new();
+    let start = || builder("a", 3).start(network.transport(), votes.clone());
+    start().await.unwrap().close().await;
+    let renamed = builder("b", 3).start(network.transport(), votes.clone()).await.unwrap_err();
+    assert_eq!(renamed.to_string(), "the stored vote belongs to node a, not to b");
+
+    let node = start().await.unwrap();
+    peer.request_vote(1).await;
+    assert!(peer.hear_vote_response().await.granted);
+    node.close().await;
+}
+
 /// An application whose position is a number.
 struct At(u8);
 
@@ -198,6 +216,31 @@ async fn g18_senseless_sizes_shared_files_and_mixed_sizes_do_not_go_unnoticed() 
     )
     .await;
     node.close().await;
+}
+
+/// H3: of three voters one is dead, so the successor needs the vote of the one that goes.
+#[tokio::test(start_paused = true)]
+async fn g19_a_node_that_hands_over_and_closes_at_once_stays_for_its_successor() {
+    let cluster = MemoryCluster::start(3).await;
+    let leader = cluster.wait_for_leader().await;
+    let (dead, successor) = ((leader + 1) % 3, (leader + 2) % 3);
+    cluster.kill(dead).await;
+    let term = cluster.nodes[leader].current_term();
+    let mut events = cluster.nodes[successor].events();
+    cluster.nodes[leader].wait_for_leadership().await.unwrap();
+    assert!(cluster.nodes[leader].hand_over(None).await);
+    let began = tokio::time::Instant::now();
+    cluster.nodes[leader].close().await;
+    assert!(began.elapsed() <= 2 * Config::HEARTBEAT_INTERVAL + Duration::from_millis(2));
+    let elected = async {
+        while let Some(event) = events.next().await {
+            if event.status.state == State::Leader {
+                return event.status.term;
+            }
+        }
+        panic!("the node closed");
+    };
+    assert_eq!(timeout(PATIENCE, elected).await.expect("it is elected"), term + 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -71,10 +71,11 @@ messages! {
     }
     "PreVoteRequest" is PreVoteRequest {
         "Term" => term, "Candidate" => candidate, "CurrentState" => current_state,
-        "HandoverFrom" => handover_from, "Size" => size
+        "HandoverFrom" => handover_from, "Size" => size, "Round" => round
     }
     "PreVoteResponse" is PreVoteResponse {
-        "Term" => term, "Granted" => granted, "Voter" => voter, "ProposedTerm" => proposed_term
+        "Term" => term, "Granted" => granted, "Voter" => voter, "ProposedTerm" => proposed_term,
+        "Round" => round
     }
     "Handover" is Handover { "Term" => term, "Leader" => leader, "Target" => target }
 }

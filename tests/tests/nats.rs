@@ -489,6 +489,7 @@ async fn requests_of_both_kinds_ask_for_answers_of_their_own_kind() {
         position: Position::EMPTY,
         handover_from: None,
         size: None,
+        round: None,
     };
     for (message, expected) in [
         (core::Message::VoteRequest(request.clone()), "graft.n1.vote_response"),

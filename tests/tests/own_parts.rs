@@ -278,13 +278,14 @@ async fn c4_a_vote_is_not_given_while_the_store_panics_and_is_given_after() {
     let network = MemoryNetwork::new();
     let (mut first, mut second) =
         (Peer::join(&network, "p").await, Peer::join(&network, "q").await);
-    let breaks_down = Arc::new(AtomicBool::new(true));
+    let breaks_down = Arc::new(AtomicBool::new(false));
     let votes = MemoryVotes::new();
     let node = builder("a", 3)
         .start(network.transport(), BrittleVotes(votes.clone(), Arc::clone(&breaks_down)))
         .await
         .unwrap();
     let mut events = node.events();
+    breaks_down.store(true, Ordering::SeqCst);
     first.request_vote(5).await;
     wait_for_trouble(&mut events, |trouble| matches!(trouble, Trouble::SaveInterrupted)).await;
     breaks_down.store(false, Ordering::SeqCst);

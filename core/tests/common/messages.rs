@@ -28,6 +28,7 @@ pub(crate) fn plain_request(candidate: &str, term: u64) -> VoteRequest {
         position: Position::EMPTY,
         handover_from: None,
         size: None,
+        round: None,
     }
 }
 
@@ -49,12 +50,23 @@ pub(crate) fn released_request(candidate: &str, term: u64, from: u64) -> Message
 }
 
 pub(crate) fn pre_vote_request(candidate: &str, term: u64) -> Message {
-    Message::PreVoteRequest(plain_request(candidate, term))
+    Message::PreVoteRequest(plain_pre_request(candidate, term))
+}
+
+/// The round of pre-votes of a node whose random numbers are all 0.
+pub(crate) const ROUND: u32 = 1;
+
+/// A request for a pre-vote that says nothing of the cluster; tests add to it with struct update.
+pub(crate) fn plain_pre_request(candidate: &str, term: u64) -> VoteRequest {
+    VoteRequest { round: NonZeroU32::new(ROUND), ..plain_request(candidate, term) }
 }
 
 /// A request for a pre-vote as these nodes send it.
 pub(crate) fn pre_request(candidate: &str, term: u64, size: usize) -> Message {
-    Message::PreVoteRequest(VoteRequest { size: announced(size), ..plain_request(candidate, term) })
+    Message::PreVoteRequest(VoteRequest {
+        size: announced(size),
+        ..plain_pre_request(candidate, term)
+    })
 }
 
 pub(crate) fn grant(voter: &str, term: u64) -> Message {
@@ -79,11 +91,22 @@ fn answer(voter: Option<&str>, term: u64, granted: bool) -> Message {
 }
 
 pub(crate) fn pre_vote(voter: &str, term: u64, proposed_term: u64, granted: bool) -> Message {
+    pre_vote_in(ROUND, voter, term, proposed_term, granted)
+}
+
+pub(crate) fn pre_vote_in(
+    round: u32,
+    voter: &str,
+    term: u64,
+    proposed_term: u64,
+    granted: bool,
+) -> Message {
     Message::PreVoteResponse(PreVoteResponse {
         term,
         granted,
         voter: node_id(voter),
         proposed_term,
+        round: NonZeroU32::new(round),
     })
 }
 

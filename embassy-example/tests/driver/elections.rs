@@ -174,5 +174,6 @@ pub(crate) fn vote_request(candidate: &str, term: u64) -> Message {
         position: Default::default(),
         handover_from: None,
         size: None,
+        round: None,
     })
 }

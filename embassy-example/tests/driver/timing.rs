@@ -1,6 +1,6 @@
 //! What the driver makes of time: when it looks at the clock, and for what it waits.
 
-use graft_election_core::{Message, PreVoteResponse, State, VoteResponse};
+use graft_election_core::{Message, PreVoteResponse, State, VoteRequest, VoteResponse};
 
 use crate::elections::{heartbeat, vote_request};
 use crate::world::{World, id, now};
@@ -32,7 +32,8 @@ fn a_slow_save_does_not_eat_up_the_time_that_voters_have_to_answer() {
     world.with("a", |station| station.save_takes = 3_000);
     world.start("a", 3);
     world.run_until(1_001, |world| world.look("a", |station| station.sent.len()) == 1);
-    world.deliver("a", pre_vote("b", 1));
+    let pre_vote = world.look("a", |station| pre_vote("b", station.messages()[0]));
+    world.deliver("a", pre_vote);
     world.run_until(5_000, |world| world.look("a", |station| station.sent.len()) == 2);
     // T_min later the candidate still waits for answers to its first request.
     world.run_for(499);
@@ -81,9 +82,13 @@ fn three_nodes_with_slow_storage_elect_a_leader() {
     assert_eq!(world.leaders(), [leader]);
 }
 
-fn pre_vote(voter: &str, proposed_term: u64) -> Message {
+/// The answer that grants what `request` asks for.
+fn pre_vote(voter: &str, request: &Message) -> Message {
+    let Message::PreVoteRequest(VoteRequest { term: proposed_term, round, .. }) = *request else {
+        panic!("not a request for a pre-vote: {request:?}");
+    };
     let (term, voter) = (proposed_term - 1, id(voter));
-    Message::PreVoteResponse(PreVoteResponse { term, granted: true, voter, proposed_term })
+    Message::PreVoteResponse(PreVoteResponse { term, granted: true, voter, proposed_term, round })
 }
 
 fn vote(voter: &str, term: u64) -> Message {

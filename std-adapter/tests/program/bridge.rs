@@ -75,8 +75,9 @@ fn a_node_on_nats_is_elected_with_a_vote_from_the_line_and_the_bridge_ends_when_
     let mut voter = Voter::accept(&line);
 
     let url = server.url();
-    let node = ["--cluster", "c", "--size", "2", "--id", "n", "--log", "n.vote", "--nats", &url];
-    let mut node = Program::start(directory.path(), &[&["run", "--json"], &node[..]].concat());
+    let cluster = ["run", "--json", "--cluster", "c", "--size", "2", "--mode", "graft"];
+    let node = ["--id", "n", "--log", "n.vote", "--nats", &url];
+    let mut node = Program::start(directory.path(), &[&cluster[..], &node].concat());
     let (candidate, term) = voter.hear(|sender, message| match message {
         Message::VoteRequest(request) => Some((sender.clone(), request.term)),
         _ => None,

@@ -20,4 +20,8 @@ mod nats;
 mod nats_server;
 mod peer;
 mod process;
+/// Theirs as well.
+#[allow(dead_code, unreachable_pub, reason = "these tests need only part of it")]
+#[path = "../../../tests/src/proxy.rs"]
+mod proxy;
 mod run;

@@ -2,14 +2,20 @@
 
 use std::path::Path;
 
-use crate::nats_server::NatsServer;
-use crate::process::Program;
+use graft_election::Config;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-fn run(directory: &Path, server: &NatsServer, size: usize, place: usize) -> Program {
+use crate::nats_server::NatsServer;
+use crate::process::{COMMAND, DEAF_COMMAND, Program};
+use crate::proxy::{Line, Proxy};
+
+/// Node `place` of so many on the server at `url`, with a COMMAND or without.
+fn run(directory: &Path, url: &str, size: usize, place: usize, command: &[&str]) -> Program {
     let (size, id, log) = (size.to_string(), format!("n{place}"), format!("n{place}.vote"));
-    let url = server.url();
-    let node = ["--cluster", "c", "--size", &size, "--id", &id, "--log", &log, "--nats", &url];
-    let mut program = Program::start(directory, &[&["run", "--json"], &node[..]].concat());
+    let node = ["--cluster", "c", "--size", &size, "--id", &id, "--log", &log, "--nats", url];
+    let arguments = [&["run", "--json"], &node[..], command].concat();
+    let mut program = Program::start(directory, &arguments);
     program.wait_for_start();
     program
 }
@@ -40,7 +46,7 @@ fn a_leader_that_is_killed_is_replaced_and_comes_back_as_a_follower() {
     for size in [3, 5] {
         let server = NatsServer::start();
         let directory = tempfile::tempdir().unwrap();
-        let run = |place| run(directory.path(), &server, size, place);
+        let run = |place| run(directory.path(), &server.url(), size, place, &[]);
         let mut programs: Vec<_> = (0..size).map(run).collect();
         let (mut leader, mut term) = next_leader_of_all(&mut programs, None, 0);
         for _ in 0..3 {
@@ -51,5 +57,38 @@ fn a_leader_that_is_killed_is_replaced_and_comes_back_as_a_follower() {
             assert_eq!(next_leader(&mut programs[leader], 0), (next, next_term));
             (leader, term) = (next, next_term);
         }
+    }
+}
+
+/// L4: what the leader says and hears is held back, and nobody tells it anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn g3_the_command_of_a_node_whose_line_is_silent_ends_with_its_lease() {
+    for command in [COMMAND, DEAF_COMMAND] {
+        let server = NatsServer::start();
+        let directory = tempfile::tempdir().unwrap();
+        let (mut programs, mut proxies) = (Vec::new(), Vec::new());
+        for place in 0..3 {
+            let proxy = Proxy::start(&server.url()).await;
+            let command = ["--grace", "3600", "--", "sh", "-c", command];
+            programs.push(run(directory.path(), &proxy.url(), 3, place, &command));
+            proxies.push(proxy);
+        }
+        let (leader, term) = next_leader_of_all(&mut programs, None, 0);
+        let first = programs[leader].wait_for_command();
+        assert!(first.is_alone && first.term == term, "{first:?}");
+
+        let process = pidfd_open(Pid::from_raw(first.pid).unwrap(), PidfdFlags::empty()).unwrap();
+        proxies[leader].set(Line::Silent);
+        // A3: within the least election timeout. The rest is for a busy machine.
+        let time_max = (10 * Config::ELECTION_TIMEOUT_MIN).try_into().unwrap();
+        let mut end = [PollFd::new(&process, PollFlags::IN)];
+        assert_eq!(poll(&mut end, Some(&time_max)), Ok(1), "the COMMAND outlives its lease");
+
+        let (next, next_term) = next_leader_of_all(&mut programs, Some(leader), term);
+        let second = programs[next].wait_for_command();
+        // It would say that it isn't alone.
+        assert!(second.is_alone && second.term == next_term, "{second:?}");
+        proxies[leader].set(Line::Open);
+        assert_eq!(next_leader(&mut programs[leader], term), (next, next_term));
     }
 }

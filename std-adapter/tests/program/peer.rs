@@ -79,6 +79,7 @@ impl Peer {
             position: Position::EMPTY,
             handover_from: None,
             size: None,
+            round: None,
         };
         self.make_room();
         self.say(voter, &Message::VoteRequest(request));

@@ -186,21 +186,39 @@ fn nodes_of_one_directory_have_a_vote_file_each() {
     }
 }
 
+/// G8: also if the node never voted, as one that waits for others doesn't.
 #[test]
-fn a_vote_file_stays_with_its_node() {
-    let directory = tempfile::tempdir().unwrap();
-    let run = ["run", "--json", "--cluster", "c", "--size", "1", "--local", "d", "--log", "v"];
-    let mut program = Program::start(directory.path(), &[&run[..], &["--id", "a"]].concat());
-    program.wait_for(|line| line.is("lease", &[("to", "held")]));
-    program.terminate();
-    assert!(program.wait().success());
+fn g8_a_vote_file_stays_with_its_node() {
+    for (size, last_line) in [("1", ("lease", "to", "held")), ("3", ("start", "id", "a"))] {
+        let directory = tempfile::tempdir().unwrap();
+        let run = ["run", "--json", "--cluster", "c", "--size", size, "--local", "d", "--log", "v"];
+        let mut program = Program::start(directory.path(), &[&run[..], &["--id", "a"]].concat());
+        let (event, key, value) = last_line;
+        program.wait_for(|line| line.is(event, &[(key, value)]));
+        program.terminate();
+        assert!(program.wait().success());
 
-    let other = graft(directory.path(), &[&run[..], &["--id", "b"]].concat());
-    assert_eq!(other.status.code(), Some(1));
-    assert_eq!(
-        text(&other.stderr),
-        "graft: could not start the node: the stored vote belongs to node a, not to b\n"
-    );
+        let other = graft(directory.path(), &[&run[..], &["--id", "b"]].concat());
+        assert_eq!(other.status.code(), Some(1));
+        assert_eq!(
+            text(&other.stderr),
+            "graft: could not start the node: the stored vote belongs to node a, not to b\n"
+        );
+    }
+}
+
+#[test]
+fn a_node_that_could_not_join_takes_no_vote_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = ["run", "--json", "--cluster", "c", "--size", "2", "--local", "d", "--id"];
+    let mut first = Program::start(directory.path(), &[&run[..], &["a"]].concat());
+    first.wait_for_start();
+    // It finds a file of its own, but its id is in use.
+    let mistaken = graft(directory.path(), &[&run[..], &["a"]].concat());
+    assert_eq!(mistaken.status.code(), Some(1), "{mistaken:?}");
+    let mut second = Program::start(directory.path(), &[&run[..], &["b"]].concat());
+    second.wait_for_start();
+    assert!(directory.path().join("c.2.vote").exists());
 }
 
 #[test]

@@ -102,6 +102,8 @@ struct World {
     durable: VoteRecord,
     /// For whom it voted in each term, as others know it.
     votes: BTreeMap<u64, NodeId>,
+    /// The latest round of pre-votes that it asked in.
+    round: Option<NonZeroU32>,
     /// The highest term that others know it to have had.
     term_said: u64,
 }
@@ -120,7 +122,17 @@ impl World {
         let (now, durable) = (Instant::from_micros(0), VoteRecord::default());
         let node = start(size, &voters, durable.clone(), script.seed, now);
         let votes = BTreeMap::new();
-        Self { node, size, voters, seed: script.seed, now, durable, votes, term_said: 0 }
+        Self {
+            node,
+            size,
+            voters,
+            seed: script.seed,
+            now,
+            durable,
+            votes,
+            round: None,
+            term_said: 0,
+        }
     }
 
     fn take(&mut self, step: &Step<'_>) {
@@ -131,7 +143,7 @@ impl World {
         }
         let now = self.now;
         let output = match &step.input {
-            Input::Hear(said) => self.node.handle_message(now, said.message(term)),
+            Input::Hear(said) => self.node.handle_message(now, said.message(term, self.round)),
             Input::Timeout { .. } => self.node.handle_timeout(now),
             Input::HandOver(to) => self.node.hand_over(now, to.as_ref().map(Peer::id)),
             Input::Close => self.node.close(now),
@@ -169,7 +181,9 @@ impl World {
     fn check(&mut self, outgoing: &Outgoing) {
         let message = &outgoing.message;
         // The term of such a request is only proposed (rule T3).
-        if !matches!(message, Message::PreVoteRequest(_)) {
+        if let Message::PreVoteRequest(request) = message {
+            self.round = request.round;
+        } else {
             let term = message.term();
             assert!(term >= self.term_said, "I3: {message:?} after term {}", self.term_said);
             assert_eq!(term, self.durable.term, "I6: {message:?}");
@@ -190,7 +204,8 @@ impl World {
 }
 
 impl Said<'_> {
-    fn message(&self, own_term: u64) -> Message {
+    /// Who answers knows the `round` that the node asked in.
+    fn message(&self, own_term: u64, round: Option<NonZeroU32>) -> Message {
         let from = self.from.id();
         let term = self.term.near(own_term);
         let other_term = self.other_term.as_ref().map(|other| other.near(own_term));
@@ -201,6 +216,7 @@ impl Said<'_> {
             position: position.clone(),
             handover_from: other_term.and_then(NonZeroU64::new),
             size: self.size,
+            round,
         };
         match &self.kind {
             Kind::VoteRequest => Message::VoteRequest(request()),
@@ -229,6 +245,7 @@ impl Said<'_> {
                 granted: *granted,
                 voter: from,
                 proposed_term: other_term.unwrap_or(0),
+                round,
             }),
             Kind::Handover(target) => Message::Handover(Handover {
                 term,

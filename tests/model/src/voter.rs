@@ -239,6 +239,7 @@ pub(crate) fn owes_a_save(voter: &Voter) -> bool {
         position: Position::EMPTY,
         handover_from: None,
         size: None,
+        round: None,
     };
     let mut copy = voter.clone();
     matches!(copy.handle_message(EARLY, Message::PreVoteRequest(request)), Output::Save(_))

@@ -21,7 +21,8 @@ impl fmt::Display for MessageText<'_> {
                 write!(f, " candidate={}", request.candidate)?;
                 write_position(f, &request.position)?;
                 write_present(f, "handover-from", request.handover_from)?;
-                write_present(f, "size", request.size)
+                write_present(f, "size", request.size)?;
+                write_present(f, "round", request.round)
             }
             Message::VoteResponse(response) => {
                 write_verdict(f, response.granted)?;
@@ -41,7 +42,8 @@ impl fmt::Display for MessageText<'_> {
             }
             Message::PreVoteResponse(response) => {
                 write_verdict(f, response.granted)?;
-                write!(f, " voter={} proposed={}", response.voter, response.proposed_term)
+                write!(f, " voter={} proposed={}", response.voter, response.proposed_term)?;
+                write_present(f, "round", response.round)
             }
             Message::Handover(handover) => {
                 write!(f, " leader={}", handover.leader)?;
@@ -124,6 +126,7 @@ pub(crate) fn parse_message(words: &[&str]) -> Result<Message, String> {
             granted: fields.verdict()?,
             voter: fields.required("voter")?,
             proposed_term: fields.required("proposed")?,
+            round: fields.optional("round")?,
         }),
         "handover" => Message::Handover(Handover {
             term,
@@ -145,6 +148,7 @@ fn parse_request(term: u64, fields: &mut Fields<'_>) -> Result<VoteRequest, Stri
         position: fields.position()?,
         handover_from: fields.optional("handover-from")?,
         size: fields.optional::<NonZeroU32>("size")?,
+        round: fields.optional("round")?,
     })
 }
 

@@ -6,17 +6,18 @@ mod drills;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::num::NonZeroU32;
 use std::ops::AddAssign;
 use std::time::Duration;
 
-use graft_election_core::{Reason, State};
+use graft_election_core::{Message, Reason, State};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::faults::{Faults, Kind, MESSAGE_TIME_MAX, SAVE_TIME_MAX, draw_drift, draw_span};
 use crate::{
-    Condition, DiskMode, Event, FlightKey, Moment, NodeIndex, Observer, Pick, Remains, Setup, Step,
-    Violation, World,
+    Condition, DiskMode, Event, Flight, FlightKey, Moment, NodeIndex, Observer, Pick, Remains,
+    Setup, Step, Violation, World,
 };
 
 /// How many steps the faults last.
@@ -33,6 +34,8 @@ pub struct Simulation {
     arrivals_planned: u64,
     /// What comes next of each node.
     plans: Vec<Plan>,
+    /// The round of pre-votes that each node asked in last, if anyone heard of it (rule C1).
+    rounds: Vec<Option<NonZeroU32>>,
     /// The steps so far, if they are to be shown.
     recorded: Option<Vec<Step>>,
     figures: Figures,
@@ -118,6 +121,7 @@ impl Simulation {
         let plan = Plan { at: Moment::NEVER, action: Action::Rest };
         let mut simulation = Self {
             plans: vec![plan; world.node_count()],
+            rounds: vec![None; world.node_count()],
             world,
             setup,
             faults,
@@ -264,6 +268,11 @@ impl Simulation {
 
     /// A message has been sent: it is lost, or arrives some time, and perhaps once more.
     fn depart(&mut self, key: FlightKey) {
+        if let Some(Flight { from, message: Message::PreVoteRequest(request), .. }) =
+            self.world.network().flight(key)
+        {
+            self.rounds[from.get()] = request.round;
+        }
         if self.faults.loss.happens(&mut self.rng) {
             if let Some((_, pick)) = self.pick(key) {
                 self.apply(&Step::Drop(pick));

@@ -383,7 +383,7 @@ mod tests {
             "forge vote-response term=3 refused voter=b -> a",
             "forge heartbeat term=9223372036854775807 leader=x sent-at=7 size=3 -> a",
             "forge heartbeat-response term=3 follower=x priority=1 bound-for=500000 -> a",
-            "forge pre-vote-response term=3 refused voter=x proposed=4 -> a",
+            "forge pre-vote-response term=3 refused voter=x proposed=4 round=9 -> a",
             "forge handover term=3 leader=x target=a -> a",
         ];
         for text in steps {

@@ -1,7 +1,8 @@
-//! What makes one board of many that all run the same firmware: two words that are put into memory
+//! What makes one board of many that all run the same firmware: three words that are put into memory
 //! before it starts.
 
 use core::fmt::Write;
+use core::time::Duration;
 
 use graft_election_core::{Config, NodeId};
 use heapless::String;
@@ -21,14 +22,17 @@ pub(crate) struct Settings {
     pub(crate) number: u32,
     /// How many voters the cluster has.
     pub(crate) size: u32,
+    /// The heartbeat interval in milliseconds; 0 if it was never set, for the default.
+    pub(crate) heartbeat_interval: u32,
 }
 
 impl Settings {
     /// Reads the words.
     pub(crate) fn read() -> Self {
         // SAFETY: this memory is used for nothing else.
-        let (number, size) = unsafe { (Register::at(ADDRESS), Register::at(ADDRESS + 4)) };
-        Self { number: number.read(), size: size.read() }
+        let [number, size, heartbeat_interval] =
+            [0, 4, 8].map(|offset| unsafe { Register::at(ADDRESS + offset) }.read());
+        Self { number, size, heartbeat_interval }
     }
 
     /// The id of the node: `board-1` on board 1. None if the board has no number.
@@ -38,8 +42,20 @@ impl Settings {
         NodeId::new(&name).ok().filter(|_| self.number != 0)
     }
 
-    /// The cluster, with the times that all others keep.
+    /// The cluster, with the times that all others keep: a slow line takes longer ones, in the
+    /// proportions of the default.
     pub(crate) fn config(&self) -> Config<'static> {
-        Config::new(CLUSTER, self.size as usize)
+        let config = Config::new(CLUSTER, self.size as usize);
+        if self.heartbeat_interval == 0 {
+            return config;
+        }
+        let heartbeat_interval = Duration::from_millis(self.heartbeat_interval.into());
+        Config {
+            heartbeat_interval,
+            election_timeout_min: heartbeat_interval.saturating_mul(5),
+            election_timeout_max: heartbeat_interval.saturating_mul(10),
+            quarantine: heartbeat_interval.saturating_mul(5),
+            ..config
+        }
     }
 }

@@ -7,7 +7,7 @@ use rand::RngExt;
 
 use super::{Action, Simulation};
 use crate::faults::{Kind, draw_drift, draw_span, draw_times};
-use crate::forgery::{draw_forgery, draw_garbage};
+use crate::forgery::{Hearer, draw_forgery, draw_garbage};
 use crate::{Condition, NodeIndex, Remains, Step};
 
 /// How far a clock leaps, at most.
@@ -68,11 +68,15 @@ impl Simulation {
             let to = self.rng.random_bool(0.7).then(|| self.any_node());
             self.apply(&Step::HandOver { node, to });
         } else if self.faults.forgery.happens(&mut self.rng) {
-            let own_term = self.world.view(node).map_or(0, |(_, term, _)| term);
+            let hearer = Hearer {
+                identity: self.world.identity(node),
+                term: self.world.view(node).map_or(0, |(_, term, _)| term),
+                round: self.rounds[node.get()],
+            };
             let message = if self.faults.kind == Kind::Hostile {
-                draw_forgery(&mut self.rng, self.world.node_count(), own_term)
+                draw_forgery(&mut self.rng, self.world.node_count(), hearer)
             } else {
-                draw_garbage(&mut self.rng, self.world.identity(node), own_term)
+                draw_garbage(&mut self.rng, hearer)
             };
             self.apply(&Step::Forge { message: Box::new(message), to: node });
         } else {
