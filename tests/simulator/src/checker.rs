@@ -7,6 +7,7 @@ mod claims;
 mod handovers;
 mod leases;
 mod life;
+mod pre_votes;
 mod promises;
 
 use std::fmt;

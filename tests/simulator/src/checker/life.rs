@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use graft_election_core::{
-    HeartbeatResponse, Instant, Mode, PreVoteResponse, State, VoteRequest, VoteResponse, quorum,
+    HeartbeatResponse, Instant, Mode, State, VoteRequest, VoteResponse, quorum,
 };
 
 use super::handovers::Parting;
+use super::pre_votes::PreVotes;
 use crate::NodeSetup;
 
 /// What a node was when the checker last looked at it, and what it owes to what it heard and said.
@@ -32,14 +33,13 @@ pub(super) struct Life {
     led_since: Instant,
     /// Until when each follower is bound, on this leader's clock (rule L3).
     echoes: Vec<(Place, Instant)>,
-    /// Who would vote for it in which term.
-    pre_votes: (u64, Vec<Place>),
+    pub(super) pre_votes: PreVotes,
     /// Who answered its campaign, and with a vote: as many as count (rule V6).
     answers: Vec<(Place, bool)>,
 }
 
 /// Where a voter's claims are kept.
-type Place = usize;
+pub(super) type Place = usize;
 
 /// The latest input, as far as it decides what the node may do.
 #[derive(Clone, Copy, Debug, Default)]
@@ -87,7 +87,7 @@ impl Life {
             parting: Parting::default(),
             led_since: now,
             echoes: Vec::new(),
-            pre_votes: (0, Vec::new()),
+            pre_votes: PreVotes::default(),
             answers: Vec::new(),
         }
     }
@@ -112,6 +112,9 @@ impl Life {
         if state == State::Leader && self.state != State::Leader {
             self.led_since = now;
             self.echoes.clear();
+        }
+        if state != State::PreCandidate {
+            self.pre_votes.end();
         }
         self.state = state;
     }
@@ -151,22 +154,6 @@ impl Life {
         Duration::from_micros((promised * LEASE_PERCENT).div_ceil(100)).saturating_sub(self.tick)
     }
 
-    /// A voter, whose claims are at `place`, answers a pre-vote request (rule C1).
-    pub(super) fn hears_pre_vote(&mut self, place: Place, response: &PreVoteResponse) {
-        let is_counted = response.granted
-            && response.term <= self.term
-            && self.term.checked_add(1) == Some(response.proposed_term);
-        if !is_counted {
-            return;
-        }
-        if self.pre_votes.0 != response.proposed_term {
-            self.pre_votes = (response.proposed_term, Vec::new());
-        }
-        if !self.pre_votes.1.contains(&place) {
-            self.pre_votes.1.push(place);
-        }
-    }
-
     /// It asks for votes: what was answered before is over.
     pub(super) fn begins_campaign(&mut self) {
         self.answers.clear();
@@ -189,10 +176,5 @@ impl Life {
     /// How many voted for it as far as it may count them, itself included.
     pub(super) fn votes(&self) -> usize {
         self.answers.iter().filter(|(_, granted)| *granted).count() + 1
-    }
-
-    /// How many would vote for it in that term, itself included.
-    pub(super) fn pre_votes(&self, term: u64) -> usize {
-        if self.pre_votes.0 == term { self.pre_votes.1.len() + 1 } else { 1 }
     }
 }

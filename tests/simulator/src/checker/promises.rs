@@ -106,7 +106,7 @@ impl Checker {
                 }
                 // The last pre-vote that was missing makes it campaign.
                 if let (Message::PreVoteResponse(response), Some(place)) = (message, place) {
-                    life.hears_pre_vote(place, response);
+                    life.pre_votes.hear(place, response);
                     return term.max(own_term)..=term.max(own_term + 1);
                 }
             }
@@ -157,7 +157,7 @@ impl Checker {
     }
 
     /// What a node says must fit what it said before, and what it was asked (rules V2, V3, L2, L6,
-    /// C2, H1, H4).
+    /// C1, C2, H1, H4).
     pub(super) fn keeps_promises(&mut self, node: Identity, message: &Message) {
         let size = self.size;
         let Some(life) = &mut self.claims(node).life else { return };
@@ -177,7 +177,7 @@ impl Checker {
             }
             Message::VoteRequest(request) => {
                 life.begins_campaign();
-                let pre_votes = life.pre_votes(request.term);
+                let pre_votes = life.pre_votes.count(request.term);
                 let may_run = input.names_it || elects_alone || pre_votes >= quorum(size);
                 self.require("V2", !is_bound, || format!("{node} campaigns while it is bound"));
                 self.require("H4", !is_witness, || format!("{node} campaigns, a witness"));
@@ -185,7 +185,11 @@ impl Checker {
                     format!("{node} campaigns with {pre_votes} pre-votes of {size}")
                 });
             }
-            Message::PreVoteRequest(_) => {
+            Message::PreVoteRequest(request) => {
+                let is_in_time = life.pre_votes.ask(request, input.at, life.times[0]);
+                self.require("C1", is_in_time, || {
+                    format!("{node} asks for pre-votes in a round that is over")
+                });
                 self.require("H4", !is_witness, || format!("{node} asks for pre-votes, a witness"));
                 self.require("V2", !is_bound, || {
                     format!("{node} asks for pre-votes while it is bound")

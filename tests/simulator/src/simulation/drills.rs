@@ -1,16 +1,36 @@
 //! Trouble that a calm cluster in Extended mode must stand.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use graft_election_core::{Handover, Message, Mode};
+use graft_election_core::{Handover, Message, Mode, PreVoteResponse};
 use rand::RngExt;
+use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 
 use super::Simulation;
 use super::calm::{POSITION_MAX, RHO, recovery_max, times_max};
 use crate::faults::{MESSAGE_TIME_MAX, SAVE_TIME_MAX};
 use crate::{Condition, NodeIndex, Step, Violation};
+
+/// What befalls a node while it is cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Absence {
+    Nothing,
+    HearsOldAnswers,
+    RaisesTerm,
+}
+
+impl Absence {
+    fn draw(rng: &mut SmallRng) -> Self {
+        match rng.random_range(0..4) {
+            0 => Self::Nothing,
+            1 => Self::HearsOldAnswers,
+            _ => Self::RaisesTerm,
+        }
+    }
+}
 
 impl Simulation {
     /// A node that is cut off comes back; the leader closes; nodes of higher priority wait for their
@@ -33,8 +53,8 @@ impl Simulation {
             return self.wait_for_promotion();
         }
         if self.setup.size > 2 {
-            let raises_term = self.rng.random_bool(0.5);
-            self.cut_off_and_return(raises_term)?;
+            let absence = Absence::draw(&mut self.rng);
+            self.cut_off_and_return(absence)?;
         }
         self.close_leader()?;
         if self.setup.size > 2 { self.leave_one_center() } else { Ok(()) }
@@ -42,29 +62,35 @@ impl Simulation {
 
     /// A2: a leader isn't deposed by a node that comes back; once, if that has raised its term (T2),
     /// and then not for long (H5).
-    fn cut_off_and_return(&mut self, raises_term: bool) -> Result<(), Violation> {
+    fn cut_off_and_return(&mut self, absence: Absence) -> Result<(), Violation> {
         let Some((leader, term)) = self.leader() else { return Ok(()) };
         let others: Vec<_> = self.world.nodes().filter(|node| *node != leader).collect();
         let away = others[self.rng.random_range(0..others.len())];
+        let earlier_round = self.rounds[away.get()];
         for other in self.world.nodes().filter(|node| *node != away) {
             self.apply(&Step::Position { node: other, position: POSITION_MAX });
             self.apply(&Step::Cut { from: away, to: other });
             self.apply(&Step::Cut { from: other, to: away });
         }
-        if raises_term && self.world.condition(away) == Condition::Waiting {
+        if absence == Absence::RaisesTerm {
             let (leader, target) =
                 (self.world.identity(leader).id(), self.world.identity(away).id());
             let handover = Handover { term, leader, target: Some(target) };
-            let message = Box::new(Message::Handover(handover));
-            self.apply(&Step::Forge { message, to: away });
-            self.plan(away);
+            self.hear(away, Message::Handover(handover));
         }
         let rest = times_max(&self.world)[1] * 4;
         self.run_until(self.world.now().plus(rest))?;
+        if absence == Absence::HearsOldAnswers {
+            self.hear_old_answers(away, &others, term, earlier_round);
+        }
         let elections = self.figures.elections;
         self.apply(&Step::Heal);
         let is_ahead = self.world.view(away).is_some_and(|(_, its_term, _)| its_term > term);
-        if is_ahead {
+        if is_ahead && absence != Absence::RaisesTerm {
+            let what =
+                format!("{away} was cut off in term {term}, and comes back with a higher one");
+            return Err(Violation { rule: "A2", what });
+        } else if is_ahead {
             // The next heartbeat is refused, and the leader asks for pre-votes, then for votes.
             let limit = self.answer_max(self.interval_max(), 4, 3);
             let took = self.until_new_leader(term, limit, "A2")?;
@@ -84,6 +110,29 @@ impl Simulation {
         }
         self.until_all_follow(self.world.now())?;
         self.stay()
+    }
+
+    /// What others answered in an earlier round of pre-votes arrives only now (rule C1).
+    fn hear_old_answers(
+        &mut self,
+        node: NodeIndex,
+        others: &[NodeIndex],
+        term: u64,
+        round: Option<NonZeroU32>,
+    ) {
+        for other in others.iter().filter(|other| **other != node) {
+            let (voter, proposed_term) = (self.world.identity(*other).id(), term + 1);
+            let answer = PreVoteResponse { term, granted: true, voter, proposed_term, round };
+            self.hear(node, Message::PreVoteResponse(answer));
+        }
+    }
+
+    /// A node hears what none says now, if it waits for messages.
+    fn hear(&mut self, node: NodeIndex, message: Message) {
+        if self.world.condition(node) == Condition::Waiting {
+            self.apply(&Step::Forge { message: Box::new(message), to: node });
+            self.plan(node);
+        }
     }
 
     /// H3: where no message is lost, a leader that closes has a successor at once.
