@@ -153,6 +153,7 @@ impl Checker {
             Instant::FAR_FUTURE
         };
         self.parts(node, program, was, now);
+        self.runs(node, was, state);
         self.require("A3", program.deadline() <= leads_until, || {
             format!("{node} leads in term {term}, and would not notice the loss of its quorum")
         });

@@ -15,17 +15,27 @@ use crate::station::CoreNode;
 pub(super) struct Parting {
     /// Why it stopped, if it is yet to say that it hands over.
     owes_handover: Option<Reason>,
+    /// The term that it has handed over from, while nobody is known to have taken over.
+    handed_over: Option<u64>,
     /// Until when it goes on answering, unless its successor needs it no more (rule H3).
     stays_until: Option<Instant>,
+}
+
+impl Parting {
+    /// Someone leads.
+    pub(super) fn hears_leader(&mut self) {
+        self.handed_over = None;
+    }
 }
 
 impl Checker {
     /// A node is about to be told to take its leave.
     pub(crate) fn closes(&mut self, node: Identity, now: Instant) {
         if let Some(life) = &mut self.claims(node).life
-            && life.state == State::Leader
+            && (life.state == State::Leader || life.awaits_successor())
         {
-            life.parting.stays_until = Some(now.saturating_add(life.heartbeat() * 2));
+            let stays_until = now.saturating_add(life.heartbeat() * 2);
+            life.parting.stays_until.get_or_insert(stays_until);
         }
     }
 
@@ -44,6 +54,9 @@ impl Checker {
             matches!(reason, Reason::LostQuorum | Reason::HandedOver | Reason::PriorityHandover);
         if stops && hands_over {
             life.parting.owes_handover = Some(reason);
+        }
+        if state != State::Follower {
+            life.parting.handed_over = None;
         }
         let (priority, is_freed) = (life.priority, life.input.frees_it);
         let leaves_at_once = life.parting.stays_until.is_some_and(|until| {
@@ -66,6 +79,8 @@ impl Checker {
     pub(super) fn hands_over(&mut self, node: Identity, handover: &Handover) {
         let Some(life) = &mut self.claims(node).life else { return };
         let owed = life.parting.owes_handover.take();
+        let expects_successor = owed.is_some_and(|reason| reason != Reason::LostQuorum);
+        life.parting.handed_over = expects_successor.then_some(handover.term);
         let names_one = owed == Some(Reason::LostQuorum) && handover.target.is_some();
         self.require("L4", !names_one, || {
             format!("{node} has lost its quorum, and names one who is to lead")
@@ -90,6 +105,11 @@ impl Life {
         let intervals = if handover.target.is_some() { 2 } else { 1 };
         let runs = self.priority > 0 && self.parting.stays_until.is_none();
         runs.then(|| self.heartbeat() * intervals)
+    }
+
+    /// Whether it has handed over, and knows of nobody who might have taken over (rule H3).
+    fn awaits_successor(&self) -> bool {
+        self.parting.handed_over == Some(self.term)
     }
 
     fn heartbeat(&self) -> Duration {

@@ -30,6 +30,8 @@ pub(super) struct Life {
     pub(super) must_be_bound_until: Instant,
     pub(super) input: Input,
     pub(super) parting: Parting,
+    /// Its last save failed (rule C5).
+    pub(super) save_failed: bool,
     led_since: Instant,
     /// Until when each follower is bound, on this leader's clock (rule L3).
     echoes: Vec<(Place, Instant)>,
@@ -45,6 +47,8 @@ pub(super) type Place = usize;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Input {
     pub(super) at: Instant,
+    /// The last save before it failed (rule C5).
+    pub(super) has_sick_disk: bool,
     /// It leads, but no quorum is bound to it any more (rule L4).
     pub(super) is_over: bool,
     /// A leader hands over to this node (rule H2).
@@ -85,6 +89,7 @@ impl Life {
             must_be_bound_until: bound_until,
             input: Input::default(),
             parting: Parting::default(),
+            save_failed: false,
             led_since: now,
             echoes: Vec::new(),
             pre_votes: PreVotes::default(),

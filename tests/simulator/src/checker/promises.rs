@@ -20,7 +20,14 @@ impl Checker {
         if let Some(life) = &mut self.claims(node).life {
             // V8 is about messages.
             let is_over = life.leads_by_lease() && size > 1 && now >= life.leads_until(size);
-            life.input = Input { at: now, is_over, may_restart_timer: true, ..Input::default() };
+            let has_sick_disk = life.save_failed;
+            life.input = Input {
+                at: now,
+                has_sick_disk,
+                is_over,
+                may_restart_timer: true,
+                ..Input::default()
+            };
         }
     }
 
@@ -39,7 +46,8 @@ impl Checker {
         let size = self.size;
         let Some(life) = &mut self.claims(node).life else { return 0..=u64::MAX };
         let is_over = life.leads_by_lease() && size > 1 && now >= life.leads_until(size);
-        life.input = Input { at: now, is_over, ..Input::default() };
+        let has_sick_disk = life.save_failed;
+        life.input = Input { at: now, has_sick_disk, is_over, ..Input::default() };
         let (own_term, term) = (life.term, message.term());
         // T4, V2, V5: what is no message to the node changes nothing.
         let is_far = own_term != 0 && term > own_term.saturating_add(1 << 32);
@@ -73,6 +81,9 @@ impl Checker {
                 life.input.has_other_size = is_other_size(heartbeat.size, size);
                 life.input.is_rivalry = life.state == State::Leader && term == own_term;
                 life.input.frees_it = term > own_term;
+                if term >= own_term {
+                    life.parting.hears_leader();
+                }
                 if heartbeat.sent_at.is_some() {
                     let bound_until = life.bound_from(now);
                     life.may_be_bound_until = life.may_be_bound_until.max(bound_until);
@@ -156,8 +167,25 @@ impl Checker {
         });
     }
 
+    /// A node's attempt to save is over.
+    pub(crate) fn save_ended(&mut self, node: Identity, has_failed: bool) {
+        if let Some(life) = &mut self.claims(node).life {
+            life.save_failed = has_failed;
+        }
+    }
+
+    /// A node was `before`, and may have begun to run for leader.
+    pub(super) fn runs(&mut self, node: Identity, before: State, state: State) {
+        let Some(life) = &self.claims(node).life else { return };
+        let has_sick_disk = life.input.has_sick_disk;
+        let runs = matches!(state, State::PreCandidate | State::Candidate) && state != before;
+        self.require("C5", !(runs && has_sick_disk), || {
+            format!("{node} is a {state}, and can't save")
+        });
+    }
+
     /// What a node says must fit what it said before, and what it was asked (rules V2, V3, L2, L6,
-    /// C1, C2, H1, H4).
+    /// C1, C2, C5, H1, H4).
     pub(super) fn keeps_promises(&mut self, node: Identity, message: &Message) {
         let size = self.size;
         let Some(life) = &mut self.claims(node).life else { return };
@@ -173,6 +201,10 @@ impl Checker {
                 let promised = response.bound_for.map(u64::from);
                 self.require("L2", promised == Some(t_min), || {
                     format!("{node} acknowledges a heartbeat and promises {promised:?} µs")
+                });
+                let may_lead = response.priority > 0;
+                self.require("C5", !(may_lead && input.has_sick_disk), || {
+                    format!("{node} says that it may lead, and can't save")
                 });
             }
             Message::VoteRequest(request) => {
