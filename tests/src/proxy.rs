@@ -27,10 +27,33 @@ pub enum Line {
     /// What comes is held back, in both directions and on new connections too, as by a network that
     /// is down; it goes on as soon as the line is open.
     Silent,
+    /// As silent, but only towards the client: it is heard, and hears nothing.
+    Deaf,
+    /// As silent, but only towards the server: the client hears, and isn't heard.
+    Mute,
     /// Each portion goes on only after this time.
     Delayed(Duration),
     /// Not more than so many bytes go on at once, and then none for a millisecond.
     Dripping(usize),
+}
+
+impl Line {
+    /// Whether what goes to `end` is held back.
+    fn holds(self, end: End) -> bool {
+        match self {
+            Self::Silent => true,
+            Self::Deaf => end == End::Client,
+            Self::Mute => end == End::Server,
+            Self::Open | Self::Delayed(_) | Self::Dripping(_) => false,
+        }
+    }
+}
+
+/// An end of a line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Client,
+    Server,
 }
 
 impl Proxy {
@@ -94,8 +117,8 @@ async fn carry(
     let (from_server, to_server) = server.into_split();
     let both_ways = async {
         tokio::join!(
-            pump(from_client, to_server, line.clone()),
-            pump(from_server, to_client, line.clone())
+            pump(from_client, to_server, End::Server, line.clone()),
+            pump(from_server, to_client, End::Client, line.clone())
         )
     };
     tokio::select! {
@@ -104,7 +127,12 @@ async fn carry(
     }
 }
 
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut line: watch::Receiver<Line>) {
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    end: End,
+    mut line: watch::Receiver<Line>,
+) {
     let mut buffer = vec![0; 1 << 16];
     loop {
         let len = match *line.borrow() {
@@ -113,7 +141,7 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut line: watch::
         };
         let read = from.read(&mut buffer[..len]).await.unwrap_or(0);
         let read_at = Instant::now();
-        let is_open = line.wait_for(|line| *line != Line::Silent).await.map(|line| *line);
+        let is_open = line.wait_for(|line| !line.holds(end)).await.map(|line| *line);
         match is_open {
             Ok(Line::Delayed(delay)) => sleep_until(read_at + delay).await,
             Ok(Line::Dripping(_)) => sleep_until(read_at + Duration::from_millis(1)).await,

@@ -34,7 +34,9 @@ pub enum Kind {
 #[derive(Clone, Debug)]
 pub(crate) struct Faults {
     pub(crate) kind: Kind,
-    /// How long a message takes at most, unless it is slow.
+    /// How long a message takes at least.
+    pub(crate) message_time_min: Duration,
+    /// How much longer it takes at most, unless it is slow.
     pub(crate) message_time_max: Duration,
     /// For each message.
     pub(crate) loss: Odds,
@@ -107,6 +109,7 @@ impl Faults {
     pub(crate) fn none(kind: Kind) -> Self {
         Self {
             kind,
+            message_time_min: Duration::ZERO,
             message_time_max: MESSAGE_TIME_MAX,
             loss: Odds::NEVER,
             duplication: Odds::NEVER,
@@ -139,6 +142,7 @@ impl Faults {
         let is_wild = kind == Kind::WildClocks;
         Self {
             kind,
+            message_time_min: Duration::ZERO,
             message_time_max: MESSAGE_TIME_MAX / rng.random_range(1..=10),
             loss: draw_odds(rng, 0.3),
             duplication: draw_odds(rng, 0.2),

@@ -31,6 +31,7 @@ mod station;
 mod step;
 mod step_text;
 pub mod timeline;
+pub mod times;
 mod transcript;
 mod world;
 
@@ -42,7 +43,7 @@ pub use faults::Kind;
 pub use identity::{Identity, NodeIndex};
 pub use network::{Flight, FlightKey, Network};
 pub use setup::{NodeSetup, Setup};
-pub use simulation::{Figures, Simulation};
+pub use simulation::{Figures, Links, Simulation, Stage};
 pub use station::Condition;
 pub use step::{Pick, Step};
 pub use world::{CannotHappen, World};

@@ -11,12 +11,17 @@
 //!   a -> b c: vote-request term=1 candidate=a size=3
 //! ```
 //!
-//! First come the lines of the [`Setup`], then [`Step`]s, one a line. `status` is no step, but
-//! shows what each node is. Lines that begin with a space are the transcript: [`run`] writes them
+//! First come the lines of the [`Setup`], then [`Step`]s, one a line. Three lines are no steps:
+//! `status` shows what each node is, `time` how much time has passed since the last one, and
+//! `run 2s` lets that time pass in which timers wake their nodes and messages arrive at once, and
+//! tells only what changes. Lines that begin with a space are the transcript: [`run`] writes them
 //! anew, and a script holds if that changes nothing.
 
+use std::time::Duration;
+
+use crate::step_text::parse_span;
 use crate::transcript::Transcript;
-use crate::{NodeIndex, Setup, Step, World};
+use crate::{Condition, Moment, NodeIndex, Setup, Step, World};
 
 /// What is wrong with a script, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,8 +39,12 @@ pub struct ScriptError {
 ///
 /// [`ScriptError`], at the first line that is no step, that can't happen, or that breaks a rule.
 pub fn run(script: &str) -> Result<String, ScriptError> {
-    let mut player =
-        Player { setup: Setup::new(3), world: None, transcript: Transcript::default() };
+    let mut player = Player {
+        setup: Setup::new(3),
+        world: None,
+        transcript: Transcript::default(),
+        timed_at: Moment::default(),
+    };
     let mut written = String::new();
     for (number, line) in (1..).zip(script.lines()) {
         if line.starts_with(' ') {
@@ -79,11 +88,16 @@ pub(crate) fn is_setup(line: &str) -> bool {
     Setup::new(NodeIndex::COUNT_MAX).read_line(&words) == Ok(true)
 }
 
+/// After how many timeouts of one `run` time will never pass.
+const TIMEOUTS_MAX: usize = 100_000;
+
 struct Player {
     setup: Setup,
     /// Absent, until the first step.
     world: Option<World>,
     transcript: Transcript,
+    /// When the script last asked for the time.
+    timed_at: Moment,
 }
 
 impl Player {
@@ -96,28 +110,89 @@ impl Player {
             Some(world) => world,
             None => self.world.insert(begin(&self.setup)?),
         };
-        if words == ["status"] {
-            self.transcript.tell_status(world);
-            return Ok(self.transcript.take_lines());
+        match words {
+            ["status"] => {
+                self.transcript.tell_status(world);
+                return Ok(self.transcript.take_lines());
+            }
+            ["time"] => {
+                let passed = world.now().since(self.timed_at).as_millis();
+                self.timed_at = world.now();
+                return Ok(format!("  {passed} ms have passed\n"));
+            }
+            ["run", span] => return self.run(parse_span(span)?),
+            _ => {}
         }
         let line = words.join(" ");
         let step: Step = line.parse().map_err(|error| format!("{error}"))?;
         let before = world.now();
-        let applied = world.apply(&step, &mut self.transcript);
-        applied.map_err(|error| format!("\"{line}\" can't happen: {error}"))?;
-        if let Some(violation) = world.violation() {
-            return Err(violation.to_string());
-        }
+        self.apply(&step)?;
         let mut lines = String::new();
-        if world.now() != before && !matches!(step, Step::Advance(_)) {
-            let millis = world.now().since(before).as_millis();
-            lines += &format!("  {millis} ms later\n");
+        if !matches!(step, Step::Advance(_)) {
+            lines += &self.time_passed(before);
         }
         lines += &self.transcript.take_lines();
         if lines.is_empty() && is_input(&step) {
             lines += "  nothing comes of it\n";
         }
         Ok(lines)
+    }
+
+    /// Lets timers wake their nodes and messages arrive for a while; a transcript of the changes.
+    fn run(&mut self, span: Duration) -> Result<String, String> {
+        let end = self.now().plus(span);
+        let (mut lines, mut told_at) = (String::new(), self.now());
+        self.transcript.is_brief = true;
+        let mut timeouts = 0;
+        loop {
+            self.apply(&Step::Settle)?;
+            let news = self.transcript.take_lines();
+            if !news.is_empty() {
+                lines += &self.time_passed(told_at);
+                lines += &news;
+                told_at = self.now();
+            }
+            let next = self.next_timer().filter(|(due_at, _)| *due_at <= end);
+            let Some((_, node)) = next else { break };
+            timeouts += 1;
+            if timeouts > TIMEOUTS_MAX {
+                return Err(format!("time stands still: {node}'s timer is always due"));
+            }
+            self.apply(&Step::TimeOut(node))?;
+        }
+        self.transcript.is_brief = false;
+        self.apply(&Step::Advance(end.since(self.now())))?;
+        if lines.is_empty() {
+            lines += "  nothing changes\n";
+        }
+        Ok(lines)
+    }
+
+    /// The timer that runs out next, and whose it is.
+    fn next_timer(&self) -> Option<(Moment, NodeIndex)> {
+        let world = self.world.as_ref()?;
+        let waits = |node: &NodeIndex| world.condition(*node) == Condition::Waiting;
+        let timers = world.nodes().filter(waits).map(|node| (world.due_at(node), node));
+        timers.min()
+    }
+
+    fn now(&self) -> Moment {
+        self.world.as_ref().map_or(Moment::default(), World::now)
+    }
+
+    fn time_passed(&self, since: Moment) -> String {
+        if self.now() == since {
+            return String::new();
+        }
+        format!("  {} ms later\n", self.now().since(since).as_millis())
+    }
+
+    /// Lets a step happen, if it can, and if no rule is broken by it.
+    fn apply(&mut self, step: &Step) -> Result<(), String> {
+        let Some(world) = &mut self.world else { return Ok(()) };
+        let applied = world.apply(step, &mut self.transcript);
+        applied.map_err(|error| format!("\"{step}\" can't happen: {error}"))?;
+        world.violation().map_or(Ok(()), |violation| Err(violation.to_string()))
     }
 }
 

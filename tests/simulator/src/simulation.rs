@@ -3,6 +3,7 @@
 mod calamities;
 mod calm;
 mod drills;
+mod stage;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -19,6 +20,8 @@ use crate::{
     Condition, DiskMode, Event, Flight, FlightKey, Moment, NodeIndex, Observer, Pick, Remains,
     Setup, Step, Violation, World,
 };
+
+pub use stage::{Links, Stage};
 
 /// How many steps the faults last.
 const FAULTY_STEPS: u64 = 1_000;
@@ -284,8 +287,8 @@ impl Simulation {
         } else {
             self.faults.message_time_max
         };
-        let at = self.world.now().plus(draw_span(&mut self.rng, delay_max));
-        self.expect_arrival(at, key);
+        let delay = self.faults.message_time_min + draw_span(&mut self.rng, delay_max);
+        self.expect_arrival(self.world.now().plus(delay), key);
         if self.faults.duplication.happens(&mut self.rng)
             && let Some((_, pick)) = self.pick(key)
         {

@@ -14,6 +14,8 @@ pub(crate) struct Transcript {
     lines: String,
     /// A save that has begun: most end at once, and are told in one line.
     open_save: Option<(NodeIndex, String)>,
+    /// Whether what nodes say, store and report is left out, so that only what changes is told.
+    pub(crate) is_brief: bool,
 }
 
 impl Transcript {
@@ -34,9 +36,13 @@ impl Transcript {
                 Some((State::Follower, term, Some(leader))) => {
                     self.line(format_args!("{name} follows {leader} in term {term}"));
                 }
-                Some((state, term, _)) => {
-                    self.line(format_args!("{name} is {state} in term {term}"))
-                }
+                Some((state, term, _)) => match world.lease_left(node) {
+                    None => self.line(format_args!("{name} is {state} in term {term}")),
+                    Some(left) => self.line(format_args!(
+                        "{name} is {state} in term {term}, and has a lease for {} ms",
+                        left.as_millis()
+                    )),
+                },
             }
         }
     }
@@ -118,6 +124,9 @@ impl Transcript {
 
 impl Observer for Transcript {
     fn observe(&mut self, event: Event<'_>) {
+        if self.is_brief && is_talk(&event) {
+            return;
+        }
         if let Some((node, record)) = self.open_save.take() {
             match event {
                 Event::Saved(_) => return self.line(format_args!("{node} saves {record}")),
@@ -132,6 +141,20 @@ impl Observer for Transcript {
         }
         self.tell(&event);
     }
+}
+
+/// Whether an event is something that is said, stored or reported, and not a change.
+fn is_talk(event: &Event<'_>) -> bool {
+    matches!(
+        event,
+        Event::Heard(..)
+            | Event::Sent { .. }
+            | Event::Lost(_)
+            | Event::Reported(..)
+            | Event::Saving(..)
+            | Event::Saved(_)
+            | Event::SaveFailed(_)
+    )
 }
 
 fn names(nodes: u16) -> String {

@@ -246,6 +246,12 @@ impl World {
         self.stations[node.get()].node()?.leadership(self.local(node))
     }
 
+    /// How long a node's lease lasts yet on the node's own clock, if it is valid now.
+    pub(crate) fn lease_left(&self, node: NodeIndex) -> Option<Duration> {
+        let leadership = self.leadership(node)?;
+        Some(leadership.valid_until.saturating_since(self.local(node)))
+    }
+
     /// All nodes, running or not.
     pub fn nodes(&self) -> impl Iterator<Item = NodeIndex> + use<> {
         (0..self.stations.len()).map(NodeIndex::new)

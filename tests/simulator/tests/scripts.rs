@@ -19,13 +19,34 @@ fn what_happens_is_what_the_scripts_say() {
 
 #[test]
 fn each_script_is_in_the_index_once() {
-    let index = fs::read_to_string(folder().join("README.md")).unwrap();
-    let paths = scripts(&folder()).unwrap();
-    for path in &paths {
-        let name = path.strip_prefix(folder()).unwrap().display().to_string();
-        assert_eq!(index.matches(&format!("]({name})")).count(), 1, "{name} in README.md");
+    let mut indexed = 0;
+    for folder in ["graft", "extended"].map(|mode| folder().join(mode)) {
+        let index = fs::read_to_string(folder.join("README.md")).unwrap();
+        let paths = scripts(&folder).unwrap();
+        for path in &paths {
+            let name = path.strip_prefix(&folder).unwrap().display().to_string();
+            assert_eq!(index.matches(&format!("]({name})")).count(), 1, "{name} in README.md");
+        }
+        assert_eq!(index.matches(".txt)").count(), paths.len(), "README.md has links to no script");
+        indexed += paths.len();
     }
-    assert_eq!(index.matches(".txt)").count(), paths.len(), "README.md has links to no script");
+    assert_eq!(indexed, scripts(&folder()).unwrap().len(), "a script is in neither folder");
+}
+
+#[test]
+fn each_sentence_of_the_raft_paper_is_shown_by_the_line_that_is_named() {
+    let folder = folder().join("graft/raft_paper");
+    let table = fs::read_to_string(folder.join("README.md")).unwrap();
+    let mut shown = 0;
+    for row in table.lines().filter(|row| row.contains(".txt)")) {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let [_, script, line, ..] = cells[..] else { panic!("{row}") };
+        let (_, script) = script.split_once("](").unwrap();
+        let script = fs::read_to_string(folder.join(script.trim_end_matches(')'))).unwrap();
+        assert!(script.contains(line.trim_matches('`')), "{row}");
+        shown += 1;
+    }
+    assert!(shown > 0, "the table has no rows");
 }
 
 #[test]

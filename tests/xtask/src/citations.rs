@@ -14,12 +14,8 @@ const PROTOCOL: &str = "docs/protocol.md";
 /// back.
 const TESTED_SECTIONS: [&str; 2] = ["## 4 ", "## 6 "];
 
-/// The rules of those sections that only the Extended mode has, which is yet to come. Of C1, C3 and
-/// H4 that is true in part only, so that tests cite them for the rest.
-const EXTENDED_ONLY: [&str; 5] = ["L3", "L4", "H5", "G3", "G4"];
-
-/// Checks that no file cites a rule that the protocol doesn't have, and that each rule of Graft
-/// mode is cited by a test.
+/// Checks that no file cites a rule that the protocol doesn't have, and that each rule is cited by
+/// a test.
 ///
 /// # Errors
 ///
@@ -56,7 +52,7 @@ fn known_rules(protocol: &str) -> BTreeSet<&str> {
     protocol.lines().filter_map(defined_rule).collect()
 }
 
-/// The rules that need a test as long as there is only Graft mode, each with its line.
+/// The rules that need a test, each with its line.
 fn rules_to_test(protocol: &str) -> Vec<(usize, &str)> {
     let mut rules = Vec::new();
     let mut is_tested = false;
@@ -64,9 +60,7 @@ fn rules_to_test(protocol: &str) -> Vec<(usize, &str)> {
         if line.starts_with("## ") {
             is_tested = TESTED_SECTIONS.iter().any(|section| line.starts_with(section));
         }
-        if let Some(rule) = defined_rule(line).filter(|rule| !EXTENDED_ONLY.contains(rule))
-            && is_tested
-        {
+        if let Some(rule) = defined_rule(line).filter(|_| is_tested) {
             rules.push((number, rule));
         }
     }
@@ -171,10 +165,10 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_of_graft_mode_needs_a_test() {
-        let test = ("core/tests/votes.rs", "fn t1_terms_rise() {}\n// V1, G1: once\n");
+    fn every_rule_needs_a_test() {
+        let test = ("core/tests/votes.rs", "fn t1_terms_rise() {}\n// V1, L3, G1, G3: once\n");
         assert_eq!(complaints(&[test]), [""; 0]);
-        let part = ("core/tests/votes.rs", "fn t1_terms_rise() {}\n");
+        let part = ("core/tests/votes.rs", "fn t1_terms_rise() {}\n// L3, G3\n");
         assert_eq!(
             complaints(&[part]),
             [
@@ -186,28 +180,30 @@ mod tests {
 
     #[test]
     fn only_tests_count() {
-        let code = ("core/src/votes.rs", "// T1, V1\n#[cfg(test)]\nmod tests {\n// T1, G1\n}\n");
+        let code =
+            ("core/src/votes.rs", "// T1, V1\n#[cfg(test)]\nmod tests {\n// T1, L3, G1, G3\n}\n");
         let helper = ("tests/src/cluster.rs", "// V1\n");
         assert_eq!(complaints(&[code, helper]), ["docs/protocol.md:3: no test cites rule V1"]);
     }
 
     #[test]
     fn a_script_cites_with_its_comments() {
-        let script = ("tests/scripts/graft/a.txt", "# T1, V1 and G1.\nnodes 3\n  a hears T9\n");
+        let script =
+            ("tests/scripts/graft/a.txt", "# T1, V1, L3, G1 and G3.\nnodes 3\n  a hears T9\n");
         assert_eq!(complaints(&[script]), [""; 0]);
-        let steps = ("tests/scripts/graft/a.txt", "# T1\n  V1, G1\n");
+        let steps = ("tests/scripts/graft/a.txt", "# T1, L3, G3\n  V1, G1\n");
         assert_eq!(complaints(&[steps]).len(), 2);
     }
 
     #[test]
     fn a_test_cites_with_the_first_words_of_its_name_alone() {
-        let test = ("tests/tests/votes.rs", "fn t1_v1_g1_a_u64_that_t9_is_not() {}\n");
+        let test = ("tests/tests/votes.rs", "fn t1_v1_l3_g1_g3_a_u64_that_t9_is_not() {}\n");
         assert_eq!(complaints(&[test]), [""; 0]);
     }
 
     #[test]
     fn a_rule_that_is_cited_exists() {
-        let test = ("core/tests/votes.rs", "fn t1_v1_g1_once() {}\n");
+        let test = ("core/tests/votes.rs", "fn t1_v1_l3_g1_g3_once() {}\n");
         let unknown = format!("let t9 = T9; // the rule V{}\n", 12);
         let code = ("core/src/votes.rs", unknown.as_str());
         assert_eq!(

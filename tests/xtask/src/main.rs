@@ -88,6 +88,15 @@ enum Task {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Measure how long simulated clusters are without a leader.
+    Times {
+        /// How often each scene is played.
+        #[arg(long, default_value_t = testers::RUNS)]
+        runs: u64,
+        /// Put the table into docs/times.md.
+        #[arg(long)]
+        write: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -107,6 +116,7 @@ fn main() -> ExitCode {
         Some(Task::Scripts { write }) => testers::play(write),
         Some(Task::Sizes { json }) => sizes::print(json),
         Some(Task::Simulate { seeds, seed }) => testers::simulate(seeds, seed),
+        Some(Task::Times { runs, write }) => testers::measure_times(runs, write),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -26,6 +26,7 @@ pub(crate) fn test() -> Result<()> {
     steps.run("sizes", || sizes::check_readme(tools.toolchain))?;
     steps.run("tests", || checks::tests(&tools))?;
     steps.run("simulation", testers::simulate_some)?;
+    steps.run("times", testers::check_times)?;
     steps.run("planted defects", planted::some_for_the_simulator)?;
     steps.run("tests of the wire format's features", checks::proto_features)?;
     steps.run("fuzzing", || fuzz::fuzz(fuzz::RUNS, fuzz::SEED))?;

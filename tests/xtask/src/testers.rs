@@ -1,4 +1,7 @@
-//! Programs that test the election by itself: `cargo xtask simulate`, `model` and `scripts`.
+//! Programs that test the election by itself: `cargo xtask simulate`, `model`, `scripts` and
+//! `times`.
+
+use std::process::Command;
 
 use anyhow::Result;
 
@@ -7,6 +10,12 @@ use crate::workspace::target_dir;
 
 /// How many clusters `cargo xtask test` simulates.
 pub(crate) const SEEDS: u64 = 20_000;
+
+/// How often `cargo xtask times` plays each scene.
+pub(crate) const RUNS: u64 = 10_000;
+
+/// How often `cargo xtask test` does.
+const RUNS_TO_CHECK: u64 = 500;
 
 /// Simulates so many clusters, each from a seed of its own: `seed` and those after it, or today's.
 ///
@@ -60,4 +69,36 @@ pub(crate) fn play(write: bool) -> Result<()> {
         scripts.args(["--", "--write"]);
     }
     run(scripts)
+}
+
+/// Plays scenes of clusters that lose their leader, so many times each, and prints how long they
+/// had none; with `write` that goes into `docs/times.md`.
+///
+/// # Errors
+///
+/// A rule is broken in a scene, or the document has no place for the table.
+pub(crate) fn measure_times(runs: u64, write: bool) -> Result<()> {
+    let mut times = times(runs)?;
+    if write {
+        times.arg("--write");
+    }
+    run(times)
+}
+
+/// Checks that the times in `docs/times.md` may be those of today.
+///
+/// # Errors
+///
+/// Shows the rows that can't.
+pub(crate) fn check_times() -> Result<()> {
+    let mut times = times(RUNS_TO_CHECK)?;
+    times.arg("--check");
+    run(times)
+}
+
+fn times(runs: u64) -> Result<Command> {
+    let mut times = cargo(["run", "--quiet", "--release", "--locked"])?;
+    times.args(["--package", "graft-election-simulator", "--example", "times", "--"]);
+    times.arg(format!("--runs={runs}"));
+    Ok(times)
 }

@@ -1,0 +1,359 @@
+//! Scenarios that broke real systems (section 5 of the protocol), each with many random courses:
+//! delays, lost messages, disks that need time, clocks that run unevenly. The checker judges every
+//! step of them; what is asserted here is how soon there is a leader again, in virtual time.
+//!
+//! The scripts in `tests/scripts/extended/scenes` tell the same scenarios.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "the helpers of tests may stop at the first surprise too"
+)]
+
+use std::time::Duration;
+
+use graft_election_core::{Config, Mode};
+use graft_election_simulator::{Condition, Judged, Links, NodeIndex, Setup, Stage, Step};
+
+/// How many courses each scenario takes.
+const SEEDS: u64 = 200;
+
+const T_MAX: Duration = Config::ELECTION_TIMEOUT_MAX;
+
+/// How far a clock is off, at most, in millionths: two differ by less than rho then.
+const DRIFT_MAX: u64 = 50_000;
+
+/// Where few messages are lost, a leader with one follower keeps its lease: that lasts for four
+/// heartbeats, of which each would have to be lost, or its answer.
+const FEW: f64 = 0.01;
+
+/// Where many are lost, elections fail now and then.
+const MANY: f64 = 0.1;
+
+/// For how long a leader must stay.
+const LONG: Duration = T_MAX.saturating_mul(15);
+
+#[test]
+fn one_link_cut_of_three() {
+    for seed in 0..SEEDS {
+        let mut course = Course::of(Setup::new(3), FEW, seed);
+        let leader = course.lead();
+        course.stage.part(leader, course.follower(leader));
+        course.keeps(leader);
+    }
+}
+
+#[test]
+fn one_way_link() {
+    for seed in 0..SEEDS {
+        for leader_is_heard in [false, true] {
+            let mut course = Course::of(Setup::new(3), FEW, seed);
+            let leader = course.lead();
+            let follower = course.follower(leader);
+            if leader_is_heard {
+                course.stage.cut(follower, leader);
+            } else {
+                course.stage.cut(leader, follower);
+            }
+            course.keeps(leader);
+        }
+    }
+}
+
+#[test]
+fn five_nodes_two_weak_links() {
+    recovers_within(4, |seed| {
+        let mut course = Course::of(Setup::new(5), MANY, seed);
+        course.lead();
+        course.leave_links(&[(0, 1), (0, 2), (1, 2), (1, 3), (2, 4)]);
+        course.until_one_leads(&[0, 1, 2])
+    });
+}
+
+#[test]
+fn quorum_loss() {
+    recovers_within(3, |seed| {
+        let mut course = Course::of(Setup::new(5), MANY, seed);
+        let leader = course.lead();
+        let center = course.follower(leader).get();
+        let links = (0..5).filter(|node| *node != center).map(|node| (node, center));
+        course.leave_links(&links.collect::<Vec<_>>());
+        course.until_one_leads(&[center])
+    });
+}
+
+#[test]
+fn constrained_election() {
+    recovers_within(4, |seed| {
+        let mut setup = Setup::new(4);
+        setup.nodes[1..].iter_mut().for_each(|node| node.position = 7);
+        let mut course = Course::of(setup, MANY, seed);
+        course.lead();
+        course.leave_links(&[(0, 1), (0, 2), (0, 3)]);
+        course.stage.go_on_for(T_MAX).unwrap();
+        assert_eq!(course.stage.leader(), None, "seed {seed}: nobody reaches those who would vote");
+        course.stage.apply(&Step::Position { node: NodeIndex::new(0), position: 7 });
+        course.until_one_leads(&[0])
+    });
+}
+
+#[test]
+fn chained_connectivity() {
+    recovers_within(3, |seed| {
+        let mut course = Course::of(Setup::new(5), MANY, seed);
+        course.lead();
+        course.leave_links(&[(0, 1), (1, 2), (2, 3), (3, 4)]);
+        course.until_one_leads(&[1, 2, 3])
+    });
+}
+
+#[test]
+fn lower_term_among_pre_voters() {
+    recovers_within(4, |seed| {
+        let mut course = Course::of(Setup::new(3), MANY, seed);
+        let leader = course.lead();
+        let away = course.follower(leader);
+        course.isolate(away);
+        course.stage.apply(&Step::HandOver { node: leader, to: None });
+        course.until_led();
+        let leader = course.stage.leader().unwrap();
+        assert!(course.term(away) < course.term(leader), "seed {seed}");
+        course.stage.apply(&Step::Heal);
+        course.stage.crash(leader, None);
+        course.until_led()
+    });
+}
+
+#[test]
+fn mixed_modes() {
+    recovers_within(3, |seed| {
+        let mut setup = Setup::new(5);
+        for (bit, node) in setup.nodes.iter_mut().enumerate() {
+            let is_graft = seed >> bit & 1 == 1;
+            node.mode = if is_graft { Mode::Graft } else { Mode::Extended };
+        }
+        let mut course = Course::of(setup, MANY, seed);
+        let leader = course.lead();
+        course.stage.crash(leader, None);
+        course.until_led()
+    });
+}
+
+#[test]
+fn deaf_leader() {
+    recovers_within(3, |seed| {
+        let mut course = Course::of(Setup::new(3), MANY, seed);
+        let leader = course.lead();
+        let others = course.others(leader);
+        others.iter().for_each(|other| course.stage.cut(*other, leader));
+        course.until(|stage| stage.leader().is_some_and(|other| other != leader))
+    });
+}
+
+#[test]
+fn priorities_that_fight() {
+    for seed in 0..SEEDS {
+        let mut setup = Setup::new(3);
+        for (priority, node) in (1..).zip(&mut setup.nodes) {
+            node.priority = priority;
+        }
+        let mut course = Course::of(setup, FEW, seed);
+        course.stage.part(NodeIndex::new(1), NodeIndex::new(2));
+        course.until_led();
+        let elections = course.stage.elections();
+        course.stage.go_on_for(T_MAX * 40).unwrap();
+        // Each promotion is one election, and one more if it fails.
+        assert!(course.stage.elections() <= elections + 3, "seed {seed}");
+        assert!(course.stage.leader().is_some(), "seed {seed}");
+    }
+}
+
+/// Candidates give up and restart again and again, and the checker knows for whom each has voted
+/// (rules V1, I2). Half of all messages are lost.
+#[test]
+fn a_vote_in_its_own_term() {
+    recovers_within(8, |seed| {
+        let mut course = Course::of(Setup::new(3), 0.5, seed);
+        for _ in 0..20 {
+            course.stage.go_on_for(T_MAX / 2).unwrap();
+            let node = NodeIndex::new(seed as usize % 3);
+            if course.stage.world().condition(node) != Condition::Down {
+                course.stage.crash(node, Some(T_MAX / 10));
+            }
+        }
+        course.until_led()
+    });
+}
+
+#[test]
+fn leader_paused() {
+    recovers_within(3, |seed| {
+        let mut course = Course::of(Setup::new(3), MANY, seed);
+        let leader = course.lead();
+        course.stage.pause(leader, T_MAX * 8);
+        let recovery = course.until(|stage| stage.leader().is_some_and(|other| other != leader));
+        course.stage.go_on_for(T_MAX * 8).unwrap();
+        course.until(|stage| stage.undisputed_leader().is_some());
+        recovery
+    });
+}
+
+#[test]
+fn all_nodes_paused() {
+    recovers_within(3, |seed| {
+        let mut course = Course::of(Setup::new(3), MANY, seed);
+        course.lead();
+        for node in course.stage.world().nodes() {
+            let ready = |stage: &Stage| stage.world().condition(node) == Condition::Waiting;
+            course.until(ready);
+            course.stage.pause(node, T_MAX * 60);
+        }
+        course.stage.go_on_for(T_MAX * 60).unwrap();
+        course.until(|stage| stage.undisputed_leader().is_some())
+    });
+}
+
+/// The leader's machine and a follower's: nobody can be elected meanwhile.
+#[test]
+fn machine_suspended() {
+    recovers_within(3, |seed| {
+        let mut course = Course::of(Setup::new(3), MANY, seed);
+        let leader = course.lead();
+        for node in [leader, course.follower(leader)] {
+            course.until(|stage| stage.world().condition(node) == Condition::Waiting);
+            course.stage.pause(node, T_MAX * 10);
+        }
+        course.stage.go_on_for(T_MAX * 9).unwrap();
+        assert_eq!(course.stage.leader(), None, "seed {seed}: its lease is over");
+        course.stage.go_on_for(T_MAX).unwrap();
+        course.until_led()
+    });
+}
+
+#[test]
+fn a_lost_disk() {
+    recovers_within(4, |seed| {
+        let setup = Setup { judged: Judged::AllButI1, ..Setup::new(3) };
+        let mut course = Course::of(setup, MANY, seed);
+        let leader = course.lead();
+        let loser = course.follower(leader);
+        course.stage.crash(loser, None);
+        course.stage.apply(&Step::Replace(loser));
+        course.stage.go_on_for(T_MAX).unwrap();
+        let leader = course.lead();
+        course.stage.crash(leader, None);
+        course.until_led()
+    });
+}
+
+/// Three nodes with a list of voters, and three without, which can elect one of themselves: a list
+/// keeps strangers from the help of the declared, and not from that of each other (rule V6).
+/// Whoever leads, all follow, and never have two a lease.
+#[test]
+fn two_clusters_of_one_name() {
+    recovers_within(4, |seed| {
+        let setup = Setup { size: 3, declared: true, ..Setup::new(6) };
+        let mut course = Course::of(setup, MANY, seed);
+        course.until_led();
+        course.stage.go_on_for(T_MAX * 4).unwrap();
+        course.until_led();
+        let leader = course.stage.leader().unwrap();
+        course.stage.crash(leader, None);
+        course.until_led()
+    });
+}
+
+/// Plays a scenario with all seeds. None may need more than so many T_max to recover.
+#[track_caller]
+fn recovers_within(bound: u32, scenario: impl Fn(u64) -> Duration) {
+    let worst = (0..SEEDS).map(|seed| (scenario(seed), seed)).max();
+    let (recovery, seed) = worst.expect("there are seeds");
+    assert!(recovery <= T_MAX * bound, "seed {seed}: {recovery:?}, more than {bound} T_max");
+}
+
+/// One course of a scenario.
+struct Course {
+    stage: Stage,
+    seed: u64,
+}
+
+impl Course {
+    /// A cluster on links that lose such a share of all messages, with clocks that run unevenly.
+    fn of(setup: Setup, loss: f64, seed: u64) -> Self {
+        let mut stage = Stage::new(setup, &Links::lossy(loss), seed);
+        for node in stage.world().nodes() {
+            let micros = Duration::from_micros;
+            let drift = stage.draw(micros(0)..=micros(2 * DRIFT_MAX)).as_micros() as i32;
+            stage.apply(&Step::Drift { node, millionths: drift - DRIFT_MAX as i32 });
+        }
+        Self { stage, seed }
+    }
+
+    /// Lets it run until all follow a leader, and for a while.
+    fn lead(&mut self) -> NodeIndex {
+        self.until(|stage| stage.undisputed_leader().is_some());
+        let span = self.stage.draw(T_MAX..=T_MAX * 2);
+        self.stage.go_on_for(span).unwrap();
+        self.until(|stage| stage.undisputed_leader().is_some());
+        self.stage.undisputed_leader().unwrap()
+    }
+
+    fn others(&self, node: NodeIndex) -> Vec<NodeIndex> {
+        self.stage.world().nodes().filter(|other| *other != node).collect()
+    }
+
+    fn follower(&self, leader: NodeIndex) -> NodeIndex {
+        let others = self.others(leader);
+        others[self.seed as usize % others.len()]
+    }
+
+    fn term(&self, node: NodeIndex) -> Option<u64> {
+        self.stage.world().view(node).map(|(_, term, _)| term)
+    }
+
+    fn isolate(&mut self, node: NodeIndex) {
+        for other in self.others(node) {
+            self.stage.part(node, other);
+        }
+    }
+
+    /// Cuts all links but these, which work both ways.
+    fn leave_links(&mut self, links: &[(usize, usize)]) {
+        let nodes: Vec<_> = self.stage.world().nodes().collect();
+        for from in &nodes {
+            for to in nodes.iter().filter(|to| *to != from) {
+                let (a, b) = (from.get(), to.get());
+                if !links.contains(&(a, b)) && !links.contains(&(b, a)) {
+                    self.stage.cut(*from, *to);
+                }
+            }
+        }
+    }
+
+    /// How long it takes until there is a leader.
+    fn until_led(&mut self) -> Duration {
+        self.until(|stage| stage.leader().is_some())
+    }
+
+    /// How long it takes until one of these leads.
+    fn until_one_leads(&mut self, nodes: &[usize]) -> Duration {
+        self.until(|stage| stage.leader().is_some_and(|leader| nodes.contains(&leader.get())))
+    }
+
+    fn until(&mut self, condition: impl Fn(&Stage) -> bool) -> Duration {
+        let took = self.stage.go_on_until(T_MAX * 100, condition);
+        match took {
+            Ok(took) => took.unwrap_or_else(|| panic!("seed {}: it takes for ever", self.seed)),
+            Err(violation) => panic!("seed {}: {violation}", self.seed),
+        }
+    }
+
+    /// The leader stays, and nobody else is elected (A2).
+    fn keeps(&mut self, leader: NodeIndex) {
+        let elections = self.stage.elections();
+        self.stage.go_on_for(LONG).unwrap();
+        assert_eq!(self.stage.leader(), Some(leader), "seed {}", self.seed);
+        assert_eq!(self.stage.elections(), elections, "seed {}", self.seed);
+    }
+}
