@@ -74,7 +74,7 @@ pub(crate) const SAVE_TIME_MAX: Duration = Duration::from_millis(2);
 
 /// How far a clock is off, at most, in millionths: two then differ by less than rho, a tenth of the
 /// faster one.
-const DRIFT_MAX: i32 = 52_000;
+pub(crate) const DRIFT_MAX: i32 = 52_000;
 
 /// The same where clocks are wild.
 const WILD_DRIFT_MAX: i32 = 300_000;

@@ -3,6 +3,7 @@
 mod calamities;
 mod calm;
 mod drills;
+mod rivalry;
 mod stage;
 
 use std::cmp::Reverse;

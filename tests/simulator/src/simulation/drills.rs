@@ -33,7 +33,7 @@ impl Absence {
 }
 
 impl Simulation {
-    /// A node that is cut off comes back; the leader closes; nodes of higher priority wait for their
+    /// A node rivals the leader; one that is cut off comes back; the leader closes; nodes of higher priority wait for their
     /// turn; then most links are cut.
     pub(super) fn drill(&mut self) -> Result<(), Violation> {
         // A new id counts only from a leader's next campaign on (rules V6, V9).
@@ -41,16 +41,21 @@ impl Simulation {
             self.world.condition(node) != Condition::Down
                 && self.world.identity(node).incarnation == 1
         };
-        let is_whole = self.world.nodes().all(runs)
-            && self.world.node_count() == self.setup.size
-            && self.setup.nodes.iter().all(|node| node.mode == Mode::Extended);
+        let is_whole = self.world.nodes().all(runs) && self.world.node_count() == self.setup.size;
         if !is_whole || self.setup.size < 2 {
             return Ok(());
         }
+        let is_extended = self.setup.nodes.iter().all(|node| node.mode == Mode::Extended);
         // Otherwise the leader may change without any trouble (rule H4).
         let first = self.setup.nodes[0].priority;
         if self.setup.nodes.iter().any(|node| node.priority != first) {
-            return self.wait_for_promotion();
+            return if is_extended { self.wait_for_promotion() } else { Ok(()) };
+        }
+        if self.setup.size > 2 && self.rng.random_bool(0.5) {
+            self.rival_the_leader()?;
+        }
+        if !is_extended {
+            return Ok(());
         }
         if self.setup.size > 2 {
             let absence = Absence::draw(&mut self.rng);
@@ -69,8 +74,7 @@ impl Simulation {
         let earlier_round = self.rounds[away.get()];
         for other in self.world.nodes().filter(|node| *node != away) {
             self.apply(&Step::Position { node: other, position: POSITION_MAX });
-            self.apply(&Step::Cut { from: away, to: other });
-            self.apply(&Step::Cut { from: other, to: away });
+            self.cut_both_ways(away, other);
         }
         if absence == Absence::RaisesTerm {
             let (leader, target) =
