@@ -1,4 +1,4 @@
-//! Trouble that a calm cluster in Extended mode must stand.
+//! Trouble that a calm cluster must stand: in Extended mode, but for the first drill.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -33,8 +33,8 @@ impl Absence {
 }
 
 impl Simulation {
-    /// A node rivals the leader; one that is cut off comes back; the leader closes; nodes of higher priority wait for their
-    /// turn; then most links are cut.
+    /// A node rivals the leader; one that is cut off comes back; the leader closes; nodes of higher
+    /// priority wait for their turn; then most links are cut.
     pub(super) fn drill(&mut self) -> Result<(), Violation> {
         // A new id counts only from a leader's next campaign on (rules V6, V9).
         let runs = |node| {
