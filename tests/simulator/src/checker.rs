@@ -4,8 +4,10 @@
 //! shares no reasoning with the core. All that it keeps about a node outlives the node's program.
 
 mod claims;
+mod handovers;
 mod leases;
 mod life;
+mod pre_votes;
 mod promises;
 
 use std::fmt;
@@ -142,6 +144,7 @@ impl Checker {
         let [t_min, t_max, heartbeat] = life.times;
         let quarantine = life.quarantine;
         let before = std::mem::replace(&mut life.term, term);
+        let was = life.state;
         life.changed_state(state, now);
         life.deadline = program.deadline();
         let leads_until = if life.leads_by_lease() && size > 1 {
@@ -149,6 +152,8 @@ impl Checker {
         } else {
             Instant::FAR_FUTURE
         };
+        self.parts(node, program, was, now);
+        self.runs(node, was, state);
         self.require("A3", program.deadline() <= leads_until, || {
             format!("{node} leads in term {term}, and would not notice the loss of its quorum")
         });
@@ -251,7 +256,9 @@ impl Checker {
             // Strangers may elect each other, but have no say in who else leads.
             let is_stranger = !self.is_voter(node);
             let voters = claims.filter(|(place, _)| is_stranger || self.is_voter(at(*place)));
-            let votes = voters.filter(|(_, claims)| claims.voted_for(term, &id)).count();
+            let given = voters.filter(|(_, claims)| claims.voted_for(term, &id)).count();
+            let counted = self.claims(node).life.as_ref().map_or(0, Life::votes);
+            let votes = given.min(counted);
             self.require("V6", votes * 2 > size, || {
                 format!("{node} leads in term {term} with {votes} votes of {size}")
             });

@@ -47,6 +47,8 @@ pub(crate) struct Faults {
     pub(crate) save_failure: Odds,
     pub(crate) save_crash: Odds,
     pub(crate) slow_save: Odds,
+    /// For each restart.
+    pub(crate) lost_disk: Odds,
     /// For each timer that is due.
     pub(crate) late_timer: Odds,
     /// For each step.
@@ -72,7 +74,7 @@ pub(crate) const SAVE_TIME_MAX: Duration = Duration::from_millis(2);
 
 /// How far a clock is off, at most, in millionths: two then differ by less than rho, a tenth of the
 /// faster one.
-const DRIFT_MAX: i32 = 52_000;
+pub(crate) const DRIFT_MAX: i32 = 52_000;
 
 /// The same where clocks are wild.
 const WILD_DRIFT_MAX: i32 = 300_000;
@@ -116,6 +118,7 @@ impl Faults {
             save_failure: Odds::NEVER,
             save_crash: Odds::NEVER,
             slow_save: Odds::NEVER,
+            lost_disk: Odds::NEVER,
             late_timer: Odds::NEVER,
             crash: Odds::NEVER,
             pause: Odds::NEVER,
@@ -148,6 +151,7 @@ impl Faults {
             save_failure: draw_odds(rng, 0.3),
             save_crash: draw_odds(rng, 0.2),
             slow_save: draw_odds(rng, 0.2),
+            lost_disk: if kind == Kind::LostDisks { Odds::new(0.3) } else { Odds::NEVER },
             late_timer: draw_odds(rng, 0.2),
             crash: draw_odds(rng, 0.01),
             pause: draw_odds(rng, 0.01),

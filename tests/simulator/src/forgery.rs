@@ -11,13 +11,23 @@ use rand::{Rng, RngExt};
 
 use crate::{Identity, NodeIndex};
 
+/// Who is to hear something forged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hearer {
+    pub(crate) identity: Identity,
+    pub(crate) term: u64,
+    /// The round of pre-votes that it asked in last, as all have heard (rule C1).
+    pub(crate) round: Option<NonZeroU32>,
+}
+
 /// A message that no node may act on, whoever hears it: its term is no term, or is over; or it hands
 /// over from a later term; or it is in the hearer's own name.
-pub(crate) fn draw_garbage(rng: &mut SmallRng, hearer: Identity, own_term: u64) -> Message {
+pub(crate) fn draw_garbage(rng: &mut SmallRng, hearer: Hearer) -> Message {
+    let (own_term, round) = (hearer.term, hearer.round);
     let from = NodeId::new("mallory").expect("it is valid");
     let no_term = rng.next_u64() | 1 << 63;
     match rng.random_range(0..4) {
-        0 => draw_message(rng, no_term, from),
+        0 => draw_message(rng, no_term, from, round),
         1 => {
             let term = own_term.saturating_add(rng.random_range(0..1_000));
             let handover_from = NonZeroU64::new(term.saturating_add(rng.random_range(1..3)));
@@ -34,19 +44,20 @@ pub(crate) fn draw_garbage(rng: &mut SmallRng, hearer: Identity, own_term: u64) 
         }
         2 => {
             let term = own_term.saturating_add(rng.random_range(0..1_000));
-            draw_message(rng, term, hearer.id())
+            draw_message(rng, term, hearer.identity.id(), round)
         }
         // Term 0 is nobody's, and over for a node that has left it.
         _ if own_term > 0 => {
             let behind = rng.random_range(1..1_000);
-            draw_message(rng, own_term.saturating_sub(behind), from)
+            draw_message(rng, own_term.saturating_sub(behind), from, round)
         }
-        _ => draw_message(rng, no_term, from),
+        _ => draw_message(rng, no_term, from, round),
     }
 }
 
 /// Any message at all.
-pub(crate) fn draw_forgery(rng: &mut SmallRng, nodes: usize, own_term: u64) -> Message {
+pub(crate) fn draw_forgery(rng: &mut SmallRng, nodes: usize, hearer: Hearer) -> Message {
+    let own_term = hearer.term;
     let name = if rng.random_bool(0.1) {
         NodeId::new("mallory").expect("it is valid")
     } else {
@@ -60,13 +71,17 @@ pub(crate) fn draw_forgery(rng: &mut SmallRng, nodes: usize, own_term: u64) -> M
         8..=12 => own_term.wrapping_add(rng.random_range(0..4)),
         _ => own_term.wrapping_sub(rng.random_range(0..4)),
     };
-    let mut message = draw_message(rng, term, name);
+    let mut message = draw_message(rng, term, name, hearer.round);
     match &mut message {
         Message::Handover(handover) => {
             handover.target = rng.random_bool(0.7).then(|| draw_id(rng, nodes));
         }
         // As a Go node does, it doesn't say who it is.
         Message::VoteResponse(response) if rng.random_bool(0.2) => response.voter = None,
+        // It answers something else.
+        Message::PreVoteResponse(response) if rng.random_bool(0.2) => {
+            response.round = NonZeroU32::new(rng.next_u32());
+        }
         _ => {}
     }
     message
@@ -76,8 +91,8 @@ fn draw_id(rng: &mut SmallRng, nodes: usize) -> NodeId {
     Identity { index: NodeIndex::new(rng.random_range(0..nodes)), incarnation: 1 }.id()
 }
 
-/// A message of any kind.
-fn draw_message(rng: &mut SmallRng, term: u64, from: NodeId) -> Message {
+/// A message of any kind; one about pre-votes is of this round.
+fn draw_message(rng: &mut SmallRng, term: u64, from: NodeId, round: Option<NonZeroU32>) -> Message {
     let size = NonZeroU32::new(rng.random_range(0..4));
     let sent_at = NonZeroU64::new(match rng.random_range(0..2) {
         0 => rng.random_range(0..3),
@@ -92,8 +107,7 @@ fn draw_message(rng: &mut SmallRng, term: u64, from: NodeId) -> Message {
         0 | 1 => {
             let handover_from = NonZeroU64::new(rng.random_range(0..3));
             let candidate = from;
-            let request =
-                VoteRequest { term, candidate, position, handover_from, size: None, round: None };
+            let request = VoteRequest { term, candidate, position, handover_from, size, round };
             if rng.random_bool(0.5) {
                 Message::VoteRequest(request)
             } else {
@@ -112,7 +126,7 @@ fn draw_message(rng: &mut SmallRng, term: u64, from: NodeId) -> Message {
         }),
         5 => {
             let proposed_term = term.wrapping_add(rng.random_range(0..2));
-            let (voter, round) = (from, None);
+            let voter = from;
             Message::PreVoteResponse(PreVoteResponse { term, granted, voter, proposed_term, round })
         }
         _ => Message::Handover(Handover { term, leader: from, target: None }),

@@ -149,7 +149,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
 fn summary(totals: &Totals, took: Duration) -> String {
     let Figures { steps, elections, crashes, saves, failed_saves, interrupted_saves, .. } =
         totals.figures;
-    let Figures { recovery, recovery_percent, .. } = totals.figures;
+    let Figures { recovery, recovery_percent, comeback, succession, reunion, .. } = totals.figures;
     let seconds = took.as_secs_f64();
     // Other programs may share the cores.
     let rate = steps as f64 / totals.busy.as_secs_f64() / 1e6;
@@ -157,9 +157,14 @@ fn summary(totals: &Totals, took: Duration) -> String {
         "{} seeds, {steps} steps in {seconds:.1} s ({rate:.2} million a second and core), \
          {elections} elections, {crashes} crashes, {saves} saves \
          ({failed_saves} failed, {interrupted_saves} cut short), worst recovery {} ms \
-         ({recovery_percent} % of its limit at most), {} violations",
+         ({recovery_percent} % of its limit at most), worst time without a lease {} ms after a node \
+         came back with a higher term, {} ms after the leader closed, {} ms after links were cut, \
+         {} violations",
         totals.seeds,
         recovery.as_millis(),
+        comeback.as_millis(),
+        succession.as_millis(),
+        reunion.as_millis(),
         totals.violations
     )
 }

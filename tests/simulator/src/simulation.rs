@@ -3,21 +3,23 @@
 mod calamities;
 mod calm;
 mod drills;
+mod rivalry;
 mod stage;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::num::NonZeroU32;
 use std::ops::AddAssign;
 use std::time::Duration;
 
-use graft_election_core::{Reason, State};
+use graft_election_core::{Message, Reason, State};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::faults::{Faults, Kind, MESSAGE_TIME_MAX, SAVE_TIME_MAX, draw_drift, draw_span};
 use crate::{
-    Condition, DiskMode, Event, FlightKey, Moment, NodeIndex, Observer, Pick, Remains, Setup, Step,
-    Violation, World,
+    Condition, DiskMode, Event, Flight, FlightKey, Moment, NodeIndex, Observer, Pick, Remains,
+    Setup, Step, Violation, World,
 };
 
 pub use stage::{Links, Stage};
@@ -36,6 +38,8 @@ pub struct Simulation {
     arrivals_planned: u64,
     /// What comes next of each node.
     plans: Vec<Plan>,
+    /// The round of pre-votes that each node asked in last, if anyone heard of it (rule C1).
+    rounds: Vec<Option<NonZeroU32>>,
     /// The steps so far, if they are to be shown.
     recorded: Option<Vec<Step>>,
     figures: Figures,
@@ -86,6 +90,12 @@ pub struct Figures {
     pub recovery: Duration,
     /// The greatest share of the time allowed for that, in percent.
     pub recovery_percent: u32,
+    /// The longest time from the return of a node with a higher term until one leads again (A2, H5).
+    pub comeback: Duration,
+    /// The longest time from a leader's closing until another leads (H3).
+    pub succession: Duration,
+    /// The longest time from a cut until one leads who reaches a quorum (A4).
+    pub reunion: Duration,
 }
 
 impl Simulation {
@@ -115,6 +125,7 @@ impl Simulation {
         let plan = Plan { at: Moment::NEVER, action: Action::Rest };
         let mut simulation = Self {
             plans: vec![plan; world.node_count()],
+            rounds: vec![None; world.node_count()],
             world,
             setup,
             faults,
@@ -261,6 +272,11 @@ impl Simulation {
 
     /// A message has been sent: it is lost, or arrives some time, and perhaps once more.
     fn depart(&mut self, key: FlightKey) {
+        if let Some(Flight { from, message: Message::PreVoteRequest(request), .. }) =
+            self.world.network().flight(key)
+        {
+            self.rounds[from.get()] = request.round;
+        }
         if self.faults.loss.happens(&mut self.rng) {
             if let Some((_, pick)) = self.pick(key) {
                 self.apply(&Step::Drop(pick));
@@ -312,7 +328,10 @@ impl Simulation {
                 Plan { at: Moment::NEVER, action: Action::Rest }
             }
             Condition::Down => {
-                let at = now.plus(draw_span(rng, self.faults.absence_max.max(MESSAGE_TIME_MAX)));
+                // Who is back soon may still be bound (rule V3).
+                let is_soon = rng.random_bool(0.5);
+                let away_max = if is_soon { Duration::ZERO } else { self.faults.absence_max };
+                let at = now.plus(draw_span(rng, away_max.max(MESSAGE_TIME_MAX)));
                 Plan { at, action: Action::Restart }
             }
         };
@@ -348,5 +367,8 @@ impl AddAssign for Figures {
         self.interrupted_saves += other.interrupted_saves;
         self.recovery = self.recovery.max(other.recovery);
         self.recovery_percent = self.recovery_percent.max(other.recovery_percent);
+        self.comeback = self.comeback.max(other.comeback);
+        self.succession = self.succession.max(other.succession);
+        self.reunion = self.reunion.max(other.reunion);
     }
 }

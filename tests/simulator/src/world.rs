@@ -193,6 +193,7 @@ impl World {
             Step::Close(node) => {
                 self.expect(*node, Condition::Waiting)?;
                 let now = self.local(*node);
+                self.checker.closes(self.identity(*node), now);
                 self.feed(*node, |program| program.close(now), observer);
             }
             Step::Cut { from, to } => self.set_cut(*from, *to, true)?,

@@ -14,12 +14,14 @@ use list::Defect;
 use plot::Plot;
 
 /// What CI plants: a defect of each kind that the simulator looks at, and of the simulator itself.
-const FOR_THE_SIMULATOR: [&str; 6] = [
+const FOR_THE_SIMULATOR: [&str; 8] = [
     "g1-vote-forgotten",
     "g14-denial-not-heeded",
     "quorum-of-half",
     "t1-reply-before-save",
     "v8-any-message-restarts-timer",
+    "h2-no-flag",
+    "leases-alone-and-promise-not-looked-at",
     "no-save-and-crashes-amid-saves-only",
 ];
 

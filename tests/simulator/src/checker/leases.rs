@@ -79,6 +79,13 @@ impl Checker {
         now: Moment,
     ) {
         let Leadership { token, valid_until } = leadership;
+        let size = self.size;
+        let life = self.claims(node).life.as_ref();
+        let earned = life.and_then(|life| life.leased_until(size));
+        let is_earned = size == 1 || earned.is_some_and(|until| valid_until <= until);
+        self.require("L3", is_earned || self.judged == Judged::NodesAlone, || {
+            format!("{node} has a lease until {valid_until:?}, and what it heard ends {earned:?}")
+        });
         if self.judged != Judged::Everything || !self.is_voter(node) {
             return;
         }

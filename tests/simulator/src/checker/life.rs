@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use graft_election_core::{
-    HeartbeatResponse, Instant, Mode, PreVoteResponse, State, VoteRequest, quorum,
+    HeartbeatResponse, Instant, Mode, State, VoteRequest, VoteResponse, quorum,
 };
 
+use super::handovers::Parting;
+use super::pre_votes::PreVotes;
 use crate::NodeSetup;
 
 /// What a node was when the checker last looked at it, and what it owes to what it heard and said.
@@ -27,20 +29,26 @@ pub(super) struct Life {
     /// The latest instant at which it must: it has promised so, or has just started.
     pub(super) must_be_bound_until: Instant,
     pub(super) input: Input,
+    pub(super) parting: Parting,
+    /// Its last save failed (rule C5).
+    pub(super) save_failed: bool,
     led_since: Instant,
     /// Until when each follower is bound, on this leader's clock (rule L3).
     echoes: Vec<(Place, Instant)>,
-    /// Who would vote for it in which term.
-    pre_votes: (u64, Vec<Place>),
+    pub(super) pre_votes: PreVotes,
+    /// Who answered its campaign, and with a vote: as many as count (rule V6).
+    answers: Vec<(Place, bool)>,
 }
 
 /// Where a voter's claims are kept.
-type Place = usize;
+pub(super) type Place = usize;
 
 /// The latest input, as far as it decides what the node may do.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Input {
     pub(super) at: Instant,
+    /// The last save before it failed (rule C5).
+    pub(super) has_sick_disk: bool,
     /// It leads, but no quorum is bound to it any more (rule L4).
     pub(super) is_over: bool,
     /// A leader hands over to this node (rule H2).
@@ -51,6 +59,14 @@ pub(super) struct Input {
     pub(super) may_restart_timer: bool,
     /// A leader of Extended mode learns of a higher term (rule H5).
     pub(super) deposes_it: bool,
+    /// It must be ready to run within so long (rule H2).
+    pub(super) ready_within: Option<Duration>,
+    /// Another leads in the term in which it leads itself (rule L5).
+    pub(super) is_rivalry: bool,
+    /// From someone who believes in another cluster size (rule L6).
+    pub(super) has_other_size: bool,
+    /// What sets a node free that is to leave (rule H3).
+    pub(super) frees_it: bool,
 }
 
 /// The share of T_min that a lease may last, in percent: 1 - rho.
@@ -72,9 +88,12 @@ impl Life {
             may_be_bound_until: bound_until,
             must_be_bound_until: bound_until,
             input: Input::default(),
+            parting: Parting::default(),
+            save_failed: false,
             led_since: now,
             echoes: Vec::new(),
-            pre_votes: (0, Vec::new()),
+            pre_votes: PreVotes::default(),
+            answers: Vec::new(),
         }
     }
 
@@ -99,6 +118,9 @@ impl Life {
             self.led_since = now;
             self.echoes.clear();
         }
+        if state != State::PreCandidate {
+            self.pre_votes.end();
+        }
         self.state = state;
     }
 
@@ -120,11 +142,16 @@ impl Life {
 
     /// When a leader must have stopped (rule L4, A3).
     pub(super) fn leads_until(&self, size: usize) -> Instant {
+        let at_first = self.led_since.saturating_add(self.sure_for(u64::MAX));
+        self.leased_until(size).map_or(at_first, |until| at_first.max(until))
+    }
+
+    /// Until when a quorum is bound to a leader of more than one voter; nothing, before one is (rule
+    /// L3).
+    pub(super) fn leased_until(&self, size: usize) -> Option<Instant> {
         let mut ends: Vec<Instant> = self.echoes.iter().map(|(_, until)| *until).collect();
         ends.sort_unstable();
-        let at_first = self.led_since.saturating_add(self.sure_for(u64::MAX));
-        let bound = ends.iter().rev().nth(quorum(size).saturating_sub(2));
-        bound.map_or(at_first, |until| at_first.max(*until))
+        ends.iter().rev().nth(quorum(size).saturating_sub(2)).copied()
     }
 
     fn sure_for(&self, bound_for: u64) -> Duration {
@@ -132,24 +159,27 @@ impl Life {
         Duration::from_micros((promised * LEASE_PERCENT).div_ceil(100)).saturating_sub(self.tick)
     }
 
-    /// A voter, whose claims are at `place`, answers a pre-vote request (rule C1).
-    pub(super) fn hears_pre_vote(&mut self, place: Place, response: &PreVoteResponse) {
-        let is_counted = response.granted
-            && response.term <= self.term
-            && self.term.checked_add(1) == Some(response.proposed_term);
-        if !is_counted {
+    /// It asks for votes: what was answered before is over.
+    pub(super) fn begins_campaign(&mut self) {
+        self.answers.clear();
+    }
+
+    /// A voter, whose claims are at `place`, answers its campaign. Of voters that aren't declared, the
+    /// first count that answer, up to the cluster's size (rule V6).
+    pub(super) fn hears_vote(&mut self, place: Place, response: &VoteResponse, size: usize) {
+        if self.state != State::Candidate || response.term != self.term {
             return;
         }
-        if self.pre_votes.0 != response.proposed_term {
-            self.pre_votes = (response.proposed_term, Vec::new());
-        }
-        if !self.pre_votes.1.contains(&place) {
-            self.pre_votes.1.push(place);
+        let known = self.answers.iter().position(|(known, _)| *known == place);
+        match known {
+            Some(known) => self.answers[known].1 |= response.granted,
+            None if self.answers.len() + 1 < size => self.answers.push((place, response.granted)),
+            None => {}
         }
     }
 
-    /// How many would vote for it in that term, itself included.
-    pub(super) fn pre_votes(&self, term: u64) -> usize {
-        if self.pre_votes.0 == term { self.pre_votes.1.len() + 1 } else { 1 }
+    /// How many voted for it as far as it may count them, itself included.
+    pub(super) fn votes(&self) -> usize {
+        self.answers.iter().filter(|(_, granted)| *granted).count() + 1
     }
 }

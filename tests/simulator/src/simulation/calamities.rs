@@ -7,7 +7,7 @@ use rand::RngExt;
 
 use super::{Action, Simulation};
 use crate::faults::{Kind, draw_drift, draw_span, draw_times};
-use crate::forgery::{draw_forgery, draw_garbage};
+use crate::forgery::{Hearer, draw_forgery, draw_garbage};
 use crate::{Condition, NodeIndex, Remains, Step};
 
 /// How far a clock leaps, at most.
@@ -68,11 +68,15 @@ impl Simulation {
             let to = self.rng.random_bool(0.7).then(|| self.any_node());
             self.apply(&Step::HandOver { node, to });
         } else if self.faults.forgery.happens(&mut self.rng) {
-            let own_term = self.world.view(node).map_or(0, |(_, term, _)| term);
+            let hearer = Hearer {
+                identity: self.world.identity(node),
+                term: self.world.view(node).map_or(0, |(_, term, _)| term),
+                round: self.rounds[node.get()],
+            };
             let message = if self.faults.kind == Kind::Hostile {
-                draw_forgery(&mut self.rng, self.world.node_count(), own_term)
+                draw_forgery(&mut self.rng, self.world.node_count(), hearer)
             } else {
-                draw_garbage(&mut self.rng, self.world.identity(node), own_term)
+                draw_garbage(&mut self.rng, hearer)
             };
             self.apply(&Step::Forge { message: Box::new(message), to: node });
         } else {
@@ -111,10 +115,9 @@ impl Simulation {
     }
 
     pub(super) fn restart(&mut self, node: NodeIndex) {
-        let loses_disk = self.faults.kind == Kind::LostDisks
-            && (!self.setup.declared || self.can_spare(node))
+        let loses_disk = (!self.setup.declared || self.can_spare(node))
             && self.world.identity(node).incarnation < u8::MAX
-            && self.rng.random_bool(0.3);
+            && self.faults.lost_disk.happens(&mut self.rng);
         if loses_disk {
             self.apply(&Step::Replace(node));
         } else {
@@ -150,14 +153,17 @@ impl Simulation {
         }
     }
 
-    /// A leader isn't heard any more, or doesn't hear, or neither.
+    /// A leader isn't heard any more, or doesn't hear, or neither: by all others or by one, who may
+    /// then be elected while the leader still has its lease.
     fn cut_off_leader(&mut self) {
         let leads = |node: &NodeIndex| {
             self.world.view(*node).is_some_and(|(state, ..)| state == State::Leader)
         };
         let Some(leader) = self.world.nodes().find(leads) else { return };
         let (is_mute, is_deaf) = (self.rng.random_bool(0.7), self.rng.random_bool(0.7));
-        for other in self.world.nodes().filter(|other| *other != leader) {
+        let one = self.rng.random_bool(0.5).then(|| self.any_node());
+        let is_meant = |other: &NodeIndex| one.is_none_or(|one| one == *other);
+        for other in self.world.nodes().filter(|other| *other != leader).filter(is_meant) {
             if is_mute {
                 self.apply(&Step::Cut { from: leader, to: other });
             }

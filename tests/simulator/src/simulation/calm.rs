@@ -15,10 +15,10 @@ use crate::{Condition, Figures, Judged, Moment, NodeIndex, Setup, Step, Violatio
 const BAD_LUCK: f64 = 1e-12;
 
 /// The greatest position of an application.
-const POSITION_MAX: u16 = 8;
+pub(super) const POSITION_MAX: u16 = 8;
 
 /// How far two clocks' rates differ, at most.
-const RHO: f64 = 0.1;
+pub(super) const RHO: f64 = 0.1;
 
 impl Simulation {
     /// A world after its faults, to see whether it comes to rest.
@@ -70,17 +70,34 @@ impl Simulation {
 
     /// Waits until all nodes follow one leader (A1).
     pub(super) fn until_all_follow(&mut self, since: Moment) -> Result<(), Violation> {
-        let limit = recovery_max(&self.world);
-        while self.leader().is_none() {
-            let waited = self.world.now().since(since);
-            if waited > limit {
-                let what = format!("{waited:?} after the last fault not all nodes have one leader");
-                return Err(Violation { rule: "A1", what });
+        let limit = since.plus(recovery_max(&self.world));
+        self.until(|this| this.leader().is_some(), limit, "A1", "not all nodes have one leader")?;
+        Ok(())
+    }
+
+    /// Waits until something is so. Returns how long that takes.
+    ///
+    /// # Errors
+    ///
+    /// The rule, if it isn't so by `limit`, and what is the case instead; or another rule that is
+    /// broken.
+    pub(super) fn until(
+        &mut self,
+        is_so: impl Fn(&Self) -> bool,
+        limit: Moment,
+        rule: &'static str,
+        instead: &str,
+    ) -> Result<Duration, Violation> {
+        let since = self.world.now();
+        while !is_so(self) {
+            if self.world.now() > limit {
+                let waited = limit.since(since);
+                return Err(Violation { rule, what: format!("after {waited:?} {instead}") });
             }
             self.go_on();
             self.result()?;
         }
-        Ok(())
+        Ok(self.world.now().since(since))
     }
 
     /// Without faults a leader stays for as long as a follower might wait for it.

@@ -1,66 +1,113 @@
-//! Trouble that a calm cluster in Extended mode must stand.
+//! Trouble that a calm cluster must stand: in Extended mode, but for the first drill.
 
-use graft_election_core::{Handover, Message, Mode};
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use graft_election_core::{Handover, Message, Mode, PreVoteResponse};
 use rand::RngExt;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
 
 use super::Simulation;
-use super::calm::{recovery_max, times_max};
-use crate::{Condition, Moment, NodeIndex, Step, Violation};
+use super::calm::{POSITION_MAX, RHO, recovery_max, times_max};
+use crate::faults::{MESSAGE_TIME_MAX, SAVE_TIME_MAX};
+use crate::{Condition, NodeIndex, Step, Violation};
+
+/// What befalls a node while it is cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Absence {
+    Nothing,
+    HearsOldAnswers,
+    RaisesTerm,
+}
+
+impl Absence {
+    fn draw(rng: &mut SmallRng) -> Self {
+        match rng.random_range(0..4) {
+            0 => Self::Nothing,
+            1 => Self::HearsOldAnswers,
+            _ => Self::RaisesTerm,
+        }
+    }
+}
 
 impl Simulation {
-    /// A node that is cut off comes back; then all links are cut but those of one node.
+    /// A node rivals the leader; one that is cut off comes back; the leader closes; nodes of higher
+    /// priority wait for their turn; then most links are cut.
     pub(super) fn drill(&mut self) -> Result<(), Violation> {
         // A new id counts only from a leader's next campaign on (rules V6, V9).
         let runs = |node| {
             self.world.condition(node) != Condition::Down
                 && self.world.identity(node).incarnation == 1
         };
-        let is_whole = self.world.nodes().all(runs)
-            && self.world.node_count() == self.setup.size
-            && self.setup.nodes.iter().all(|node| node.mode == Mode::Extended);
-        // Otherwise the leader may change without any trouble (rule H4).
-        let first = self.setup.nodes[0].priority;
-        let is_even = self.setup.nodes.iter().all(|node| node.priority == first);
-        if !is_whole || !is_even || self.setup.size < 3 {
+        let is_whole = self.world.nodes().all(runs) && self.world.node_count() == self.setup.size;
+        if !is_whole || self.setup.size < 2 {
             return Ok(());
         }
-        let raises_term = self.rng.random_bool(0.5);
-        self.cut_off_and_return(raises_term)?;
-        self.leave_one_center()
+        let is_extended = self.setup.nodes.iter().all(|node| node.mode == Mode::Extended);
+        // Otherwise the leader may change without any trouble (rule H4).
+        let first = self.setup.nodes[0].priority;
+        if self.setup.nodes.iter().any(|node| node.priority != first) {
+            return if is_extended { self.wait_for_promotion() } else { Ok(()) };
+        }
+        if self.setup.size > 2 && self.rng.random_bool(0.5) {
+            self.rival_the_leader()?;
+        }
+        if !is_extended {
+            return Ok(());
+        }
+        if self.setup.size > 2 {
+            let absence = Absence::draw(&mut self.rng);
+            self.cut_off_and_return(absence)?;
+        }
+        self.close_leader()?;
+        if self.setup.size > 2 { self.leave_one_center() } else { Ok(()) }
     }
 
-    /// A2: a leader isn't deposed by a node that comes back; once, if that has raised its term (T2).
-    fn cut_off_and_return(&mut self, raises_term: bool) -> Result<(), Violation> {
+    /// A2: a leader isn't deposed by a node that comes back; once, if that has raised its term (T2),
+    /// and then not for long (H5).
+    fn cut_off_and_return(&mut self, absence: Absence) -> Result<(), Violation> {
         let Some((leader, term)) = self.leader() else { return Ok(()) };
         let others: Vec<_> = self.world.nodes().filter(|node| *node != leader).collect();
         let away = others[self.rng.random_range(0..others.len())];
+        let earlier_round = self.rounds[away.get()];
         for other in self.world.nodes().filter(|node| *node != away) {
-            self.apply(&Step::Cut { from: away, to: other });
-            self.apply(&Step::Cut { from: other, to: away });
+            self.apply(&Step::Position { node: other, position: POSITION_MAX });
+            self.cut_both_ways(away, other);
         }
-        if raises_term && self.world.condition(away) == Condition::Waiting {
+        if absence == Absence::RaisesTerm {
             let (leader, target) =
                 (self.world.identity(leader).id(), self.world.identity(away).id());
             let handover = Handover { term, leader, target: Some(target) };
-            let message = Box::new(Message::Handover(handover));
-            self.apply(&Step::Forge { message, to: away });
-            self.plan(away);
+            self.hear(away, Message::Handover(handover));
         }
         let rest = times_max(&self.world)[1] * 4;
         self.run_until(self.world.now().plus(rest))?;
+        if absence == Absence::HearsOldAnswers {
+            self.hear_old_answers(away, &others, term, earlier_round);
+        }
         let elections = self.figures.elections;
         self.apply(&Step::Heal);
-        if raises_term {
+        let is_ahead = self.world.view(away).is_some_and(|(_, its_term, _)| its_term > term);
+        if is_ahead && absence != Absence::RaisesTerm {
+            let what =
+                format!("{away} was cut off in term {term}, and comes back with a higher one");
+            return Err(Violation { rule: "A2", what });
+        } else if is_ahead {
+            // The next heartbeat is refused, and the leader asks for pre-votes, then for votes.
+            let limit = self.answer_max(self.interval_max(), 4, 3);
+            let took = self.until_new_leader(term, limit, "A2")?;
+            self.figures.comeback = self.figures.comeback.max(took);
             self.run_until(self.world.now().plus(rest))?;
-            if self.figures.elections > elections + DEPOSED_MAX {
-                let elections = self.figures.elections - elections;
+            let elections = self.figures.elections - elections;
+            if elections > 1 {
                 let what =
                     format!("a node that came back with a higher term made {elections} leaders");
                 return Err(Violation { rule: "A2", what });
             }
             self.until_all_follow(self.world.now())?;
-        }
-        if !raises_term && self.leader_now() != Some((leader, term)) {
+        } else if self.leader_now() != Some((leader, term)) {
             let what =
                 format!("{leader}, which led in term {term}, lost it to one who was cut off");
             return Err(Violation { rule: "A2", what });
@@ -69,36 +116,137 @@ impl Simulation {
         self.stay()
     }
 
-    /// A4: one node reaches all others both ways, and they reach nobody else.
-    fn leave_one_center(&mut self) -> Result<(), Violation> {
-        let center = NodeIndex::new(self.rng.random_range(0..self.setup.size));
-        let is_witness = self.setup.nodes[center.get()].priority == 0;
-        if is_witness {
+    /// What others answered in an earlier round of pre-votes arrives only now (rule C1).
+    fn hear_old_answers(
+        &mut self,
+        node: NodeIndex,
+        others: &[NodeIndex],
+        term: u64,
+        round: Option<NonZeroU32>,
+    ) {
+        for other in others.iter().filter(|other| **other != node) {
+            let (voter, proposed_term) = (self.world.identity(*other).id(), term + 1);
+            let answer = PreVoteResponse { term, granted: true, voter, proposed_term, round };
+            self.hear(node, Message::PreVoteResponse(answer));
+        }
+    }
+
+    /// A node hears what none says now, if it waits for messages.
+    fn hear(&mut self, node: NodeIndex, message: Message) {
+        if self.world.condition(node) == Condition::Waiting {
+            self.apply(&Step::Forge { message: Box::new(message), to: node });
+            self.plan(node);
+        }
+    }
+
+    /// H3: where no message is lost, a leader that closes has a successor at once.
+    fn close_leader(&mut self) -> Result<(), Violation> {
+        for node in self.world.nodes() {
+            self.apply(&Step::Position { node, position: POSITION_MAX });
+        }
+        // By then the leader knows that all are up to date.
+        let known_at = self.world.now().plus(self.answer_max(self.interval_max(), 1, 0));
+        self.run_until(known_at)?;
+        let Some((leader, term)) = self.leader() else { return Ok(()) };
+        if self.world.condition(leader) != Condition::Waiting {
             return Ok(());
         }
+        self.apply(&Step::Close(leader));
+        self.plan(leader);
+        // It hands over, the target asks for votes, and its first heartbeat is acknowledged.
+        let others_suffice = self.setup.size > 2;
+        let wait = if others_suffice { MESSAGE_TIME_MAX } else { self.interval_max() };
+        let limit = self.answer_max(wait, 2, 2);
+        let took = self.until_new_leader(term, limit, "H3")?;
+        self.figures.succession = self.figures.succession.max(took);
+        self.until_all_follow(self.world.now())?;
+        self.stay()
+    }
+
+    /// H4: a leader gives way to a node of higher priority that is steady.
+    fn wait_for_promotion(&mut self) -> Result<(), Violation> {
+        // It takes long, and longer after an attempt that came to nothing.
+        if self.figures.promotions > 0 || self.rng.random_bool(0.75) {
+            return Ok(());
+        }
+        for node in self.world.nodes() {
+            self.apply(&Step::Position { node, position: POSITION_MAX });
+        }
+        let priority = |node: NodeIndex| self.setup.nodes[node.get()].priority;
+        let priorities: BTreeSet<u32> = self.world.nodes().map(priority).collect();
+        let highest = priorities.last().copied().unwrap_or_default();
+        let t_max = times_max(&self.world)[1];
+        // A node whose last save failed tries again within T_max, and is steady from then on. It may
+        // go up from one priority to the next.
+        let steady = t_max.mul_f64((1.0 + STEADY_TIMEOUTS) * (1.0 + RHO));
+        let limit = self.answer_max(steady + self.interval_max() * 2, 3, 2);
+        let limit = limit * u32::try_from(priorities.len() - 1).unwrap_or(u32::MAX);
+        let leads_highest = |this: &Self| {
+            let leader = this.leader();
+            leader.is_some_and(|(node, _)| this.setup.nodes[node.get()].priority == highest)
+        };
+        let limit = self.world.now().plus(limit);
+        self.until(leads_highest, limit, "H4", "nobody leads of the highest priority")?;
+        Ok(())
+    }
+
+    /// A4: one node reaches a quorum both ways, which reaches few others or none.
+    fn leave_one_center(&mut self) -> Result<(), Violation> {
+        let mut nodes: Vec<_> = self.world.nodes().collect();
+        nodes.shuffle(&mut self.rng);
+        let (center, others) = (nodes[0], &nodes[1..]);
         self.apply(&Step::Position { node: center, position: u16::from(u8::MAX) });
-        for from in self.world.nodes().filter(|node| *node != center) {
-            for to in self.world.nodes().filter(|node| *node != from && *node != center) {
-                self.apply(&Step::Cut { from, to });
+        let reached = self.rng.random_range(self.setup.size / 2..=others.len());
+        let stray = if self.rng.random_bool(0.5) { 0.2 } else { 0.0 };
+        for (from, to) in others.iter().flat_map(|from| nodes.iter().map(move |to| (*from, *to))) {
+            let is_reached = to == center && others[..reached].contains(&from);
+            if from == to || is_reached {
+                continue;
+            }
+            for (from, to) in
+                if to == center { vec![(from, to), (to, from)] } else { vec![(from, to)] }
+            {
+                if !self.rng.random_bool(stray) {
+                    self.apply(&Step::Cut { from, to });
+                }
             }
         }
         let cut_at = self.world.now();
         // What was on its way arrives, and a leader that is cut off finds out.
         let rest = times_max(&self.world)[1];
         self.run_until(cut_at.plus(rest))?;
-        let limit: Moment = cut_at.plus(rest + recovery_max(&self.world));
-        while self.leader_now().is_none() {
-            if self.world.now() > limit {
-                let what = format!("{center} reaches all others, and nobody leads");
-                return Err(Violation { rule: "A4", what });
-            }
-            self.go_on();
-            self.result()?;
-        }
+        let limit = cut_at.plus(rest + recovery_max(&self.world));
+        let is_led = |this: &Self| this.leader_now().is_some();
+        let took = self.until(is_led, limit, "A4", "one reaches a quorum, and nobody leads")?;
+        self.figures.reunion = self.figures.reunion.max(rest + took);
         Ok(())
+    }
+
+    /// Waits until one leads, with a lease, in a later term. Returns how long that takes.
+    fn until_new_leader(
+        &mut self,
+        term: u64,
+        within: Duration,
+        rule: &'static str,
+    ) -> Result<Duration, Violation> {
+        let leads = |this: &Self| this.leader_now().is_some_and(|(_, new)| new > term);
+        let limit = self.world.now().plus(within);
+        self.until(leads, limit, rule, "there is no new leader")
+    }
+
+    /// How long it takes at most from the end of a wait until questions have been answered one after
+    /// the other, and records saved.
+    fn answer_max(&self, wait: Duration, questions: u32, saves: u32) -> Duration {
+        // Whoever saves hears what has arrived only then.
+        wait + (MESSAGE_TIME_MAX + SAVE_TIME_MAX) * 2 * questions + SAVE_TIME_MAX * saves
+    }
+
+    /// The longest time between two heartbeats.
+    fn interval_max(&self) -> Duration {
+        let ticks = self.setup.nodes.iter().map(|node| node.tick).max().unwrap_or_default();
+        (times_max(&self.world)[2] + ticks).mul_f64(1.0 + RHO)
     }
 }
 
-/// How many elections a node may cause that comes back with a higher term: one, and one more if the
-/// votes are split.
-const DEPOSED_MAX: u64 = 2;
+/// For how many of its T_max a leader watches a follower before it gives way (rule H4).
+const STEADY_TIMEOUTS: f64 = 10.0;

@@ -235,6 +235,7 @@ impl World {
             }
         }
         let outgoing = self.stations[node.get()].end_save(now, result.is_ok());
+        self.checker.save_ended(self.identity(node), result.is_err());
         self.look(node, before, observer);
         if let Some(outgoing) = outgoing {
             self.send(node, &outgoing, observer);

@@ -23,7 +23,7 @@ const MODEL_SECONDS_MAX: u32 = 60;
 const TIMED_OUT: i32 = 124;
 
 /// How many worlds the simulator has: far fewer than in CI.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 10_000;
 
 /// How a checker's packages are built: quickly, and to run quickly.
 const PROFILE: [(&str, &str); 3] = [

@@ -1,0 +1,52 @@
+//! What a node may make of the answers to its requests for pre-votes (rules C1, C2).
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use graft_election_core::{Instant, PreVoteResponse, VoteRequest};
+
+use super::life::Place;
+
+/// The round of pre-votes that a node asks in, and who has granted one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PreVotes {
+    round: Option<NonZeroU32>,
+    asked_at: Instant,
+    /// Its candidacy has ended.
+    is_over: bool,
+    /// In which term it would campaign.
+    term: u64,
+    granted_by: Vec<Place>,
+}
+
+impl PreVotes {
+    /// The node asks at `at`. Whether it may do so in that round: in another than before, or within
+    /// T_min and the same candidacy.
+    pub(super) fn ask(&mut self, request: &VoteRequest, at: Instant, t_min: Duration) -> bool {
+        if request.round == self.round {
+            let is_fresh = at < self.asked_at.saturating_add(t_min);
+            return self.round.is_some() && is_fresh && !self.is_over;
+        }
+        let (round, term) = (request.round, request.term);
+        *self = Self { round, asked_at: at, is_over: false, term, granted_by: Vec::new() };
+        true
+    }
+
+    /// A voter, whose claims are at `place`, answers.
+    pub(super) fn hear(&mut self, place: Place, response: &PreVoteResponse) {
+        let is_answer = response.round == self.round && response.proposed_term == self.term;
+        if response.granted && is_answer && !self.granted_by.contains(&place) {
+            self.granted_by.push(place);
+        }
+    }
+
+    /// The node asks no more.
+    pub(super) fn end(&mut self) {
+        self.is_over = true;
+    }
+
+    /// How many would vote for it in that term, itself included.
+    pub(super) fn count(&self, term: u64) -> usize {
+        if self.term == term { self.granted_by.len() + 1 } else { 1 }
+    }
+}

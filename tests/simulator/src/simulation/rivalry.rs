@@ -1,0 +1,73 @@
+//! The hour in which two leases would overlap, if any rule that keeps them apart were missing (I4).
+
+use graft_election_core::Mode;
+use rand::RngExt;
+
+use super::Simulation;
+use super::calm::{POSITION_MAX, RHO, times_max};
+use crate::faults::{DRIFT_MAX, Kind, MESSAGE_TIME_MAX};
+use crate::{Condition, NodeIndex, Remains, Step, Violation};
+
+impl Simulation {
+    /// One node doesn't hear the leader any more, and asks all others to elect it. They then lose
+    /// the leader too, whose clock is the slowest; or they forget that they are bound to it, unless
+    /// they keep rule V3.
+    pub(super) fn rival_the_leader(&mut self) -> Result<(), Violation> {
+        let Some((leader, term)) = self.leader() else { return Ok(()) };
+        if self.setup.nodes[leader.get()].mode == Mode::Graft {
+            return Ok(());
+        }
+        let others: Vec<_> = self.world.nodes().filter(|node| *node != leader).collect();
+        let rival = others[self.rng.random_range(0..others.len())];
+        self.set_clocks_apart(leader);
+        for node in self.world.nodes() {
+            self.apply(&Step::Position { node, position: POSITION_MAX });
+        }
+        // Haste favours a rival whom nothing holds back.
+        self.faults.message_time_max =
+            MESSAGE_TIME_MAX / if self.rng.random_bool(0.5) { 10 } else { 1 };
+        self.cut_both_ways(leader, rival);
+        let until_it_asks = times_max(&self.world)[1].mul_f64(1.5 * (1.0 + RHO));
+        self.run_until(self.world.now().plus(until_it_asks))?;
+
+        let forgets = self.rng.random_bool(0.5);
+        for other in others.iter().copied().filter(|other| *other != rival) {
+            if !forgets {
+                self.cut_both_ways(leader, other);
+            } else if self.world.condition(other) == Condition::Waiting {
+                self.apply(&Step::Crash { node: other, remains: Remains::Old });
+                self.apply(&Step::Restart(other));
+                self.plan(other);
+            }
+        }
+        self.run_until(self.world.now().plus(times_max(&self.world)[1]))?;
+        let is_extended = self.setup.nodes.iter().all(|node| node.mode == Mode::Extended);
+        if forgets && is_extended && self.leader_now() != Some((leader, term)) {
+            let what =
+                format!("{leader}, which led in term {term}, lost it to one who was cut off");
+            return Err(Violation { rule: "A2", what });
+        }
+        self.faults.message_time_max = MESSAGE_TIME_MAX;
+        self.apply(&Step::Heal);
+        self.until_all_follow(self.world.now())
+    }
+
+    /// As far as rho allows, the leader's clock is slow and all others are fast.
+    fn set_clocks_apart(&mut self, leader: NodeIndex) {
+        if self.faults.kind == Kind::WildClocks {
+            return;
+        }
+        for node in self.world.nodes() {
+            let millionths = if node == leader { -DRIFT_MAX } else { DRIFT_MAX };
+            self.apply(&Step::Drift { node, millionths });
+            if self.world.condition(node) == Condition::Waiting {
+                self.plan(node);
+            }
+        }
+    }
+
+    pub(super) fn cut_both_ways(&mut self, one: NodeIndex, other: NodeIndex) {
+        self.apply(&Step::Cut { from: one, to: other });
+        self.apply(&Step::Cut { from: other, to: one });
+    }
+}
