@@ -162,9 +162,10 @@ fn reachable(classes: &[Class], starts: &BTreeMap<Disk, u16>, from: Seat) -> Vec
 }
 
 fn steps_of<'a>(classes: &'a [Class], seats: &'a [Seat]) -> impl Iterator<Item = (Seat, &'a Step)> {
-    seats
-        .iter()
-        .flat_map(|seat| classes[usize::from(seat.0)].steps.iter().map(|step| (*seat, step)))
+    seats.iter().flat_map(|seat| {
+        let class = &classes[usize::from(seat.0)];
+        class.steps.iter().chain(&class.answers).map(|step| (*seat, step))
+    })
 }
 
 fn disk_index(nodes: usize, disk: Disk) -> usize {
