@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use graft_election_core::{Message, Outgoing, Recipient, State};
 
-use crate::exploration::Exploration;
+use crate::clock::Moment;
+use crate::exploration::{Age, Exploration};
 use crate::sights::Sights;
 use crate::voter::{Disk, Fate, Input, number};
 
@@ -51,18 +52,35 @@ impl Classes {
         let mut classes = Self::first(exploration);
         loop {
             let next = classes.split(exploration, &claims);
-            let grew = next.size() > classes.size();
+            let has_settled = next.size() == classes.size();
             classes = next;
-            if !grew {
+            if has_settled {
+                classes.check_ages(exploration)?;
                 return Ok(classes);
             }
         }
     }
 
+    /// Checks that the oldest messages are indeed like those that are a little younger, so that
+    /// none older need be told from them.
+    fn check_ages(&self, exploration: &Exploration) -> Result<()> {
+        for (message, age) in exploration.ages.iter().enumerate() {
+            let Some(Age { next, .. }) = *age else { continue };
+            let is_last = exploration.ages[next].is_some_and(|age| age.next == next);
+            let (class, older) = (self.messages[message], self.messages[next]);
+            ensure!(!is_last || class == older, "age makes a difference to the oldest messages");
+        }
+        Ok(())
+    }
+
     /// States differ if they look different; messages don't differ.
     fn first(exploration: &Exploration) -> Self {
-        let look = exploration.voters.iter().map(|voters| {
-            let looks = voters.iter().map(|voter| (voter.term(), voter.state() == State::Leader));
+        let look = exploration.moments.iter().enumerate().map(|(node, moments)| {
+            let clock = exploration.cluster.clock(node);
+            let looks = moments.iter().map(|moment| {
+                let Moment { voter, phase, .. } = moment;
+                (voter.term(), voter.state() == State::Leader, moment.lease(clock).ok(), *phase)
+            });
             number_of_each(looks)
         });
         let (states, counts) = look.unzip();
@@ -70,8 +88,22 @@ impl Classes {
         Self { states, counts, messages, message_count: 1 }
     }
 
-    fn size(&self) -> usize {
-        self.counts.iter().sum::<usize>() + self.message_count
+    /// For each class of messages that tell the time: of which node, and the class that they are of
+    /// when its clock has advanced, if anyone still makes anything of them then.
+    pub(crate) fn ages(&self, exploration: &Exploration) -> Vec<Option<(usize, Option<usize>)>> {
+        let mut ages = vec![None; self.message_count];
+        for (class, age) in self.messages.iter().zip(&exploration.ages) {
+            if let (Some(class), Some(age)) = (class, age) {
+                ages[*class] = Some((age.of, self.messages[age.next]));
+            }
+        }
+        ages
+    }
+
+    /// How many classes there are, and how many messages of which someone makes something.
+    fn size(&self) -> (usize, usize) {
+        let heard = self.messages.iter().flatten().count();
+        (self.counts.iter().sum::<usize>() + self.message_count, heard)
     }
 
     /// Sets apart what the current classes show to differ.
@@ -102,16 +134,25 @@ impl Classes {
             )
         });
         let (states, counts) = refined.unzip();
-        let (numbers, message_count) = number_of_each(
-            of_messages
-                .iter()
-                .cloned()
-                .zip(&self.messages)
-                .map(|(effects, class)| (sorted(effects), *class)),
-        );
-        let messages = numbers.into_iter().zip(&of_messages);
-        let messages =
-            messages.map(|(class, effects)| (!effects.is_empty()).then_some(class)).collect();
+        let becomes = |message: usize| {
+            exploration.ages[message].map(|age| (age.of, age.next, self.messages[age.next]))
+        };
+        let matters: Vec<bool> = (0..of_messages.len())
+            .map(|message| {
+                let becomes_something = becomes(message)
+                    .is_some_and(|(_, next, class)| next != message && class.is_some());
+                becomes_something || !of_messages[message].is_empty()
+            })
+            .collect();
+        let (numbers, message_count) =
+            number_of_each(of_messages.into_iter().zip(&self.messages).enumerate().map(
+                |(message, (effects, class))| {
+                    let becomes = becomes(message).map(|(of, _, class)| (of, class));
+                    (sorted(effects), becomes, *class)
+                },
+            ));
+        let messages = numbers.into_iter().zip(matters);
+        let messages = messages.map(|(class, matters)| matters.then_some(class)).collect();
         Self { states, counts, messages, message_count }
     }
 }

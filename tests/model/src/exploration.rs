@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use anyhow::{Context, Result};
-use graft_election_core::{Message, Outgoing, Recipient, State};
+use anyhow::{Context, Result, ensure};
+use graft_election_core::{Message, Outgoing, Recipient};
 
-use crate::sights::{Sight, Sights};
-use crate::voter::{
-    Cluster, Disk, Fate, Given, Input, Reaction, Voter, describe, name, number, owes_a_save,
-};
+use crate::clock::{Moment, age, aged};
+use crate::cluster::Cluster;
+use crate::sights::{Sights, sights};
+use crate::voter::{Disk, Fate, Given, Input, Reaction, describe, name, number};
 
 /// All states of each node, all messages they can say, and every step between them.
 ///
@@ -19,11 +19,13 @@ use crate::voter::{
 pub(crate) struct Exploration {
     pub(crate) cluster: Cluster,
     /// The states of each node, in the order in which they were found.
-    pub(crate) voters: Vec<Vec<Voter>>,
+    pub(crate) moments: Vec<Vec<Moment>>,
     /// The messages, in the order in which they were first said.
     pub(crate) messages: Vec<Outgoing>,
-    /// The state in which each node starts with what it has stored.
-    pub(crate) starts: Vec<BTreeMap<Disk, usize>>,
+    /// What becomes of each message when the clock advances whose time it tells.
+    pub(crate) ages: Vec<Option<Age>>,
+    /// The state in which each node starts with what it has stored, at each phase of its clock.
+    pub(crate) starts: Vec<BTreeMap<(Disk, u8), usize>>,
     /// The steps, in the order in which they were taken; those of one state and one input stand
     /// together.
     pub(crate) steps: Vec<LocalStep>,
@@ -31,7 +33,7 @@ pub(crate) struct Exploration {
 }
 
 /// What a node does with one input in one state.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LocalStep {
     pub(crate) node: usize,
     pub(crate) from: usize,
@@ -44,15 +46,25 @@ pub(crate) struct LocalStep {
     pub(crate) sights: Sights,
 }
 
+/// That a message tells the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Age {
+    /// The node whose time it tells.
+    pub(crate) of: usize,
+    /// The same message when that node's clock has advanced.
+    pub(crate) next: usize,
+}
+
 impl Exploration {
     /// Runs the nodes of `cluster` until they do nothing new.
     ///
     /// # Errors
     ///
-    /// A node panics (I7).
+    /// A node panics (I7), or states were taken for one that are not.
     pub(crate) fn new(cluster: Cluster) -> Result<Self> {
         let mut explorer = Explorer::new(cluster)?;
         while explorer.advance()? {}
+        explorer.check_twins()?;
         Ok(explorer.found)
     }
 
@@ -71,7 +83,8 @@ impl Exploration {
             Input::Timeout => "times out".to_owned(),
             Input::HandOver(None) => "is told to hand over".to_owned(),
             Input::HandOver(Some(to)) => format!("is told to hand over to {}", name(to)),
-            Input::Close => "is told to close".to_owned(),
+            Input::Close(_) => "is told to close".to_owned(),
+            Input::Step => "sees time pass".to_owned(),
         };
         let mut words = format!("{} {input}", name(step.node));
         if let Some(disk) = step.stores {
@@ -86,17 +99,24 @@ impl Exploration {
         if let Some(outgoing) = step.says.and_then(|message| self.messages.get(message)) {
             words += &format!(", says {:?} to {:?}", outgoing.message, outgoing.to);
         }
-        if let Some(voter) = self.voters.get(step.node).and_then(|voters| voters.get(step.to)) {
-            words += &format!("\n      and is {}", describe(voter));
-        }
-        words
+        words + &format!("\n      and is {}", self.describe(step.node, step.to))
+    }
+
+    /// What a node is in some state.
+    fn describe(&self, node: usize, state: usize) -> String {
+        self.moments[node].get(state).map(|moment| describe(&moment.voter)).unwrap_or_default()
     }
 }
 
 /// The exploration under way.
 struct Explorer {
     found: Exploration,
-    places: Vec<HashMap<Voter, usize>>,
+    /// The states by what tells them from others.
+    places: Vec<HashMap<String, usize>>,
+    /// The states of nodes that came up before, down to what doesn't matter.
+    known: Vec<HashMap<Moment, usize>>,
+    /// Of states that came up in more than one form, the others.
+    twins: Vec<Vec<(usize, Moment)>>,
     places_of_messages: HashMap<Outgoing, usize>,
     /// How many messages each state has been given; none if it was given nothing at all.
     heard: Vec<Vec<Option<usize>>>,
@@ -107,20 +127,21 @@ impl Explorer {
         let mut explorer = Self {
             found: Exploration {
                 cluster,
-                voters: vec![Vec::new(); cluster.nodes],
+                moments: vec![Vec::new(); cluster.nodes],
                 messages: Vec::new(),
+                ages: Vec::new(),
                 starts: vec![BTreeMap::new(); cluster.nodes],
                 steps: Vec::new(),
                 by_input: HashMap::new(),
             },
             places: vec![HashMap::new(); cluster.nodes],
+            known: vec![HashMap::new(); cluster.nodes],
+            twins: vec![Vec::new(); cluster.nodes],
             places_of_messages: HashMap::new(),
             heard: vec![Vec::new(); cluster.nodes],
         };
         for node in cluster.all() {
-            let start = cluster.start(node, Disk::default())?;
-            let start = explorer.place(node, start);
-            explorer.found.starts[node].insert(Disk::default(), start);
+            explorer.start(node, Disk::default())?;
         }
         Ok(explorer)
     }
@@ -131,10 +152,10 @@ impl Explorer {
         let mut was_news = false;
         for node in cluster.all() {
             let mut state = 0;
-            while state < self.found.voters[node].len() {
+            while state < self.found.moments[node].len() {
                 let mut next = self.heard[node][state].unwrap_or(0);
                 if self.heard[node][state].is_none() {
-                    self.give_owners_wishes(node, state)?;
+                    self.give_what_is_no_message(node, state)?;
                     was_news = true;
                 }
                 while next < self.found.messages.len() {
@@ -153,62 +174,164 @@ impl Explorer {
         Ok(was_news)
     }
 
-    /// Gives a node what doesn't come from other nodes.
-    fn give_owners_wishes(&mut self, node: usize, state: usize) -> Result<()> {
+    fn give_what_is_no_message(&mut self, node: usize, state: usize) -> Result<()> {
         let cluster = self.found.cluster;
         self.give(node, state, Input::Timeout, Given::Timeout)?;
+        if cluster.is_timed() {
+            self.give(node, state, Input::Step, Given::Step)?;
+        }
         if cluster.leaving {
-            self.give(node, state, Input::Close, Given::Close)?;
             let others = cluster.all().filter(|other| *other != node).map(Some);
             for to in others.chain([None]) {
                 self.give(node, state, Input::HandOver(to), Given::HandOver(to))?;
+                if to.is_none() || cluster.is_timed() {
+                    self.give(node, state, Input::Close(to), Given::Close(to))?;
+                }
             }
         }
         Ok(())
     }
 
     fn give(&mut self, node: usize, from: usize, input: Input, given: Given<'_>) -> Result<()> {
-        let cluster = self.found.cluster;
-        let before = self.found.voters[node][from].clone();
+        let before = self.found.moments[node][from].clone();
+        let steps = self.steps(node, from, &before, input, given)?;
         let first = self.found.steps.len();
-        for reaction in cluster.react(&before, given)? {
-            let term_max = u64::from(cluster.term_max);
-            // Beyond the model, whether it is stored or not.
-            let is_stored_beyond = reaction.stores.is_some_and(|disk| disk.term > cluster.term_max);
-            if reaction.after.term() > term_max || is_stored_beyond {
-                continue;
-            }
-            let sights = sights(&before, &reaction, given);
-            let Reaction { fate, after, stores, says, .. } = reaction;
-            let says = says.map(|outgoing| self.place_of_message(outgoing));
-            let to = self.place(node, after);
-            if let (Fate::CrashedAfterSave, Some(disk)) = (fate, stores) {
-                self.found.starts[node].insert(disk, to);
-            }
-            let step = LocalStep { node, from, input, fate, to, stores, says, sights };
-            self.found.steps.push(step);
-        }
+        self.found.steps.extend(steps);
         self.found.by_input.insert((node, from, input), first..self.found.steps.len());
         Ok(())
     }
 
-    fn place(&mut self, node: usize, voter: Voter) -> usize {
-        let next = self.found.voters[node].len();
-        let place = *self.places[node].entry(voter.clone()).or_insert(next);
-        if place == next {
-            self.found.voters[node].push(voter);
-            self.heard[node].push(None);
+    /// What a node does with an input at a moment that is like all those of a state.
+    fn steps(
+        &mut self,
+        node: usize,
+        from: usize,
+        before: &Moment,
+        input: Input,
+        given: Given<'_>,
+    ) -> Result<Vec<LocalStep>> {
+        let cluster = self.found.cluster;
+        let mut steps = Vec::new();
+        for reaction in cluster.react(before, given)? {
+            if cluster.is_beyond(&reaction) {
+                continue;
+            }
+            let sights = sights(&before.voter, &reaction, given);
+            let Reaction { fate, after, stores, says, .. } = reaction;
+            let says = says.map(|outgoing| self.place_of_message(outgoing)).transpose()?;
+            let to = self.place(node, after)?;
+            if let (Fate::CrashedAfterSave, Some(disk)) = (fate, stores) {
+                self.start(node, disk)?;
+            }
+            let is_idle = to == from && stores.is_none() && says.is_none();
+            if !is_idle || sights != Sights::default() {
+                steps.push(LocalStep { node, from, input, fate, to, stores, says, sights });
+            }
         }
-        place
+        Ok(steps)
     }
 
-    fn place_of_message(&mut self, outgoing: Outgoing) -> usize {
-        let next = self.found.messages.len();
-        let place = *self.places_of_messages.entry(outgoing.clone()).or_insert(next);
-        if place == next {
-            self.found.messages.push(outgoing);
+    /// Gives to the other moments of each state that has several what the first was given.
+    ///
+    /// # Errors
+    ///
+    /// One does something else: what was left out of its state matters.
+    fn check_twins(&mut self) -> Result<()> {
+        let mut inputs: Vec<_> = self.found.by_input.keys().copied().collect();
+        inputs.sort_unstable();
+        for node in self.found.cluster.all() {
+            for (state, twin) in self.twins[node].clone() {
+                let first = inputs.partition_point(|(of, at, _)| (*of, *at) < (node, state));
+                let given = inputs[first..].iter();
+                for (_, _, input) in given.take_while(|(of, at, _)| (*of, *at) == (node, state)) {
+                    self.check_twin(node, state, &twin, *input)?;
+                }
+            }
         }
-        place
+        Ok(())
+    }
+
+    fn check_twin(&mut self, node: usize, state: usize, twin: &Moment, input: Input) -> Result<()> {
+        let outgoing;
+        let given = match input {
+            Input::Message(message) => {
+                outgoing = self.found.messages[message].clone();
+                Given::Message(&outgoing.message)
+            }
+            Input::Timeout => Given::Timeout,
+            Input::HandOver(to) => Given::HandOver(to),
+            Input::Close(to) => Given::Close(to),
+            Input::Step => Given::Step,
+        };
+        let steps = self.steps(node, state, twin, input, given)?;
+        let known = self.found.steps_of(node, state, input);
+        ensure!(
+            known == Some(&steps[..]),
+            "what was thought to make no difference does, on {input:?}:\n{:?}\n{twin:?}",
+            self.found.moments[node][state],
+        );
+        Ok(())
+    }
+
+    /// Finds the states in which a node may start: at any phase of its clock, which runs on while
+    /// the node is down.
+    fn start(&mut self, node: usize, disk: Disk) -> Result<()> {
+        let cluster = self.found.cluster;
+        for phase in 0..cluster.clock(node).steps {
+            if !self.found.starts[node].contains_key(&(disk, phase)) {
+                let place = self.place(node, cluster.start(node, disk, phase)?)?;
+                self.found.starts[node].insert((disk, phase), place);
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, node: usize, moment: Moment) -> Result<usize> {
+        if let Some(place) = self.known[node].get(&moment) {
+            return Ok(*place);
+        }
+        let key = moment.key(self.found.cluster.clock(node))?;
+        let next = self.found.moments[node].len();
+        let place = *self.places[node].entry(key).or_insert(next);
+        self.known[node].insert(moment.clone(), place);
+        if place < next {
+            self.twins[node].push((place, moment.clone()));
+        }
+        if place == next {
+            self.found.moments[node].push(moment);
+            self.heard[node].push(None);
+        }
+        Ok(place)
+    }
+
+    /// Finds a message, and all that it becomes with time.
+    fn place_of_message(&mut self, outgoing: Outgoing) -> Result<usize> {
+        if let Some(place) = self.places_of_messages.get(&outgoing) {
+            return Ok(*place);
+        }
+        let place = self.found.messages.len();
+        self.places_of_messages.insert(outgoing.clone(), place);
+        self.found.messages.push(outgoing.clone());
+        self.found.ages.push(None);
+        if let Some((of, age)) = age(&outgoing)? {
+            let older = (age + 1).min(self.found.cluster.age_max(of));
+            let next = self.place_of_message(aged(&outgoing, older))?;
+            self.found.ages[place] = Some(Age { of, next });
+        }
+        Ok(place)
+    }
+}
+
+impl Cluster {
+    /// Whether the reaction leads beyond the highest term, whether or not that is stored yet.
+    fn is_beyond(&self, reaction: &Reaction) -> bool {
+        let term_max = u64::from(self.term_max);
+        let asks_beyond = reaction.says.as_ref().is_some_and(|outgoing| {
+            matches!(&outgoing.message, Message::PreVoteRequest(_))
+                && outgoing.message.term() > term_max
+        });
+        let is_stored_beyond = reaction.stores.is_some_and(|disk| disk.term > self.term_max);
+        reaction.after.voter.term() > term_max || is_stored_beyond || asks_beyond
     }
 }
 
@@ -218,39 +341,4 @@ fn is_for(node: usize, outgoing: &Outgoing) -> Result<bool> {
         Recipient::Everyone => Ok(true),
         Recipient::Node(id) => Ok(number(id).context("a message is for no node")? == node),
     }
-}
-
-fn sights(before: &Voter, reaction: &Reaction, given: Given<'_>) -> Sights {
-    use State::{Candidate, Closed, Follower, Leader};
-    let after = &reaction.after;
-    let change = (before.state(), after.state());
-    let ran_on = reaction.fate != Fate::CrashedAfterSave;
-    let saved = matches!(reaction.fate, Fate::Unsaved | Fate::Saved);
-    let rose = after.term() > before.term();
-    let heard_heartbeat = matches!(given, Given::Message(Message::Heartbeat(_)));
-    let heard_handover = matches!(given, Given::Message(Message::Handover(_)));
-    let says_handover = |outgoing: &Outgoing| matches!(outgoing.message, Message::Handover(_));
-    let mut sights = Sights::default();
-    let mut see = |sight, is_seen: bool| {
-        if is_seen {
-            sights.insert(sight);
-        }
-    };
-    if let (true, Leader, Ok(term)) = (change.0 != Leader, change.1, u8::try_from(after.term())) {
-        see(Sight::Elected(term), true);
-    }
-    see(
-        Sight::CandidateLoses,
-        change == (Candidate, Follower) && saved && (rose || heard_heartbeat),
-    );
-    see(Sight::LeaderDeposed, change == (Leader, Follower) && rose && ran_on);
-    see(Sight::SaveSucceedsLater, reaction.fate == Fate::Saved && owes_a_save(before));
-    see(Sight::CrashBeforeSend, reaction.is_silenced);
-    see(Sight::HandsOver, reaction.says.as_ref().is_some_and(says_handover));
-    see(Sight::TakesOver, heard_handover && change.1 == Candidate && saved);
-    let votes = reaction.says.as_ref().is_some_and(
-        |outgoing| matches!(&outgoing.message, Message::VoteResponse(response) if response.granted),
-    );
-    see(Sight::SuccessorHasVote, change == (Follower, Closed) && votes);
-    sights
 }

@@ -2,12 +2,44 @@
 
 use anyhow::{Result, ensure};
 
+use crate::cluster::Cluster;
 use crate::model::Invariant;
 use crate::symmetry::Renaming;
-use crate::voter::Cluster;
 
 /// A set of facts, one bit each: nothing that was ever said, won or promised is taken back.
-pub(crate) type Facts = u128;
+pub(crate) type Facts = ruint::aliases::U256;
+
+/// A set of this one fact.
+pub(crate) fn fact(number: usize) -> Facts {
+    Facts::ONE << number
+}
+
+/// What sets of facts become if each fact becomes another, or nothing; byte by byte, for speed.
+#[derive(Debug)]
+pub(crate) struct Mapping(Vec<[Facts; 256]>);
+
+impl Mapping {
+    pub(crate) fn new(images: &[Option<usize>]) -> Self {
+        let byte_image = |images: &[Option<usize>]| {
+            let mut sets = [Facts::ZERO; 256];
+            for (value, set) in sets.iter_mut().enumerate() {
+                for (bit, image) in images.iter().enumerate() {
+                    if let (1, Some(image)) = (value >> bit & 1, image) {
+                        *set |= fact(*image);
+                    }
+                }
+            }
+            sets
+        };
+        Self(images.chunks(8).map(byte_image).collect())
+    }
+
+    pub(crate) fn apply(&self, facts: Facts) -> Facts {
+        let bytes = facts.as_le_slice();
+        let images = self.0.iter().zip(bytes);
+        images.fold(Facts::ZERO, |all, (images, byte)| all | images[usize::from(*byte)])
+    }
+}
 
 /// Which bit is what: first the messages, then who led which term, then who voted for whom.
 #[derive(Debug)]
@@ -29,9 +61,9 @@ impl FactsLayout {
         let (leaders, votes) = (Vec::new(), Vec::new());
         let Cluster { nodes, term_max, .. } = cluster;
         let mut layout = Self { nodes, term_max, messages, leaders, votes };
-        let (facts, bits) = (layout.len(), Facts::BITS as usize);
+        let (facts, bits) = (layout.len(), Facts::BITS);
         ensure!(facts <= bits, "{cluster}: there are {facts} facts to know, but only {bits} bits");
-        let all: Facts = (1 << nodes) - 1;
+        let all = fact(nodes) - Facts::ONE;
         for term in 1..=term_max {
             layout.leaders.push(all << layout.leader_bit(term, 0));
             let of_term = (0..nodes).map(|voter| all << layout.vote_bit(term, voter, 0));
@@ -49,7 +81,7 @@ impl FactsLayout {
 
     /// All messages.
     pub(crate) fn messages(&self) -> Facts {
-        (1 << self.messages) - 1
+        fact(self.messages) - Facts::ONE
     }
 
     /// The facts that I1 and I2 are judged by, in groups of which no two may come together.
@@ -58,29 +90,29 @@ impl FactsLayout {
     }
 
     pub(crate) fn message(&self, message: usize) -> Facts {
-        1 << message
+        fact(message)
     }
 
     pub(crate) fn leader(&self, term: u8, node: usize) -> Facts {
-        1 << self.leader_bit(term, node)
+        fact(self.leader_bit(term, node))
     }
 
     /// That `voter` says it voted for `candidate`.
     pub(crate) fn vote(&self, term: u8, voter: usize, candidate: usize) -> Facts {
-        1 << self.vote_bit(term, voter, candidate)
+        fact(self.vote_bit(term, voter, candidate))
     }
 
     /// What can't be true if all these facts are.
     pub(crate) fn broken_by(&self, facts: Facts) -> Option<Invariant> {
-        let is_doubled = |rivals: &Facts| (facts & rivals).count_ones() > 1;
+        let is_doubled = |rivals: &Facts| (facts & *rivals).count_ones() > 1;
         if self.leaders.iter().any(is_doubled) {
             return Some(Invariant::OneLeaderPerTerm);
         }
         self.votes.iter().any(is_doubled).then_some(Invariant::OneVotePerTerm)
     }
 
-    /// Which fact each fact becomes.
-    pub(crate) fn images(&self, renaming: &Renaming) -> Vec<usize> {
+    /// What the facts become under new names.
+    pub(crate) fn renamed(&self, renaming: &Renaming) -> Mapping {
         let nodes = &renaming.nodes;
         let terms = 1..=self.term_max;
         let mut images = renaming.messages.clone();
@@ -92,7 +124,16 @@ impl FactsLayout {
                 images.extend(nodes.iter().map(|node| self.vote_bit(term, *voter, *node)));
             }
         }
-        images
+        Mapping::new(&images.into_iter().map(Some).collect::<Vec<_>>())
+    }
+
+    /// What the facts become when the node's clock advances.
+    pub(crate) fn aged(&self, ages: &[Option<(usize, Option<usize>)>], node: usize) -> Mapping {
+        let image = |fact: usize| match ages.get(fact) {
+            Some(Some((of, next))) if *of == node => *next,
+            _ => Some(fact),
+        };
+        Mapping::new(&(0..self.len()).map(image).collect::<Vec<_>>())
     }
 
     fn leader_bit(&self, term: u8, node: usize) -> usize {

@@ -13,7 +13,7 @@ use graft_election_model::{CLUSTERS, Findings, LARGE_CLUSTERS, search};
 /// Searches all that can happen in small clusters, and checks that the election's invariants hold.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Search four nodes in more terms, instead.
+    /// Search larger clusters, instead.
     #[arg(long)]
     large: bool,
     /// How many threads search; as many as there are processors, unless given.

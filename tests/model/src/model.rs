@@ -8,13 +8,14 @@ use anyhow::{Result, ensure};
 use stateright::{Model, Property};
 
 use crate::classes::Classes;
+use crate::cluster::{Cluster, NODES_MAX};
 use crate::exploration::Exploration;
-use crate::facts::{Facts, FactsLayout};
+use crate::facts::{Facts, FactsLayout, Mapping};
 use crate::relevance::Relevance;
-use crate::sights::Sights;
+use crate::sights::{Sight, Sights};
 use crate::symmetry::{Renaming, rename_disk};
 use crate::table::{Class, Step, tables};
-use crate::voter::{Cluster, Disk, NODES_MAX, name};
+use crate::voter::{Disk, name};
 
 /// All that a search needs to know of a cluster's nodes.
 #[derive(Debug)]
@@ -23,8 +24,11 @@ pub(crate) struct Election {
     layout: FactsLayout,
     /// For each node, what it does in each class of states.
     nodes: Vec<Vec<Class>>,
-    /// For each node, the class in which it starts with what it has stored.
-    starts: Vec<BTreeMap<Disk, u16>>,
+    /// For each node, the class in which it starts with what it has stored, at each phase of its
+    /// clock.
+    starts: Vec<BTreeMap<(Disk, u8), u16>>,
+    /// For each node, what its clock's advance makes of the facts.
+    ages: Vec<Mapping>,
     relevance: Relevance,
     images: Vec<Image>,
     /// What the search has come across.
@@ -38,7 +42,7 @@ pub(crate) struct Election {
 struct Image {
     nodes: Vec<usize>,
     classes: Vec<Vec<u16>>,
-    facts: Vec<[Facts; 256]>,
+    facts: Mapping,
 }
 
 /// The state of a cluster.
@@ -50,12 +54,21 @@ pub(crate) struct ClusterState {
     disks: [Disk; NODES_MAX],
     /// The messages ever said, who ever led, and who ever voted for whom.
     facts: Facts,
+    /// For how long leases last that a crash of their holder has not ended, on its clock.
+    left_over: [u8; NODES_MAX],
+    /// The token below the highest of any lease so far: no lease with it, or a lower one, may be
+    /// had any more.
+    overtaken: u8,
+    disturbances: u8,
     broken: Option<Invariant>,
     canonical: Canonical,
 }
 
-/// What is hashed.
-type Canonical = ([(u16, Disk); NODES_MAX], Facts);
+/// What is hashed of the nodes and the facts.
+type Canonical = ([Seat; NODES_MAX], Facts);
+
+/// All that is known of one node: its class, what it has stored, and what is left of its lease.
+type Seat = (u16, Disk, u8);
 
 /// What must always hold (protocol, section 5). I7 is checked by the exploration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +76,8 @@ pub(crate) enum Invariant {
     OneLeaderPerTerm,
     OneVotePerTerm,
     TermsNeverFall,
+    OneLeaseAtATime,
+    TokensRise,
     NothingUndurableIsSaid,
 }
 
@@ -73,6 +88,8 @@ pub(crate) enum Action {
     Take { node: usize, step: usize },
     /// The node crashes and starts with what it has stored.
     Restart { node: usize },
+    /// Time passes.
+    Step,
 }
 
 impl Election {
@@ -83,16 +100,30 @@ impl Election {
         let layout = FactsLayout::new(cluster, classes.message_count)?;
         let limit = usize::from(u16::MAX);
         ensure!(classes.counts.iter().all(|count| *count <= limit), "a node has too many states");
-        let images = renamings.iter().map(|renaming| Image::new(renaming, &layout)).collect();
+        let images = renamings
+            .iter()
+            .map(|renaming| Image {
+                nodes: renaming.nodes.clone(),
+                classes: renaming
+                    .states
+                    .iter()
+                    .map(|classes| classes.iter().map(|class| *class as u16).collect())
+                    .collect(),
+                facts: layout.renamed(renaming),
+            })
+            .collect();
         let starts = cluster.all().map(|node| {
             let starts = exploration.starts[node].iter();
-            starts.map(|(disk, state)| (*disk, classes.states[node][*state] as u16)).collect()
+            starts.map(|(start, state)| (*start, classes.states[node][*state] as u16)).collect()
         });
-        let starts: Vec<BTreeMap<Disk, u16>> = starts.collect();
+        let starts: Vec<BTreeMap<(Disk, u8), u16>> = starts.collect();
+        let message_ages = classes.ages(&exploration);
+        let ages: Vec<Mapping> =
+            cluster.all().map(|node| layout.aged(&message_ages, node)).collect();
         let nodes = tables(&exploration, &classes, &layout)?;
-        let relevance = Relevance::new(cluster, &layout, &nodes, &starts);
+        let relevance = Relevance::new(cluster, &layout, &nodes, &starts, &message_ages);
         let (seen, expanded) = (AtomicU32::new(0), AtomicUsize::new(0));
-        Ok(Self { exploration, layout, nodes, starts, relevance, images, seen, expanded })
+        Ok(Self { exploration, layout, nodes, starts, ages, relevance, images, seen, expanded })
     }
 
     pub(crate) fn seen(&self) -> Sights {
@@ -119,6 +150,7 @@ impl Election {
                 let example = class.steps[step].example as usize;
                 self.exploration.narrate(&self.exploration.steps[example])
             }
+            Action::Step => "a step of time passes".to_owned(),
         }
     }
 
@@ -126,6 +158,12 @@ impl Election {
         let before = &self.nodes[node][usize::from(state.classes[node])];
         let step = &before.steps[step];
         let mut next = state.clone();
+        if step.crashes {
+            self.crash(&mut next, node);
+        }
+        if self.cluster().disturbances_max.is_some() && step.disturbs {
+            next.disturbances += 1;
+        }
         next.classes[node] = step.next;
         if let Some(disk) = step.stores {
             next.broken = broken_by_writing(state.disks[node], disk);
@@ -171,13 +209,58 @@ impl Election {
 
     fn restart(&self, state: &ClusterState, node: usize) -> ClusterState {
         let mut next = state.clone();
-        if let Some(start) = self.starts[node].get(&state.disks[node]) {
+        self.crash(&mut next, node);
+        if self.cluster().disturbances_max.is_some() {
+            next.disturbances += 1;
+        }
+        let phase = self.class(state, node).phase;
+        if let Some(start) = self.starts[node].get(&(state.disks[node], phase)) {
             next.classes[node] = *start;
         }
         if self.nodes[node][usize::from(next.classes[node])].term < state.disks[node].term {
             next.broken = Some(Invariant::TermsNeverFall);
         }
         next
+    }
+
+    /// What holds of a crash, whenever it comes: a lease goes on, since its holder may have acted on
+    /// it just before.
+    fn crash(&self, state: &mut ClusterState, node: usize) {
+        state.left_over[node] = state.left_over[node].max(self.class(state, node).lease);
+    }
+
+    fn step(&self, state: &ClusterState) -> ClusterState {
+        let mut next = state.clone();
+        for node in self.cluster().all() {
+            let class = self.class(state, node);
+            next.classes[node] = class.next;
+            if class.advances {
+                next.left_over[node] = state.left_over[node].saturating_sub(1);
+                next.facts = self.ages[node].apply(next.facts);
+            }
+        }
+        next
+    }
+
+    /// Judges the leases that the nodes have.
+    fn judge(&self, state: &mut ClusterState) {
+        let mut holders = 0;
+        for node in self.cluster().all() {
+            let Class { term, lease, .. } = *self.class(state, node);
+            holders += u8::from(lease.max(state.left_over[node]) > 0);
+            if lease > 0 {
+                let mut sights = Sights::default();
+                sights.insert(Sight::Leased(term));
+                self.see(sights);
+                if term <= state.overtaken {
+                    state.broken = Some(Invariant::TokensRise);
+                }
+                state.overtaken = state.overtaken.max(term - 1);
+            }
+        }
+        if holders > 1 {
+            state.broken = Some(Invariant::OneLeaseAtATime);
+        }
     }
 
     fn see(&self, sights: Sights) {
@@ -189,18 +272,19 @@ impl Election {
     /// The least image of the state under all renamings.
     fn canonical(&self, state: &ClusterState) -> Canonical {
         let nodes = self.cluster().nodes;
-        let mut least = [(u16::MAX, Disk::default()); NODES_MAX];
+        let mut least = [(u16::MAX, Disk::default(), 0); NODES_MAX];
         let mut facts = Facts::MAX;
         for image in &self.images {
-            let mut seats = [(0, Disk::default()); NODES_MAX];
+            let mut seats = [(0, Disk::default(), 0); NODES_MAX];
             for node in 0..nodes {
                 let class = image.classes[node][usize::from(state.classes[node])];
-                seats[image.nodes[node]] = (class, rename_disk(state.disks[node], &image.nodes));
+                let disk = rename_disk(state.disks[node], &image.nodes);
+                seats[image.nodes[node]] = (class, disk, state.left_over[node]);
             }
             if seats < least {
-                (least, facts) = (seats, image.rename(state.facts));
+                (least, facts) = (seats, image.facts.apply(state.facts));
             } else if seats == least {
-                facts = facts.min(image.rename(state.facts));
+                facts = facts.min(image.facts.apply(state.facts));
             }
         }
         (least, facts)
@@ -218,7 +302,7 @@ fn broken_by_writing(before: Disk, after: Disk) -> Option<Invariant> {
 
 impl Hash for ClusterState {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        (self.canonical, self.broken).hash(hasher);
+        (self.canonical, self.overtaken, self.disturbances, self.broken).hash(hasher);
     }
 }
 
@@ -230,12 +314,17 @@ impl Model for Election {
         let mut state = ClusterState {
             classes: [0; NODES_MAX],
             disks: [Disk::default(); NODES_MAX],
-            facts: 0,
+            facts: Facts::ZERO,
+            left_over: [0; NODES_MAX],
+            overtaken: 0,
+            disturbances: 0,
             broken: None,
             canonical: Canonical::default(),
         };
         for node in self.cluster().all() {
-            state = self.restart(&state, node);
+            if let Some(start) = self.starts[node].get(&(Disk::default(), 0)) {
+                state.classes[node] = *start;
+            }
         }
         state.canonical = self.canonical(&state);
         vec![state]
@@ -243,14 +332,20 @@ impl Model for Election {
 
     fn actions(&self, state: &ClusterState, actions: &mut Vec<Action>) {
         self.expanded.fetch_add(1, Ordering::Relaxed);
+        let may_fail = self.cluster().disturbances_max.is_none_or(|max| state.disturbances < max);
         for node in self.cluster().all() {
-            let class = &self.nodes[node][usize::from(state.classes[node])];
-            for (step, taken) in class.steps.iter().enumerate() {
-                if taken.hears & state.facts == taken.hears {
+            for (step, taken) in self.class(state, node).steps.iter().enumerate() {
+                let is_possible = may_fail || !taken.disturbs;
+                if is_possible && taken.hears & state.facts == taken.hears {
                     actions.push(Action::Take { node, step });
                 }
             }
-            actions.push(Action::Restart { node });
+            if may_fail {
+                actions.push(Action::Restart { node });
+            }
+        }
+        if self.cluster().is_timed() {
+            actions.push(Action::Step);
         }
     }
 
@@ -258,8 +353,10 @@ impl Model for Election {
         let mut next = match action {
             Action::Take { node, step } => self.take(state, node, step),
             Action::Restart { node } => self.restart(state, node),
+            Action::Step => self.step(state),
         };
         self.answer(&mut next);
+        self.judge(&mut next);
         next.facts = self.relevance.filter(&next.classes, &next.disks, next.facts);
         if next == *state {
             return None;
@@ -280,37 +377,17 @@ impl Model for Election {
             Property::always("I3: terms of a node never fall", |_, state: &ClusterState| {
                 state.broken != Some(Invariant::TermsNeverFall)
             }),
+            Property::always(
+                "I4: at most one leadership is valid at a time",
+                |_, state: &ClusterState| state.broken != Some(Invariant::OneLeaseAtATime),
+            ),
+            Property::always(
+                "I5: successive leases have rising tokens",
+                |_, state: &ClusterState| state.broken != Some(Invariant::TokensRise),
+            ),
             Property::always("I6: nothing undurable is said", |_, state: &ClusterState| {
                 state.broken != Some(Invariant::NothingUndurableIsSaid)
             }),
         ]
-    }
-}
-
-impl Image {
-    fn new(renaming: &Renaming, layout: &FactsLayout) -> Self {
-        let classes = renaming.states.iter();
-        let classes =
-            classes.map(|classes| classes.iter().map(|class| *class as u16).collect()).collect();
-        let fact_images = layout.images(renaming);
-        let byte_image = |byte: usize| {
-            let mut images = [0; 256];
-            for (value, image) in images.iter_mut().enumerate() {
-                for bit in (0..8).filter(|bit| value >> bit & 1 == 1) {
-                    *image |= fact_images.get(8 * byte + bit).map_or(0, |fact| 1 << fact);
-                }
-            }
-            images
-        };
-        let facts = (0..layout.len().div_ceil(8)).map(byte_image).collect();
-        Self { nodes: renaming.nodes.clone(), classes, facts }
-    }
-
-    fn rename(&self, facts: Facts) -> Facts {
-        let bytes = facts.to_le_bytes();
-        self.facts
-            .iter()
-            .zip(bytes)
-            .fold(0, |renamed, (images, byte)| renamed | images[usize::from(byte)])
     }
 }

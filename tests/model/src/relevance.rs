@@ -7,10 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::facts::{Facts, FactsLayout};
+use crate::cluster::{Cluster, NODES_MAX};
+use crate::facts::{Facts, FactsLayout, fact};
 use crate::sights::Sights;
 use crate::table::{Class, Step};
-use crate::voter::{Cluster, Disk, NODES_MAX};
+use crate::voter::Disk;
 
 /// What can still matter to each node.
 #[derive(Debug)]
@@ -43,31 +44,47 @@ impl Relevance {
         cluster: Cluster,
         layout: &FactsLayout,
         tables: &[Vec<Class>],
-        starts: &[BTreeMap<Disk, u16>],
+        starts: &[BTreeMap<(Disk, u8), u16>],
+        ages: &[Option<(usize, Option<usize>)>],
     ) -> Self {
-        let seats: Vec<Vec<Seat>> = tables
-            .iter()
-            .zip(starts)
-            .map(|(classes, starts)| {
-                reachable(classes, starts, (starts[&Disk::default()], Disk::default()))
-            })
-            .collect();
+        let seats: Vec<Vec<Seat>> =
+            tables.iter().zip(starts).map(|(classes, starts)| reachable(classes, starts)).collect();
         // What someone merely answers.
-        let mut answered = 0;
+        let mut answered = Facts::ZERO;
         for (classes, seats) in tables.iter().zip(&seats) {
-            for (seat, step) in steps_of(classes, seats) {
-                if is_answer(seat, step, 0) {
-                    answered |= step.hears;
+            for seat in seats {
+                let class = &classes[usize::from(seat.0)];
+                for step in class.steps.iter().chain(&class.answers) {
+                    if is_answer(*seat, step, Facts::ZERO) {
+                        answered |= step.hears;
+                    }
                 }
             }
         }
+        let youths = youths(ages);
         let disks = (usize::from(cluster.term_max) + 1) * (cluster.nodes + 1);
         let futures = tables.iter().zip(starts).zip(seats).map(|((classes, starts), seats)| {
             let mut futures = vec![Future::default(); classes.len() * disks];
-            for seat in seats {
-                let reachable = reachable(classes, starts, seat);
-                futures[usize::from(seat.0) * disks + disk_index(cluster.nodes, seat.1)] =
-                    Future::new(layout, classes, &reachable, answered);
+            let place =
+                |seat: Seat| usize::from(seat.0) * disks + disk_index(cluster.nodes, seat.1);
+            for seat in &seats {
+                futures[place(*seat)] =
+                    Future::of_steps(&youths, *seat, &classes[usize::from(seat.0)], answered);
+            }
+            let mut precursors: BTreeMap<Seat, Vec<Seat>> = BTreeMap::new();
+            for seat in &seats {
+                for next in successors(classes, starts, *seat) {
+                    precursors.entry(next).or_default().push(*seat);
+                }
+            }
+            let mut open = seats;
+            while let Some(seat) = open.pop() {
+                let future = futures[place(seat)].clone();
+                for before in precursors.get(&seat).into_iter().flatten() {
+                    if futures[place(*before)].include(&future) {
+                        open.push(*before);
+                    }
+                }
             }
             futures
         });
@@ -91,45 +108,79 @@ impl Relevance {
             let place = usize::from(classes[node]) * self.disks;
             &self.futures[node][place + disk_index(self.nodes, disks[node])]
         };
-        let (mut relevant, mut to_come) = (0, 0);
+        let (mut relevant, mut to_come) = (Facts::ZERO, Facts::ZERO);
         for node in 0..self.nodes {
             relevant |= future(node).reacts_to;
             to_come |= future(node).adds;
         }
         // A fact that only itself can follow is no one's rival.
-        let is_open = |rivals: &&Facts| **rivals & to_come & !facts != 0;
+        let is_open = |rivals: &&Facts| **rivals & to_come & !facts != Facts::ZERO;
         for rivals in self.rivals.iter().filter(is_open) {
             relevant |= *rivals;
         }
         let mut kept = facts & relevant;
         let mut others = facts & self.messages & !relevant;
-        while others != 0 {
-            let message = others.trailing_zeros() as usize;
-            let answers = (0..self.nodes)
-                .fold(0, |all, node| all | future(node).answers.get(message).unwrap_or(&0));
-            if answers & relevant != 0 {
-                kept |= 1 << message;
+        while others != Facts::ZERO {
+            let message = others.trailing_zeros();
+            let answers = (0..self.nodes).fold(Facts::ZERO, |all, node| {
+                all | future(node).answers.get(message).copied().unwrap_or_default()
+            });
+            if answers & relevant != Facts::ZERO {
+                kept |= fact(message);
             }
-            others &= others - 1;
+            others &= !fact(message);
         }
         kept
     }
 }
 
 impl Future {
-    fn new(layout: &FactsLayout, classes: &[Class], seats: &[Seat], answered: Facts) -> Self {
-        let messages = layout.messages().count_ones() as usize;
-        let mut future = Self { answers: vec![0; messages], ..Self::default() };
-        for (seat, step) in steps_of(classes, seats) {
+    /// What a node can do in one state, and with time to what is now younger.
+    fn of_steps(youths: &[Vec<usize>], seat: Seat, class: &Class, answered: Facts) -> Self {
+        let mut future = Self { answers: vec![Facts::ZERO; youths.len()], ..Self::default() };
+        for step in class.steps.iter().chain(&class.answers) {
             future.adds |= step.adds;
-            if is_answer(seat, step, answered) {
-                future.answers[step.hears.trailing_zeros() as usize] |= step.adds;
-            } else {
-                future.reacts_to |= step.hears;
+            let Some(youths) = youths.get(step.hears.trailing_zeros()) else { continue };
+            for message in youths {
+                if is_answer(seat, step, answered) {
+                    future.answers[*message] |= step.adds;
+                } else {
+                    future.reacts_to |= fact(*message);
+                }
             }
         }
         future
     }
+
+    /// Adds what can be done in another state; whether there is anything new.
+    fn include(&mut self, other: &Self) -> bool {
+        let mut is_new = false;
+        let mut add = |all: &mut Facts, more: Facts| {
+            is_new |= more & !*all != Facts::ZERO;
+            *all |= more;
+        };
+        add(&mut self.reacts_to, other.reacts_to);
+        add(&mut self.adds, other.adds);
+        for (all, more) in self.answers.iter_mut().zip(&other.answers) {
+            add(all, *more);
+        }
+        is_new
+    }
+}
+
+/// For each message, all that are it, or become it with time.
+fn youths(ages: &[Option<(usize, Option<usize>)>]) -> Vec<Vec<usize>> {
+    let mut youths: Vec<Vec<usize>> = (0..ages.len()).map(|message| vec![message]).collect();
+    for message in 0..ages.len() {
+        let mut older = message;
+        while let Some((_, Some(next))) = ages[older]
+            && !youths[next].contains(&message)
+        {
+            youths[next].push(message);
+            older = next;
+        }
+    }
+    youths
 }
 
 /// Whether all that comes of a message is another message, and one to which nobody merely answers
@@ -139,19 +190,17 @@ fn is_answer(seat: Seat, step: &Step, answered: Facts) -> bool {
     let stays = step.next == class && step.stores.is_none_or(|stored| stored == disk);
     let is_true = step.claim.is_none_or(|claim| claim.is_true_of(disk));
     let is_new = step.sights != Sights::default();
-    step.hears != 0 && stays && is_true && !is_new && step.adds & answered == 0
+    step.hears != Facts::ZERO && stays && is_true && !is_new && step.adds & answered == Facts::ZERO
 }
 
-/// The seat and all that a node can come to from there, whatever it hears.
-fn reachable(classes: &[Class], starts: &BTreeMap<Disk, u16>, from: Seat) -> Vec<Seat> {
-    let mut seats = vec![from];
-    let mut known = BTreeSet::from([from]);
+/// All that a node can come to, whatever it hears.
+fn reachable(classes: &[Class], starts: &BTreeMap<(Disk, u8), u16>) -> Vec<Seat> {
+    let first = starts.iter().filter(|((disk, _), _)| *disk == Disk::default());
+    let mut seats: Vec<Seat> = first.map(|((disk, _), start)| (*start, *disk)).collect();
+    let mut known: BTreeSet<Seat> = seats.iter().copied().collect();
     let mut next = 0;
-    while let Some(&(class, disk)) = seats.get(next) {
-        let restart = starts.get(&disk).map(|start| (*start, disk));
-        let steps = classes[usize::from(class)].steps.iter();
-        let steps = steps.map(|step| (step.next, step.stores.unwrap_or(disk)));
-        for seat in steps.chain(restart) {
+    while let Some(&seat) = seats.get(next) {
+        for seat in successors(classes, starts, seat) {
             if known.insert(seat) {
                 seats.push(seat);
             }
@@ -161,10 +210,17 @@ fn reachable(classes: &[Class], starts: &BTreeMap<Disk, u16>, from: Seat) -> Vec
     seats
 }
 
-fn steps_of<'a>(classes: &'a [Class], seats: &'a [Seat]) -> impl Iterator<Item = (Seat, &'a Step)> {
-    seats
-        .iter()
-        .flat_map(|seat| classes[usize::from(seat.0)].steps.iter().map(|step| (*seat, step)))
+/// What a node may be after its next step.
+fn successors(
+    classes: &[Class],
+    starts: &BTreeMap<(Disk, u8), u16>,
+    (class, disk): Seat,
+) -> BTreeSet<Seat> {
+    let class = &classes[usize::from(class)];
+    let restart = starts.get(&(disk, class.phase)).map(|start| (*start, disk));
+    let steps = class.steps.iter();
+    let steps = steps.map(|step| (step.next, step.stores.unwrap_or(disk)));
+    steps.chain(restart).chain([(class.next, disk)]).collect()
 }
 
 fn disk_index(nodes: usize, disk: Disk) -> usize {

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 use stateright::{Checker, HasDiscoveries, Model};
 
+use crate::cluster::Cluster;
 use crate::model::Election;
 use crate::sights::Sight;
-use crate::voter::Cluster;
 
 /// The figures of a search that visited every state and found nothing wrong.
 #[derive(Clone, Copy, Debug, Default)]

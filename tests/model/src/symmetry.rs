@@ -1,10 +1,10 @@
 //! What becomes of states and messages when the nodes swap their names.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::classes::Classes;
 use crate::exploration::{Exploration, LocalStep};
-use crate::voter::{Disk, Input, name};
+use crate::voter::{Disk, Fate, Input, name};
 
 /// One renaming of the nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,7 @@ impl Renaming {
     pub(crate) fn all(exploration: &Exploration, classes: &Classes) -> Result<Vec<Self>> {
         let nodes = exploration.cluster.nodes;
         let swaps: Vec<Self> = (1..nodes)
+            .filter(|right| exploration.cluster.are_alike(right - 1, *right))
             .map(|right| Self::swap(exploration, classes, right - 1, right))
             .collect::<Result<_>>()?;
         let mut all = vec![Self::none(classes)];
@@ -76,14 +77,12 @@ impl Renaming {
         let mut nodes = renaming.nodes;
         nodes.swap(left, right);
         let mut images = Images {
-            states: exploration.voters.iter().map(|voters| vec![None; voters.len()]).collect(),
+            states: exploration.moments.iter().map(|moments| vec![None; moments.len()]).collect(),
             messages: vec![None; exploration.messages.len()],
             nodes,
         };
         for node in exploration.cluster.all() {
-            let start = |node: usize| exploration.starts[node].get(&Disk::default()).copied();
-            let image = start(images.nodes[node]).context("a node has no start")?;
-            images.states[node][start(node).context("a node has no start")?] = Some(image);
+            images.starts(exploration, node, Disk::default())?;
         }
         let mut offset = 0;
         for (index, step) in exploration.steps.iter().enumerate() {
@@ -122,7 +121,8 @@ impl Images {
                 Input::Message(self.messages[message].context("its message is unknown")?)
             }
             Input::HandOver(to) => Input::HandOver(to.map(|to| self.nodes[to])),
-            Input::Timeout | Input::Close => step.input,
+            Input::Close(to) => Input::Close(to.map(|to| self.nodes[to])),
+            Input::Timeout | Input::Step => step.input,
         };
         let steps = exploration.steps_of(node, from, input);
         let image = steps.and_then(|steps| steps.get(offset)).context("it can't take the step")?;
@@ -130,11 +130,42 @@ impl Images {
         ensure!(image.fate == step.fate && image.stores == stores, "it stores something else");
         ensure!(image.says.is_some() == step.says.is_some(), "it says something else");
         if let (Some(said), Some(image)) = (step.says, image.says) {
-            let known = self.messages[said].get_or_insert(image);
-            ensure!(*known == image, "it says something else");
+            self.message(exploration, said, image)?;
+        }
+        if let (Fate::CrashedAfterSave, Some(disk)) = (step.fate, step.stores) {
+            self.starts(exploration, step.node, disk)?;
         }
         let known = self.states[step.node][step.to].get_or_insert(image.to);
         ensure!(*known == image.to, "it becomes something else");
+        Ok(())
+    }
+
+    /// The image of a message, and of what time makes of it.
+    fn message(&mut self, exploration: &Exploration, said: usize, image: usize) -> Result<()> {
+        let (mut said, mut image) = (said, image);
+        loop {
+            if let Some(known) = self.messages[said] {
+                ensure!(known == image, "it says something else");
+                return Ok(());
+            }
+            self.messages[said] = Some(image);
+            match (exploration.ages[said], exploration.ages[image]) {
+                (None, None) => return Ok(()),
+                (Some(age), Some(other)) => (said, image) = (age.next, other.next),
+                _ => bail!("only one of two messages tells the time"),
+            }
+        }
+    }
+
+    /// The images of the states in which a node starts with what it has stored.
+    fn starts(&mut self, exploration: &Exploration, node: usize, disk: Disk) -> Result<()> {
+        let other = self.nodes[node];
+        for phase in 0..exploration.cluster.clock(node).steps {
+            let start = |node: usize, disk| exploration.starts[node].get(&(disk, phase)).copied();
+            let image = start(other, rename_disk(disk, &self.nodes));
+            let place = start(node, disk).context("a node has no start")?;
+            self.states[node][place] = Some(image.context("a node has no start")?);
+        }
         Ok(())
     }
 

@@ -9,12 +9,19 @@ use crate::classes::{Claim, Classes};
 use crate::exploration::Exploration;
 use crate::facts::{Facts, FactsLayout};
 use crate::sights::Sights;
-use crate::voter::{Disk, Input};
+use crate::voter::{Disk, Fate, Input};
 
 /// What a node does in one class of states.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Class {
     pub(crate) term: u8,
+    /// How often its clock must advance until its lease is over; 0: it has none.
+    pub(crate) lease: u8,
+    /// The phase of its clock.
+    pub(crate) phase: u8,
+    /// What it is after a step of time, and whether its clock has advanced by then.
+    pub(crate) next: u16,
+    pub(crate) advances: bool,
     /// What it may do.
     pub(crate) steps: Vec<Step>,
     /// What it does at once: say something without a change of its own.
@@ -32,6 +39,10 @@ pub(crate) struct Step {
     pub(crate) adds: Facts,
     pub(crate) claim: Option<Claim>,
     pub(crate) sights: Sights,
+    /// The node crashes.
+    pub(crate) crashes: bool,
+    /// The node crashes, fails to save, or is told to leave.
+    pub(crate) disturbs: bool,
     /// An example of it in the exploration.
     pub(crate) example: u32,
 }
@@ -44,9 +55,14 @@ pub(crate) fn tables(
 ) -> Result<Vec<Vec<Class>>> {
     let mut tables: Vec<Vec<Class>> =
         classes.counts.iter().map(|count| vec![Class::default(); *count]).collect();
-    for (node, voters) in exploration.voters.iter().enumerate() {
-        for (state, voter) in voters.iter().enumerate() {
-            tables[node][classes.states[node][state]].term = u8::try_from(voter.term())?;
+    for (node, moments) in exploration.moments.iter().enumerate() {
+        let clock = exploration.cluster.clock(node);
+        for (moment, place) in moments.iter().zip(&classes.states[node]) {
+            let class = &mut tables[node][*place];
+            class.term = u8::try_from(moment.voter.term())?;
+            class.lease = moment.lease(clock)?;
+            (class.phase, class.advances) = (moment.phase, moment.advances(clock));
+            class.next = u16::try_from(*place)?;
         }
     }
     let mut known = BTreeSet::new();
@@ -54,16 +70,20 @@ pub(crate) fn tables(
         let (class, next) =
             (classes.states[step.node][step.from], classes.states[step.node][step.to]);
         let hears = match step.input {
+            Input::Step => {
+                tables[step.node][class].next = u16::try_from(next)?;
+                continue;
+            }
             Input::Message(message) => match classes.messages[message] {
                 Some(message) => layout.message(message),
                 // Nobody makes anything of it.
                 None => continue,
             },
-            _ => 0,
+            _ => Facts::ZERO,
         };
         let said = step.says.and_then(|said| classes.messages[said]);
-        let after = &exploration.voters[step.node][step.to];
-        let mut adds = said.map_or(0, |message| layout.message(message));
+        let after = &exploration.moments[step.node][step.to].voter;
+        let mut adds = said.map_or(Facts::ZERO, |message| layout.message(message));
         if after.state() == State::Leader {
             adds |= layout.leader(u8::try_from(after.term())?, step.node);
         }
@@ -72,7 +92,21 @@ pub(crate) fn tables(
         if let Some((term, vote)) = claim.and_then(|claim| Some((claim.term, claim.vote?))) {
             adds |= layout.vote(term, step.node, usize::from(vote));
         }
-        let key = (step.node, class, hears, step.stores, next, adds, claim, step.sights);
+        let crashes = step.fate == Fate::CrashedAfterSave;
+        let leaves = matches!(step.input, Input::HandOver(_) | Input::Close(_));
+        let disturbs = leaves || !matches!(step.fate, Fate::Unsaved | Fate::Saved);
+        let key = (
+            step.node,
+            class,
+            hears,
+            step.stores,
+            next,
+            adds,
+            claim,
+            step.sights,
+            disturbs,
+            crashes,
+        );
         let does_nothing =
             next == class && step.stores.is_none() && step.says.is_none() && step.sights.0 == 0;
         if does_nothing || !known.insert(key) {
@@ -85,6 +119,8 @@ pub(crate) fn tables(
             adds,
             claim,
             sights: step.sights,
+            crashes,
+            disturbs,
             example: u32::try_from(example)?,
         };
         let is_answer = next == class && step.stores.is_none();

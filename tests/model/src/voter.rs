@@ -6,24 +6,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::{Context, Result, anyhow};
 use graft_election_core::{
-    AlwaysGrant, Config, Instant, Message, Mode, Node, NodeId, Outgoing, Output, Position, State,
-    VoteRecord, VoteRequest,
+    AlwaysGrant, Instant, Message, Node, NodeId, Outgoing, Output, Position, State, VoteRecord,
+    VoteRequest,
 };
 
-/// The most nodes that a model may have.
-pub const NODES_MAX: usize = 4;
+use crate::clock::{EARLY, LATE, Moment};
+use crate::cluster::{Cluster, NODES_MAX};
 
 /// The names of the nodes.
 const NAMES: [&str; NODES_MAX] = ["a", "b", "c", "d"];
-
-/// The last instant but one: a node that starts then with a stored term is bound (rule V3).
-const EARLY: Instant = Instant::from_micros(u64::MAX - 1);
-
-/// The last instant: every timer is due, and no node is bound any more.
-const LATE: Instant = Instant::FAR_FUTURE;
-
-/// When a node may be given an input. Whoever is past the first instant stays there.
-const INSTANTS: [Instant; 2] = [EARLY, LATE];
 
 /// A node of the core.
 pub(crate) type Voter = Node<NoDice, AlwaysGrant, NODES_MAX>;
@@ -49,40 +40,6 @@ impl rand_core::TryRng for NoDice {
     }
 }
 
-/// The clusters that are searched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cluster {
-    /// How many nodes there are: 1 to [`NODES_MAX`].
-    pub nodes: usize,
-    /// The highest term; a campaign for a higher one is beyond the model.
-    pub term_max: u8,
-    /// Whether the nodes know the list of all voters (rule V6).
-    pub declared: bool,
-    /// Whether nodes are told to hand over and to close (rules H1 to H3).
-    pub leaving: bool,
-}
-
-/// The clusters that are searched whenever everything is tested.
-pub const CLUSTERS: &[Cluster] = &[
-    Cluster { nodes: 2, term_max: 3, declared: true, leaving: true },
-    Cluster { nodes: 3, term_max: 2, declared: true, leaving: true },
-    Cluster { nodes: 3, term_max: 2, declared: false, leaving: false },
-    Cluster { nodes: 3, term_max: 3, declared: true, leaving: false },
-    Cluster { nodes: 4, term_max: 1, declared: true, leaving: true },
-];
-
-/// The clusters that are searched on demand: four nodes in more terms.
-pub const LARGE_CLUSTERS: &[Cluster] =
-    &[Cluster { nodes: 4, term_max: 2, declared: true, leaving: false }];
-
-impl fmt::Display for Cluster {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let voters = if self.declared { "declared" } else { "undeclared" };
-        write!(f, "{} {voters} nodes, terms 0 to {}", self.nodes, self.term_max)?;
-        if self.leaving { f.write_str(", handing over and closing") } else { Ok(()) }
-    }
-}
-
 /// What a node has stored, with nodes by number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Disk {
@@ -104,7 +61,10 @@ pub(crate) enum Input {
     Message(usize),
     Timeout,
     HandOver(Option<usize>),
-    Close,
+    /// A leader names its successor.
+    Close(Option<usize>),
+    /// Time passes: one step.
+    Step,
 }
 
 /// What becomes of an input.
@@ -124,7 +84,7 @@ pub(crate) enum Fate {
 #[derive(Debug)]
 pub(crate) struct Reaction {
     pub(crate) fate: Fate,
-    pub(crate) after: Voter,
+    pub(crate) after: Moment,
     pub(crate) stores: Option<Disk>,
     pub(crate) says: Option<Outgoing>,
     /// Whether a crash kept a message from being said.
@@ -132,38 +92,22 @@ pub(crate) struct Reaction {
 }
 
 impl Cluster {
-    /// The numbers of the nodes.
-    pub(crate) fn all(&self) -> std::ops::Range<usize> {
-        0..self.nodes
-    }
-
-    /// The node as it starts with what it has stored.
-    pub(crate) fn start(&self, node: usize, disk: Disk) -> Result<Voter> {
-        let ids: Vec<NodeId> = self.all().map(id).collect::<Result<_>>()?;
-        let voters: &[NodeId] = if self.declared { &ids } else { &[] };
-        let config = Config { voters, mode: Mode::Graft, ..Config::new("model", self.nodes) };
-        let voted_for = disk.vote.and_then(|vote| ids.get(usize::from(vote))).cloned();
-        let record = VoteRecord { term: disk.term.into(), voted_for };
-        // Nothing binds a node that never stored a term; to start it late can only let it do more.
-        let now = if disk.term == 0 { LATE } else { EARLY };
-        Ok(Node::new(id(node)?, &config, record, AlwaysGrant, NoDice, now)?)
-    }
-
     /// All that may come of one input, in a fixed order.
     ///
     /// # Errors
     ///
     /// The node panicked.
-    pub(crate) fn react(&self, voter: &Voter, input: Given<'_>) -> Result<Vec<Reaction>> {
+    pub(crate) fn react(&self, before: &Moment, input: Given<'_>) -> Result<Vec<Reaction>> {
         let react = || -> Result<Vec<Reaction>> {
             let mut reactions = Vec::new();
-            for now in INSTANTS {
-                let saved = attempt(voter, now, input, true)?;
+            let instants: &[Instant] = if self.is_timed() { &[before.now] } else { &[EARLY, LATE] };
+            for now in instants {
+                let saved = self.attempt(before, *now, input, true)?;
                 let Some(disk) = saved.stores else {
                     reactions.push(saved);
                     continue;
                 };
-                let failed = attempt(voter, now, input, false)?;
+                let failed = self.attempt(before, *now, input, false)?;
                 reactions.push(Reaction {
                     fate: Fate::StoredButFailed,
                     after: failed.after.clone(),
@@ -174,7 +118,7 @@ impl Cluster {
                 reactions.push(failed);
                 reactions.push(Reaction {
                     fate: Fate::CrashedAfterSave,
-                    after: self.start(number(voter.id())?, disk)?,
+                    after: self.start(number(before.voter.id())?, disk, before.phase)?,
                     stores: Some(disk),
                     says: None,
                     is_silenced: saved.says.is_some(),
@@ -184,8 +128,54 @@ impl Cluster {
             Ok(reactions)
         };
         catch_unwind(AssertUnwindSafe(react)).map_err(|_| {
-            anyhow!("violated: I7: no input panics\n{voter:#?}\npanics on {input:?}")
+            anyhow!("violated: I7: no input panics\n{before:#?}\npanics on {input:?}")
         })?
+    }
+
+    /// Runs a copy of the node; the save succeeds or fails.
+    fn attempt(
+        &self,
+        before: &Moment,
+        now: Instant,
+        input: Given<'_>,
+        succeeds: bool,
+    ) -> Result<Reaction> {
+        let node = number(before.voter.id())?;
+        let clock = self.clock(node);
+        let mut after = before.clone();
+        if let Given::Step = input {
+            after.pass(clock);
+        }
+        let voter = &mut after.voter;
+        let (fate, stores, mut says) = match match input {
+            Given::Message(message) => {
+                voter.handle_message(now, before.undated(clock, message.clone()))
+            }
+            Given::Timeout => voter.handle_timeout(now),
+            Given::HandOver(to) => voter.hand_over(now, to.map(id).transpose()?),
+            Given::Close(_) => voter.close(now),
+            Given::Step => Output::Idle,
+        } {
+            Output::Idle => (Fate::Unsaved, None, None),
+            Output::Send(outgoing) => (Fate::Unsaved, None, Some(outgoing)),
+            Output::Save(unsaved) if succeeds => {
+                let disk = disk(unsaved.record())?;
+                (Fate::Saved, Some(disk), unsaved.saved(now))
+            }
+            Output::Save(unsaved) => {
+                drop(unsaved);
+                (Fate::SaveFailed, None, None)
+            }
+        };
+        if let (Given::HandOver(to) | Given::Close(to), Some(outgoing)) = (input, &mut says)
+            && let Message::Handover(handover) = &mut outgoing.message
+        {
+            // To whom a leader hands over by itself depends on the order in which it was answered.
+            // That it may name anyone allows more, and treats all alike.
+            handover.target = to.map(id).transpose()?;
+        }
+        let says = says.map(|outgoing| before.dated(clock, outgoing));
+        Ok(Reaction { fate, after, stores, says, is_silenced: false })
     }
 }
 
@@ -195,38 +185,8 @@ pub(crate) enum Given<'a> {
     Message(&'a Message),
     Timeout,
     HandOver(Option<usize>),
-    Close,
-}
-
-/// Runs a copy of the node; the save succeeds or fails.
-fn attempt(voter: &Voter, now: Instant, input: Given<'_>, succeeds: bool) -> Result<Reaction> {
-    let mut after = voter.clone();
-    let (fate, stores, says) = match give(&mut after, now, input)? {
-        Output::Idle => (Fate::Unsaved, None, None),
-        Output::Send(outgoing) => (Fate::Unsaved, None, Some(outgoing)),
-        Output::Save(unsaved) if succeeds => {
-            let disk = disk(unsaved.record())?;
-            (Fate::Saved, Some(disk), unsaved.saved(now))
-        }
-        Output::Save(unsaved) => {
-            drop(unsaved);
-            (Fate::SaveFailed, None, None)
-        }
-    };
-    Ok(Reaction { fate, after, stores, says, is_silenced: false })
-}
-
-fn give<'v>(
-    voter: &'v mut Voter,
-    now: Instant,
-    input: Given<'_>,
-) -> Result<Output<'v, NoDice, AlwaysGrant, NODES_MAX>> {
-    Ok(match input {
-        Given::Message(message) => voter.handle_message(now, message.clone()),
-        Given::Timeout => voter.handle_timeout(voter.deadline()),
-        Given::HandOver(to) => voter.hand_over(now, to.map(id).transpose()?),
-        Given::Close => voter.close(now),
-    })
+    Close(Option<usize>),
+    Step,
 }
 
 /// Whether the node still has to save what an earlier save failed to: a pre-vote changes nothing,
@@ -267,7 +227,7 @@ pub(crate) fn number(id: &NodeId) -> Result<usize> {
     number.with_context(|| format!("there is no node {id}"))
 }
 
-fn id(node: usize) -> Result<NodeId> {
+pub(crate) fn id(node: usize) -> Result<NodeId> {
     Ok(NodeId::new(name(node))?)
 }
 

@@ -1,0 +1,140 @@
+//! Time as a node sees it, and what of it matters.
+
+use anyhow::{Context, Result};
+use graft_election_core::{Instant, Leadership, Message, Outgoing, Recipient};
+use std::num::NonZeroU64;
+
+use crate::voter::{Voter, number};
+
+/// Where time is nothing but an order of events, the last instant but one: a node that starts then
+/// with a stored term is bound (rule V3).
+pub(crate) const EARLY: Instant = Instant::from_micros(u64::MAX - 1);
+
+/// The last instant: every timer is due, and no node is bound any more.
+pub(crate) const LATE: Instant = Instant::FAR_FUTURE;
+
+/// How a node's clock runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Clock {
+    /// By how many microseconds it advances at once.
+    pub(crate) advance: u64,
+    /// After how many steps of time it does so.
+    pub(crate) steps: u8,
+}
+
+/// A node at a moment of its clock.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Moment {
+    pub(crate) voter: Voter,
+    /// What its clock shows.
+    pub(crate) now: Instant,
+    /// How many steps of time have passed since the clock last advanced.
+    pub(crate) phase: u8,
+}
+
+impl Moment {
+    /// One step of time passes.
+    pub(crate) fn pass(&mut self, clock: Clock) {
+        self.phase += 1;
+        if self.phase == clock.steps {
+            self.phase = 0;
+            self.now = Instant::from_micros(self.now.as_micros().saturating_add(clock.advance));
+        }
+    }
+
+    /// Whether the clock advances with the next step of time.
+    pub(crate) fn advances(&self, clock: Clock) -> bool {
+        self.phase + 1 == clock.steps
+    }
+
+    /// How often the clock must advance until the node's lease is over; 0: it has none.
+    pub(crate) fn lease(&self, clock: Clock) -> Result<u8> {
+        let lasts = |leadership: Leadership| {
+            let left = leadership.valid_until.as_micros().saturating_sub(self.now.as_micros());
+            u8::try_from(left.div_ceil(clock.advance))
+        };
+        Ok(self.voter.leadership(self.now).map_or(Ok(0), lasts)?)
+    }
+
+    /// What tells the moment from others: all there is to the node, with instants as seen from now,
+    /// by how often the clock must advance until it has reached them.
+    ///
+    /// What is past is past, however long it has been. What the node last reported or refused is
+    /// left out: it says so, but doesn't act on it. Neither is taken for granted: `exploration`
+    /// checks both.
+    pub(crate) fn key(&self, clock: Clock) -> Result<String> {
+        let text = format!("{} {:?}", self.phase, self.voter);
+        let (before, rest) = text.split_once("report: ").context(NO_SUCH_FIELD)?;
+        let (_, after) = rest.split_once("bound_until: ").context(NO_SUCH_FIELD)?;
+        let mut key = String::with_capacity(text.len());
+        for part in [before, after] {
+            let mut parts = part.split("Instant(");
+            key.push_str(parts.next().unwrap_or_default());
+            for part in parts {
+                let (micros, rest) = part.split_once(')').context(NO_SUCH_FIELD)?;
+                let left = match micros.parse()? {
+                    // The clock's origin stands for "never".
+                    0_u64 => "never".to_owned(),
+                    u64::MAX => "for ever".to_owned(),
+                    micros => micros
+                        .saturating_sub(self.now.as_micros())
+                        .div_ceil(clock.advance)
+                        .to_string(),
+                };
+                key.push_str(&left);
+                key.push_str(rest);
+            }
+        }
+        Ok(key)
+    }
+
+    /// What is said now, as others will know it: `SentAt` by how old it is.
+    pub(crate) fn dated(&self, clock: Clock, mut outgoing: Outgoing) -> Outgoing {
+        if let Message::Heartbeat(heartbeat) = &mut outgoing.message {
+            heartbeat.sent_at = heartbeat.sent_at.and_then(|sent_at| {
+                let age = self.now.as_micros().saturating_sub(sent_at.get());
+                sent_at_of_age(age / clock.advance)
+            });
+        }
+        outgoing
+    }
+
+    /// What is heard now. To all but the leader itself `SentAt` is but a number to be returned.
+    pub(crate) fn undated(&self, clock: Clock, mut message: Message) -> Message {
+        if let Message::HeartbeatResponse(response) = &mut message {
+            response.sent_at = response.sent_at.and_then(|sent_at| {
+                let age = (sent_at.get() - 1) * clock.advance;
+                NonZeroU64::new(self.now.as_micros().saturating_sub(age))
+            });
+        }
+        message
+    }
+}
+
+/// The node whose clock a message tells the time of, and how old it is by that clock.
+pub(crate) fn age(outgoing: &Outgoing) -> Result<Option<(usize, u64)>> {
+    let (leader, sent_at) = match (&outgoing.message, &outgoing.to) {
+        (Message::Heartbeat(heartbeat), _) => (&heartbeat.leader, heartbeat.sent_at),
+        (Message::HeartbeatResponse(response), Recipient::Node(to)) => (to, response.sent_at),
+        _ => return Ok(None),
+    };
+    sent_at.map(|sent_at| Ok((number(leader)?, sent_at.get() - 1))).transpose()
+}
+
+/// The message when it has become so old.
+pub(crate) fn aged(outgoing: &Outgoing, age: u64) -> Outgoing {
+    let mut outgoing = outgoing.clone();
+    match &mut outgoing.message {
+        Message::Heartbeat(heartbeat) => heartbeat.sent_at = sent_at_of_age(age),
+        Message::HeartbeatResponse(response) => response.sent_at = sent_at_of_age(age),
+        _ => {}
+    }
+    outgoing
+}
+
+/// `SentAt` is never 0.
+fn sent_at_of_age(age: u64) -> Option<NonZeroU64> {
+    NonZeroU64::new(age + 1)
+}
+
+const NO_SUCH_FIELD: &str = "the core's nodes no longer show themselves as they did";

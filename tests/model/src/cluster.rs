@@ -1,0 +1,249 @@
+//! The clusters that are searched.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::Result;
+use graft_election_core::{AlwaysGrant, Config, Instant, Mode, Node, NodeId, VoteRecord};
+
+use crate::clock::{Clock, EARLY, LATE, Moment};
+use crate::voter::{Disk, NoDice, id};
+
+/// The most nodes that a model may have.
+pub const NODES_MAX: usize = 4;
+
+/// A cluster to search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// How many nodes there are: 1 to [`NODES_MAX`].
+    pub nodes: usize,
+    /// The highest term; a campaign for a higher one is beyond the model.
+    pub term_max: u8,
+    /// Whether the nodes know the list of all voters (rule V6).
+    pub declared: bool,
+    /// Whether nodes are told to hand over and to close (rules H1 to H3).
+    pub leaving: bool,
+    /// Whether the last node never campaigns (rule H4).
+    pub witness: bool,
+    /// In which modes they are, and what their clocks are like.
+    pub kind: Kind,
+    /// How many steps of time the least election timeout lasts.
+    pub timeout_steps: u8,
+    /// How often in all a node may crash, fail to save or be told to leave, if that is bounded.
+    pub disturbances_max: Option<u8>,
+}
+
+/// In which modes the nodes of a cluster are, and what their clocks are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// All are in Graft mode. Time is nothing but an order of events.
+    Graft,
+    /// All are in Extended mode, and their clocks are exact.
+    Extended,
+    /// All but the last are in Extended mode, which is in Graft mode.
+    GraftVoter,
+    /// All are in Extended mode. The first one's clock runs at half the speed of the others', and
+    /// that is as much as they may differ.
+    SlowClock,
+    /// All are in Extended mode. The first one's clock shows every second step only.
+    CoarseClock,
+    /// As before, but it is the last one's clock.
+    CoarseVoter,
+}
+
+/// The clusters that are searched whenever everything is tested, those that take longest last.
+pub const CLUSTERS: &[Cluster] = &[
+    Cluster { term_max: 3, leaving: true, ..Cluster::new(Kind::Graft, 2) },
+    Cluster { term_max: 2, leaving: true, ..Cluster::new(Kind::Graft, 3) },
+    Cluster { term_max: 2, declared: false, ..Cluster::new(Kind::Graft, 3) },
+    Cluster { term_max: 1, leaving: true, ..Cluster::new(Kind::Graft, 4) },
+    Cluster { term_max: 2, leaving: true, timeout_steps: 2, ..Cluster::new(Kind::Extended, 2) },
+    Cluster { leaving: true, timeout_steps: 2, ..Cluster::new(Kind::Extended, 3) },
+    Cluster { witness: false, ..Cluster::with_witness(Kind::GraftVoter, 1) },
+    Cluster {
+        disturbances_max: Some(1),
+        leaving: true,
+        ..Cluster::with_witness(Kind::Extended, 1)
+    },
+    Cluster { witness: false, ..Cluster::with_witness(Kind::Extended, 1) },
+    Cluster::with_witness(Kind::SlowClock, 2),
+    Cluster { disturbances_max: Some(1), ..Cluster::with_witness(Kind::Extended, 2) },
+    Cluster::with_witness(Kind::CoarseClock, 3),
+    Cluster { term_max: 3, ..Cluster::new(Kind::Graft, 3) },
+];
+
+/// The clusters that are searched on demand.
+pub const LARGE_CLUSTERS: &[Cluster] = &[
+    Cluster { term_max: 2, ..Cluster::new(Kind::Graft, 4) },
+    Cluster { term_max: 3, ..Cluster::new(Kind::Extended, 2) },
+    Cluster { witness: false, ..Cluster::with_witness(Kind::Extended, 2) },
+    Cluster::with_witness(Kind::CoarseVoter, 4),
+];
+
+impl Cluster {
+    /// Declared nodes that nobody tells to leave, in no term but the first.
+    pub const fn new(kind: Kind, nodes: usize) -> Self {
+        Self {
+            nodes,
+            term_max: 1,
+            declared: true,
+            leaving: false,
+            witness: false,
+            kind,
+            timeout_steps: 1,
+            disturbances_max: None,
+        }
+    }
+
+    /// Two nodes that may lead, one after the other, and a witness; no disturbance befalls them.
+    const fn with_witness(kind: Kind, timeout_steps: u8) -> Self {
+        Self {
+            term_max: 2,
+            witness: true,
+            timeout_steps,
+            disturbances_max: Some(0),
+            ..Self::new(kind, 3)
+        }
+    }
+
+    /// The numbers of the nodes.
+    pub(crate) fn all(&self) -> std::ops::Range<usize> {
+        0..self.nodes
+    }
+
+    /// Whether time passes, step by step.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.kind != Kind::Graft
+    }
+
+    /// Whether the two nodes are alike but for their names.
+    pub(crate) fn are_alike(&self, one: usize, other: usize) -> bool {
+        let is_odd = |node| self.oddity(node).is_some() || self.is_witness(node);
+        one == other || !is_odd(one) && !is_odd(other)
+    }
+
+    /// The node's clock.
+    pub(crate) fn clock(&self, node: usize) -> Clock {
+        match (self.kind, self.oddity(node)) {
+            (Kind::Graft, _) => Clock { advance: 1, steps: 1 },
+            (_, Some(Kind::SlowClock)) => Clock { advance: STEP / 2, steps: 1 },
+            (_, Some(Kind::CoarseClock | Kind::CoarseVoter)) => {
+                Clock { advance: 2 * STEP, steps: 2 }
+            }
+            _ => Clock { advance: STEP, steps: 1 },
+        }
+    }
+
+    /// How old a message is, on the clock of the node that sent it first, when it is as good as any
+    /// older one.
+    pub(crate) fn age_max(&self, node: usize) -> u64 {
+        let clock = self.clock(node);
+        (self.election_timeout_min() + self.clock_tick(node)).div_ceil(clock.advance) + 1
+    }
+
+    /// The node as it starts with what it has stored, at that phase of its clock.
+    pub(crate) fn start(&self, node: usize, disk: Disk, phase: u8) -> Result<Moment> {
+        let ids: Vec<NodeId> = self.all().map(id).collect::<Result<_>>()?;
+        let config = self.config(node, if self.declared { &ids } else { &[] });
+        let voted_for = disk.vote.and_then(|vote| ids.get(usize::from(vote))).cloned();
+        let record = VoteRecord { term: disk.term.into(), voted_for };
+        let now = if self.is_timed() { START } else { EARLY };
+        // Nothing binds a node that never stored a term; to start it late can only let it do more.
+        let started_at = if !self.is_timed() && disk.term == 0 { LATE } else { now };
+        let voter = Node::new(id(node)?, &config, record, AlwaysGrant, NoDice, started_at)?;
+        Ok(Moment { voter, now, phase })
+    }
+
+    fn config<'c>(&self, node: usize, voters: &'c [NodeId]) -> Config<'c> {
+        let priority = if self.is_witness(node) { 0 } else { Config::PRIORITY };
+        let config = Config { voters, priority, ..Config::new("model", self.nodes) };
+        if !self.is_timed() {
+            return Config { mode: Mode::Graft, ..config };
+        }
+        let is_graft = self.oddity(node) == Some(Kind::GraftVoter);
+        let election_timeout_min = Duration::from_micros(self.election_timeout_min());
+        Config {
+            mode: if is_graft { Mode::Graft } else { Mode::Extended },
+            election_timeout_min,
+            // Every timer is drawn as the shortest; that it may be later is due to its being late.
+            election_timeout_max: 2 * election_timeout_min,
+            heartbeat_interval: Duration::from_micros(HEARTBEAT_INTERVAL),
+            quarantine: election_timeout_min,
+            clock_drift_percent: if self.kind == Kind::SlowClock { 50 } else { 0 },
+            clock_tick: Duration::from_micros(self.clock_tick(node)),
+            ..config
+        }
+    }
+
+    /// Whether the node never campaigns.
+    fn is_witness(&self, node: usize) -> bool {
+        self.witness && node + 1 == self.nodes
+    }
+
+    /// In what the node differs from the others.
+    fn oddity(&self, node: usize) -> Option<Kind> {
+        let odd = match self.kind {
+            Kind::Graft | Kind::Extended => return None,
+            Kind::GraftVoter | Kind::CoarseVoter => self.nodes - 1,
+            Kind::SlowClock | Kind::CoarseClock => 0,
+        };
+        (node == odd).then_some(self.kind)
+    }
+
+    /// In microseconds.
+    fn election_timeout_min(&self) -> u64 {
+        u64::from(self.timeout_steps) * STEP
+    }
+
+    /// What the node's configuration says of its clock's least step: a clock that shows every step
+    /// is exact.
+    fn clock_tick(&self, node: usize) -> u64 {
+        let clock = self.clock(node);
+        if clock.steps > 1 { clock.advance } else { 0 }
+    }
+}
+
+impl fmt::Display for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let voters = if self.declared { "declared" } else { "undeclared" };
+        write!(f, "{} {voters} nodes, {}, terms 0 to {}", self.nodes, self.kind, self.term_max)?;
+        if self.witness {
+            f.write_str(", one a witness")?;
+        }
+        if self.leaving {
+            f.write_str(", handing over and closing")?;
+        }
+        if self.is_timed() {
+            let steps = if self.timeout_steps == 1 { "step" } else { "steps" };
+            write!(f, ", T_min of {} {steps}", self.timeout_steps)?;
+        }
+        match self.disturbances_max {
+            Some(0) => f.write_str(", no disturbance"),
+            Some(1) => f.write_str(", at most 1 disturbance"),
+            Some(max) => write!(f, ", at most {max} disturbances"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Graft => "Graft mode",
+            Self::Extended => "Extended mode",
+            Self::GraftVoter => "one in Graft mode",
+            Self::SlowClock => "one with a slow clock",
+            Self::CoarseClock => "one with a coarse clock",
+            Self::CoarseVoter => "the last with a coarse clock",
+        })
+    }
+}
+
+/// How much time passes at once, in microseconds.
+const STEP: u64 = 4;
+
+/// The heartbeat interval, in microseconds. That it is shorter than a step lets a lease be short.
+const HEARTBEAT_INTERVAL: u64 = 2;
+
+/// When a node starts: some time after its clock's origin.
+const START: Instant = Instant::from_micros(1 << 32);
