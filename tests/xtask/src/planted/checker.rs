@@ -17,7 +17,7 @@ const TESTS_SECONDS_MAX: u32 = 180;
 const SIMULATOR_SECONDS_MAX: u32 = 60;
 
 /// How many seconds the model has: enough for all clusters but the greatest.
-const MODEL_SECONDS_MAX: u32 = 60;
+const MODEL_SECONDS_MAX: u32 = 180;
 
 /// What `timeout` returns if it had to end a program.
 const TIMED_OUT: i32 = 124;
