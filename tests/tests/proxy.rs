@@ -10,8 +10,8 @@ use futures_util::future::{join_all, select_all};
 use futures_util::{Stream, StreamExt};
 use graft_election::proto::prost_messages as pb;
 use graft_election::{
-    Config, Connection, EventKind, Events, MemoryVotes, Mode, NatsTransport, Node, NodeId, Reason,
-    State, Trouble,
+    Config, Connection, EventKind, Events, Leadership, MemoryVotes, Mode, NatsTransport, Node,
+    NodeId, Reason, State, Trouble,
 };
 use graft_election_tests::cluster::{
     PATIENCE, builder, wait_for_agreement, wait_for_trouble, wait_until,
@@ -61,6 +61,13 @@ impl Cluster {
         others[wait_for_agreement(&others).await].current_term()
     }
 
+    /// Waits until one of all but the one at `place` has a lease.
+    async fn leadership_without(&self, place: usize) -> Leadership {
+        let others = self.nodes.iter().filter(|node| !self.is_at(node, place));
+        let leaderships = others.map(|node| Box::pin(node.wait_for_leadership()));
+        select_all(leaderships).await.0.unwrap()
+    }
+
     /// The terms of the heartbeats that the server hears from now on.
     async fn heartbeats(&self) -> impl Stream<Item = u64> + Unpin + use<> {
         let spy = async_nats::connect(self.server.url()).await.unwrap();
@@ -104,8 +111,7 @@ async fn g3_a_leader_whose_line_is_silent_stops_before_the_next_one_leads_and_fo
 
     let old_leadership = cluster.nodes[old].wait_for_leadership().await.unwrap();
     cluster.proxies[old].set(Line::Silent);
-    let others = cluster.nodes.iter().filter(|node| !cluster.is_at(node, old));
-    let next = select_all(others.map(|node| Box::pin(node.wait_for_leadership()))).await.0.unwrap();
+    let next = cluster.leadership_without(old).await;
     // I4, I5
     assert!(next.is_valid() && !old_leadership.is_valid());
     assert!(next.token() > old_leadership.token());
@@ -128,8 +134,7 @@ async fn l4_a_leader_that_hears_nobody_stops_and_lets_the_others_elect() {
     let lease = cluster.nodes[old].wait_for_leadership().await.unwrap();
 
     cluster.proxies[old].set(Line::Deaf);
-    let others = cluster.nodes.iter().filter(|node| !cluster.is_at(node, old));
-    let next = select_all(others.map(|node| Box::pin(node.wait_for_leadership()))).await.0.unwrap();
+    let next = cluster.leadership_without(old).await;
     assert!(next.token() > lease.token());
     assert!(next.is_valid() && !lease.is_valid(), "I4");
     wait_until(&cluster.nodes[old], |status| status.state != State::Leader).await;
@@ -288,8 +293,8 @@ async fn g4_a_node_whose_line_was_silent_deposes_nobody_fifty_times_of_fifty() {
     }
 }
 
-/// Isolates one follower or the other for at least two and a half election timeouts, so many times. How many times
-/// the leader led on, in its term.
+/// Isolates one follower or the other for at least two and a half election timeouts, so many times.
+/// How many times the leader led on, in its term.
 async fn isolate_one_again_and_again(cluster: &Cluster, rounds: usize) -> usize {
     let leader = cluster.agree().await;
     let term = cluster.nodes[leader].current_term();

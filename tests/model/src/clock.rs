@@ -1,8 +1,9 @@
 //! Time as a node sees it, and what of it matters.
 
+use std::num::NonZeroU64;
+
 use anyhow::{Context, Result};
 use graft_election_core::{Instant, Leadership, Message, Outgoing, Recipient};
-use std::num::NonZeroU64;
 
 use crate::voter::{Voter, number};
 

@@ -22,7 +22,7 @@ const MODEL_SECONDS_MAX: u32 = 180;
 /// What `timeout` returns if it had to end a program.
 const TIMED_OUT: i32 = 124;
 
-/// How many worlds the simulator has: far fewer than in CI.
+/// How many worlds the simulator has: half as many as in CI.
 const SEEDS: u64 = 10_000;
 
 /// How a checker's packages are built: quickly, and to run quickly.
