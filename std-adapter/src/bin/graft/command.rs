@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::authority::Authority;
 use crate::report::complain;
-use crate::watchdog::Watchdog;
+use crate::watchdog::{Watchdog, die_with_watchdog};
 
 /// The hidden task through which the program becomes the command.
 pub(crate) const CHILD_TASK: &str = "__child";
@@ -203,6 +203,7 @@ impl Child {
         if !tie_to_parent(self.parent)? {
             return Ok(ExitCode::FAILURE);
         }
+        die_with_watchdog()?;
         let Some((program, arguments)) = self.words.split_first() else {
             return Ok(ExitCode::FAILURE);
         };

@@ -8,7 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
+#[cfg(target_os = "linux")]
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_current_process_group};
+#[cfg(target_os = "linux")]
+use rustix::process::{PidfdFlags, getpgrp, pidfd_open};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
@@ -128,6 +132,24 @@ impl Watch {
         kill_current_process_group(Signal::KILL).context("could not kill the command")?;
         Ok(ExitCode::FAILURE)
     }
+}
+
+/// Kills this process, which has just joined its group, if the one that leads the group is gone. A
+/// watchdog that has struck by then, since the node was paused before it started the COMMAND, won't
+/// do so again. One that strikes from now on kills this process too.
+pub(crate) fn die_with_watchdog() -> Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        let leader = pidfd_open(getpgrp(), PidfdFlags::empty());
+        let leader = leader.context("could not find the command's watchdog")?;
+        // It can be read from once that process is gone, even if nobody has asked how it ended.
+        let mut gone = [PollFd::new(&leader, PollFlags::IN)];
+        let is_gone = poll(&mut gone, Some(&Timespec::default())).context("could not poll")? > 0;
+        if is_gone {
+            kill_current_process_group(Signal::KILL).context("could not die with the watchdog")?;
+        }
+    }
+    Ok(())
 }
 
 /// Timers stand still while the machine is suspended; the clock doesn't.
