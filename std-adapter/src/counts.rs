@@ -8,8 +8,9 @@ use crate::events::Status;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Terms in which it asked for votes. Pre-votes, which change nothing, don't count.
-    pub campaigns: u64,
+    /// Terms in which it asked for votes, by the reason. Pre-votes, which change nothing, don't
+    /// count.
+    pub campaigns: HashMap<Reason, u64>,
     /// Campaigns that made it the leader.
     pub elections_won: u64,
     /// Leaderships that ended, by the reason.
@@ -25,7 +26,7 @@ impl Counts {
         let (from, to) = (before.state, after.state);
         // Without pre-votes, one candidacy follows the other.
         if to == State::Candidate && (from != to || before.term != after.term) {
-            self.campaigns += 1;
+            *self.campaigns.entry(after.reason).or_default() += 1;
         }
         if from == to {
             return;
