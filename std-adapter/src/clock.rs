@@ -24,6 +24,13 @@ impl Clock {
         Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
+    /// The machine is suspended for `span`, as far as this clock can see.
+    #[cfg(test)]
+    pub(crate) fn suspend(&self, span: Duration) {
+        let nanoseconds = i64::try_from(span.as_nanos()).unwrap();
+        self.suspension.lead.fetch_add(nanoseconds, Ordering::SeqCst);
+    }
+
     /// How long it is until `instant`; nothing if that is over.
     pub(crate) fn time_until(&self, instant: Instant) -> Duration {
         instant.saturating_since(self.now())

@@ -112,3 +112,50 @@ impl Leases {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::pending;
+
+    use tokio::sync::mpsc;
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+    use crate::{ClusterInfo, MemoryNetwork, MemoryVotes, Node};
+
+    /// L1, L4: timers stand still meanwhile, but the heartbeat that is due finds the lease over.
+    #[tokio::test(start_paused = true)]
+    async fn a_job_is_dropped_within_one_heartbeat_after_its_machine_was_suspended() {
+        let node = Node::builder(ClusterInfo::new("c", 1))
+            .start(MemoryNetwork::new().transport(), MemoryVotes::new())
+            .await
+            .unwrap();
+        let heartbeat = node.heartbeat_interval();
+        let (runs, mut begun) = mpsc::unbounded_channel();
+        let job = node.run_while_leader(async |_| {
+            // It is dropped with the job.
+            let (run, ended) = mpsc::channel::<()>(1);
+            runs.send(ended).unwrap();
+            let never = pending::<Result<(), Infallible>>().await;
+            drop(run);
+            never
+        });
+        let scene = async {
+            for part in [1, 4, 7] {
+                let mut run = begun.recv().await.unwrap();
+                let leadership = node.wait_for_leadership().await.unwrap();
+                // Until some moment between two heartbeats.
+                sleep(heartbeat * 10 + heartbeat * part / 8).await;
+                assert!(leadership.is_valid() && !run.is_closed());
+                leadership.leases.clock.suspend(Duration::from_secs(1));
+                assert!(!leadership.is_valid());
+                assert_eq!(timeout(heartbeat, run.recv()).await, Ok(None), "it is dropped");
+            }
+        };
+        tokio::select! {
+            ended = job => panic!("{ended:?}"),
+            () = scene => {}
+        }
+    }
+}

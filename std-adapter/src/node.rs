@@ -31,6 +31,7 @@ pub struct Node {
     counts: watch::Receiver<Counts>,
     leases: Leases,
     mode: Mode,
+    election_timeout_max: Duration,
     wishes: mpsc::Sender<HandoverWish>,
     /// Taken by the first who asks, so that it misses nothing.
     first_events: Mutex<Option<Events>>,
@@ -159,6 +160,10 @@ impl Node {
 
     pub(crate) fn heartbeat_interval(&self) -> Duration {
         self.leases.heartbeat_interval
+    }
+
+    pub(crate) fn election_timeout_max(&self) -> Duration {
+        self.election_timeout_max
     }
 
     /// Closes the node and waits until it is closed. A leader hands over first, which takes up to
@@ -332,6 +337,7 @@ impl NodeBuilder {
                 heartbeat_interval: self.heartbeat_interval,
             },
             mode: self.mode,
+            election_timeout_max: max,
             wishes,
             first_events: Mutex::new(Some(publisher.listen())),
             events: publisher.subscribe(),

@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 use graft_election_core::Mode;
+use tokio::time::{Instant, sleep_until};
 
 use crate::events::Trouble;
 use crate::leadership::Leadership;
@@ -36,12 +37,13 @@ impl Node {
     ///
     /// A run that returns an error or panics is told as [`Trouble::JobFailed`] or
     /// [`Trouble::JobPanicked`]. The node hands its leadership over, since another may fare better,
-    /// and runs the job again in a later term.
+    /// and runs the job again in a later term, no sooner than the greatest election timeout after
+    /// that run's beginning: a job that always fails at once doesn't keep the cluster electing.
     ///
     /// What nobody can promise: a future that blocks its thread can't be dropped meanwhile, nor can
     /// what it has spawned; and a process may be paused between any two instructions. Timers stand
-    /// still while the machine is suspended, so that after it a future may be dropped late, by what
-    /// was left of the lease before; [`Leadership::is_valid`] is right at once. So hand the
+    /// still while the machine is suspended, so that it is the next heartbeat that ends a future
+    /// whose lease ended meanwhile; [`Leadership::is_valid`] is right at once. So hand the
     /// [token](Leadership::token) on with each effect, and have it refused by whoever has seen a
     /// higher one.
     ///
@@ -67,9 +69,16 @@ impl Node {
         if self.mode() == Mode::Graft {
             return Err(RunError::NoLease);
         }
+        let mut rested_at = Instant::now();
         loop {
             let leadership = self.wait_for_leadership().await.ok_or(RunError::Closed)?;
+            tokio::select! {
+                biased;
+                () = leadership.ended() => continue,
+                () = sleep_until(rested_at) => {}
+            }
             let token = leadership.token();
+            let began_at = Instant::now();
             let run = async { job(leadership.clone()).await };
             let ran = tokio::select! {
                 biased;
@@ -85,6 +94,7 @@ impl Node {
                 Ok(Err(error)) => Trouble::JobFailed(error.to_string()),
                 Err(panic) => Trouble::JobPanicked(words_of(&*panic)),
             };
+            rested_at = began_at + self.election_timeout_max();
             // When it returns, this leadership is over.
             self.give_up(token, Some(trouble)).await;
         }

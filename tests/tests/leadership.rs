@@ -177,6 +177,35 @@ async fn a_job_that_fails_or_panics_is_told_of_and_run_again_in_a_later_term() {
     node.close().await;
 }
 
+/// Each term costs every node a save.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_always_fails_at_once_does_not_keep_the_cluster_electing() {
+    let network = MemoryNetwork::new();
+    let nodes = start_three(&network).await;
+    let runs = Arc::new(AtomicUsize::new(0));
+    for node in &nodes {
+        let (node, runs) = (Arc::clone(node), Arc::clone(&runs));
+        tokio::spawn(async move {
+            node.run_while_leader(async |_| {
+                runs.fetch_add(1, Ordering::SeqCst);
+                Err::<Infallible, _>("out of paper")
+            })
+            .await
+        });
+    }
+    let timeouts = 100;
+    tokio::time::sleep(timeouts * Config::ELECTION_TIMEOUT_MAX).await;
+    let runs = runs.load(Ordering::SeqCst);
+    // Each fails once in a greatest election timeout, and the others take turns meanwhile.
+    let runs_max = 3 * (timeouts as usize + 1);
+    assert!((timeouts as usize..=runs_max).contains(&runs), "{runs}");
+    let terms = nodes.iter().map(|node| node.current_term()).max();
+    println!("{runs} runs, {terms:?} terms");
+    for node in &nodes {
+        node.close().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_node_in_graft_mode_has_no_lease_and_says_so_at_once() {
     let network = MemoryNetwork::new();
