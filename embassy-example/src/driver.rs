@@ -2,7 +2,8 @@ use core::future::Future;
 use core::pin::pin;
 use core::time::Duration;
 
-use embassy_futures::select::{Either, select};
+use embassy_futures::select::{Either, Either3, select, select3};
+use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_time::{TimeoutError, Timer, with_deadline};
 use graft_election_core::{
     Config, ConfigError, Instant, Message, Node, NodeId, Outgoing, Output, State, StateMachine,
@@ -10,7 +11,7 @@ use graft_election_core::{
 use rand_core::Rng;
 
 use crate::observer::Told;
-use crate::{Link, Observer, SendError, VoteStorage, clock};
+use crate::{Lease, Link, Observer, SendError, VoteStorage, clock};
 
 /// What a board brings to the election.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,6 +43,7 @@ pub struct Driver<L, V, R, S, O, const VOTERS: usize> {
     observer: O,
     told: Told,
     heartbeat_interval: Duration,
+    election_timeout_max: Duration,
     /// The link failed to receive, and rests until then.
     receive_again_at: Option<Instant>,
 }
@@ -83,6 +85,7 @@ where
                 observer,
                 told: Told::default(),
                 heartbeat_interval: config.heartbeat_interval,
+                election_timeout_max: config.election_timeout_max,
                 receive_again_at: None,
             })
         }
@@ -92,22 +95,27 @@ where
     /// first and stays, for two heartbeat intervals at most, to answer its successor (rule H3). An
     /// application that never stops gives [`core::future::pending`].
     ///
+    /// While the node has a lease, those who share `lease` may act as the leader.
+    ///
     /// A failing link or storage does not end the loop; the observer is told. This future must not
     /// be dropped before its end, since that could cancel a save: use `stop`. After its end the node
     /// is closed for good.
-    pub async fn run(&mut self, stop: impl Future<Output = ()>) {
+    pub async fn run(&mut self, lease: &Lease<impl RawMutex>, stop: impl Future<Output = ()>) {
+        lease.begin(self.heartbeat_interval, self.election_timeout_max);
         let mut stop = pin!(stop);
         loop {
-            let input = match select(stop.as_mut(), self.next_input()).await {
-                Either::First(()) => break,
-                Either::Second(input) => input,
+            let next = select3(stop.as_mut(), lease.unwanted(), self.next_input());
+            let input = match next.await {
+                Either3::First(()) => break,
+                Either3::Second(()) => Input::HandOver,
+                Either3::Third(input) => input,
             };
-            self.handle(input).await;
+            self.handle(input, lease).await;
         }
-        self.step(Input::Close).await;
+        self.step(Input::Close, lease).await;
         while self.node.state() != State::Closed {
             let input = self.next_input().await;
-            self.handle(input).await;
+            self.handle(input, lease).await;
         }
     }
 
@@ -134,12 +142,12 @@ where
     }
 
     #[expect(clippy::manual_async_fn, reason = "an async fn would keep the input twice")]
-    fn handle(&mut self, input: Input) -> impl Future<Output = ()> {
+    fn handle(&mut self, input: Input, lease: &Lease<impl RawMutex>) -> impl Future<Output = ()> {
         async move {
-            self.step(input).await;
+            self.step(input, lease).await;
             // After every input, because a link that always has a message ready wins every race.
             // Where nothing is due yet, this does nothing.
-            self.step(Input::Timeout).await;
+            self.step(Input::Timeout, lease).await;
         }
     }
 
@@ -154,13 +162,15 @@ where
 
     /// Gives the node one input and does what it asks for.
     #[expect(clippy::manual_async_fn, reason = "an async fn would keep the input twice")]
-    fn step(&mut self, input: Input) -> impl Future<Output = ()> {
+    fn step(&mut self, input: Input, lease: &Lease<impl RawMutex>) -> impl Future<Output = ()> {
         async move {
             // The clock is read here, after the message was received (protocol, section 1).
             let output = input.give(&mut self.node, clock::now());
             let Self { storage, told, observer, .. } = self;
-            let outgoing = store(output, storage, told, observer).await;
+            let outgoing = store(output, storage, told, observer, lease).await;
+            lease.tell(self.node.leadership(clock::now()));
             self.told.tell_all(&self.node, &mut self.observer);
+            lease.released().await;
             if let Some(outgoing) = &outgoing {
                 self.send(outgoing).await;
             }
@@ -187,12 +197,14 @@ fn store<L, V: VoteStorage, R: Rng, S: StateMachine, const VOTERS: usize>(
     storage: &mut V,
     told: &mut Told,
     observer: &mut impl Observer<L, V::Error>,
+    lease: &Lease<impl RawMutex>,
 ) -> impl Future<Output = Option<Outgoing>> {
     async move {
         let saved = match &output {
             Output::Idle | Output::Send(_) => Ok(()),
             Output::Save(unsaved) => {
                 // Told before the save too, which may decide a candidacy.
+                lease.tell(unsaved.node().leadership(clock::now()));
                 told.tell_changes(unsaved.node(), observer);
                 storage.save(unsaved.record()).await
             }
@@ -214,6 +226,7 @@ enum Input {
     Message(Message),
     /// The node's deadline may have come.
     Timeout,
+    HandOver,
     Close,
 }
 
@@ -229,6 +242,7 @@ impl Input {
         match self {
             Self::Message(message) => node.handle_message(now, message),
             Self::Timeout => node.handle_timeout(now),
+            Self::HandOver => node.hand_over(now, None),
             Self::Close => node.close(now),
         }
     }

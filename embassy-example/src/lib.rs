@@ -7,7 +7,7 @@ mod clock;
 #[cfg(feature = "defmt")]
 mod defmt_log;
 mod driver;
-mod leader_light;
+mod lease;
 mod link;
 mod observer;
 mod serial_link;
@@ -18,7 +18,7 @@ pub use carrier_sense::CarrierSense;
 #[cfg(feature = "defmt")]
 pub use defmt_log::DefmtLog;
 pub use driver::{Board, Driver, StartError};
-pub use leader_light::LeaderLight;
+pub use lease::{Leadership, Lease};
 pub use link::Link;
 pub use observer::{Observer, SendError, StateChange};
 pub use serial_link::{SerialError, SerialLink};

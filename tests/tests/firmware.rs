@@ -46,15 +46,18 @@ async fn boards_that_lose_power_are_replaced_and_come_back_with_their_votes() {
     boards.check_that_all_run();
 }
 
-/// L4, T3: a leader whose wire is cut stops leading before another is elected, and follows that one
-/// once it hears of it.
+/// L3, L4, T3: a leader whose wire is cut stops acting before another does, and follows that one once
+/// it hears of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_board_whose_wire_is_cut_follows_once_it_is_mended() {
     let mut boards = Boards::start(3);
     let (term, leader) = boards.leader_after(0).await;
+    boards.logged(&leader, &format!("the light is on, token {term}")).await;
     boards.member(&leader).cut();
     let (next_term, next) = boards.leader_after(term).await;
     assert_ne!(next, leader);
+    boards.logged(&leader, "the light is off").await;
+    boards.logged(&next, &format!("the light is on, token {next_term}")).await;
 
     boards.member(&leader).mend();
     boards.logged(&leader, &format!("{next} leads in term {next_term}")).await;

@@ -45,7 +45,8 @@ fn the_events_tell_of_an_election_a_loss_and_a_successor() {
     };
     assert!(events[..3].iter().all(|event| event["event"] == "power" && event["to"] == "on"));
     let elected = place(3, "state", "Leader");
-    let lost = place(elected, "power", "off");
+    let held = place(elected, "lease", "held");
+    let lost = place(held, "power", "off");
     let succeeded = place(lost, "state", "Leader");
     let back = place(succeeded, "power", "on");
     let started = place(back, "start", "Follower");
@@ -53,6 +54,7 @@ fn the_events_tell_of_an_election_a_loss_and_a_successor() {
         [lost, succeeded, back, started, events.len() - 1].map(|place| &events[place]);
 
     assert_eq!(lost["id"], lost["leader"], "it led");
+    assert_eq!(events[held]["id"], events[held]["leader"], "it leads");
     assert!(succeeded["term"].as_u64() > lost["term"].as_u64(), "{succeeded} after {lost}");
     assert_ne!(succeeded["id"], lost["id"]);
     assert_eq!((&back["id"], &started["id"]), (&lost["id"], &lost["id"]));

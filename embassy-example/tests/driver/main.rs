@@ -6,6 +6,7 @@ mod elections;
 mod faults;
 #[path = "../flash/mod.rs"]
 mod flash;
+mod lease;
 mod power_cuts;
 mod serial_bus;
 mod station;

@@ -11,7 +11,7 @@ use embassy_time::{Duration, MockDriver, Timer};
 use graft_election_core::{Message, NodeId, Outgoing, Recipient, Report, State, VoteRecord};
 use graft_election_embassy::{Link, Observer, SendError, StateChange, VoteStorage};
 
-use crate::world::{POLLS_MAX, now};
+use crate::world::{POLLS_MAX, SharedLease, now};
 
 /// All stations there are.
 #[derive(Clone, Default)]
@@ -33,6 +33,8 @@ pub(crate) struct Station {
     /// Time that goes by in the very moment of each receive, in milliseconds.
     pub(crate) receive_takes: u64,
 
+    /// That of the node in its present life.
+    pub(crate) lease: Rc<SharedLease>,
     pub(crate) record: VoteRecord,
     pub(crate) saves: usize,
     pub(crate) cancelled_saves: usize,

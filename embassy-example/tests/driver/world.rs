@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_time::{Duration, MockDriver};
 use graft_election_core::{AlwaysGrant, Config, Message, NodeId, State};
-use graft_election_embassy::{Board, Driver, Link, StartError, VoteStorage};
+use graft_election_embassy::{Board, Driver, Lease, Link, StartError, VoteStorage};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
@@ -33,10 +34,16 @@ pub(crate) fn now() -> u64 {
     embassy_time::Instant::now().as_millis()
 }
 
+/// A lease that tasks of one executor share.
+pub(crate) type SharedLease = Lease<NoopRawMutex>;
+
 /// All that happens in one test.
 pub(crate) struct World {
     pub(crate) air: Air,
+    /// The drivers, by their nodes' names.
     tasks: BTreeMap<String, Task>,
+    /// What acts on a node's lease, by the nodes' names.
+    jobs: BTreeMap<String, Task>,
     seed: u64,
     _clock: MutexGuard<'static, ()>,
 }
@@ -45,7 +52,8 @@ impl World {
     pub(crate) fn new() -> Self {
         let clock = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
         MockDriver::get().reset();
-        Self { air: Air::default(), tasks: BTreeMap::new(), seed: 1, _clock: clock }
+        let (tasks, jobs) = (BTreeMap::new(), BTreeMap::new());
+        Self { air: Air::default(), tasks, jobs, seed: 1, _clock: clock }
     }
 
     /// A world in which the nodes `names` are all the voters, and have just started.
@@ -72,9 +80,20 @@ impl World {
         let board = self.board(name, link, Disk(station.clone()));
         let start = Driver::<_, _, _, _, _, 5>::start(id(name), config, AlwaysGrant, board);
         let mut driver = ready(start)?;
+        let lease = station.borrow().lease.clone();
         let stop = poll_fn(move |context| station.borrow_mut().poll_stop(context));
-        self.tasks.insert(name.to_owned(), Task::new(async move { driver.run(stop).await }));
+        let run = async move { driver.run(&lease, stop).await };
+        self.tasks.insert(name.to_owned(), Task::new(run));
         Ok(())
+    }
+
+    /// Starts what acts on the lease of the node `name`.
+    pub(crate) fn employ<F>(&mut self, name: &str, job: impl FnOnce(Rc<SharedLease>) -> F)
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let lease = self.station(name).borrow().lease.clone();
+        self.jobs.insert(name.to_owned(), Task::new(job(lease)));
     }
 
     /// Switches a node on that may not even come to start. It has this link and this storage, and
@@ -85,13 +104,13 @@ impl World {
         V: VoteStorage + 'static,
     {
         let board = self.board(name, link, storage);
-        let id = id(name);
+        let (id, lease) = (id(name), self.station(name).borrow().lease.clone());
         self.tasks.insert(
             name.to_owned(),
             Task::new(async move {
                 let start = Driver::<_, _, _, _, _, 5>::start(id, &config, AlwaysGrant, board);
                 if let Ok(mut driver) = start.await {
-                    driver.run(pending()).await;
+                    driver.run(&lease, pending()).await;
                 }
             }),
         );
@@ -100,6 +119,7 @@ impl World {
     fn board<L, V>(&mut self, name: &str, link: L, storage: V) -> Board<L, V, SmallRng, Ear> {
         self.seed += 1;
         let station = self.station(name);
+        station.borrow_mut().lease = Rc::default();
         station.borrow_mut().inbox.clear();
         station.borrow_mut().stop = false;
         let rng = SmallRng::seed_from_u64(self.seed);
@@ -109,6 +129,7 @@ impl World {
     /// Pulls the plug.
     pub(crate) fn kill(&mut self, name: &str) {
         self.tasks.remove(name);
+        self.jobs.remove(name);
         self.station(name).borrow_mut().told.clear();
     }
 
@@ -192,10 +213,11 @@ impl World {
     fn poll_all(&mut self) {
         for _ in 0..POLLS_MAX {
             let is_woken = |task: &Task| task.flag.0.load(Ordering::Relaxed);
-            if !self.tasks.values().any(is_woken) {
+            if !self.tasks.values().chain(self.jobs.values()).any(is_woken) {
                 return;
             }
             self.tasks.retain(|_, task| task.poll().is_pending());
+            self.jobs.retain(|_, task| task.poll().is_pending());
         }
         panic!("a driver spins");
     }

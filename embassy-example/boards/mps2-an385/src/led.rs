@@ -1,38 +1,23 @@
 //! The board's first light.
 
-use core::convert::Infallible;
-
-use embedded_hal::digital::{ErrorType, OutputPin};
-
 use crate::machine::Register;
 
-/// The light LED0, which is off after a reset.
+/// LED0, on for as long as this value lives.
 #[derive(Debug)]
-pub(crate) struct Led(Register);
+pub(crate) struct Light(Register);
 
-impl Led {
-    /// The light of this machine.
-    pub(crate) const fn new() -> Self {
+impl Light {
+    pub(crate) fn on() -> Self {
         // SAFETY: the machine's lights are there, and are no memory.
-        Self(unsafe { Register::at(0x4002_8000) })
-    }
-
-    fn set(&mut self, bits: u32) -> Result<(), Infallible> {
-        self.0.write(bits);
-        Ok(())
+        let register = unsafe { Register::at(0x4002_8000) };
+        register.write(1);
+        Self(register)
     }
 }
 
-impl ErrorType for Led {
-    type Error = Infallible;
-}
-
-impl OutputPin for Led {
-    fn set_low(&mut self) -> Result<(), Infallible> {
-        self.set(0)
-    }
-
-    fn set_high(&mut self) -> Result<(), Infallible> {
-        self.set(1)
+impl Drop for Light {
+    fn drop(&mut self) {
+        self.0.write(0);
+        defmt::info!("the light is off");
     }
 }

@@ -22,14 +22,15 @@ use cortex_m::{Peripherals, asm};
 use defmt_semihosting as _;
 use embassy_executor::InterruptExecutor;
 use embassy_futures::block_on;
+use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use graft_election_core::AlwaysGrant;
-use graft_election_embassy::{Board, DefmtLog, Driver, LeaderLight, SerialLink, VoteFlash};
+use graft_election_embassy::{Board, DefmtLog, Driver, Lease, SerialLink, VoteFlash};
 use graft_election_proto::frame::FrameErrors;
 use rand_core::SeedableRng;
 use rand_xoshiro::Xoroshiro64StarStar;
 use static_cell::{ConstStaticCell, StaticCell};
 
-use crate::led::Led;
+use crate::led::Light;
 use crate::machine::Interrupt;
 use crate::nor_flash::Flash;
 use crate::settings::Settings;
@@ -37,6 +38,9 @@ use crate::uart::{Receiver, Sender};
 
 /// The largest cluster that the node can be a voter of.
 const VOTERS: usize = 7;
+
+/// Until when this board may act as the leader.
+static LEASE: Lease<CriticalSectionRawMutex> = Lease::new();
 
 /// Runs in an interrupt of its own, so that the rest of the program is to sleep: a thread that
 /// waits for an event (WFE), as embassy's other executor is, never sleeps on this emulator.
@@ -50,7 +54,7 @@ type Voter = Driver<
     VoteFlash<Flash>,
     Xoroshiro64StarStar,
     AlwaysGrant,
-    LeaderLight<Led, DefmtLog>,
+    DefmtLog,
     VOTERS,
 >;
 
@@ -59,9 +63,12 @@ fn main() -> ! {
     time_driver::start();
     enable_interrupts();
     let spawner = EXECUTOR.start(Interrupt::Executor);
-    match elect() {
-        Ok(task) => spawner.spawn(task),
-        Err(_) => fatal::no_start("the task is already running"),
+    match (elect(), shine()) {
+        (Ok(elect), Ok(shine)) => {
+            spawner.spawn(elect);
+            spawner.spawn(shine);
+        }
+        _ => fatal::no_start("a task is already running"),
     }
     loop {
         asm::wfi();
@@ -84,7 +91,19 @@ fn enable_interrupts() {
 /// Takes part in the election for as long as there is power.
 #[embassy_executor::task]
 async fn elect() {
-    start().run(pending()).await;
+    start().run(&LEASE, pending()).await;
+}
+
+/// What this board does as the leader: its light is on, for as long as it may act.
+#[embassy_executor::task]
+async fn shine() {
+    LEASE
+        .run_while_leader(async |leadership| {
+            defmt::info!("the light is on, token {=u64}", leadership.token());
+            let _light = Light::on();
+            pending::<()>().await;
+        })
+        .await;
 }
 
 /// Starts the node. This is no part of the task, which would keep room for it, on the stack as well,
@@ -109,7 +128,7 @@ fn start() -> &'static mut Voter {
         link: SerialLink::new(id.clone(), receiver, sender, FRAME_ERRORS.take()),
         storage,
         rng: Xoroshiro64StarStar::seed_from_u64(settings.number.into()),
-        observer: LeaderLight::new(Led::new(), DefmtLog),
+        observer: DefmtLog,
     };
     let start = pin!(Voter::start(id, &config, AlwaysGrant, board));
     VOTER.init_with(|| match block_on(start) {

@@ -15,11 +15,13 @@ use core::future::pending;
 // The logs leave through the debug probe, as does what a panic says.
 use defmt_rtt as _;
 use embassy_executor::Spawner;
+use embassy_futures::join::join;
 use embassy_rp::clocks::RoscRng;
 use embassy_rp::config::Config;
 use embassy_rp::gpio::{Level, Output};
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use graft_election_core::AlwaysGrant;
-use graft_election_embassy::{Board, DefmtLog, Driver, LeaderLight, SerialLink};
+use graft_election_embassy::{Board, DefmtLog, Driver, Lease, SerialLink};
 use graft_election_proto::frame::FrameErrors;
 use panic_probe as _;
 use rand_core::SeedableRng;
@@ -55,13 +57,43 @@ async fn main(_spawner: Spawner) {
         link: SerialLink::new(id.clone(), receiver, sender, &frame_errors),
         storage,
         rng: noise(settings.chip_number),
-        observer: LeaderLight::new(&mut light, DefmtLog),
+        observer: DefmtLog,
     };
     let config = settings.config();
     let driver = Driver::<_, _, _, _, _, VOTERS>::start(id, &config, AlwaysGrant, board).await;
-    match driver {
-        Ok(mut driver) => driver.run(pending()).await,
+    let mut driver = match driver {
+        Ok(driver) => driver,
         Err(error) => fatal::no_start(&mut light, error).await,
+    };
+    let lease = Lease::<NoopRawMutex>::new();
+    join(driver.run(&lease, pending()), shine(&lease, &mut light)).await;
+}
+
+/// What this board does as the leader: its light is on, for as long as it may act.
+async fn shine(lease: &Lease<NoopRawMutex>, light: &mut Output<'_>) {
+    lease
+        .run_while_leader(async |leadership| {
+            defmt::info!("the light is on, token {=u64}", leadership.token());
+            let _lit = Lit::new(light);
+            pending::<()>().await;
+        })
+        .await;
+}
+
+/// A light that is on for as long as this value lives.
+struct Lit<'l, 'd>(&'l mut Output<'d>);
+
+impl<'l, 'd> Lit<'l, 'd> {
+    fn new(light: &'l mut Output<'d>) -> Self {
+        light.set_high();
+        Self(light)
+    }
+}
+
+impl Drop for Lit<'_, '_> {
+    fn drop(&mut self) {
+        self.0.set_low();
+        defmt::info!("the light is off");
     }
 }
 

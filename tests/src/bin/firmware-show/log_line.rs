@@ -2,7 +2,7 @@
 
 use graft_election_core::{Reason, State};
 
-/// A line of the log of `DefmtLog`.
+/// A line of the log of `DefmtLog`, or of the board's light.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogLine<'l> {
     /// The node starts with this record.
@@ -11,6 +11,8 @@ pub(crate) enum LogLine<'l> {
     StateChanged { from: State, to: State, term: u64, reason: Reason },
     /// It follows another leader, leads itself, or knows of none.
     LeaderChanged { leader: Option<&'l str>, term: u64 },
+    /// It may act as the leader from now on, with this token; or may no more.
+    Light { token: Option<u64> },
     /// Everything else is trouble.
     Trouble(&'l str),
 }
@@ -19,6 +21,7 @@ impl<'l> LogLine<'l> {
     /// Reads a line; there is none that can't be read.
     pub(crate) fn read(line: &'l str) -> Self {
         let known = started(line).or_else(|| state_changed(line)).or_else(|| leader_changed(line));
+        let known = known.or_else(|| light(line));
         known.unwrap_or(Self::Trouble(line))
     }
 }
@@ -51,6 +54,15 @@ fn leader_changed(line: &str) -> Option<LogLine<'_>> {
         None => line.split_once(" leads in term ").map(|(leader, term)| (Some(leader), term))?,
     };
     Some(LogLine::LeaderChanged { leader, term: term.parse().ok()? })
+}
+
+/// `the light is on, token 2`, or `the light is off`.
+fn light(line: &str) -> Option<LogLine<'_>> {
+    let token = match line.strip_prefix("the light is ")? {
+        "off" => None,
+        on => Some(on.strip_prefix("on, token ")?.parse().ok()?),
+    };
+    Some(LogLine::Light { token })
 }
 
 /// The logs have the names that the source has.
@@ -102,6 +114,8 @@ mod tests {
         assert_eq!(read("b leads in term 8"), LogLine::LeaderChanged { leader, term });
         let (term, leader) = (9, None);
         assert_eq!(read("no leader in term 9"), LogLine::LeaderChanged { leader, term });
+        assert_eq!(read("the light is on, token 9"), LogLine::Light { token: Some(9) });
+        assert_eq!(read("the light is off"), LogLine::Light { token: None });
     }
 
     #[test]
@@ -111,6 +125,8 @@ mod tests {
             "3 bytes came too fast and were lost",
             "Chief after Follower in term 8: ElectionTimeout",
             "b leads in term x",
+            "the light is on, token x",
+            "the light is broken",
             "a starts in term 7",
         ] {
             assert_eq!(LogLine::read(line), LogLine::Trouble(line));

@@ -320,6 +320,20 @@ impl Stage {
                 };
                 self.report(place, &self.line(place, "leader"), words.as_deref())
             }
+            LogLine::Light { token } => {
+                let line = self.line(place, "lease");
+                let (line, words) = match token {
+                    Some(token) => {
+                        let words = format!("holds the lease (token {token}): its light is on");
+                        (Line { to: "held".to_owned(), ..line }, words)
+                    }
+                    None => {
+                        let words = "holds no lease any more: its light is off".to_owned();
+                        (Line { from: "held".to_owned(), ..line }, words)
+                    }
+                };
+                self.report(place, &line, Some(&words))
+            }
             LogLine::Trouble(error) => self.report_trouble(place, error),
         }
     }

@@ -1,0 +1,260 @@
+//! Who may act as the leader, and until when.
+
+use std::cell::RefCell;
+use std::future::pending;
+use std::rc::Rc;
+
+use embassy_time::Timer;
+use graft_election_core::{Config, HeartbeatResponse, Message, Mode, Position, Reason, State};
+
+use crate::station::Station;
+use crate::world::{SharedLease, World, id, now};
+
+const THREE: [&str; 3] = ["a", "b", "c"];
+
+const H: u64 = Config::HEARTBEAT_INTERVAL.as_millis() as u64;
+
+/// How long a lease lasts at most (rule L3), but for the clock's tick.
+const LEASE_MAX: u64 = Config::ELECTION_TIMEOUT_MIN.as_millis() as u64 * 9 / 10;
+
+/// What jobs note: whose token, what, and when.
+type Notes = Rc<RefCell<Vec<(u64, Note, u64)>>>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Note {
+    Began,
+    /// The leadership was about to end.
+    Ending,
+    /// The job was dropped, under a lease that was valid, or wasn't.
+    Dropped {
+        valid: bool,
+    },
+}
+
+/// Notes what becomes of the job that has it.
+struct Witness {
+    lease: Rc<SharedLease>,
+    token: u64,
+    notes: Notes,
+}
+
+impl Witness {
+    fn note(&self, note: Note) {
+        self.notes.borrow_mut().push((self.token, note, now()));
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        let leadership = self.lease.leadership();
+        let valid = leadership.is_some_and(|leadership| leadership.token() == self.token);
+        self.note(Note::Dropped { valid });
+    }
+}
+
+impl World {
+    /// Gives the node `name` a job that has no end of its own.
+    fn employ_for_ever(&mut self, name: &str, notes: &Notes) {
+        let notes = notes.clone();
+        self.employ(name, async move |lease: Rc<SharedLease>| {
+            let job = lease.run_while_leader(async |leadership| {
+                let (lease, token, notes) = (lease.clone(), leadership.token(), notes.clone());
+                let witness = Witness { lease, token, notes };
+                witness.note(Note::Began);
+                leadership.ending().await;
+                witness.note(Note::Ending);
+                pending::<()>().await;
+            });
+            job.await;
+        });
+    }
+
+    /// The token of the node's lease, if it has one.
+    fn token(&self, name: &str) -> Option<u64> {
+        self.look(name, |station| Some(station.lease.leadership()?.token()))
+    }
+
+    /// Waits until a node of three has a lease: its name.
+    #[track_caller]
+    fn wait_for_lease(&mut self) -> &'static str {
+        self.run_until(10_000, |world| THREE.iter().any(|name| world.token(name).is_some()));
+        THREE.into_iter().find(|name| self.token(name).is_some()).unwrap()
+    }
+}
+
+/// When the node told the others to take over.
+fn handed_over_at(station: &Station) -> Option<u64> {
+    let is_handover = |message: &Message| matches!(message, Message::Handover(_));
+    station.sent.iter().find(|(_, sent)| is_handover(&sent.message)).map(|(at, _)| *at)
+}
+
+#[test]
+fn i4_one_node_at_most_has_a_lease_whoever_is_cut_off() {
+    let mut world = World::with_cluster(&THREE);
+    let mut tokens = Vec::new();
+    for _ in 0..10 {
+        let leader = world.wait_for_lease();
+        tokens.push(world.token(leader).unwrap());
+        world.with(leader, |station| station.is_cut_off = true);
+        world.run_until(3_000, |world| {
+            let leases = THREE.iter().filter_map(|name| world.token(name)).collect::<Vec<_>>();
+            assert!(leases.len() < 2, "I4: {leases:?}");
+            world.token(leader).is_none() && leases.len() == 1
+        });
+        world.with(leader, |station| station.is_cut_off = false);
+    }
+    assert!(tokens.is_sorted_by(|earlier, later| earlier < later), "I5: {tokens:?}");
+}
+
+#[test]
+fn l3_a_lease_is_over_at_its_end_and_renewed_before_it() {
+    let mut world = World::with_cluster(&THREE);
+    let leader = world.wait_for_lease();
+    let token = world.token(leader);
+    for _ in 0..10 * LEASE_MAX {
+        world.run_for(1);
+        assert_eq!(world.token(leader), token);
+    }
+    world.with(leader, |station| station.is_cut_off = true);
+    let lasted = world.run_until(LEASE_MAX + 1, |world| world.token(leader).is_none());
+    assert!(lasted >= LEASE_MAX - H - 1, "{lasted}");
+}
+
+#[test]
+fn a_job_is_told_one_heartbeat_before_the_lease_ends_and_dropped_half_a_one_before() {
+    let (mut world, notes) = (World::with_cluster(&THREE), Notes::default());
+    for name in THREE {
+        world.employ_for_ever(name, &notes);
+    }
+    let leader = world.wait_for_lease();
+    world.run_for(5_000);
+    let token = world.token(leader).unwrap();
+    // As long as all is well nobody is told anything.
+    assert!(matches!(notes.borrow()[..], [(began, Note::Began, _)] if began == token));
+
+    world.with(leader, |station| station.is_cut_off = true);
+    world.run_until(LEASE_MAX + 1, |world| world.token(leader).is_none());
+    let ended_at = now();
+    world.run_until(3_000, |_| notes.borrow().len() == 4);
+    let notes = notes.borrow();
+    let [_, ending, dropped, (next_token, next, _)] = notes[..] else { panic!("{notes:?}") };
+    assert_eq!(ending, (token, Note::Ending, ended_at - H));
+    assert_eq!(dropped, (token, Note::Dropped { valid: true }, ended_at - H / 2));
+    assert!(next == Note::Began && next_token > token, "{notes:?}");
+}
+
+#[test]
+fn h1_the_end_of_a_job_hands_the_leadership_over_and_it_begins_again_in_a_later_term() {
+    let (mut world, runs) = (World::with_cluster(&THREE), Rc::new(RefCell::new(Vec::new())));
+    for name in THREE {
+        let runs = runs.clone();
+        world.employ(name, async move |lease: Rc<SharedLease>| {
+            loop {
+                // It fails as soon as it has begun.
+                let job = lease.run_while_leader(async |leadership| (leadership.token(), now()));
+                let (token, began_at) = job.await;
+                runs.borrow_mut().push((name, token, began_at));
+                assert!(lease.leadership().is_none());
+            }
+        });
+    }
+    world.run_until(20_000, |_| runs.borrow().len() >= 30);
+    let runs = runs.borrow();
+    assert!(runs.is_sorted_by(|(_, earlier, _), (_, later, _)| earlier < later), "I5: {runs:?}");
+    // Each names a successor.
+    assert!(runs.windows(2).all(|pair| pair[0].0 != pair[1].0), "{runs:?}");
+    for name in THREE {
+        let lost = world.look(name, |station| {
+            station.changes().find(|change| change.from == State::Leader).copied()
+        });
+        assert_eq!(lost.map(|change| change.reason), Some(Reason::HandedOver));
+        // Terms wear out the flash.
+        let own = runs.iter().filter(|(node, ..)| *node == name).map(|(.., began_at)| *began_at);
+        let timeout_max = Config::ELECTION_TIMEOUT_MAX.as_millis() as u64;
+        assert!(own.is_sorted_by(|earlier, later| earlier + timeout_max <= *later), "{runs:?}");
+    }
+}
+
+#[test]
+fn nothing_is_said_of_a_handover_before_those_who_act_have_stopped() {
+    let mut world = World::with_cluster(&THREE);
+    let leader = world.wait_for_lease();
+    world.employ(leader, async |lease: Rc<SharedLease>| {
+        let slow = lease.leadership().unwrap();
+        Timer::after_millis(20).await;
+        lease.leadership().unwrap().hand_over();
+        assert!(!slow.is_valid() && lease.leadership().is_none());
+        Timer::after_millis(50).await;
+        drop(slow);
+    });
+    let began = now();
+    world.run_until(LEASE_MAX, |world| world.look(leader, |s| handed_over_at(s).is_some()));
+    assert_eq!(world.look(leader, handed_over_at), Some(began + 70));
+}
+
+#[test]
+fn one_who_never_stops_holds_a_handover_up_until_the_lease_would_have_ended() {
+    let mut world = World::with_cluster(&THREE);
+    let leader = world.wait_for_lease();
+    world.employ(leader, async |lease: Rc<SharedLease>| {
+        let held = lease.leadership().unwrap();
+        held.hand_over();
+        pending::<()>().await;
+        drop(held);
+    });
+    let waited = world.run_until(LEASE_MAX + 2, |world| {
+        world.look(leader, |station| handed_over_at(station).is_some())
+    });
+    assert!(waited >= LEASE_MAX - H - 1, "{waited}");
+    world.run_until(3_000, |world| THREE.iter().any(|name| world.token(name).is_some()));
+    assert_eq!(world.token(leader), None);
+}
+
+#[test]
+fn h3_a_job_is_dropped_before_its_node_says_that_it_closes() {
+    let (mut world, notes) = (World::with_cluster(&THREE), Notes::default());
+    let leader = world.wait_for_lease();
+    world.employ_for_ever(leader, &notes);
+    world.run_for(1_000);
+    let token = world.token(leader).unwrap();
+    world.stop(leader);
+    let closed_at = now();
+    world.run_until(2 * H + 1, |world| world.has_ended(leader));
+    let expected = [Note::Began, Note::Dropped { valid: false }];
+    assert!(notes.borrow().iter().map(|(_, note, _)| *note).eq(expected), "{notes:?}");
+    assert_eq!(notes.borrow()[1], (token, Note::Dropped { valid: false }, closed_at));
+    assert_eq!(world.look(leader, handed_over_at), Some(closed_at));
+}
+
+#[test]
+fn t3_a_deposed_leader_has_no_lease_while_it_stores_the_higher_term() {
+    let mut world = World::with_cluster(&THREE);
+    let leader = world.wait_for_lease();
+    world.run_for(1_000);
+    world.with(leader, |station| station.save_takes = 50);
+    let follower = THREE.into_iter().find(|name| *name != leader).unwrap();
+    let refusal = HeartbeatResponse {
+        term: world.token(leader).unwrap() + 1,
+        follower: id(follower),
+        position: Position::EMPTY,
+        sent_at: None,
+        priority: 1,
+        bound_for: None,
+    };
+    let saves = world.look(leader, |station| station.saves);
+    world.deliver(leader, Message::HeartbeatResponse(refusal));
+    world.run_for(1);
+    assert_eq!(world.look(leader, |station| station.saves), saves + 1);
+    assert_eq!(world.token(leader), None);
+}
+
+#[test]
+fn graft_mode_has_no_lease() {
+    let mut world = World::new();
+    let config = Config { mode: Mode::Graft, ..Config::new("test", 1) };
+    world.try_start("a", &config).unwrap();
+    world.elect();
+    world.run_for(2_000);
+    assert_eq!(world.leaders(), ["a"]);
+    assert_eq!(world.token("a"), None);
+}
