@@ -321,9 +321,9 @@ impl Timing {
         now.plus_micros(self.election_timeout_min).plus_drawn(rng, self.election_timeout_span)
     }
 
-    pub(crate) fn election_timeout_max(&self) -> Duration {
+    pub(crate) fn election_timeout_max(&self) -> u64 {
         let span = u64::from(self.election_timeout_span);
-        Duration::from_micros(u64::from(self.election_timeout_min).saturating_add(span))
+        u64::from(self.election_timeout_min).saturating_add(span)
     }
 }
 

@@ -1,7 +1,6 @@
 //! How leadership passes from hand to hand, and how a node takes its leave.
 
 use core::num::NonZeroU64;
-use core::time::Duration;
 
 use rand_core::Rng;
 
@@ -72,7 +71,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             follower.may_lead()
                 && follower.priority > self.priority
                 && follower.bound_until > now
-                && now.saturating_since(follower.steady_since) >= wait
+                && now.micros_since(follower.steady_since) >= wait
         };
         let best = followers.best_by(is_ready, |follower| follower.priority)?;
         let target = self.electorate.id(best)?.clone();
@@ -157,11 +156,12 @@ pub(crate) struct Promotions {
 }
 
 impl Promotions {
-    /// How long a follower must have been steady. Each attempt that comes to nothing doubles it, so
-    /// that a target that can't win doesn't cost the cluster its leader again and again.
-    fn wait(self, election_timeout_max: Duration) -> Duration {
+    /// For how many microseconds a follower must have been steady. Each attempt that comes to nothing
+    /// doubles it, so that a target that can't win doesn't cost the cluster its leader again and
+    /// again.
+    fn wait(self, election_timeout_max: u64) -> u64 {
         let timeouts = STEADY_TIMEOUTS << self.failures.min(DOUBLINGS_MAX);
-        election_timeout_max.saturating_mul(timeouts)
+        election_timeout_max.saturating_mul(timeouts.into())
     }
 
     /// The attempt is over: its target leads, or doesn't.

@@ -33,13 +33,18 @@ impl Instant {
 
     /// The time from `earlier` to this instant; nothing if `earlier` is not earlier.
     pub const fn saturating_since(self, earlier: Self) -> Duration {
-        Duration::from_micros(self.0.saturating_sub(earlier.0))
+        Duration::from_micros(self.micros_since(earlier))
     }
 
-    /// The instant later by as much as `to` is later than `from`. It avoids the `Duration` between
-    /// them, which takes a 64-bit division.
+    /// The microseconds from `earlier` to this instant; 0 if `earlier` is not earlier. It avoids the
+    /// `Duration` between them, which takes a 64-bit division.
+    pub(crate) const fn micros_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The instant later by as much as `to` is later than `from`.
     pub(crate) const fn later_by(self, from: Self, to: Self) -> Self {
-        Self(self.0.saturating_add(to.0.saturating_sub(from.0)))
+        Self(self.0.saturating_add(to.micros_since(from)))
     }
 
     /// The instant `micros` microseconds later; a deadline the timing rules compute.

@@ -26,6 +26,10 @@ pub(crate) fn at_or_after(instant: Instant) -> embassy_time::Instant {
 
 /// How many ticks it takes until `micros` microseconds are over; `u64::MAX` if the ticks end first.
 const fn ticks_rounded_up(micros: u64, tick_hz: u64) -> u64 {
+    if tick_hz == MICROS_PER_SECOND {
+        // At the usual rate there is nothing to divide, which takes long in 64 bits.
+        return micros;
+    }
     // Whole seconds apart, so that the product fits 64 bits for as long as the clock runs.
     let whole_seconds = (micros / MICROS_PER_SECOND).saturating_mul(tick_hz);
     let rest = ((micros % MICROS_PER_SECOND) * tick_hz).div_ceil(MICROS_PER_SECOND);
