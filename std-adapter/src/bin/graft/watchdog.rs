@@ -10,6 +10,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 #[cfg(target_os = "linux")]
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+#[cfg(target_os = "linux")]
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_current_process_group};
 #[cfg(target_os = "linux")]
 use rustix::process::{PidfdFlags, getpgrp, pidfd_open};
@@ -140,11 +142,17 @@ impl Watch {
 pub(crate) fn die_with_watchdog() -> Result<()> {
     #[cfg(target_os = "linux")]
     {
-        let leader = pidfd_open(getpgrp(), PidfdFlags::empty());
-        let leader = leader.context("could not find the command's watchdog")?;
-        // It can be read from once that process is gone, even if nobody has asked how it ended.
-        let mut gone = [PollFd::new(&leader, PollFlags::IN)];
-        let is_gone = poll(&mut gone, Some(&Timespec::default())).context("could not poll")? > 0;
+        let is_gone = match pidfd_open(getpgrp(), PidfdFlags::empty()) {
+            Ok(leader) => {
+                // It can be read from once that process is gone, even if nobody has asked how it
+                // ended.
+                let mut gone = [PollFd::new(&leader, PollFlags::IN)];
+                poll(&mut gone, Some(&Timespec::default())).context("could not poll")? > 0
+            }
+            // Kernels before 5.3, and containers that keep to what these had, can't tell.
+            Err(Errno::NOSYS | Errno::PERM) => false,
+            Err(_) => true,
+        };
         if is_gone {
             kill_current_process_group(Signal::KILL).context("could not die with the watchdog")?;
         }
