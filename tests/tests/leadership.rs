@@ -188,6 +188,7 @@ async fn a_job_that_always_fails_at_once_does_not_keep_the_cluster_electing() {
         tokio::spawn(async move {
             node.run_while_leader(async |_| {
                 runs.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(1)).await;
                 Err::<Infallible, _>("out of paper")
             })
             .await
