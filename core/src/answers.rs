@@ -110,11 +110,16 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
     /// Whether a node may be elected or lead with this node's help. A leader that strangers elect,
     /// or that counts another quorum, is not the only one of its term.
     fn is_one_of_us(&mut self, node: &NodeId, size: Option<NonZeroU32>) -> bool {
+        self.admits(node) && self.agrees_on_size(node, size)
+    }
+
+    /// V6: whether a node may be one of the voters.
+    pub(crate) fn admits(&mut self, node: &NodeId) -> bool {
         let is_admitted = self.electorate.admits(node);
         if !is_admitted {
             self.report = Some(Report::Stranger(node.clone()));
         }
-        is_admitted && self.agrees_on_size(node, size)
+        is_admitted
     }
 
     /// L6: two sizes mean two quorums.

@@ -110,12 +110,16 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         Next::to_everyone(Message::Handover(Handover { term, leader, target }))
     }
 
-    /// H2: the target campaigns at once; everyone else is free, and soon ready, to replace it.
+    /// H2: the target campaigns at once; everyone else is free, and soon ready, to replace it. Only a
+    /// leader of this cluster has a lease to give up, so that a stranger frees nobody (rule V6).
     pub(crate) fn on_handover(&mut self, now: Instant, handover: &Handover) -> Next {
         if handover.term < self.record.term {
             return Next::Nothing;
         }
         self.adopt_if_higher(now, handover.term);
+        if !self.admits(&handover.leader) {
+            return Next::Nothing;
+        }
         if let Role::Leader { .. } = self.role {
             self.report = Some(Report::SecondLeader(handover.leader.clone()));
             return Next::Nothing;

@@ -3,8 +3,8 @@
 use std::num::NonZeroU64;
 
 use graft_election_core::{
-    Config, ConfigError, Message, NodeId, NodeIdError, Position, PositionTooLong, Report, State,
-    VoteRecord, VoteRequest,
+    Config, ConfigError, Message, NodeId, NodeIdError, Position, PositionTooLong, Refusal, Report,
+    State, VoteRecord, VoteRequest,
 };
 
 use crate::common::*;
@@ -362,6 +362,34 @@ fn v6_a_stranger_that_leads_is_followed_but_not_acknowledged() {
     assert_eq!(a.report(), Some(&Report::Stranger(node_id("x"))));
     // Campaigning against it would only disturb whoever elected it.
     assert_eq!(a.leader(), Some(&node_id("x")));
+}
+
+/// It gives up no lease of this cluster's, and whoever is bound to a leader that has one must stay so.
+#[test]
+fn v6_the_handover_of_a_stranger_frees_nobody() {
+    let voters = ["a", "b", "c"].map(node_id);
+    let config = Config { voters: &voters, ..extended_config(3) };
+    for term in [4, 6] {
+        for target in [None, Some("a"), Some("c")] {
+            let mut a = Voter::start("a", &config, VoteRecord::default());
+            a.hears(timed_heartbeat("b", 4))
+                .expect_save(record(4, None))
+                .then_sends(to("b", acknowledgement("a", 4)));
+            let deadline = a.deadline();
+            let output = a.hears(handover("x", term, target));
+            // T3
+            if term > 4 {
+                output.expect_save(record(term, None)).then_is_silent();
+            } else {
+                output.expect_silence();
+            }
+            assert_eq!(a.report(), Some(&Report::Stranger(node_id("x"))));
+            assert_eq!((a.state(), a.deadline()), (State::Follower, deadline));
+            a.hears(pre_vote_request("c", term + 1))
+                .expect_send(to("c", pre_vote("a", term, term + 1, false)));
+            assert_eq!(a.refusal(), Some(Refusal::Bound));
+        }
+    }
 }
 
 #[test]

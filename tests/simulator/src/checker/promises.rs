@@ -89,6 +89,8 @@ impl Checker {
                     life.may_be_bound_until = life.may_be_bound_until.max(bound_until);
                 }
             }
+            // V6: a stranger gives up no lease of this cluster's.
+            Message::Handover(_) if !is_counted => {}
             Message::Handover(handover) => {
                 let leads_it = life.state == State::Leader && term == own_term;
                 if term >= own_term && !leads_it {
