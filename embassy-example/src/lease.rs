@@ -122,7 +122,7 @@ impl<M: RawMutex> Lease<M> {
             {
                 return leadership;
             }
-            self.find(|shared| (shared.wanted() != wanted).then_some(())).await;
+            self.until(|shared| shared.wanted() != wanted).await;
         }
     }
 
@@ -152,27 +152,27 @@ impl<M: RawMutex> Lease<M> {
 
     /// Waits until the leadership is to be handed over. Cancel-safe.
     pub(crate) fn unwanted(&self) -> impl Future<Output = ()> {
-        self.find(|shared| (shared.told.is_some() && shared.wanted().is_none()).then_some(()))
+        self.until(|shared| shared.told.is_some() && shared.wanted().is_none())
     }
 
     /// A node that has given up its lease early says nothing, so that no other can lead, until those
     /// who act on the lease have let go of it, or it would have ended.
     pub(crate) async fn released(&self) {
         if let Some(until) = self.with(|shared| shared.given_up_until.take()) {
-            let free = self.find(|shared| (shared.holders == 0).then_some(()));
+            let free = self.until(|shared| shared.holders == 0);
             select(free, Timer::at(clock::at_or_after(until))).await;
         }
     }
 
-    /// Waits until `look` finds something; it looks anew after each change.
-    fn find<T>(&self, mut look: impl FnMut(&Shared) -> Option<T>) -> impl Future<Output = T> {
+    /// Waits until it is so, which is looked at anew after each change.
+    fn until(&self, is_so: impl Fn(&Shared) -> bool) -> impl Future<Output = ()> {
         poll_fn(move |context| {
-            self.with(|shared| match look(shared) {
-                Some(found) => Poll::Ready(found),
-                None => {
-                    shared.waiting.register(context.waker());
-                    Poll::Pending
+            self.with(|shared| {
+                if is_so(shared) {
+                    return Poll::Ready(());
                 }
+                shared.waiting.register(context.waker());
+                Poll::Pending
             })
         })
     }
@@ -244,7 +244,7 @@ impl<M: RawMutex> Leadership<'_, M> {
             let Some(at) = self.end_of(wanted, span).filter(|at| clock::now() < *at) else {
                 return;
             };
-            let changed = self.lease.find(|shared| (shared.wanted() != wanted).then_some(()));
+            let changed = self.lease.until(|shared| shared.wanted() != wanted);
             select(changed, Timer::at(clock::at_or_after(at))).await;
         }
     }
