@@ -9,11 +9,11 @@ use crate::output::Next;
 use crate::role::Role;
 use crate::votes::Ineligible;
 use crate::{
-    Heartbeat, HeartbeatResponse, Instant, Message, Mode, Node, NodeId, PreVoteResponse, Reason,
-    Refusal, Report, StateMachine, TERM_END, VoteRecord, VoteRequest, VoteResponse,
+    Application, Heartbeat, HeartbeatResponse, Instant, Message, Mode, Node, NodeId,
+    PreVoteResponse, Reason, Refusal, Report, TERM_END, VoteRecord, VoteRequest, VoteResponse,
 };
 
-impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
+impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
     /// Checks what makes a message worth answering at all, whatever its kind.
     pub(crate) fn is_plausible(&mut self, message: &Message) -> bool {
         let (own_term, term) = (self.record.term, message.term());
@@ -103,7 +103,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         if !self.is_one_of_us(&request.candidate, request.size) {
             return Some(Refusal::NotOneOfUs);
         }
-        let is_acceptable = self.state_machine.grants_vote(request.position.as_bytes());
+        let is_acceptable = self.application.grants_vote(request.position.as_bytes());
         (!is_acceptable).then_some(Refusal::Position)
     }
 
@@ -216,7 +216,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         let response = HeartbeatResponse {
             term: self.record.term,
             follower: self.id.clone(),
-            position: self.state_machine.position(),
+            position: self.application.position(),
             sent_at,
             // C5
             priority: if self.save_failed { PRIORITY_NEVER } else { self.priority },

@@ -8,7 +8,7 @@ use crate::lease::Follower;
 use crate::node::PRIORITY_NEVER;
 use crate::output::Next;
 use crate::role::Role;
-use crate::{Handover, Instant, Message, Node, NodeId, Output, Reason, Report, StateMachine};
+use crate::{Application, Handover, Instant, Message, Node, NodeId, Output, Reason, Report};
 
 /// How many of the greatest election timeouts a follower must have been steady before the leader
 /// gives way to it (rule H4).
@@ -17,7 +17,7 @@ const STEADY_TIMEOUTS: u32 = 10;
 /// How often that time doubles at most.
 const DOUBLINGS_MAX: u32 = 16;
 
-impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
+impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
     /// Stops leading, and tells `to` to take over; without a name, the follower that is fit to lead
     /// and answered last, or else anyone (rule H1). A node that doesn't lead has nothing to hand
     /// over: [`Output::Idle`].

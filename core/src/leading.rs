@@ -8,11 +8,11 @@ use crate::lease::{Acknowledgement, Followers};
 use crate::output::Next;
 use crate::role::Role;
 use crate::{
-    Heartbeat, HeartbeatResponse, Instant, Leadership, Message, Mode, Node, Reason, Report,
-    StateMachine, quorum,
+    Application, Heartbeat, HeartbeatResponse, Instant, Leadership, Message, Mode, Node, Reason,
+    Report, quorum,
 };
 
-impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
+impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
     /// The node's lease, if it is valid at `now` (rule L3).
     ///
     /// There is none before a quorum has acknowledged the first heartbeat, nor from the very instant
@@ -109,7 +109,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             now,
             bound_until: sent_at.plus_micros(self.timing.promise.lasts(bound_for.get())),
             priority: response.priority,
-            is_up_to_date: self.state_machine.grants_vote(response.position.as_bytes()),
+            is_up_to_date: self.application.grants_vote(response.position.as_bytes()),
         };
         self.renew(place, acknowledgement);
         Next::Nothing

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod answers;
+mod application;
 mod config;
 mod handover;
 mod leading;
@@ -24,7 +25,6 @@ mod node_id;
 mod output;
 mod role;
 mod saving;
-mod state_machine;
 mod status;
 mod time;
 mod timer;
@@ -32,6 +32,7 @@ mod view;
 mod vote_record;
 mod votes;
 
+pub use application::{AlwaysGrant, Application};
 pub use config::{Config, ConfigError, Mode};
 pub use lease::Leadership;
 pub use message::{
@@ -41,7 +42,6 @@ pub use message::{
 pub use node::Node;
 pub use node_id::{NodeId, NodeIdError};
 pub use output::{Output, Unsaved};
-pub use state_machine::{AlwaysGrant, StateMachine};
 pub use status::{COMPATIBLE_VERSION, Reason, Refusal, Report, State, quorum};
 pub use time::Instant;
 pub use vote_record::{TERM_END, VoteRecord};

@@ -8,8 +8,8 @@ use crate::output::Next;
 use crate::role::Role;
 use crate::votes::{Electorate, Votes};
 use crate::{
-    Config, ConfigError, Instant, Message, Mode, NodeId, Output, PreVoteResponse, Reason, Refusal,
-    Report, StateMachine, TERM_END, VoteRecord, VoteRequest, VoteResponse, quorum,
+    Application, Config, ConfigError, Instant, Message, Mode, NodeId, Output, PreVoteResponse,
+    Reason, Refusal, Report, TERM_END, VoteRecord, VoteRequest, VoteResponse, quorum,
 };
 
 /// One voter of a cluster of at most `VOTERS`.
@@ -45,10 +45,10 @@ pub struct Node<R, S, const VOTERS: usize> {
     pub(crate) promotions: Promotions,
     pub(crate) latest: Instant,
     pub(crate) rng: R,
-    pub(crate) state_machine: S,
+    pub(crate) application: S,
 }
 
-impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
+impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
     /// A follower without a leader, with the `record` that was stored last: the default record if
     /// this id never stored one. A node that lost its record must come back under another id (rule
     /// V9).
@@ -60,7 +60,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         id: NodeId,
         config: &Config<'_>,
         record: VoteRecord,
-        state_machine: S,
+        application: S,
         mut rng: R,
         now: Instant,
     ) -> Result<Self, ConfigError> {
@@ -95,7 +95,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
             promotions: Promotions::default(),
             latest: now,
             rng,
-            state_machine,
+            application,
         })
     }
 
@@ -373,7 +373,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         VoteRequest {
             term,
             candidate: self.id.clone(),
-            position: self.state_machine.position(),
+            position: self.application.position(),
             handover_from,
             size: self.announced_size(),
             round: self.role.round(),

@@ -3,11 +3,11 @@ use core::mem;
 
 use rand_core::Rng;
 
-use crate::{Instant, Message, Node, NodeId, Outgoing, Recipient, StateMachine, VoteRecord};
+use crate::{Application, Instant, Message, Node, NodeId, Outgoing, Recipient, VoteRecord};
 
 /// What a node asks of its driver in answer to one input: at most one message.
 #[must_use = "an output that is ignored is a message never sent, or a vote never stored"]
-pub enum Output<'n, R: Rng, S: StateMachine, const VOTERS: usize> {
+pub enum Output<'n, R: Rng, S: Application, const VOTERS: usize> {
     /// Nothing to do.
     Idle,
     /// Send this message.
@@ -16,7 +16,7 @@ pub enum Output<'n, R: Rng, S: StateMachine, const VOTERS: usize> {
     Save(Unsaved<'n, R, S, VOTERS>),
 }
 
-impl<R: Rng, S: StateMachine, const VOTERS: usize> fmt::Debug for Output<'_, R, S, VOTERS> {
+impl<R: Rng, S: Application, const VOTERS: usize> fmt::Debug for Output<'_, R, S, VOTERS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Idle => f.write_str("Idle"),
@@ -73,7 +73,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> fmt::Debug for Output<'_, R, 
 /// ```compile_fail,E0616
 /// # use graft_election_core::*;
 /// # fn send(_: Outgoing) {}
-/// fn too_early<R: rand_core::Rng, S: StateMachine>(unsaved: Unsaved<'_, R, S, 3>) {
+/// fn too_early<R: rand_core::Rng, S: Application>(unsaved: Unsaved<'_, R, S, 3>) {
 ///     send(unsaved.next);
 /// }
 /// ```
@@ -82,7 +82,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> fmt::Debug for Output<'_, R, 
 ///
 /// ```compile_fail,E0382
 /// # use graft_election_core::*;
-/// fn twice<R: rand_core::Rng, S: StateMachine>(unsaved: Unsaved<'_, R, S, 3>, now: Instant) {
+/// fn twice<R: rand_core::Rng, S: Application>(unsaved: Unsaved<'_, R, S, 3>, now: Instant) {
 ///     let first = unsaved.saved(now);
 ///     let second = unsaved.saved(now);
 /// }
@@ -92,7 +92,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> fmt::Debug for Output<'_, R, 
 ///
 /// ```compile_fail,E0499
 /// # use graft_election_core::*;
-/// fn next_input<R: rand_core::Rng, S: StateMachine>(node: &mut Node<R, S, 3>, now: Instant) {
+/// fn next_input<R: rand_core::Rng, S: Application>(node: &mut Node<R, S, 3>, now: Instant) {
 ///     if let Output::Save(unsaved) = node.handle_timeout(now) {
 ///         let _ = node.handle_timeout(now);
 ///         let _ = unsaved.saved(now);
@@ -100,7 +100,7 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> fmt::Debug for Output<'_, R, 
 /// }
 /// ```
 #[must_use = "the vote must be stored, and `saved` called, before the node can answer"]
-pub struct Unsaved<'n, R: Rng, S: StateMachine, const VOTERS: usize> {
+pub struct Unsaved<'n, R: Rng, S: Application, const VOTERS: usize> {
     node: &'n mut Node<R, S, VOTERS>,
     next: Next,
 }
@@ -125,7 +125,7 @@ impl Next {
     }
 }
 
-impl<'n, R: Rng, S: StateMachine, const VOTERS: usize> Unsaved<'n, R, S, VOTERS> {
+impl<'n, R: Rng, S: Application, const VOTERS: usize> Unsaved<'n, R, S, VOTERS> {
     pub(crate) fn new(node: &'n mut Node<R, S, VOTERS>, next: Next) -> Self {
         Self { node, next }
     }
@@ -148,7 +148,7 @@ impl<'n, R: Rng, S: StateMachine, const VOTERS: usize> Unsaved<'n, R, S, VOTERS>
     }
 }
 
-impl<R: Rng, S: StateMachine, const VOTERS: usize> Drop for Unsaved<'_, R, S, VOTERS> {
+impl<R: Rng, S: Application, const VOTERS: usize> Drop for Unsaved<'_, R, S, VOTERS> {
     fn drop(&mut self) {
         self.node.record_released();
     }

@@ -4,9 +4,9 @@ use rand_core::Rng;
 
 use crate::output::Next;
 use crate::role::Role;
-use crate::{Instant, Node, Outgoing, Output, Reason, StateMachine, Unsaved, VoteRecord};
+use crate::{Application, Instant, Node, Outgoing, Output, Reason, Unsaved, VoteRecord};
 
-impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
+impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
     pub(crate) fn set_record(&mut self, record: VoteRecord) {
         self.record = record;
         self.unsaved = true;

@@ -3,9 +3,9 @@
 use rand_core::Rng;
 
 use crate::role::Role;
-use crate::{Instant, Node, StateMachine};
+use crate::{Application, Instant, Node};
 
-impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
+impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
     pub(crate) fn is_bound(&self, now: Instant) -> bool {
         now < self.bound_until
     }

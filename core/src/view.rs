@@ -3,9 +3,9 @@
 use rand_core::Rng;
 
 use crate::role::Role;
-use crate::{Instant, Node, NodeId, Reason, Refusal, Report, State, StateMachine, VoteRecord};
+use crate::{Application, Instant, Node, NodeId, Reason, Refusal, Report, State, VoteRecord};
 
-impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
+impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
     /// When to call [`handle_timeout`](Self::handle_timeout) next, unless another input comes
     /// first.
     pub fn deadline(&self) -> Instant {
@@ -65,8 +65,8 @@ impl<R: Rng, S: StateMachine, const VOTERS: usize> Node<R, S, VOTERS> {
         self.refusal
     }
 
-    /// The application's state machine.
-    pub fn state_machine_mut(&mut self) -> &mut S {
-        &mut self.state_machine
+    /// The application.
+    pub fn application_mut(&mut self) -> &mut S {
+        &mut self.application
     }
 }

@@ -6,7 +6,7 @@ use embassy_futures::select::{Either, Either3, select, select3};
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_time::{TimeoutError, Timer, with_deadline};
 use graft_election_core::{
-    Config, ConfigError, Instant, Message, Node, NodeId, Outgoing, Output, State, StateMachine,
+    Application, Config, ConfigError, Instant, Message, Node, NodeId, Outgoing, Output, State,
 };
 use rand_core::Rng;
 
@@ -53,7 +53,7 @@ where
     L: Link,
     V: VoteStorage,
     R: Rng,
-    S: StateMachine,
+    S: Application,
     O: Observer<L::Error, V::Error>,
 {
     /// Loads the vote record and takes the node's place in the cluster, as a follower without a
@@ -68,7 +68,7 @@ where
     pub fn start(
         id: NodeId,
         config: &Config<'_>,
-        state_machine: S,
+        application: S,
         mut board: Board<L, V, R, O>,
     ) -> impl Future<Output = Result<Self, StartError<V::Error>>> {
         async move {
@@ -76,7 +76,7 @@ where
             let Board { link, storage, rng, mut observer } = board;
             let clock_tick = config.clock_tick.max(clock::TICK);
             let config = &Config { clock_tick, ..*config };
-            let node = Node::new(id, config, record, state_machine, rng, clock::now())?;
+            let node = Node::new(id, config, record, application, rng, clock::now())?;
             observer.started(node.id(), node.record());
             Ok(Self {
                 node,
@@ -192,7 +192,7 @@ where
 ///
 /// The save is outside any race, since a write that is cancelled halfway can bring an old vote back.
 #[expect(clippy::manual_async_fn, reason = "an async fn would keep the output twice")]
-fn store<L, V: VoteStorage, R: Rng, S: StateMachine, const VOTERS: usize>(
+fn store<L, V: VoteStorage, R: Rng, S: Application, const VOTERS: usize>(
     output: Output<'_, R, S, VOTERS>,
     storage: &mut V,
     told: &mut Told,
@@ -234,7 +234,7 @@ impl Input {
     /// It is a function of its own, so that its room on the stack is free again when the vote is
     /// saved and the message sent.
     #[inline(never)]
-    fn give<R: Rng, S: StateMachine, const VOTERS: usize>(
+    fn give<R: Rng, S: Application, const VOTERS: usize>(
         self,
         node: &mut Node<R, S, VOTERS>,
         now: Instant,

@@ -1,4 +1,4 @@
-use graft_election_core::{Node, NodeId, Reason, Report, State, StateMachine, VoteRecord};
+use graft_election_core::{Application, Node, NodeId, Reason, Report, State, VoteRecord};
 use rand_core::Rng;
 
 /// The application's ear in the driver: it turns on a light, or writes a log.
@@ -85,7 +85,7 @@ pub(crate) struct Told {
 
 impl Told {
     /// Tells of the report and the changes that an input brought about.
-    pub(crate) fn tell_all<R: Rng, S: StateMachine, L, V, const VOTERS: usize>(
+    pub(crate) fn tell_all<R: Rng, S: Application, L, V, const VOTERS: usize>(
         &mut self,
         node: &Node<R, S, VOTERS>,
         observer: &mut impl Observer<L, V>,
@@ -97,7 +97,7 @@ impl Told {
     }
 
     /// Tells of the changes alone, when the report has been told already.
-    pub(crate) fn tell_changes<R: Rng, S: StateMachine, L, V, const VOTERS: usize>(
+    pub(crate) fn tell_changes<R: Rng, S: Application, L, V, const VOTERS: usize>(
         &mut self,
         node: &Node<R, S, VOTERS>,
         observer: &mut impl Observer<L, V>,

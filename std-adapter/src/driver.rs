@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use graft_election_core::{
-    Leadership, Message, Node, NodeId, Outgoing, Output, Position, State, StateMachine, VoteRecord,
+    Application, Leadership, Message, Node, NodeId, Outgoing, Output, Position, State, VoteRecord,
 };
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
-use crate::events::Trouble;
+use crate::events::Fault;
 use crate::judge::Judge;
 use crate::publisher::Publisher;
 use crate::transport::{Arrival, Connection, Transport};
@@ -43,7 +43,7 @@ impl Answers {
     pub(crate) const UNASKED: Self = Self { position: Position::EMPTY, grants_vote: false };
 }
 
-impl StateMachine for Answers {
+impl Application for Answers {
     fn position(&mut self) -> Position {
         self.position.clone()
     }
@@ -80,7 +80,7 @@ pub(crate) struct HandoverWish {
     /// The leadership that is meant, if only one is.
     pub(crate) token: Option<u64>,
     /// What went wrong, if that is why.
-    pub(crate) trouble: Option<Trouble>,
+    pub(crate) fault: Option<Fault>,
     /// Told, when it is done, whether there was a leadership to hand over.
     pub(crate) done: oneshot::Sender<bool>,
 }
@@ -130,8 +130,8 @@ impl<T: Transport> Driver<T> {
     }
 
     async fn fulfil(&mut self, wish: HandoverWish) {
-        if let Some(trouble) = wish.trouble {
-            self.publisher.job_failed(trouble);
+        if let Some(fault) = wish.fault {
+            self.publisher.job_failed(fault);
         }
         let leads = self.node.state() == State::Leader;
         let is_meant = leads && wish.token.is_none_or(|token| token == self.node.term());
@@ -198,9 +198,9 @@ impl<T: Transport> Driver<T> {
             }
             // A transport may say so for each message or each attempt to reconnect.
             Arrival::Connection(impaired @ Connection::Impaired(_)) => {
-                self.publisher.recurring(self.clock.now(), Trouble::Connection(impaired));
+                self.publisher.recurring(self.clock.now(), Fault::Connection(impaired));
             }
-            Arrival::Connection(change) => self.publisher.trouble(Trouble::Connection(change)),
+            Arrival::Connection(change) => self.publisher.fault(Fault::Connection(change)),
         }
         None
     }
@@ -210,9 +210,9 @@ impl<T: Transport> Driver<T> {
         match input {
             Input::Message(Message::VoteRequest(request) | Message::PreVoteRequest(request)) => {
                 let answer = self.judge.grants_vote(request.position.clone()).await;
-                self.node.state_machine_mut().grants_vote = matches!(answer, Ok(true));
-                if let Err(trouble) = answer {
-                    self.publisher.trouble(trouble);
+                self.node.application_mut().grants_vote = matches!(answer, Ok(true));
+                if let Err(fault) = answer {
+                    self.publisher.fault(fault);
                 }
             }
             // A leader waits for nobody (rule L1).
@@ -220,7 +220,7 @@ impl<T: Transport> Driver<T> {
                 if let Input::Message(Message::HeartbeatResponse(response)) = input {
                     let now = self.clock.now();
                     let opinion = self.judge.opinion_of(now, &response.position);
-                    self.node.state_machine_mut().grants_vote = opinion;
+                    self.node.application_mut().grants_vote = opinion;
                 }
             }
             // Each of these may make the node say its position.
@@ -233,18 +233,18 @@ impl<T: Transport> Driver<T> {
 
     /// A position that can't be had leaves the last one standing: it claims no more than is true.
     async fn ask_position(&mut self) {
-        let trouble = match self.judge.position().await {
+        let fault = match self.judge.position().await {
             Ok(None) => return,
             Ok(Some(bytes)) => match Position::new(&bytes) {
                 Ok(position) => {
-                    self.node.state_machine_mut().position = position;
+                    self.node.application_mut().position = position;
                     return;
                 }
-                Err(too_long) => Trouble::PositionTooLong(too_long.bytes),
+                Err(too_long) => Fault::PositionTooLong(too_long.bytes),
             },
-            Err(trouble) => trouble,
+            Err(fault) => fault,
         };
-        self.publisher.recurring(self.clock.now(), trouble);
+        self.publisher.recurring(self.clock.now(), fault);
     }
 
     /// Gives the core one input and stores what it asks to have stored. The clock is read after
@@ -268,9 +268,9 @@ impl<T: Transport> Driver<T> {
         let saved = save(&self.votes, unsaved.node().id().clone(), unsaved.record().clone()).await;
         match saved {
             Ok(()) => unsaved.saved(self.clock.now()),
-            Err(trouble) => {
+            Err(fault) => {
                 drop(unsaved);
-                self.publisher.trouble(trouble);
+                self.publisher.fault(fault);
                 None
             }
         }
@@ -281,12 +281,12 @@ impl<T: Transport> Driver<T> {
             return;
         };
         let sent = tokio::time::timeout(self.send_time_max, self.transport.send(&outgoing)).await;
-        let trouble = match sent {
+        let fault = match sent {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => Trouble::Send(Arc::new(error)),
-            Err(_) => Trouble::SendTimedOut(self.send_time_max),
+            Ok(Err(error)) => Fault::Send(Arc::new(error)),
+            Err(_) => Fault::SendTimedOut(self.send_time_max),
         };
-        self.publisher.recurring(self.clock.now(), trouble);
+        self.publisher.recurring(self.clock.now(), fault);
     }
 }
 
@@ -295,12 +295,12 @@ async fn save(
     votes: &Arc<Mutex<dyn VoteStore>>,
     id: NodeId,
     record: VoteRecord,
-) -> Result<(), Trouble> {
+) -> Result<(), Fault> {
     let votes = Arc::clone(votes);
     let save = move || votes.lock().unwrap_or_else(PoisonError::into_inner).save(&id, &record);
     match tokio::task::spawn_blocking(save).await {
-        Ok(saved) => saved.map_err(|error| Trouble::Save(Arc::new(error))),
-        Err(_) => Err(Trouble::SaveInterrupted),
+        Ok(saved) => saved.map_err(|error| Fault::Save(Arc::new(error))),
+        Err(_) => Err(Fault::SaveInterrupted),
     }
 }
 

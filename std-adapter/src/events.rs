@@ -34,7 +34,7 @@ pub struct Status {
     /// Its cluster.
     pub cluster: Arc<ClusterInfo>,
     /// Where its vote is stored, if in a file.
-    pub log_path: Option<Arc<PathBuf>>,
+    pub vote_path: Option<Arc<PathBuf>>,
 }
 
 /// A cluster's name and how many voters it has.
@@ -96,13 +96,13 @@ pub enum EventKind {
         refusal: Refusal,
     },
     /// Something went wrong, or the connection changed. The node goes on.
-    Trouble(Trouble),
+    Fault(Fault),
 }
 
 /// What can go wrong while a node runs.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Trouble {
+pub enum Fault {
     /// The way to the other nodes changed, for worse or for better. The same impairment is told
     /// again only after a while.
     #[error("{0}")]
@@ -162,7 +162,7 @@ impl Events {
     /// Waits for the next event; `None` when the node has closed and all are told.
     ///
     /// The node never waits for its listeners. One that falls more than [`EVENTS_MAX`] events behind
-    /// loses the oldest, and hears so: [`Trouble::Missed`]. Cancel-safe.
+    /// loses the oldest, and hears so: [`Fault::Missed`]. Cancel-safe.
     pub async fn next(&mut self) -> Option<Event> {
         let received = self.receiver.recv().await;
         self.take(received)
@@ -183,7 +183,7 @@ impl Events {
             Err(RecvError::Lagged(missed)) => Some(Event {
                 at: SystemTime::now(),
                 status: Arc::clone(&self.last),
-                kind: EventKind::Trouble(Trouble::Missed(missed)),
+                kind: EventKind::Fault(Fault::Missed(missed)),
             }),
             Err(RecvError::Closed) => None,
         }

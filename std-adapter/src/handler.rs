@@ -3,15 +3,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use graft_election_core::State;
 use tokio::sync::mpsc;
 
-use crate::events::{Event, EventKind, Events, Status, Trouble};
+use crate::events::{Event, EventKind, Events, Fault, Status};
 
 /// The application's say in an election, for a node of this crate.
 ///
 /// Both are asked afresh for each election, on a thread of their own. A call that takes longer than
 /// half a heartbeat interval doesn't hold up the election: the node goes on with the last position
-/// it knows, or refuses its vote, and reports [`Trouble::HandlerStuck`]. It does the same if the call
-/// panics: [`Trouble::HandlerPanicked`].
-pub trait StateMachine: Send + Sync + 'static {
+/// it knows, or refuses its vote, and reports [`Fault::HandlerStuck`]. It does the same if the call
+/// panics: [`Fault::HandlerPanicked`].
+pub trait Application: Send + Sync + 'static {
     /// How far this node's application has come: at most 64 bytes, opaque to everyone but its own
     /// kind.
     fn position(&self) -> Vec<u8>;
@@ -20,11 +20,11 @@ pub trait StateMachine: Send + Sync + 'static {
     fn grants_vote(&self, position: &[u8]) -> bool;
 }
 
-/// The state machine of an application without a position: every candidate is as good as any other.
+/// An application without a position: every candidate is as good as any other.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AlwaysGrant;
 
-impl StateMachine for AlwaysGrant {
+impl Application for AlwaysGrant {
     fn position(&self) -> Vec<u8> {
         Vec::new()
     }
@@ -37,9 +37,9 @@ impl StateMachine for AlwaysGrant {
 /// What a node calls when something happens to it, in order, on a thread that it keeps for that.
 ///
 /// A handler that is slow or stuck never holds up the election. It hears what it missed as
-/// [`Trouble::Missed`]. One that panics is told the next event all the same. Leases are not among
+/// [`Fault::Missed`]. One that panics is told the next event all the same. Leases are not among
 /// what it hears, since it may hear late: [`Node::leadership`](crate::Node::leadership) has them.
-pub trait Handler: StateMachine {
+pub trait Handler: Application {
     /// The node's state changed.
     fn state_changed(&self, from: State, to: State, status: &Status);
 
@@ -47,7 +47,7 @@ pub trait Handler: StateMachine {
     fn leader_changed(&self, status: &Status);
 
     /// Something went wrong while the node runs, or its connection changed.
-    fn trouble(&self, trouble: &Trouble, status: &Status);
+    fn fault(&self, fault: &Fault, status: &Status);
 }
 
 /// A change of state, as a [`ChannelHandler`] sends it.
@@ -67,39 +67,39 @@ pub struct StateChange {
 #[derive(Clone, Debug)]
 pub struct ChannelHandler<M = AlwaysGrant> {
     states: mpsc::Sender<StateChange>,
-    errors: mpsc::Sender<Trouble>,
-    state_machine: M,
+    errors: mpsc::Sender<Fault>,
+    application: M,
 }
 
 impl ChannelHandler {
     /// A handler for an application without a position.
-    pub fn new(states: mpsc::Sender<StateChange>, errors: mpsc::Sender<Trouble>) -> Self {
-        Self::with_state_machine(AlwaysGrant, states, errors)
+    pub fn new(states: mpsc::Sender<StateChange>, errors: mpsc::Sender<Fault>) -> Self {
+        Self::with_application(AlwaysGrant, states, errors)
     }
 }
 
-impl<M: StateMachine> ChannelHandler<M> {
-    /// A handler for an application whose `state_machine` has a say.
-    pub fn with_state_machine(
-        state_machine: M,
+impl<M: Application> ChannelHandler<M> {
+    /// A handler for an application whose `application` has a say.
+    pub fn with_application(
+        application: M,
         states: mpsc::Sender<StateChange>,
-        errors: mpsc::Sender<Trouble>,
+        errors: mpsc::Sender<Fault>,
     ) -> Self {
-        Self { states, errors, state_machine }
+        Self { states, errors, application }
     }
 }
 
-impl<M: StateMachine> StateMachine for ChannelHandler<M> {
+impl<M: Application> Application for ChannelHandler<M> {
     fn position(&self) -> Vec<u8> {
-        self.state_machine.position()
+        self.application.position()
     }
 
     fn grants_vote(&self, position: &[u8]) -> bool {
-        self.state_machine.grants_vote(position)
+        self.application.grants_vote(position)
     }
 }
 
-impl<M: StateMachine> Handler for ChannelHandler<M> {
+impl<M: Application> Handler for ChannelHandler<M> {
     fn state_changed(&self, from: State, to: State, _status: &Status) {
         // The only error is that nobody listens any more.
         let _ = self.states.blocking_send(StateChange { from, to });
@@ -107,8 +107,8 @@ impl<M: StateMachine> Handler for ChannelHandler<M> {
 
     fn leader_changed(&self, _status: &Status) {}
 
-    fn trouble(&self, trouble: &Trouble, _status: &Status) {
-        let _ = self.errors.blocking_send(trouble.clone());
+    fn fault(&self, fault: &Fault, _status: &Status) {
+        let _ = self.errors.blocking_send(fault.clone());
     }
 }
 
@@ -119,7 +119,7 @@ pub(crate) fn tell(handler: &dyn Handler, mut events: Events) {
         let _ = catch_unwind(AssertUnwindSafe(|| match kind {
             EventKind::StateChanged { from, to } => handler.state_changed(from, to, &status),
             EventKind::LeaderChanged => handler.leader_changed(&status),
-            EventKind::Trouble(trouble) => handler.trouble(&trouble, &status),
+            EventKind::Fault(fault) => handler.fault(&fault, &status),
             EventKind::LeadershipGained { .. }
             | EventKind::LeadershipLost { .. }
             | EventKind::Refused { .. } => {}

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
 use crate::driver::VOTERS_MAX;
-use crate::events::Trouble;
+use crate::events::Fault;
 use crate::handler::Handler;
 
 /// The handler's thread for questions, and how long an answer may take.
@@ -68,7 +68,7 @@ impl Judge {
     }
 
     /// The application's position; `None` without a handler.
-    pub(crate) async fn position(&self) -> Result<Option<Vec<u8>>, Trouble> {
+    pub(crate) async fn position(&self) -> Result<Option<Vec<u8>>, Fault> {
         let Some(questions) = &self.questions else {
             return Ok(None);
         };
@@ -76,7 +76,7 @@ impl Judge {
     }
 
     /// Whether the application would have a candidate at `position` lead.
-    pub(crate) async fn grants_vote(&self, position: Position) -> Result<bool, Trouble> {
+    pub(crate) async fn grants_vote(&self, position: Position) -> Result<bool, Fault> {
         let Some(questions) = &self.questions else {
             return Ok(true);
         };
@@ -121,15 +121,15 @@ impl Judge {
         &self,
         questions: &SyncSender<Question>,
         question: impl FnOnce(oneshot::Sender<A>) -> Question,
-    ) -> Result<A, Trouble> {
+    ) -> Result<A, Fault> {
         let (sender, receiver) = oneshot::channel();
         if questions.try_send(question(sender)).is_err() {
-            return Err(Trouble::HandlerStuck(self.patience));
+            return Err(Fault::HandlerStuck(self.patience));
         }
         match tokio::time::timeout(self.patience, receiver).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(Trouble::HandlerPanicked),
-            Err(_) => Err(Trouble::HandlerStuck(self.patience)),
+            Ok(Err(_)) => Err(Fault::HandlerPanicked),
+            Err(_) => Err(Fault::HandlerStuck(self.patience)),
         }
     }
 }

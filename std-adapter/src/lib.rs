@@ -44,14 +44,14 @@ pub use bridge::{Bridge, BridgeCounts, BridgeError, BridgeEvent, BridgeRates, Di
 pub use counts::Counts;
 pub use driver::VOTERS_MAX;
 pub use error::StartError;
-pub use events::{ClusterInfo, EVENTS_MAX, Event, EventKind, Events, Status, Trouble};
+pub use events::{ClusterInfo, EVENTS_MAX, Event, EventKind, Events, Fault, Status};
 pub use graft_election_core as core;
 pub use graft_election_core::{
     COMPATIBLE_VERSION, Config, ConfigError, Mode, NodeId, NodeIdError, Reason, Refusal, Report,
     State, VoteRecord, quorum,
 };
 pub use graft_election_proto as proto;
-pub use handler::{AlwaysGrant, ChannelHandler, Handler, StateChange, StateMachine};
+pub use handler::{AlwaysGrant, Application, ChannelHandler, Handler, StateChange};
 pub use leadership::Leadership;
 #[cfg(unix)]
 pub use local::{LocalError, LocalTransport};

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::counts::Counts;
 use crate::driver::{Answers, CoreNode, Driver, HandoverWish, VOTERS_MAX};
 use crate::error::StartError;
-use crate::events::{ClusterInfo, Event, Events, Status, Trouble};
+use crate::events::{ClusterInfo, Event, Events, Fault, Status};
 use crate::handler::{self, Handler};
 use crate::judge::Judge;
 use crate::leadership::{Leadership, Leases};
@@ -90,8 +90,8 @@ impl Node {
     }
 
     /// Where the node's vote is stored, if in a file. Closing changes neither it nor the file.
-    pub fn log_path(&self) -> Option<Arc<std::path::PathBuf>> {
-        self.status.borrow().log_path.clone()
+    pub fn vote_path(&self) -> Option<Arc<std::path::PathBuf>> {
+        self.status.borrow().vote_path.clone()
     }
 
     /// All of the above at one and the same instant.
@@ -143,13 +143,13 @@ impl Node {
     }
 
     /// Gives the leadership of `token` up, because its job is done or failed.
-    pub(crate) async fn give_up(&self, token: u64, trouble: Option<Trouble>) {
-        self.wish(None, Some(token), trouble).await;
+    pub(crate) async fn give_up(&self, token: u64, fault: Option<Fault>) {
+        self.wish(None, Some(token), fault).await;
     }
 
-    async fn wish(&self, to: Option<NodeId>, token: Option<u64>, trouble: Option<Trouble>) -> bool {
+    async fn wish(&self, to: Option<NodeId>, token: Option<u64>, fault: Option<Fault>) -> bool {
         let (done, is_done) = oneshot::channel();
-        let wish = HandoverWish { to, token, trouble, done };
+        let wish = HandoverWish { to, token, fault, done };
         // A node that has closed leads no more.
         self.wishes.send(wish).await.is_ok() && is_done.await.unwrap_or(false)
     }
@@ -310,7 +310,7 @@ impl NodeBuilder {
         make_node(record.clone())?;
         let judge = Judge::start(self.handler.clone(), self.heartbeat_interval / 2)
             .map_err(StartError::Thread)?;
-        let log_path = votes.path().map(Path::to_path_buf);
+        let vote_path = votes.path().map(Path::to_path_buf);
         transport
             .join(&self.cluster.name, &id)
             .await
@@ -322,7 +322,7 @@ impl NodeBuilder {
         }
         let node = make_node(record)?;
 
-        let publisher = Publisher::new(&node, self.cluster, log_path);
+        let publisher = Publisher::new(&node, self.cluster, vote_path);
         let (closing, told_to_close) = watch::channel(false);
         let (finish, finished) = watch::channel(());
         let (wishes, wished) = mpsc::channel(WISHES_MAX);
@@ -352,7 +352,7 @@ impl NodeBuilder {
                 .map_err(StartError::Thread)?;
         }
         for warning in warnings {
-            publisher.trouble(Trouble::StoredVote(warning));
+            publisher.fault(Fault::StoredVote(warning));
         }
         let driver = Driver {
             node,

@@ -8,7 +8,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::counts::Counts;
 use crate::driver::CoreNode;
-use crate::events::{ClusterInfo, EVENTS_MAX, Event, EventKind, Events, Status, Trouble};
+use crate::events::{ClusterInfo, EVENTS_MAX, Event, EventKind, Events, Fault, Status};
 
 /// A fault that goes on is told again only after this time, however often it shows.
 const TELL_AGAIN_AFTER: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    pub(crate) fn new(node: &CoreNode, cluster: ClusterInfo, log_path: Option<PathBuf>) -> Self {
+    pub(crate) fn new(node: &CoreNode, cluster: ClusterInfo, vote_path: Option<PathBuf>) -> Self {
         let status = Status {
             state: node.state(),
             reason: node.reason(),
@@ -39,7 +39,7 @@ impl Publisher {
             dropped: 0,
             id: node.id().clone(),
             cluster: Arc::new(cluster),
-            log_path: log_path.map(Arc::new),
+            vote_path: vote_path.map(Arc::new),
         };
         Self {
             lease: watch::Sender::new(None),
@@ -126,9 +126,9 @@ impl Publisher {
         });
     }
 
-    pub(crate) fn trouble(&self, trouble: Trouble) {
-        tracing::warn!(id = %self.status.borrow().id, "{trouble}");
-        self.tell(EventKind::Trouble(trouble));
+    pub(crate) fn fault(&self, fault: Fault) {
+        tracing::warn!(id = %self.status.borrow().id, "{fault}");
+        self.tell(EventKind::Fault(fault));
     }
 
     /// Tells what the node found wrong with an input.
@@ -136,7 +136,7 @@ impl Publisher {
         if let Report::TermOutOfRange { .. } | Report::DuplicateId { .. } = report {
             self.count_dropped();
         }
-        self.recurring(now, Trouble::Report(report.clone()));
+        self.recurring(now, Fault::Report(report.clone()));
     }
 
     /// Tells whom the node refused, and why.
@@ -148,15 +148,15 @@ impl Publisher {
     }
 
     /// Tells what became of the leader's job.
-    pub(crate) fn job_failed(&mut self, trouble: Trouble) {
+    pub(crate) fn job_failed(&mut self, fault: Fault) {
         self.counts.send_modify(|counts| counts.jobs_failed += 1);
-        self.trouble(trouble);
+        self.fault(fault);
     }
 
     /// Tells of a fault that may go on for long, but not every time.
-    pub(crate) fn recurring(&mut self, now: Instant, trouble: Trouble) {
-        if self.is_news(now, trouble.to_string()) {
-            self.trouble(trouble);
+    pub(crate) fn recurring(&mut self, now: Instant, fault: Fault) {
+        if self.is_news(now, fault.to_string()) {
+            self.fault(fault);
         }
     }
 
@@ -185,7 +185,7 @@ impl Publisher {
             EventKind::Refused { node, refusal } => {
                 tracing::info!(%id, term, reason = %refusal, "refused {node}");
             }
-            EventKind::LeaderChanged | EventKind::Trouble(_) => {}
+            EventKind::LeaderChanged | EventKind::Fault(_) => {}
         }
         // The only error is that nobody listens.
         let _ = self.events.send(Event { at: SystemTime::now(), status, kind });

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use graft_election_core::Mode;
 use tokio::time::{Instant, sleep_until};
 
-use crate::events::Trouble;
+use crate::events::Fault;
 use crate::leadership::Leadership;
 use crate::node::Node;
 
@@ -35,8 +35,8 @@ impl Node {
     /// overlap: the future is polled in place, and the next begins after the last was dropped, when
     /// the node leads again.
     ///
-    /// A run that returns an error or panics is told as [`Trouble::JobFailed`] or
-    /// [`Trouble::JobPanicked`]. The node hands its leadership over, since another may fare better,
+    /// A run that returns an error or panics is told as [`Fault::JobFailed`] or
+    /// [`Fault::JobPanicked`]. The node hands its leadership over, since another may fare better,
     /// and runs the job again in a later term, no sooner than the greatest election timeout after
     /// that run's beginning: a job that always fails at once doesn't keep the cluster electing.
     ///
@@ -86,17 +86,17 @@ impl Node {
                 ran = AssertUnwindSafe(run).catch_unwind() => ran,
             };
             drop(leadership);
-            let trouble = match ran {
+            let fault = match ran {
                 Ok(Ok(done)) => {
                     self.give_up(token, None).await;
                     return Ok(done);
                 }
-                Ok(Err(error)) => Trouble::JobFailed(error.to_string()),
-                Err(panic) => Trouble::JobPanicked(words_of(&*panic)),
+                Ok(Err(error)) => Fault::JobFailed(error.to_string()),
+                Err(panic) => Fault::JobPanicked(words_of(&*panic)),
             };
             rested_at = began_at + self.election_timeout_max();
             // When it returns, this leadership is over.
-            self.give_up(token, Some(trouble)).await;
+            self.give_up(token, Some(fault)).await;
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use graft_election::{ChannelHandler, StateMachine};
+use graft_election::{Application, ChannelHandler};
 use tokio::sync::mpsc;
 
 /// An application whose position and judgement the test decides. Clones are the same application.
 #[derive(Clone, Debug, Default)]
-pub struct Application(Arc<(Mutex<Answers>, Condvar)>);
+pub struct ScriptedApplication(Arc<(Mutex<Answers>, Condvar)>);
 
 #[derive(Debug, Default)]
 struct Answers {
@@ -18,7 +18,7 @@ struct Answers {
     judged: Vec<Vec<u8>>,
 }
 
-impl Application {
+impl ScriptedApplication {
     /// An application at `position` that grants every vote.
     pub fn at(position: &[u8]) -> Self {
         let application = Self::default();
@@ -29,7 +29,7 @@ impl Application {
     /// A handler that asks this application and tells nobody of anything.
     pub fn handler(&self) -> ChannelHandler<Self> {
         let (states, errors) = (mpsc::channel(1).0, mpsc::channel(1).0);
-        ChannelHandler::with_state_machine(self.clone(), states, errors)
+        ChannelHandler::with_application(self.clone(), states, errors)
     }
 
     /// Gives it another position.
@@ -76,7 +76,7 @@ impl Application {
     }
 }
 
-impl StateMachine for Application {
+impl Application for ScriptedApplication {
     fn position(&self) -> Vec<u8> {
         self.answer(|answers| answers.positions_asked += 1, |answers| answers.position.clone())
     }

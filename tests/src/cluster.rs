@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use graft_election::{
-    ClusterInfo, EventKind, Events, MemoryNetwork, MemoryVotes, Mode, Node, NodeBuilder, NodeId,
-    State, Status, Trouble,
+    ClusterInfo, EventKind, Events, Fault, MemoryNetwork, MemoryVotes, Mode, Node, NodeBuilder,
+    NodeId, State, Status,
 };
 use tokio::time::{Instant, timeout};
 
@@ -47,19 +47,19 @@ pub fn wait_until(
     }
 }
 
-/// Waits for the next trouble among `events` that is the one meant.
-pub async fn wait_for_trouble(events: &mut Events, mut is_meant: impl FnMut(&Trouble) -> bool) {
+/// Waits for the next fault among `events` that is the one meant.
+pub async fn wait_for_fault(events: &mut Events, mut is_meant: impl FnMut(&Fault) -> bool) {
     let found = async {
         while let Some(event) = events.next().await {
-            if let EventKind::Trouble(trouble) = &event.kind
-                && is_meant(trouble)
+            if let EventKind::Fault(fault) = &event.kind
+                && is_meant(fault)
             {
                 return;
             }
         }
         panic!("the node closed");
     };
-    timeout(PATIENCE, found).await.expect("the trouble is told");
+    timeout(PATIENCE, found).await.expect("the fault is told");
 }
 
 /// Waits until all `nodes` are in one term and agree on its leader; returns that one's place.

@@ -8,10 +8,10 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use graft_election::{
-    EventKind, Events, MemoryNetwork, MemoryVotes, Node, NodeBuilder, State, Trouble,
+    EventKind, Events, Fault, MemoryNetwork, MemoryVotes, Node, NodeBuilder, State,
 };
-use graft_election_tests::application::Application;
-use graft_election_tests::cluster::{builder, graft_builder, id, wait_for_trouble, wait_until};
+use graft_election_tests::application::ScriptedApplication;
+use graft_election_tests::cluster::{builder, graft_builder, id, wait_for_fault, wait_until};
 use graft_election_tests::peer::Peer;
 
 /// A node that is patient, for tests that begin before its first campaign.
@@ -24,26 +24,30 @@ fn patient(size: usize) -> NodeBuilder {
 /// How long the application of a [`patient`] node may take: half its heartbeat interval.
 const PATIENCE_FOR_ANSWERS: Duration = Duration::from_secs(1);
 
-async fn start(node: NodeBuilder, network: &MemoryNetwork, application: &Application) -> Node {
+async fn start(
+    node: NodeBuilder,
+    network: &MemoryNetwork,
+    application: &ScriptedApplication,
+) -> Node {
     let node = node.handler(application.handler());
     node.start(network.transport(), MemoryVotes::new()).await.unwrap()
 }
 
-fn troubles_so_far(events: &mut Events) -> Vec<String> {
-    let mut troubles = Vec::new();
+fn faults_so_far(events: &mut Events) -> Vec<String> {
+    let mut faults = Vec::new();
     while let Some(Some(event)) = futures_util::FutureExt::now_or_never(events.next()) {
-        if let EventKind::Trouble(trouble) = event.kind {
-            troubles.push(trouble.to_string());
+        if let EventKind::Fault(fault) = event.kind {
+            faults.push(fault.to_string());
         }
     }
-    troubles
+    faults
 }
 
 #[tokio::test]
 async fn the_position_is_asked_for_afresh_in_each_campaign() {
     let network = MemoryNetwork::new();
     let mut peer = Peer::join(&network, "p").await;
-    let application = Application::at(b"1");
+    let application = ScriptedApplication::at(b"1");
     let node = start(graft_builder("a", 3), &network, &application).await;
     assert_eq!(peer.hear_vote_request().await.position.as_bytes(), b"1");
     application.move_to(b"2");
@@ -57,7 +61,7 @@ async fn the_position_is_asked_for_afresh_in_each_campaign() {
 async fn h2_the_position_is_asked_for_at_a_handover_too() {
     let network = MemoryNetwork::new();
     let mut peer = Peer::join(&network, "p").await;
-    let application = Application::at(b"1");
+    let application = ScriptedApplication::at(b"1");
     let node = start(patient(3), &network, &application).await;
     peer.hand_over(5, &id("a")).await;
     let request = peer.hear_vote_request().await;
@@ -70,7 +74,7 @@ async fn h2_the_position_is_asked_for_at_a_handover_too() {
 async fn l1_a_leader_does_not_wait_for_its_application() {
     let network = MemoryNetwork::new();
     let mut peer = Peer::join(&network, "p").await;
-    let application = Application::at(b"1");
+    let application = ScriptedApplication::at(b"1");
     let node = start(builder("a", 1), &network, &application).await;
     wait_until(&node, |status| status.state == State::Leader).await;
     let asked = application.positions_asked();
@@ -85,7 +89,7 @@ async fn l1_a_leader_does_not_wait_for_its_application() {
 async fn c1_v4_votes_and_pre_votes_are_given_as_the_application_judges() {
     let network = MemoryNetwork::new();
     let mut peer = Peer::join(&network, "p").await;
-    let application = Application::at(b"1");
+    let application = ScriptedApplication::at(b"1");
     let node = start(patient(3), &network, &application).await;
     for (term, refuses) in [(5, false), (6, true), (7, false)] {
         application.refuse(refuses);
@@ -103,15 +107,15 @@ async fn c1_v4_votes_and_pre_votes_are_given_as_the_application_judges() {
 async fn an_application_that_is_stuck_gives_no_vote_and_is_not_asked_what_is_no_longer_wanted() {
     let network = MemoryNetwork::new();
     let mut peer = Peer::join(&network, "p").await;
-    let application = Application::at(b"1");
+    let application = ScriptedApplication::at(b"1");
     let node = start(patient(3), &network, &application).await;
     let mut events = node.events();
     application.stick(true);
     for position in [b"asked", b"later", b"never"] {
         peer.request_vote_at(5, position).await;
         assert!(!peer.hear_vote_response().await.granted);
-        wait_for_trouble(&mut events, |trouble| {
-            matches!(trouble, Trouble::HandlerStuck(patience) if *patience == PATIENCE_FOR_ANSWERS)
+        wait_for_fault(&mut events, |fault| {
+            matches!(fault, Fault::HandlerStuck(patience) if *patience == PATIENCE_FOR_ANSWERS)
         })
         .await;
     }
@@ -132,13 +136,13 @@ async fn an_application_that_is_stuck_gives_no_vote_and_is_not_asked_what_is_no_
 async fn a_node_whose_application_is_stuck_campaigns_with_the_last_position_it_knows() {
     let network = MemoryNetwork::new();
     let mut peer = Peer::join(&network, "p").await;
-    let application = Application::at(b"1");
+    let application = ScriptedApplication::at(b"1");
     let node = start(graft_builder("a", 3), &network, &application).await;
     let mut events = node.events();
     assert_eq!(peer.hear_vote_request().await.position.as_bytes(), b"1");
     application.stick(true);
     application.move_to(b"2");
-    wait_for_trouble(&mut events, |trouble| matches!(trouble, Trouble::HandlerStuck(_))).await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::HandlerStuck(_))).await;
     for _ in 0..2 {
         assert_eq!(peer.hear_vote_request().await.position.as_bytes(), b"1");
     }
@@ -150,15 +154,15 @@ async fn a_node_whose_application_is_stuck_campaigns_with_the_last_position_it_k
 async fn v7_a_position_that_is_too_long_is_told_of_and_the_last_one_used() {
     let network = MemoryNetwork::new();
     let mut peer = Peer::join(&network, "p").await;
-    let application = Application::at(&[1; 64]);
+    let application = ScriptedApplication::at(&[1; 64]);
     let node = start(patient(3), &network, &application).await;
     let mut events = node.events();
     peer.hand_over(5, &id("a")).await;
     assert_eq!(peer.hear_vote_request().await.position.as_bytes(), [1; 64]);
-    assert_eq!(troubles_so_far(&mut events), [""; 0]);
+    assert_eq!(faults_so_far(&mut events), [""; 0]);
     application.move_to(&[2; 65]);
     peer.hand_over(6, &id("a")).await;
     assert_eq!(peer.hear_vote_request().await.position.as_bytes(), [1; 64]);
-    wait_for_trouble(&mut events, |trouble| matches!(trouble, Trouble::PositionTooLong(65))).await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::PositionTooLong(65))).await;
     node.close().await;
 }

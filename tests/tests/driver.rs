@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use graft_election::core::Message;
 use graft_election::{
-    Arrival, ChannelHandler, Config, Connection, EVENTS_MAX, Event, EventKind, Events, Handler,
-    MemoryNetwork, MemoryVotes, Node, Reason, Report, StartError, State, StateChange, StateMachine,
-    Status, Trouble,
+    Application, Arrival, ChannelHandler, Config, Connection, EVENTS_MAX, Event, EventKind, Events,
+    Fault, Handler, MemoryNetwork, MemoryVotes, Node, Reason, Report, StartError, State,
+    StateChange, Status,
 };
 use graft_election_tests::cluster::{
-    MemoryCluster, builder, graft_builder, id, wait_for_trouble, wait_until,
+    MemoryCluster, builder, graft_builder, id, wait_for_fault, wait_until,
 };
 use graft_election_tests::peer::Peer;
 use graft_election_tests::transport::UnreliableTransport;
@@ -32,10 +32,10 @@ async fn next_change(events: &mut Events) -> (State, State, Reason) {
 async fn a_cluster_of_one_tells_each_step_and_why() {
     let network = MemoryNetwork::new();
     let node = builder("a", 1).start(network.transport(), MemoryVotes::new()).await.unwrap();
-    assert_eq!(*node.status(), Status { log_path: None, ..(*node.status()).clone() });
+    assert_eq!(*node.status(), Status { vote_path: None, ..(*node.status()).clone() });
     assert_eq!((node.id(), node.cluster_info().name.as_str()), (id("a"), "c"));
     assert_eq!((node.state(), node.leader(), node.current_term()), (State::Follower, None, 0));
-    assert_eq!((node.current_vote(), node.log_path()), (None, None));
+    assert_eq!((node.current_vote(), node.vote_path()), (None, None));
 
     let mut events = node.events();
     assert_eq!(
@@ -82,7 +82,7 @@ async fn followers_tell_when_their_leader_changes() {
 #[tokio::test]
 async fn a_channel_handler_hears_everything_in_order() {
     let (states, mut changes) = mpsc::channel(16);
-    let (errors, mut troubles) = mpsc::channel(16);
+    let (errors, mut faults) = mpsc::channel(16);
     let votes = UnreliableVotes::default();
     votes.fail(true);
     let node = builder("a", 1)
@@ -90,7 +90,7 @@ async fn a_channel_handler_hears_everything_in_order() {
         .start(MemoryNetwork::new().transport(), votes.clone())
         .await
         .unwrap();
-    assert!(matches!(troubles.recv().await, Some(Trouble::Save(_))));
+    assert!(matches!(faults.recv().await, Some(Fault::Save(_))));
     votes.fail(false);
     let change = |from, to| Some(StateChange { from, to });
     assert_eq!(changes.recv().await, change(State::Follower, State::Candidate));
@@ -129,7 +129,7 @@ async fn a_listener_that_lags_loses_the_oldest_events_and_is_told_how_many() {
     control.arrive(Arrival::Malformed("nonsense".into()));
     wait_until(&node, |status| status.dropped == 2).await;
     let first = late.next().await.unwrap();
-    assert!(matches!(first.kind, EventKind::Trouble(Trouble::Missed(3))), "{first:?}");
+    assert!(matches!(first.kind, EventKind::Fault(Fault::Missed(3))), "{first:?}");
     for number in 3..EVENTS_MAX + 3 {
         assert_eq!(next_lost(&mut late).await, number);
     }
@@ -138,9 +138,7 @@ async fn a_listener_that_lags_loses_the_oldest_events_and_is_told_how_many() {
 async fn next_lost(events: &mut Events) -> usize {
     let event = events.next().await.unwrap();
     match event.kind {
-        EventKind::Trouble(Trouble::Connection(Connection::Lost(number))) => {
-            number.parse().unwrap()
-        }
+        EventKind::Fault(Fault::Connection(Connection::Lost(number))) => number.parse().unwrap(),
         other => panic!("{other:?}"),
     }
 }
@@ -158,7 +156,7 @@ async fn the_status_of_missed_events_is_that_of_the_last_one_heard() {
     control.arrive(Arrival::Malformed("nonsense".into()));
     wait_until(&node, |status| status.dropped == 1).await;
     let missed = events.next().await.unwrap();
-    assert!(matches!(missed.kind, EventKind::Trouble(Trouble::Missed(_))), "{missed:?}");
+    assert!(matches!(missed.kind, EventKind::Fault(Fault::Missed(_))), "{missed:?}");
     assert_eq!((missed.status.state, missed.status.term), (State::Leader, 1));
 }
 
@@ -215,16 +213,16 @@ async fn what_messages_bring_to_light_is_told_once_in_a_while_and_counted_if_imp
     for expected in &expected {
         let event = events.next().await.unwrap();
         assert!(
-            matches!(&event.kind, EventKind::Trouble(Trouble::Report(told)) if told == expected),
+            matches!(&event.kind, EventKind::Fault(Fault::Report(told)) if told == expected),
             "{event:?}"
         );
     }
     assert!(matches!(events.next().await.unwrap().kind, EventKind::LeaderChanged));
     tokio::time::sleep(Duration::from_secs(10)).await;
     first.heartbeat(u64::MAX).await;
-    wait_for_trouble(
+    wait_for_fault(
         &mut events,
-        |trouble| matches!(trouble, Trouble::Report(told) if *told == expected[0]),
+        |fault| matches!(fault, Fault::Report(told) if *told == expected[0]),
     )
     .await;
 }
@@ -232,7 +230,7 @@ async fn what_messages_bring_to_light_is_told_once_in_a_while_and_counted_if_imp
 /// A handler that is stuck in its first event.
 struct Stuck(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
 
-impl StateMachine for Stuck {
+impl Application for Stuck {
     fn position(&self) -> Vec<u8> {
         Vec::new()
     }
@@ -250,7 +248,7 @@ impl Handler for Stuck {
 
     fn leader_changed(&self, _status: &Status) {}
 
-    fn trouble(&self, _trouble: &Trouble, _status: &Status) {}
+    fn fault(&self, _fault: &Fault, _status: &Status) {}
 }
 
 #[tokio::test]

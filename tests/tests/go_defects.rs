@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use graft_election::core::{Heartbeat, Message, Recipient, VoteResponse};
 use graft_election::{
-    ChannelHandler, ClusterInfo, Config, ConfigError, MemoryNetwork, MemoryVotes, Node, OpenError,
-    Report, StartError, State, StateMachine, Trouble, VoteFile,
+    Application, ChannelHandler, ClusterInfo, Config, ConfigError, Fault, MemoryNetwork,
+    MemoryVotes, Node, OpenError, Report, StartError, State, VoteFile,
 };
 use graft_election_tests::cluster::{
-    MemoryCluster, PATIENCE, builder, graft_builder, id, wait_for_agreement, wait_for_trouble,
+    MemoryCluster, PATIENCE, builder, graft_builder, id, wait_for_agreement, wait_for_fault,
     wait_until,
 };
 use graft_election_tests::peer::Peer;
@@ -35,7 +35,7 @@ async fn g1_a_node_that_was_closed_does_not_vote_again_in_the_same_term() {
     first.request_vote(5).await;
     assert!(first.hear_vote_response().await.granted);
     node.close().await;
-    assert_eq!(node.log_path().unwrap().as_path(), path);
+    assert_eq!(node.vote_path().unwrap().as_path(), path);
 
     let node = start().await;
     assert_eq!((node.current_term(), node.current_vote()), (5, Some(id("p"))));
@@ -93,11 +93,8 @@ async fn g6_a_declared_list_keeps_a_fourth_node_from_voting() {
     let term = stranger.hear_vote_request().await.term;
     stranger.vote_for(&id("a"), term).await;
     let expected = Report::Stranger(id("d"));
-    wait_for_trouble(
-        &mut events,
-        |trouble| matches!(trouble, Trouble::Report(seen) if *seen == expected),
-    )
-    .await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::Report(seen) if *seen == expected))
+        .await;
     assert_eq!(node.state(), State::Candidate);
 
     let refused = graft_builder("d", 3)
@@ -157,7 +154,7 @@ async fn g8_a_node_that_has_only_kept_its_id_is_in_no_quarantine() {
 /// An application whose position is a number.
 struct At(u8);
 
-impl StateMachine for At {
+impl Application for At {
     fn position(&self) -> Vec<u8> {
         vec![self.0]
     }
@@ -173,7 +170,7 @@ async fn g13_a_node_that_is_behind_does_not_keep_the_other_from_being_elected() 
     let mut nodes = Vec::new();
     for (name, position) in [("behind", 1), ("ahead", 2)] {
         let (states, errors) = (channel::channel(64).0, channel::channel(64).0);
-        let handler = ChannelHandler::with_state_machine(At(position), states, errors);
+        let handler = ChannelHandler::with_application(At(position), states, errors);
         let node = builder(name, 3).handler(handler);
         nodes.push(node.start(network.transport(), MemoryVotes::new()).await.unwrap());
     }
@@ -210,11 +207,8 @@ async fn g18_senseless_sizes_shared_files_and_mixed_sizes_do_not_go_unnoticed() 
     let heartbeat = Heartbeat { term: 1, leader: id("p"), sent_at: None, size };
     peer.send(Recipient::Everyone, Message::Heartbeat(heartbeat)).await;
     let expected = Report::SizeMismatch { node: id("p"), size: 4 };
-    wait_for_trouble(
-        &mut events,
-        |trouble| matches!(trouble, Trouble::Report(seen) if *seen == expected),
-    )
-    .await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::Report(seen) if *seen == expected))
+        .await;
     node.close().await;
 }
 
@@ -253,7 +247,7 @@ async fn g20_c4_a_vote_that_could_not_be_stored_is_neither_given_nor_forgotten()
     let mut events = node.events();
     votes.fail(true);
     first.request_vote(5).await;
-    wait_for_trouble(&mut events, |trouble| matches!(trouble, Trouble::Save(_))).await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::Save(_))).await;
     assert_eq!(node.current_vote(), Some(id("p")));
     assert_eq!(votes.record().term, 0);
 
@@ -269,7 +263,7 @@ async fn g20_c4_a_vote_that_could_not_be_stored_is_neither_given_nor_forgotten()
 /// An application that doesn't answer until the test lets it.
 struct Blocked(std::sync::Mutex<mpsc::Receiver<()>>);
 
-impl StateMachine for Blocked {
+impl Application for Blocked {
     fn position(&self) -> Vec<u8> {
         Vec::new()
     }
@@ -289,7 +283,7 @@ async fn g21_an_application_that_does_not_answer_holds_up_neither_heartbeats_nor
     let (states, mut state_changes) = channel::channel(64);
     let (errors, _errors) = channel::channel(64);
     let blocked = Blocked(std::sync::Mutex::new(blocked));
-    let handler = ChannelHandler::with_state_machine(blocked, states, errors);
+    let handler = ChannelHandler::with_application(blocked, states, errors);
     let node = builder("a", 1).handler(handler);
     let node = node.start(network.transport(), MemoryVotes::new()).await.unwrap();
     let mut events = node.events();
@@ -297,7 +291,7 @@ async fn g21_an_application_that_does_not_answer_holds_up_neither_heartbeats_nor
     assert_eq!(state_changes.recv().await.unwrap().to, State::Candidate);
 
     peer.request_vote(node.current_term() + 1).await;
-    wait_for_trouble(&mut events, |trouble| matches!(trouble, Trouble::HandlerStuck(_))).await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::HandlerStuck(_))).await;
     assert!(!peer.hear_vote_response().await.granted);
     // V4: the higher term was adopted, so it must be elected again; a stuck handler is no obstacle.
     wait_until(&node, |status| status.state == State::Leader).await;

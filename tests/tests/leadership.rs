@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use graft_election::core::Message;
 use graft_election::{
-    Config, Leadership, MemoryNetwork, MemoryVotes, Mode, Node, Reason, RunError, State, Trouble,
+    Config, Fault, Leadership, MemoryNetwork, MemoryVotes, Mode, Node, Reason, RunError, State,
 };
 use graft_election_tests::cluster::{
-    MemoryCluster, builder, graft_builder, id, wait_for_trouble, wait_until,
+    MemoryCluster, builder, graft_builder, id, wait_for_fault, wait_until,
 };
 use graft_election_tests::peer::Peer;
 use tokio::sync::mpsc;
@@ -166,9 +166,9 @@ async fn a_job_that_fails_or_panics_is_told_of_and_run_again_in_a_later_term() {
     assert_eq!(done.await, Ok("printed"));
     for words in ["the leader's job failed: out of paper", "the leader's job panicked: out of ink"]
     {
-        wait_for_trouble(&mut events, |trouble| {
-            matches!(trouble, Trouble::JobFailed(_) | Trouble::JobPanicked(_))
-                && trouble.to_string() == words
+        wait_for_fault(&mut events, |fault| {
+            matches!(fault, Fault::JobFailed(_) | Fault::JobPanicked(_))
+                && fault.to_string() == words
         })
         .await;
     }

@@ -12,11 +12,9 @@ use std::time::Duration;
 use graft_election::core::{Heartbeat, HeartbeatResponse, Message, Outgoing, Position, Recipient};
 use graft_election::proto::{ENCODED_MAX, Kind, encode};
 use graft_election::{
-    Arrival, Config, LocalTransport, MemoryVotes, Node, StartError, State, Transport, Trouble,
+    Arrival, Config, Fault, LocalTransport, MemoryVotes, Node, StartError, State, Transport,
 };
-use graft_election_tests::cluster::{
-    builder, id, wait_for_agreement, wait_for_trouble, wait_until,
-};
+use graft_election_tests::cluster::{builder, id, wait_for_agreement, wait_for_fault, wait_until};
 use tokio::time::timeout;
 
 async fn start(base: &Path, name: &str, size: usize) -> Result<Node, StartError> {
@@ -65,7 +63,7 @@ async fn a_socket_that_a_crash_left_over_is_replaced_and_one_in_use_is_not() {
     wait_until(&node, |status| status.state == State::PreCandidate).await;
     node.close().await;
     while let Some(event) = events.next().await {
-        assert!(!matches!(event.kind, graft_election::EventKind::Trouble(_)), "{event:?}");
+        assert!(!matches!(event.kind, graft_election::EventKind::Fault(_)), "{event:?}");
     }
 }
 
@@ -81,8 +79,8 @@ async fn a_file_that_is_no_socket_of_a_node_silences_nobody() {
     let mut events = nodes[leader].events();
     let told = loop {
         let event = events.next().await.unwrap();
-        if let graft_election::EventKind::Trouble(trouble) = event.kind {
-            break trouble.to_string();
+        if let graft_election::EventKind::Fault(fault) = event.kind {
+            break fault.to_string();
         }
     };
     assert!(told.starts_with("a message was not sent"), "{told}");
@@ -224,7 +222,7 @@ async fn an_entry_that_is_no_node_is_reported_and_keeps_no_message_from_the_othe
         .collect();
     let other = start(base.path(), "b", 2).await.unwrap();
     let leader = [&node, &other][wait_for_agreement(&[&node, &other]).await];
-    wait_for_trouble(&mut leader.events(), |trouble| matches!(trouble, Trouble::Send(_))).await;
+    wait_for_fault(&mut leader.events(), |fault| matches!(fault, Fault::Send(_))).await;
     node.close().await;
     other.close().await;
 }

@@ -11,11 +11,11 @@ use graft_election::core::{self, Outgoing, Position, Recipient, VoteRequest};
 use graft_election::proto::Kind;
 use graft_election::proto::prost_messages as pb;
 use graft_election::{
-    Config, Connection, Events, MemoryVotes, NatsTransport, Node, StartError, State, Transport,
-    Trouble,
+    Config, Connection, Events, Fault, MemoryVotes, NatsTransport, Node, StartError, State,
+    Transport,
 };
 use graft_election_tests::cluster::{
-    PATIENCE, builder, graft_builder, id, wait_for_agreement, wait_for_trouble, wait_until,
+    PATIENCE, builder, graft_builder, id, wait_for_agreement, wait_for_fault, wait_until,
 };
 use graft_election_tests::nats_server::NatsServer;
 use prost::Message;
@@ -85,14 +85,12 @@ async fn a_server_that_is_away_for_five_seconds_is_reported_and_survived() {
 
     let stopped = server.stop();
     for events in &mut events {
-        wait_for_trouble(events, |trouble| {
-            matches!(trouble, Trouble::Connection(Connection::Lost(_)))
-        })
-        .await;
+        wait_for_fault(events, |fault| matches!(fault, Fault::Connection(Connection::Lost(_))))
+            .await;
     }
     // So is each failed attempt to reconnect, though only once in a while.
-    wait_for_trouble(&mut events[old], |trouble| {
-        matches!(trouble, Trouble::Connection(Connection::Impaired(_)))
+    wait_for_fault(&mut events[old], |fault| {
+        matches!(fault, Fault::Connection(Connection::Impaired(_)))
     })
     .await;
     // L4: the leader can't be heard, and stops.
@@ -105,10 +103,8 @@ async fn a_server_that_is_away_for_five_seconds_is_reported_and_survived() {
     let mut heard = spy.subscribe("graft.c.*").await.unwrap();
     spy.flush().await.unwrap();
     for events in &mut events {
-        wait_for_trouble(events, |trouble| {
-            matches!(trouble, Trouble::Connection(Connection::Restored))
-        })
-        .await;
+        wait_for_fault(events, |fault| matches!(fault, Fault::Connection(Connection::Restored)))
+            .await;
     }
     let leader = agreed_leader(&nodes).await;
     assert!(nodes[leader].current_term() > old_term);
@@ -272,11 +268,9 @@ async fn g16_a_connection_that_is_closed_for_good_is_reported() {
     wait_until(&node, |status| status.state == State::Leader).await;
     let mut events = node.events();
     client.drain().await.unwrap();
-    wait_for_trouble(&mut events, |trouble| {
-        matches!(trouble, Trouble::Connection(Connection::Closed(_)))
-    })
-    .await;
-    wait_for_trouble(&mut events, |trouble| matches!(trouble, Trouble::Send(_))).await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::Connection(Connection::Closed(_))))
+        .await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::Send(_))).await;
     node.close().await;
 }
 
@@ -346,17 +340,13 @@ async fn a_server_that_falls_silent_is_noticed_and_reported_to_be_back() {
     let mut events = node.events();
     server.pause();
     let began = Instant::now();
-    wait_for_trouble(&mut events, |trouble| {
-        matches!(trouble, Trouble::Connection(Connection::Lost(_)))
-    })
-    .await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::Connection(Connection::Lost(_))))
+        .await;
     // Three pings of a second each, and the time that the test machine takes.
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     server.resume();
-    wait_for_trouble(&mut events, |trouble| {
-        matches!(trouble, Trouble::Connection(Connection::Restored))
-    })
-    .await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::Connection(Connection::Restored)))
+        .await;
     node.close().await;
 }
 
@@ -368,27 +358,23 @@ async fn a_connection_that_was_lent_is_reported_lost_and_restored_too() {
     let node = builder("n1", 1).start(transport, MemoryVotes::new()).await.unwrap();
     let mut events = node.events();
     let stopped = server.stop();
-    wait_for_trouble(&mut events, |trouble| {
-        matches!(trouble, Trouble::Connection(Connection::Lost(_)))
-    })
-    .await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::Connection(Connection::Lost(_))))
+        .await;
     let _server = stopped.restart();
-    wait_for_trouble(&mut events, |trouble| {
-        matches!(trouble, Trouble::Connection(Connection::Restored))
-    })
-    .await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::Connection(Connection::Restored)))
+        .await;
     node.close().await;
 }
 
 #[tokio::test]
-async fn a_first_connection_is_no_trouble() {
+async fn a_first_connection_is_no_fault() {
     let server = NatsServer::start();
     let node = start(&server, "n1", 1).await;
     let mut events = node.events();
     wait_until(&node, |status| status.state == State::Leader).await;
     node.close().await;
     while let Some(event) = events.next().await {
-        assert!(!matches!(event.kind, graft_election::EventKind::Trouble(_)), "{event:?}");
+        assert!(!matches!(event.kind, graft_election::EventKind::Fault(_)), "{event:?}");
     }
 }
 
@@ -401,8 +387,8 @@ async fn a_refusal_by_the_server_is_reported() {
     fs::write(&config, format!("no_auth_user: a, authorization {{ users: {users} }}")).unwrap();
     let server = NatsServer::start_with(&config);
     let node = start(&server, "n1", 1).await;
-    wait_for_trouble(&mut node.events(), |trouble| {
-        matches!(trouble, Trouble::Connection(Connection::Impaired(why)) if why.contains("ermission"))
+    wait_for_fault(&mut node.events(), |fault| {
+        matches!(fault, Fault::Connection(Connection::Impaired(why)) if why.contains("ermission"))
     })
     .await;
     node.close().await;
@@ -510,10 +496,8 @@ async fn a_node_that_is_closed_while_its_server_is_away_leaves_nothing_behind_wh
     let node = builder("a", 3).start(transport, MemoryVotes::new()).await.unwrap();
     let mut events = node.events();
     let stopped = server.stop();
-    wait_for_trouble(&mut events, |trouble| {
-        matches!(trouble, Trouble::Connection(Connection::Lost(_)))
-    })
-    .await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::Connection(Connection::Lost(_))))
+        .await;
     let began = Instant::now();
     node.close().await;
     assert!(began.elapsed() < Duration::from_secs(5), "closing does not wait for the server");

@@ -11,12 +11,12 @@ use std::time::Duration;
 use graft_election::core::{Message, NodeId, NodeIdError, Outgoing, Recipient, VoteRecord};
 use graft_election::proto::{ENCODED_MAX, Kind, decode, encode};
 use graft_election::{
-    AlwaysGrant, Arrival, ChannelHandler, ClusterInfo, Config, ConfigError, Connection, EventKind,
-    Handler, LoadError, LoadWarning, MemoryNetwork, MemoryVotes, Node, Reason, SaveError,
-    StartError, State, StateMachine, Status, StoredVote, Transport, Trouble, VoteFile, VoteStore,
+    AlwaysGrant, Application, Arrival, ChannelHandler, ClusterInfo, Config, ConfigError,
+    Connection, EventKind, Fault, Handler, LoadError, LoadWarning, MemoryNetwork, MemoryVotes,
+    Node, Reason, SaveError, StartError, State, Status, StoredVote, Transport, VoteFile, VoteStore,
 };
 use graft_election_tests::cluster::{
-    PATIENCE, builder, graft_builder, id, wait_for_agreement, wait_for_trouble, wait_until,
+    PATIENCE, builder, graft_builder, id, wait_for_agreement, wait_for_fault, wait_until,
 };
 use graft_election_tests::peer::Peer;
 use graft_election_tests::transport::UnreliableTransport;
@@ -137,7 +137,7 @@ async fn a_leader_whose_transport_is_stuck_still_hears_and_can_be_closed() {
     wait_until(&node, |status| status.state == State::Leader).await;
     let mut events = node.events();
     control.stick(true);
-    wait_for_trouble(&mut events, |trouble| matches!(trouble, Trouble::SendTimedOut(_))).await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::SendTimedOut(_))).await;
     // T3
     peer.heartbeat(7).await;
     wait_until(&node, |status| status.leader == Some(id("p"))).await;
@@ -156,7 +156,7 @@ async fn a_message_that_a_stuck_transport_did_not_take_is_not_sent_later() {
     let mut events = node.events();
     control.stick(true);
     peer.request_vote(5).await;
-    wait_for_trouble(&mut events, |trouble| matches!(trouble, Trouble::SendTimedOut(_))).await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::SendTimedOut(_))).await;
     control.stick(false);
     peer.request_vote(4).await;
     // T2: the only answer is that to the second request.
@@ -243,7 +243,7 @@ async fn a_connection_that_stays_impaired_is_told_of_once_and_a_lost_one_each_ti
     }
     let mut heard = Vec::new();
     while !matches!(heard.last(), Some(Connection::Closed(_))) {
-        if let EventKind::Trouble(Trouble::Connection(change)) = events.next().await.unwrap().kind {
+        if let EventKind::Fault(Fault::Connection(change)) = events.next().await.unwrap().kind {
             heard.push(change);
         }
     }
@@ -252,9 +252,10 @@ async fn a_connection_that_stays_impaired_is_told_of_once_and_a_lost_one_each_ti
     // After a while it is told again.
     tokio::time::sleep(Duration::from_secs(10)).await;
     control.arrive(Arrival::Connection(slow()));
-    wait_for_trouble(&mut events, |trouble| {
-        matches!(trouble, Trouble::Connection(Connection::Impaired(why)) if why == "slow")
-    })
+    wait_for_fault(
+        &mut events,
+        |fault| matches!(fault, Fault::Connection(Connection::Impaired(why)) if why == "slow"),
+    )
     .await;
     node.close().await;
 }
@@ -287,7 +288,7 @@ async fn c4_a_vote_is_not_given_while_the_store_panics_and_is_given_after() {
     let mut events = node.events();
     breaks_down.store(true, Ordering::SeqCst);
     first.request_vote(5).await;
-    wait_for_trouble(&mut events, |trouble| matches!(trouble, Trouble::SaveInterrupted)).await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::SaveInterrupted)).await;
     breaks_down.store(false, Ordering::SeqCst);
     second.request_vote(5).await;
     assert!(!second.hear_vote_response().await.granted);
@@ -367,7 +368,7 @@ impl Fragile {
     }
 }
 
-impl StateMachine for Fragile {
+impl Application for Fragile {
     fn position(&self) -> Vec<u8> {
         self.check();
         b"well".to_vec()
@@ -384,23 +385,23 @@ async fn a_handler_that_panics_gives_no_vote_then_and_is_asked_again() {
     let network = MemoryNetwork::new();
     let mut peer = Peer::join(&network, "p").await;
     let (states, _changes) = mpsc::channel(64);
-    let (errors, mut troubles) = mpsc::channel(64);
+    let (errors, mut faults) = mpsc::channel(64);
     let fragile = Fragile::default();
     fragile.0.store(true, Ordering::SeqCst);
     let node = graft_builder("a", 3)
         // Its half is time enough to print a backtrace.
         .heartbeat_interval(Duration::from_secs(1))
         .election_timeout(Duration::from_secs(2), Duration::from_secs(3))
-        .handler(ChannelHandler::with_state_machine(fragile.clone(), states, errors))
+        .handler(ChannelHandler::with_application(fragile.clone(), states, errors))
         .start(network.transport(), MemoryVotes::new())
         .await
         .unwrap();
     peer.request_vote(5).await;
     assert!(!peer.hear_vote_response().await.granted);
-    assert!(matches!(next(&mut troubles).await, Some(Trouble::HandlerPanicked)));
+    assert!(matches!(next(&mut faults).await, Some(Fault::HandlerPanicked)));
     // It campaigns all the same, with the last position it knows: none.
     assert_eq!(peer.hear_vote_request().await.position.as_bytes(), b"");
-    assert!(matches!(next(&mut troubles).await, Some(Trouble::HandlerPanicked)));
+    assert!(matches!(next(&mut faults).await, Some(Fault::HandlerPanicked)));
 
     fragile.0.store(false, Ordering::SeqCst);
     while peer.hear_vote_request().await.position.as_bytes() != b"well" {}
@@ -412,7 +413,7 @@ async fn a_handler_that_panics_gives_no_vote_then_and_is_asked_again() {
 /// A handler that panics whenever it is told something, after it has passed that on.
 struct Jumpy(mpsc::Sender<(State, Option<NodeId>)>);
 
-impl StateMachine for Jumpy {
+impl Application for Jumpy {
     fn position(&self) -> Vec<u8> {
         Vec::new()
     }
@@ -433,7 +434,7 @@ impl Handler for Jumpy {
         panic!("the test says so");
     }
 
-    fn trouble(&self, _trouble: &Trouble, _status: &Status) {}
+    fn fault(&self, _fault: &Fault, _status: &Status) {}
 }
 
 #[tokio::test]
@@ -462,15 +463,15 @@ async fn what_is_odd_about_a_stored_vote_reaches_events_and_handler_first() {
     // As a Go node leaves it before its first election, or one that was killed while it saved.
     std::fs::write(&path, b"").unwrap();
     let (states, _changes) = mpsc::channel(64);
-    let (errors, mut troubles) = mpsc::channel(64);
+    let (errors, mut faults) = mpsc::channel(64);
     let node = builder("a", 3)
         .handler(ChannelHandler::new(states, errors))
         .start(MemoryNetwork::new().transport(), VoteFile::open(&path).unwrap())
         .await
         .unwrap();
-    assert!(matches!(next(&mut troubles).await, Some(Trouble::StoredVote(LoadWarning::NoState))));
+    assert!(matches!(next(&mut faults).await, Some(Fault::StoredVote(LoadWarning::NoState))));
     let first = node.events().next().await.unwrap();
-    let EventKind::Trouble(Trouble::StoredVote(LoadWarning::NoState)) = first.kind else {
+    let EventKind::Fault(Fault::StoredVote(LoadWarning::NoState)) = first.kind else {
         panic!("{first:?}");
     };
     node.close().await;
@@ -491,22 +492,22 @@ async fn g12_a_spent_vote_is_told_of_and_the_next_term_taken() {
         }
     }
     let (states, _changes) = mpsc::channel(64);
-    let (errors, mut troubles) = mpsc::channel(64);
+    let (errors, mut faults) = mpsc::channel(64);
     let node = builder("a", 3)
-        .handler(ChannelHandler::with_state_machine(AlwaysGrant, states, errors))
+        .handler(ChannelHandler::with_application(AlwaysGrant, states, errors))
         .start(MemoryNetwork::new().transport(), Spent)
         .await
         .unwrap();
     assert_eq!((node.current_term(), node.current_vote()), (7, None));
-    assert!(matches!(next(&mut troubles).await, Some(Trouble::StoredVote(LoadWarning::NoState))));
-    let second = next(&mut troubles).await.unwrap();
-    let Trouble::StoredVote(LoadWarning::VoteSpent { term: 6, .. }) = second else {
+    assert!(matches!(next(&mut faults).await, Some(Fault::StoredVote(LoadWarning::NoState))));
+    let second = next(&mut faults).await.unwrap();
+    let Fault::StoredVote(LoadWarning::VoteSpent { term: 6, .. }) = second else {
         panic!("{second}");
     };
     let mut events = node.events();
     for expected in ["the vote file is empty", "the vote of term 6"] {
-        let EventKind::Trouble(trouble) = events.next().await.unwrap().kind else { panic!() };
-        assert!(trouble.to_string().starts_with(expected), "{trouble}");
+        let EventKind::Fault(fault) = events.next().await.unwrap().kind else { panic!() };
+        assert!(fault.to_string().starts_with(expected), "{fault}");
     }
     node.close().await;
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use graft_election::core::{Heartbeat, Message, Outgoing, Recipient};
 use graft_election::proto::frame::{FRAME_MAX, FrameReader, encode_frame};
 use graft_election::{
-    Arrival, Connection, EventKind, Events, MemoryVotes, Node, SerialError, SerialLine,
-    SerialTransport, State, Transport, Trouble,
+    Arrival, Connection, EventKind, Events, Fault, MemoryVotes, Node, SerialError, SerialLine,
+    SerialTransport, State, Transport,
 };
 use graft_election_tests::bus::{Bus, Faults, Member};
 use graft_election_tests::cluster::{PATIENCE, builder, id, wait_for_agreement};
@@ -41,7 +41,7 @@ async fn agreed_leader(nodes: &[Node]) -> usize {
 async fn wait_for(events: &mut Events, mut is_it: impl FnMut(&Connection) -> bool) {
     let found = async {
         while let Some(event) = events.next().await {
-            if let EventKind::Trouble(Trouble::Connection(connection)) = &event.kind
+            if let EventKind::Fault(Fault::Connection(connection)) = &event.kind
                 && is_it(connection)
             {
                 return;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use graft_election::core::NodeId;
 use graft_election::{
-    Arrival, Config, MemoryNetwork, MemoryTransport, MemoryVotes, Node, NodeBuilder, State,
-    Transport, Trouble, VoteRecord, VoteStore,
+    Arrival, Config, Fault, MemoryNetwork, MemoryTransport, MemoryVotes, Node, NodeBuilder, State,
+    Transport, VoteRecord, VoteStore,
 };
-use graft_election_tests::cluster::{builder, graft_builder, id, wait_for_trouble, wait_until};
+use graft_election_tests::cluster::{builder, graft_builder, id, wait_for_fault, wait_until};
 use graft_election_tests::peer::Peer;
 use graft_election_tests::transport::UnreliableTransport;
 use tokio::time::{Instant, timeout};
@@ -79,9 +79,9 @@ async fn a_transport_has_one_heartbeat_interval_to_send() {
         .await
         .unwrap();
     control.stick(true);
-    wait_for_trouble(
+    wait_for_fault(
         &mut node.events(),
-        |trouble| matches!(trouble, Trouble::SendTimedOut(after) if *after == interval),
+        |fault| matches!(fault, Fault::SendTimedOut(after) if *after == interval),
     )
     .await;
 }

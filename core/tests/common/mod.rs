@@ -9,8 +9,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use graft_election_core::{
-    Config, ConfigError, Instant, Message, Mode, Node, NodeId, Outgoing, Output, Position,
-    Recipient, StateMachine, Unsaved, VoteRecord, quorum,
+    Application, Config, ConfigError, Instant, Message, Mode, Node, NodeId, Outgoing, Output,
+    Position, Recipient, Unsaved, VoteRecord, quorum,
 };
 
 pub(crate) use messages::*;
@@ -211,7 +211,7 @@ impl Voter {
     }
 
     pub(crate) fn is_at(&mut self, position: &str) {
-        self.node.state_machine_mut().position = position_of(position);
+        self.node.application_mut().position = position_of(position);
     }
 }
 
@@ -339,7 +339,7 @@ pub(crate) struct Judge {
     position: Position,
 }
 
-impl StateMachine for Judge {
+impl Application for Judge {
     fn position(&mut self) -> Position {
         self.position.clone()
     }

@@ -19,7 +19,7 @@ use core::time::Duration;
 
 use graft_election_core::{
     Config, Instant, Message, Node, NodeId, Outgoing, Output, Position, Recipient, State,
-    StateMachine, VoteRecord, quorum,
+    Application, VoteRecord, quorum,
 };
 use graft_election_proto::frame::{FRAME_MAX, FrameReader, encode_frame, encode_payload};
 use graft_election_proto::{ENCODED_MAX, Kind, WireError, decode, encode, wire};
@@ -110,7 +110,7 @@ impl TryRng for Opaque {
     }
 }
 
-impl StateMachine for Opaque {
+impl Application for Opaque {
     fn position(&mut self) -> Position {
         Position::new(Input::new().bytes()).unwrap_or_default()
     }
@@ -200,7 +200,7 @@ fn look_at(node: &mut Node<Opaque, Opaque, VOTERS>) {
     }
     black_box((node.id(), node.term(), node.leader(), node.vote()));
     black_box((node.record(), node.deadline()));
-    black_box(node.state_machine_mut());
+    black_box(node.application_mut());
 }
 
 fn payloads() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use graft_election_core::{
-    Config, ConfigError, Instant, Node, NodeId, Outgoing, Output, Position, StateMachine, Unsaved,
+    Application, Config, ConfigError, Instant, Node, NodeId, Outgoing, Output, Position, Unsaved,
     VoteRecord,
 };
 use rand::SeedableRng;
@@ -18,12 +18,12 @@ use crate::{Identity, Moment, NodeIndex, NodeSetup, Setup};
 pub(crate) const CAPACITY: usize = 9;
 
 /// The core's node.
-pub(crate) type CoreNode = Node<SmallRng, Application, CAPACITY>;
+pub(crate) type CoreNode = Node<SmallRng, SimulatedApplication, CAPACITY>;
 
 /// What the core's node asks for.
-pub(crate) type CoreOutput<'n> = Output<'n, SmallRng, Application, CAPACITY>;
+pub(crate) type CoreOutput<'n> = Output<'n, SmallRng, SimulatedApplication, CAPACITY>;
 
-type OpenSave<'n> = Option<Unsaved<'n, SmallRng, Application, CAPACITY>>;
+type OpenSave<'n> = Option<Unsaved<'n, SmallRng, SimulatedApplication, CAPACITY>>;
 
 self_cell!(
     /// A node that waits for its disk: while it does, no input can reach it.
@@ -142,7 +142,7 @@ impl Station {
         let rng = SmallRng::seed_from_u64(
             setup.seed ^ (self.identity.index.get() as u64 + 1) << 56 ^ self.lives << 40,
         );
-        let application = Application { position: self.setup.position };
+        let application = SimulatedApplication { position: self.setup.position };
         let node = Node::new(self.id.clone(), &config, record, application, rng, now)?;
         self.program = Program::Waiting(Box::new(node));
         self.is_paused = false;
@@ -183,7 +183,7 @@ impl Station {
             if succeeded { unsaved.saved(now) } else { None }
         });
         let mut node = saving.into_owner().into_inner();
-        node.state_machine_mut().position = self.setup.position;
+        node.application_mut().position = self.setup.position;
         self.program = Program::Waiting(node);
         outgoing
     }
@@ -211,18 +211,18 @@ impl Station {
     pub(crate) fn set_position(&mut self, position: u16) {
         self.setup.position = position;
         if let Program::Waiting(node) = &mut self.program {
-            node.state_machine_mut().position = position;
+            node.application_mut().position = position;
         }
     }
 }
 
 /// An application that accepts whoever has come as far as itself.
 #[derive(Clone, Debug)]
-pub(crate) struct Application {
+pub(crate) struct SimulatedApplication {
     position: u16,
 }
 
-impl StateMachine for Application {
+impl Application for SimulatedApplication {
     fn position(&mut self) -> Position {
         if self.position == 0 {
             return Position::EMPTY;

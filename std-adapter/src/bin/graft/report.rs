@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anstyle::{AnsiColor, Style};
-use graft_election::{Event, EventKind, NodeId, State, Status, Trouble};
+use graft_election::{Event, EventKind, Fault, NodeId, State, Status};
 use serde::Serialize;
 
 const DIM: Style = Style::new().dimmed();
@@ -52,7 +52,7 @@ impl Reporter {
         }
         let cluster = &status.cluster;
         let (name, size) = (&cluster.name, cluster.size);
-        let votes = match &status.log_path {
+        let votes = match &status.vote_path {
             Some(path) => format!(", votes in {}", path.display()),
             None => String::new(),
         };
@@ -120,10 +120,10 @@ impl Reporter {
                 reason: Some(refusal.to_string()),
                 ..line("refused", status)
             },
-            EventKind::Trouble(trouble) => {
-                let is_connection = matches!(trouble, Trouble::Connection(_));
+            EventKind::Fault(fault) => {
+                let is_connection = matches!(fault, Fault::Connection(_));
                 let name = if is_connection { "conn" } else { "error" };
-                Line { error: Some(trouble.to_string()), ..line(name, status) }
+                Line { error: Some(fault.to_string()), ..line(name, status) }
             }
             // Kinds this program doesn't know have nothing to print.
             _ => return Ok(()),
@@ -156,9 +156,9 @@ impl Reporter {
             EventKind::Refused { node, refusal } => {
                 format!("{DIM}refused {node}: {refusal}{DIM:#}")
             }
-            EventKind::Trouble(trouble) => {
+            EventKind::Fault(fault) => {
                 let style = AnsiColor::Red.on_default();
-                format!("{style}{trouble}{style:#}")
+                format!("{style}{fault}{style:#}")
             }
             _ => return Ok(()),
         };

@@ -13,8 +13,8 @@ pub(crate) enum LogLine<'l> {
     LeaderChanged { leader: Option<&'l str>, term: u64 },
     /// It may act as the leader from now on, with this token; or may no more.
     Light { token: Option<u64> },
-    /// Everything else is trouble.
-    Trouble(&'l str),
+    /// Everything else is a fault.
+    Fault(&'l str),
 }
 
 impl<'l> LogLine<'l> {
@@ -22,7 +22,7 @@ impl<'l> LogLine<'l> {
     pub(crate) fn read(line: &'l str) -> Self {
         let known = started(line).or_else(|| state_changed(line)).or_else(|| leader_changed(line));
         let known = known.or_else(|| light(line));
-        known.unwrap_or(Self::Trouble(line))
+        known.unwrap_or(Self::Fault(line))
     }
 }
 
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_trouble() {
+    fn everything_else_is_a_fault() {
         for line in [
             "",
             "3 bytes came too fast and were lost",
@@ -129,7 +129,7 @@ mod tests {
             "the light is broken",
             "a starts in term 7",
         ] {
-            assert_eq!(LogLine::read(line), LogLine::Trouble(line));
+            assert_eq!(LogLine::read(line), LogLine::Fault(line));
         }
     }
 }

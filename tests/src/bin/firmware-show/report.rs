@@ -123,7 +123,7 @@ pub(crate) fn painted(state: State) -> String {
     format!("{style}{state}{style:#}")
 }
 
-/// Trouble in its colour.
+/// Fault in its colour.
 pub(crate) fn alarming(words: &str) -> String {
     let style = AnsiColor::Red.on_default();
     format!("{style}{words}{style:#}")

@@ -278,7 +278,7 @@ impl Stage {
         let on_stage = &mut self.boards[place];
         on_stage.board.cut_power();
         on_stage.is_on = false;
-        self.report_trouble(place, "the firmware ended by itself")?;
+        self.report_fault(place, "the firmware ended by itself")?;
         self.report_power(place, ["on", "off"])?;
         let is_any_on = self.boards.iter().any(|on_stage| on_stage.is_on);
         ensure!(is_any_on, "no firmware runs any more");
@@ -334,7 +334,7 @@ impl Stage {
                 };
                 self.report(place, &line, Some(&words))
             }
-            LogLine::Trouble(error) => self.report_trouble(place, error),
+            LogLine::Fault(error) => self.report_fault(place, error),
         }
     }
 
@@ -343,7 +343,7 @@ impl Stage {
         self.report(place, &Line { from: from.into(), to: to.into(), ..line }, None)
     }
 
-    fn report_trouble(&self, place: usize, error: &str) -> Result<()> {
+    fn report_fault(&self, place: usize, error: &str) -> Result<()> {
         let line = Line { error: Some(error), ..self.line(place, "error") };
         self.report(place, &line, Some(&alarming(error)))
     }

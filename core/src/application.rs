@@ -3,7 +3,7 @@ use crate::Position;
 /// The application's say in an election: how up to date it is, and whom it would accept.
 ///
 /// Both are asked afresh whenever the election needs them, and must answer at once.
-pub trait StateMachine {
+pub trait Application {
     /// How far this node's application has come; opaque to everyone but its own kind.
     fn position(&mut self) -> Position;
 
@@ -11,12 +11,12 @@ pub trait StateMachine {
     fn grants_vote(&mut self, position: &[u8]) -> bool;
 }
 
-/// The state machine of an application without a position: every candidate is as good as any other.
+/// An application without a position: every candidate is as good as any other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct AlwaysGrant;
 
-impl StateMachine for AlwaysGrant {
+impl Application for AlwaysGrant {
     fn position(&mut self) -> Position {
         Position::EMPTY
     }
@@ -32,8 +32,8 @@ mod tests {
 
     #[test]
     fn v4_without_positions_every_candidate_is_as_good_as_any_other() {
-        let mut state_machine = AlwaysGrant;
-        assert_eq!(state_machine.position(), Position::EMPTY);
-        assert!(state_machine.grants_vote(&[]) && state_machine.grants_vote(&[7; 64]));
+        let mut application = AlwaysGrant;
+        assert_eq!(application.position(), Position::EMPTY);
+        assert!(application.grants_vote(&[]) && application.grants_vote(&[7; 64]));
     }
 }
