@@ -11,7 +11,7 @@
 
 #![forbid(unsafe_code)]
 
-#[cfg(all(unix, feature = "nats", feature = "serial"))]
+#[cfg(all(unix, feature = "bridge"))]
 mod bridge;
 mod clock;
 mod counts;
@@ -39,7 +39,7 @@ mod transport;
 mod vote_file;
 mod vote_store;
 
-#[cfg(all(unix, feature = "nats", feature = "serial"))]
+#[cfg(all(unix, feature = "bridge"))]
 pub use bridge::{Bridge, BridgeCounts, BridgeError, BridgeEvent, BridgeRates, DirectionCounts};
 pub use counts::Counts;
 pub use driver::VOTERS_MAX;

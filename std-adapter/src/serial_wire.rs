@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-#[cfg(feature = "nats")]
+#[cfg(feature = "bridge")]
 use graft_election_core::NodeId;
 use graft_election_core::{Message, Recipient};
 use graft_election_proto::frame::{DELIMITER, FrameErrors, FrameReader};
@@ -61,12 +61,12 @@ pub(crate) enum Heard {
 /// A frame. What the bridge alone wants to know of it is there with the bridge.
 #[derive(Debug)]
 pub(crate) struct HeardFrame {
-    #[cfg(feature = "nats")]
+    #[cfg(feature = "bridge")]
     pub(crate) sender: NodeId,
     pub(crate) to: Recipient,
     pub(crate) message: Message,
     /// The message's bytes as they came.
-    #[cfg(feature = "nats")]
+    #[cfg(feature = "bridge")]
     pub(crate) payload: Vec<u8>,
 }
 
@@ -184,11 +184,11 @@ impl Wire {
             let before = self.reader.errors();
             if let Some(frame) = self.reader.read(&mut bytes) {
                 return Some(Heard::Frame(Box::new(HeardFrame {
-                    #[cfg(feature = "nats")]
+                    #[cfg(feature = "bridge")]
                     sender: frame.sender,
                     to: frame.to,
                     message: frame.message,
-                    #[cfg(feature = "nats")]
+                    #[cfg(feature = "bridge")]
                     payload: frame.payload.to_vec(),
                 })));
             }

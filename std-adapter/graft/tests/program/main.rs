@@ -16,12 +16,12 @@ mod log;
 mod nats;
 /// What the other tests start servers with: they are of another package.
 #[allow(dead_code, unreachable_pub, reason = "these tests need only part of it")]
-#[path = "../../../tests/src/nats_server.rs"]
+#[path = "../../../../tests/src/nats_server.rs"]
 mod nats_server;
 mod peer;
 mod process;
 /// Theirs as well.
 #[allow(dead_code, unreachable_pub, reason = "these tests need only part of it")]
-#[path = "../../../tests/src/proxy.rs"]
+#[path = "../../../../tests/src/proxy.rs"]
 mod proxy;
 mod run;

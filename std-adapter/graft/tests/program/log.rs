@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::process::{graft, text};
 
 /// Recorded by running the Go original; `tests/golden` says how.
-const GOLDEN: &str = include_str!("../../../tests/golden/logs.jsonl");
+const GOLDEN: &str = include_str!("../../../../tests/golden/logs.jsonl");
 
 /// What `graft log` says about a file that Go wrote or read.
 fn log_of(name: &str) -> Output {
