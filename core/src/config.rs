@@ -1,12 +1,10 @@
 use core::fmt;
 use core::time::Duration;
 
-use rand_core::Rng;
-
-use crate::lease::Promise;
+use crate::NodeId;
+use crate::lease::LeaseTerms;
 use crate::node_id::is_token_byte;
-use crate::time::micros;
-use crate::{Instant, NodeId};
+use crate::time::{clamped_micros, micros};
 
 /// What a node asks of the others, and relies on (protocol, section 2).
 ///
@@ -51,8 +49,8 @@ pub struct Config<'a> {
     pub voters: &'a [NodeId],
     /// Whether there are Go nodes in the cluster.
     pub mode: Mode,
-    /// How gladly this node leads. A leader gives way to a steady follower of higher priority; a
-    /// node of priority 0, a *witness*, votes and never campaigns (rule H4).
+    /// This node's preference for leading. A leader gives way to a steady follower of higher
+    /// priority; a node of priority [`WITNESS`](Self::WITNESS) votes and never campaigns (rule H4).
     pub priority: u32,
     /// The least time a follower waits for a leader before it campaigns: T_min.
     pub election_timeout_min: Duration,
@@ -80,8 +78,11 @@ impl<'a> Config<'a> {
     /// The heartbeat interval of the Go original.
     pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(100);
 
-    /// The priority of a node that leads as gladly as any other.
+    /// The default priority: that of a node which may lead, and has no preference.
     pub const PRIORITY: u32 = 1;
+
+    /// The priority of a witness: it votes, and never leads (rules H4, C5).
+    pub const WITNESS: u32 = 0;
 
     /// The default of [`clock_drift_percent`](Self::clock_drift_percent), far above what any quartz
     /// needs.
@@ -140,10 +141,12 @@ impl<'a> Config<'a> {
             let declared = self.voters.len();
             return Err(ConfigError::VotersNotSize { declared, size: self.size });
         }
-        for (index, voter) in self.voters.iter().enumerate() {
-            if self.voters.iter().skip(index + 1).any(|other| other == voter) {
-                return Err(ConfigError::VoterRepeated { index });
+        let mut rest = self.voters;
+        while let Some((voter, others)) = rest.split_first() {
+            if others.contains(voter) {
+                return Err(ConfigError::VoterRepeated { voter: voter.clone() });
             }
+            rest = others;
         }
         Ok(())
     }
@@ -164,10 +167,16 @@ impl<'a> Config<'a> {
         if self.quarantine < self.election_timeout_min {
             return Err(ConfigError::QuarantineTooShort);
         }
-        if u64::from(Promise::new(self).lasts_at_most()) <= micros(self.heartbeat_interval) {
+        if u64::from(self.lease_terms().longest()) <= micros(self.heartbeat_interval) {
             return Err(ConfigError::LeaseTooShort);
         }
         Ok(())
+    }
+
+    pub(crate) fn lease_terms(&self) -> LeaseTerms {
+        let election_timeout_min = clamped_micros(self.election_timeout_min);
+        let clock_tick = clamped_micros(self.clock_tick);
+        LeaseTerms::new(election_timeout_min, self.clock_drift_percent, clock_tick)
     }
 }
 
@@ -183,7 +192,7 @@ fn check_cluster(name: &str) -> Result<(), ConfigError> {
 }
 
 /// Why a [`Config`] makes no sense, or doesn't fit the node it is given to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ConfigError {
     /// The cluster's name is empty.
@@ -214,8 +223,8 @@ pub enum ConfigError {
     },
     /// A voter is declared twice.
     VoterRepeated {
-        /// Where in the list it stands first.
-        index: usize,
+        /// Which one.
+        voter: NodeId,
     },
     /// The least election timeout is not below the greatest.
     ElectionTimeoutRange,
@@ -260,9 +269,7 @@ impl fmt::Display for ConfigError {
             Self::VotersNotSize { declared, size } => {
                 write!(f, "{declared} voters are declared for a cluster size of {size}")
             }
-            Self::VoterRepeated { index } => {
-                write!(f, "voter {index} of the declared list stands there twice")
-            }
+            Self::VoterRepeated { voter } => write!(f, "voter {voter} is declared twice"),
             Self::ElectionTimeoutRange => {
                 f.write_str("the least election timeout must be below the greatest")
             }
@@ -293,41 +300,3 @@ impl fmt::Display for ConfigError {
 }
 
 impl core::error::Error for ConfigError {}
-
-/// The times of a checked [`Config`], in microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Timing {
-    pub(crate) election_timeout_min: u32,
-    pub(crate) election_timeout_span: u32,
-    pub(crate) heartbeat_interval: u32,
-    pub(crate) clock_tick: u32,
-    pub(crate) promise: Promise,
-}
-
-impl Timing {
-    pub(crate) fn new(config: &Config<'_>) -> Self {
-        let election_timeout_min = clamped_micros(config.election_timeout_min);
-        let election_timeout_max = clamped_micros(config.election_timeout_max);
-        Self {
-            election_timeout_min,
-            election_timeout_span: election_timeout_max.saturating_sub(election_timeout_min),
-            heartbeat_interval: clamped_micros(config.heartbeat_interval),
-            clock_tick: clamped_micros(config.clock_tick),
-            promise: Promise::new(config),
-        }
-    }
-
-    pub(crate) fn draw_election_timeout(&self, rng: &mut impl Rng, now: Instant) -> Instant {
-        now.plus_micros(self.election_timeout_min).plus_drawn(rng, self.election_timeout_span)
-    }
-
-    pub(crate) fn election_timeout_max(&self) -> u64 {
-        let span = u64::from(self.election_timeout_span);
-        u64::from(self.election_timeout_min).saturating_add(span)
-    }
-}
-
-/// A span no longer than [`Config::TIME_MAX`], which a checked configuration's are not.
-pub(crate) fn clamped_micros(span: Duration) -> u32 {
-    u32::try_from(micros(span)).unwrap_or(u32::MAX)
-}

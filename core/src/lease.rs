@@ -1,7 +1,6 @@
 //! How long a leader may act without asking: the lease (rule L3), and the arithmetic behind it.
 
-use crate::config::clamped_micros;
-use crate::{Config, Instant};
+use crate::Instant;
 
 /// The right to act as the leader, for a while (rules L3, I4, I5).
 ///
@@ -20,7 +19,7 @@ pub struct Leadership {
 
 /// What a leader may conclude from an acknowledgement, given the clocks (rule L3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Promise {
+pub(crate) struct LeaseTerms {
     election_timeout_min: u32,
     /// 1 - rho, in units of 2^-16, rounded down: there is no division left to do later.
     slowest_clock: u32,
@@ -28,14 +27,11 @@ pub(crate) struct Promise {
     clock_tick: u32,
 }
 
-impl Promise {
-    pub(crate) fn new(config: &Config<'_>) -> Self {
-        let percent = 100_u32.saturating_sub(config.clock_drift_percent.into());
-        Self {
-            election_timeout_min: clamped_micros(config.election_timeout_min),
-            slowest_clock: (percent << 16) / 100,
-            clock_tick: clamped_micros(config.clock_tick),
-        }
+impl LeaseTerms {
+    /// T_min and the clock's tick are in microseconds, rho in hundredths.
+    pub(crate) fn new(election_timeout_min: u32, clock_drift_percent: u8, clock_tick: u32) -> Self {
+        let percent = 100_u32.saturating_sub(clock_drift_percent.into());
+        Self { election_timeout_min, slowest_clock: (percent << 16) / 100, clock_tick }
     }
 
     /// For how many microseconds of the leader's clock a voter is sure to be bound that promised
@@ -52,33 +48,36 @@ impl Promise {
     }
 
     /// The longest that a lease lasts: that of voters that promise no less than this node would.
-    pub(crate) fn lasts_at_most(&self) -> u32 {
+    pub(crate) fn longest(&self) -> u32 {
         self.lasts(u64::MAX)
     }
 }
 
-/// What a leader knows of its followers, by their places in the electorate.
+/// What a leader knows of its followers, by their indexes in the electorate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Followers<const VOTERS: usize>([Follower; VOTERS]);
 
 /// What a leader knows of one follower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Follower {
-    /// Until then, on the leader's clock, the follower helps to elect no one (rule L3). The clock's
-    /// origin, if it has promised nothing yet.
+    /// Until then, on the leader's clock, the follower helps to elect no one (rule L3).
+    /// [`NEVER`](Self::NEVER), if it has promised nothing yet.
     pub(crate) bound_until: Instant,
     /// Since when its promises have followed each other without a gap.
     pub(crate) steady_since: Instant,
-    /// How gladly it would lead; 0: never (rule H4).
+    /// Its preference for leading; 0: never (rule H4).
     pub(crate) priority: u32,
     /// Whether the leader would vote for it, judging by its position (rule H1).
     pub(crate) is_up_to_date: bool,
 }
 
 impl Follower {
+    /// The end of a promise that was never given.
+    pub(crate) const NEVER: Instant = Instant::from_micros(0);
+
     const UNKNOWN: Self = Self {
-        bound_until: Instant::from_micros(0),
-        steady_since: Instant::from_micros(0),
+        bound_until: Self::NEVER,
+        steady_since: Self::NEVER,
         priority: 0,
         is_up_to_date: false,
     };
@@ -96,8 +95,8 @@ impl<const VOTERS: usize> Followers<VOTERS> {
 
     /// Takes note of an acknowledgement that arrived at `now`. Of all that a follower promised, the
     /// latest end counts (rule L3).
-    pub(crate) fn acknowledge(&mut self, place: usize, acknowledgement: Acknowledgement) {
-        let Some(follower) = self.0.get_mut(place) else {
+    pub(crate) fn acknowledge(&mut self, index: usize, acknowledgement: Acknowledgement) {
+        let Some(follower) = self.0.get_mut(index) else {
             return;
         };
         let Acknowledgement { now, bound_until, priority, is_up_to_date } = acknowledgement;
@@ -110,25 +109,27 @@ impl<const VOTERS: usize> Followers<VOTERS> {
         };
     }
 
-    /// The instant until which `count` followers at least are bound: the end of the lease, if with
-    /// the leader they are a quorum. None if fewer have promised anything.
-    pub(crate) fn bound_until(&self, count: usize) -> Option<Instant> {
-        let promised = || {
-            let known = self.0.iter().map(|follower| follower.bound_until);
-            known.filter(|until| *until > Follower::UNKNOWN.bound_until)
-        };
-        let is_kept = |until: &Instant| promised().filter(|other| other >= until).count() >= count;
-        promised().filter(is_kept).max()
+    /// The instant until which `count` followers at least are bound, if that is later than
+    /// `lease_until`, the last such instant. Promises come one at a time and only move later, so that
+    /// one look at each is enough: the new end is the first of those that outlast the old.
+    pub(crate) fn bound_beyond(&self, lease_until: Instant, count: usize) -> Option<Instant> {
+        let ends = self.0.iter().map(|follower| follower.bound_until);
+        let (outlasting, first) = ends
+            .filter(|end| *end > lease_until)
+            .fold((0_usize, Instant::FAR_FUTURE), |(outlasting, first), end| {
+                (outlasting.saturating_add(1), first.min(end))
+            });
+        (outlasting > 0 && outlasting >= count).then_some(first)
     }
 
-    /// The place of the follower that is highest in `order` among those that are meant.
+    /// The index of the follower that is highest in `order` among those that are meant.
     pub(crate) fn best_by<K: Ord>(
         &self,
         is_meant: impl Fn(&Follower) -> bool,
         order: impl Fn(&Follower) -> K,
     ) -> Option<usize> {
         let meant = self.0.iter().enumerate().filter(|(_, follower)| is_meant(follower));
-        meant.max_by_key(|(_, follower)| order(follower)).map(|(place, _)| place)
+        meant.max_by_key(|(_, follower)| order(follower)).map(|(index, _)| index)
     }
 }
 

@@ -1,8 +1,6 @@
 use core::num::{NonZeroU32, NonZeroU64};
 
-use heapless::Vec;
-
-use crate::NodeId;
+use crate::{NodeId, Position};
 
 /// A message between two nodes of a cluster (protocol, section 3).
 ///
@@ -111,10 +109,10 @@ pub struct HeartbeatResponse {
     pub position: Position,
     /// The heartbeat's own `sent_at`; absent from a refusal.
     pub sent_at: Option<NonZeroU64>,
-    /// How gladly the follower would lead; 0 never campaigns (rule H4).
+    /// The follower's preference for leading; a witness's is 0 (rule H4).
     pub priority: u32,
-    /// The follower's promise, in microseconds: so long after this heartbeat it helps to elect
-    /// no one (rule V2). Absent, it promises nothing.
+    /// The follower's promise: for this many microseconds after the heartbeat it helps to elect no
+    /// one (rule V2). Absent, it promises nothing.
     pub bound_for: Option<NonZeroU64>,
 }
 
@@ -165,52 +163,3 @@ pub enum Recipient {
     /// One node alone.
     Node(NodeId),
 }
-
-/// The application's opaque position, 0 to [`Position::CAPACITY`] bytes: how up to date it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Position(Vec<u8, { Position::CAPACITY }, u8>);
-
-impl Position {
-    /// The most bytes a position may have.
-    pub const CAPACITY: usize = 64;
-
-    /// The position with nothing to say: every default state machine's.
-    pub const EMPTY: Self = Self(Vec::new());
-
-    /// Takes `bytes` as a position.
-    ///
-    /// # Errors
-    ///
-    /// [`PositionTooLong`] if there are more than [`Position::CAPACITY`]; they are never cut.
-    pub fn new(bytes: &[u8]) -> Result<Self, PositionTooLong> {
-        Vec::from_slice(bytes).map(Self).map_err(|_| PositionTooLong { bytes: bytes.len() })
-    }
-
-    /// The position's bytes.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-#[cfg(feature = "defmt")]
-impl defmt::Format for Position {
-    fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "{=[u8]:02x}", self.as_bytes());
-    }
-}
-
-/// A position has more than [`Position::CAPACITY`] bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct PositionTooLong {
-    /// How many it has.
-    pub bytes: usize,
-}
-
-impl core::fmt::Display for PositionTooLong {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "a position has at most {} bytes, not {}", Position::CAPACITY, self.bytes)
-    }
-}
-
-impl core::error::Error for PositionTooLong {}

@@ -1,51 +1,63 @@
-use core::num::{NonZeroU32, NonZeroU64};
+//! The node: its inputs, how it adopts terms (rules T1 to T4) and becomes silent until its vote is
+//! stored, and what can be seen of it. Each other family of rules has a file of its own below.
+
+mod campaigning;
+mod following;
+mod handover;
+mod leading;
+mod output;
+mod role;
+mod voting;
+
+use core::num::NonZeroU32;
 
 use rand_core::Rng;
 
-use crate::config::{Timing, clamped_micros};
-use crate::handover::Promotions;
-use crate::output::Next;
-use crate::role::Role;
-use crate::votes::{Electorate, Votes};
+use self::handover::PriorityBackoff;
+use self::output::AfterSave;
+pub use self::output::{Output, Unsaved};
+use self::role::Role;
+use crate::time::clamped_micros;
+use crate::timing::Timing;
+use crate::votes::Electorate;
 use crate::{
-    Application, Config, ConfigError, Instant, Message, Mode, NodeId, Output, PreVoteResponse,
-    Reason, Refusal, Report, TERM_END, VoteRecord, VoteRequest, VoteResponse, quorum,
+    Application, Config, ConfigError, Instant, Message, Mode, NodeId, Outgoing, Reason, Refusal,
+    Report, State, TERM_END, VoteRecord,
 };
 
 /// One voter of a cluster of at most `VOTERS`.
 ///
-/// Inputs are methods called `handle_*` and, for what its owner wants of it, [`Node::hand_over`] and
-/// [`Node::close`]; each returns one [`Output`]. Everything else only looks.
+/// Inputs are methods called `handle_*` and, for what its owner asks of it, [`Node::hand_over`] and
+/// [`Node::close`]; each returns one [`Output`]. All other methods only look.
 ///
 /// `now` is read *after* the message was received, and the clock *before* a message is sent; a
 /// `now` that goes backwards counts as the latest one seen.
-///
-/// A copy is for trying what would happen; two copies that both ran would break rule V1.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "test-clone", derive(Clone))]
 pub struct Node<R, S, const VOTERS: usize> {
-    pub(crate) id: NodeId,
-    pub(crate) mode: Mode,
-    /// How gladly it would lead; 0: it never campaigns (rule H4).
-    pub(crate) priority: u32,
-    pub(crate) electorate: Electorate<VOTERS>,
-    pub(crate) timing: Timing,
-    pub(crate) record: VoteRecord,
+    id: NodeId,
+    mode: Mode,
+    /// Its preference for leading (rule H4).
+    priority: u32,
+    electorate: Electorate<VOTERS>,
+    timing: Timing,
+    record: VoteRecord,
     /// The record has changed since it was last stored.
-    pub(crate) unsaved: bool,
+    unsaved: bool,
     /// The last save failed: no campaign until one succeeds (rule C5).
-    pub(crate) save_failed: bool,
-    pub(crate) role: Role<VOTERS>,
-    pub(crate) reason: Reason,
-    pub(crate) report: Option<Report>,
-    pub(crate) refusal: Option<Refusal>,
+    save_failed: bool,
+    role: Role<VOTERS>,
+    reason: Reason,
+    report: Option<Report>,
+    refusal: Option<Refusal>,
     /// Until then the node helps to elect no one, itself included (rules V2, V3).
-    pub(crate) bound_until: Instant,
+    bound_until: Instant,
     /// Why it is bound: it has just started, and knows of no promise of its own (rule V3).
-    pub(crate) is_quarantined: bool,
-    pub(crate) promotions: Promotions,
-    pub(crate) latest: Instant,
-    pub(crate) rng: R,
-    pub(crate) application: S,
+    is_quarantined: bool,
+    priority_backoff: PriorityBackoff,
+    latest: Instant,
+    rng: R,
+    application: S,
 }
 
 impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
@@ -86,13 +98,13 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
             record,
             unsaved: false,
             save_failed: false,
-            role: Role::Follower { leader: None, promoted: None, election_at },
+            role: Role::waiting(election_at),
             reason: Reason::Started,
             report: None,
             refusal: None,
             bound_until: if is_quarantined { now.plus_micros(quarantine) } else { now },
             is_quarantined,
-            promotions: Promotions::default(),
+            priority_backoff: PriorityBackoff::default(),
             latest: now,
             rng,
             application,
@@ -105,23 +117,29 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
     /// A driver that wakes the node at its [`deadline`](Self::deadline) first loses none.
     pub fn handle_message(&mut self, now: Instant, message: Message) -> Output<'_, R, S, VOTERS> {
         let now = self.begin_input(now);
-        if self.has_lost_quorum(now) {
-            let handover = self.give_up(now);
-            return self.settle(handover);
+        if let Role::Leader(leading) = &self.role
+            && leading.has_lost_quorum(now)
+        {
+            let next = self.step_down(now);
+            return self.finish_input(next);
         }
-        if matches!(self.role, Role::Closed) || !self.is_plausible(&message) {
+        if matches!(self.role, Role::Closed) {
+            return Output::Idle;
+        }
+        if let Err(dropped) = self.check_message(&message) {
+            self.report = dropped;
             return Output::Idle;
         }
         let next = match &message {
-            Message::PreVoteRequest(request) => self.on_pre_vote_request(now, request),
-            Message::PreVoteResponse(response) => self.on_pre_vote_response(now, response),
-            Message::VoteRequest(request) => self.on_vote_request(now, request),
-            Message::VoteResponse(response) => self.on_vote_response(now, response),
-            Message::Heartbeat(heartbeat) => self.on_heartbeat(now, heartbeat),
-            Message::HeartbeatResponse(response) => self.on_heartbeat_response(now, response),
-            Message::Handover(handover) => self.on_handover(now, handover),
+            Message::PreVoteRequest(request) => self.handle_pre_vote_request(now, request),
+            Message::PreVoteResponse(response) => self.handle_pre_vote_response(now, response),
+            Message::VoteRequest(request) => self.handle_vote_request(now, request),
+            Message::VoteResponse(response) => self.handle_vote_response(now, response),
+            Message::Heartbeat(heartbeat) => self.handle_heartbeat(now, heartbeat),
+            Message::HeartbeatResponse(response) => self.handle_heartbeat_response(now, response),
+            Message::Handover(handover) => self.handle_handover(now, handover),
         };
-        self.settle(next)
+        self.finish_input(next)
     }
 
     /// Does what is due at the [`deadline`](Self::deadline). A call before it does nothing.
@@ -131,259 +149,207 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
             return Output::Idle;
         }
         let next = match self.role {
-            Role::Follower { .. } | Role::PreCandidate { .. } | Role::Candidate { .. } => {
-                self.on_election_timeout(now)
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
+                self.handle_election_timeout(now)
             }
-            Role::Leader { .. } => self.on_heartbeat_due(now),
-            Role::Closing { .. } => {
+            Role::Leader(_) => self.handle_heartbeat_due(now),
+            Role::Closing(_) => {
                 self.enter(Role::Closed, Reason::Closed);
-                Next::Nothing
+                AfterSave::Nothing
             }
-            Role::Closed => Next::Nothing,
+            Role::Closed => AfterSave::Nothing,
         };
-        self.settle(next)
+        self.finish_input(next)
     }
 
-    pub(crate) fn begin_input(&mut self, now: Instant) -> Instant {
+    fn begin_input(&mut self, now: Instant) -> Instant {
         self.report = None;
         self.refusal = None;
         self.advance_clock(now)
     }
 
-    pub(crate) fn advance_clock(&mut self, now: Instant) -> Instant {
+    fn advance_clock(&mut self, now: Instant) -> Instant {
         self.latest = self.latest.max(now);
         self.latest
     }
 
-    /// No leader was heard, or no quorum: the node runs for leader, if it may.
-    fn on_election_timeout(&mut self, now: Instant) -> Next {
-        if self.save_failed || self.priority == PRIORITY_NEVER {
-            // C4, C5: the same save is tried again instead. H4: a witness only waits.
-            let election_at = self.draw_election_timeout(now);
-            self.restart_timer(election_at);
-            Next::Nothing
-        } else if self.is_bound(now) {
-            // V2: a bound node doesn't vote for itself either.
-            let election_at = self.draw(self.bound_until, self.timing.heartbeat_interval);
-            self.restart_timer(election_at);
-            Next::Nothing
-        } else if self.mode == Mode::Graft || self.electorate.size() == 1 {
-            // C2
-            self.campaign(now, Reason::ElectionTimeout, None)
-        } else {
-            self.ask_for_pre_votes(now, Reason::ElectionTimeout, None)
+    /// Whether a message may be looked at, whatever its kind. If not, it is dropped, and reported if
+    /// it could not have come about.
+    fn check_message(&self, message: &Message) -> Result<(), Option<Report>> {
+        let (own_term, term) = (self.record.term, message.term());
+        // T4: one packet must not use up the number space.
+        let leaps = own_term != 0 && term > own_term.saturating_add(1 << 32);
+        if term >= TERM_END || leaps || hands_over_from_no_earlier_term(message) {
+            return Err(Some(Report::TermOutOfRange { term }));
         }
-    }
-
-    /// Asks who would vote for this node in the next term (rule C1), again and again (rule C3).
-    /// Nothing changes by that: neither its own term, nor anyone else's.
-    ///
-    /// The answers count together for T_min. One that was held back for longer may be of a voter that
-    /// has heard a leader since, and the campaign that it helps to start would depose that leader.
-    pub(crate) fn ask_for_pre_votes(
-        &mut self,
-        now: Instant,
-        reason: Reason,
-        handover_from: Option<NonZeroU64>,
-    ) -> Next {
-        let Some(term) = self.next_term(now) else {
-            return Next::Nothing;
+        if message.sender() != Some(&self.id) {
+            return Ok(());
+        }
+        // V5: its own messages come back.
+        let reached = match message {
+            // What it asked for was a pre-vote in the term after its own.
+            Message::PreVoteRequest(_) => own_term.saturating_add(1),
+            _ => own_term,
         };
-        let half = self.timing.heartbeat_interval / 2;
-        let election_at = self.draw(now.plus_micros(half), half);
-        let goes_on =
-            matches!(self.role, Role::PreCandidate { round_until, .. } if now < round_until);
-        if goes_on && !self.electorate.is_full() {
-            // C1: what it has brought so far counts on, unless the dead take up the places (V6).
-            self.restart_timer(election_at);
-        } else {
-            let handover_from = handover_from.or(self.role.pre_candidate_for());
-            let leader = self.role.leader_of_term().cloned();
-            let votes = self.begin_counting();
-            let round = NonZeroU32::MIN | self.rng.next_u32();
-            let round_until = now.plus_micros(self.timing.election_timeout_min);
-            let role = Role::PreCandidate {
-                votes,
-                round,
-                round_until,
-                handover_from,
-                leader,
-                election_at,
-            };
-            self.enter(role, reason);
-        }
-        let request = self.request(term, self.role.handover_from());
-        Next::to_everyone(Message::PreVoteRequest(request))
+        Err((term > reached).then_some(Report::DuplicateId { term }))
     }
 
-    /// Counts a pre-vote; with a quorum of them the node campaigns (rule C2). Whatever binds a node
-    /// makes it a follower, so that who asks for pre-votes is not bound.
-    fn on_pre_vote_response(&mut self, now: Instant, response: &PreVoteResponse) -> Next {
-        if response.term > self.record.term {
-            return self.on_refusal_of_higher_term(now, response.term);
-        }
-        let is_answer = self.role.round().is_some_and(|round| response.round == Some(round))
-            && self.record.term.checked_add(1) == Some(response.proposed_term);
-        if !is_answer {
-            return Next::Nothing;
-        }
-        let place = self.place(&response.voter);
-        let Role::PreCandidate { votes, handover_from, .. } = &mut self.role else {
-            return Next::Nothing;
-        };
-        if let (true, Some(place)) = (response.granted, place) {
-            votes.insert(place);
-        }
-        let (has_quorum, handover_from) =
-            (votes.count() >= quorum(self.electorate.size()), *handover_from);
-        if !response.granted || !has_quorum || self.save_failed {
-            return Next::Nothing;
-        }
-        self.campaign(now, Reason::WonPreVote, handover_from)
-    }
-
-    /// Starts a campaign in the next term with a vote for itself (rule C2). Both count from the
-    /// save on: see [`record_saved`](Self::record_saved).
-    pub(crate) fn campaign(
-        &mut self,
-        now: Instant,
-        reason: Reason,
-        handover_from: Option<NonZeroU64>,
-    ) -> Next {
-        let Some(term) = self.next_term(now) else {
-            return Next::Nothing;
-        };
-        let election_at = self.draw_election_timeout(now);
-        self.set_record(VoteRecord { term, voted_for: Some(self.id.clone()) });
-        self.enter(Role::Candidate { votes: Votes::none(), handover_from, election_at }, reason);
-        Next::Campaign
-    }
-
-    /// The candidate's own vote is stored and counts; it asks for the others', unless it is a quorum
-    /// by itself.
-    pub(crate) fn ask_for_votes(&mut self, now: Instant) -> Next {
-        let own_votes = self.begin_counting();
-        let Role::Candidate { votes, handover_from, .. } = &mut self.role else {
-            return Next::Nothing;
-        };
-        *votes = own_votes;
-        let handover_from = *handover_from;
-        if self.has_quorum_of_votes() {
-            return self.begin_leading(now);
-        }
-        let request = self.request(self.record.term, handover_from);
-        Next::to_everyone(Message::VoteRequest(request))
-    }
-
-    /// Counts a vote; with a quorum of them the node leads.
-    fn on_vote_response(&mut self, now: Instant, response: &VoteResponse) -> Next {
-        if response.term > self.record.term {
-            return self.on_refusal_of_higher_term(now, response.term);
-        }
-        // A leader goes on looking at who answers: it may have been elected by too many voters.
-        let has_asked = matches!(self.role, Role::Candidate { .. } | Role::Leader { .. });
-        if !has_asked || response.term < self.record.term {
-            return Next::Nothing;
-        }
-        let place = match &response.voter {
-            Some(voter) => {
-                let Some(place) = self.place(voter) else { return Next::Nothing };
-                Some(place)
-            }
-            // A Go node doesn't say who it is, so its vote can't be told from another's. It counts
-            // only where there may be Go nodes, and never against a declared list (rule V6).
-            None if self.mode == Mode::Extended || self.electorate.is_declared() => {
-                self.report = Some(Report::NamelessVote);
-                return Next::Nothing;
-            }
-            None => None,
-        };
-        let Role::Candidate { votes, .. } = &mut self.role else {
-            return Next::Nothing;
-        };
-        match place {
-            _ if !response.granted => return Next::Nothing,
-            Some(place) => votes.insert(place),
-            None => votes.insert_nameless(),
-        }
-        if self.has_quorum_of_votes() { self.begin_leading(now) } else { Next::Nothing }
-    }
-
-    fn has_quorum_of_votes(&self) -> bool {
-        let needed = quorum(self.electorate.size());
-        matches!(&self.role, Role::Candidate { votes, .. } if votes.count() >= needed)
-    }
-
-    /// Rule T3: a higher term is adopted, whoever leads or campaigns.
-    pub(crate) fn adopt_if_higher(&mut self, now: Instant, term: u64) {
+    /// T3: a higher term is adopted, whoever leads or campaigns.
+    fn adopt_if_higher(&mut self, now: Instant, term: u64) {
         if term <= self.record.term {
             return;
         }
         self.set_record(VoteRecord { term, voted_for: None });
-        match &mut self.role {
-            Role::Follower { leader, .. } => *leader = None,
-            Role::PreCandidate { .. } | Role::Candidate { .. } => {
+        match self.role {
+            Role::Follower(_) => self.role.forget_leader(),
+            Role::PreCandidate(_) | Role::Candidate(_) => {
                 // T3: a candidate that is behind campaigns again promptly, with jitter.
                 let election_at = self.draw(now, self.timing.heartbeat_interval);
-                self.follow_no_one(election_at, Reason::HigherTerm);
+                self.enter(Role::waiting(election_at), Reason::HigherTerm);
             }
-            Role::Leader { .. } => {
-                let election_at = self.draw_election_timeout(now);
-                self.follow_no_one(election_at, Reason::HigherTerm);
-            }
-            Role::Closing { .. } | Role::Closed => {}
+            Role::Leader(_) => self.stop_leading(now, Reason::HigherTerm),
+            Role::Closing(_) | Role::Closed => {}
         }
     }
 
-    pub(crate) fn enter(&mut self, role: Role<VOTERS>, reason: Reason) {
-        if let Role::Follower { promoted: Some(target), .. } = &self.role {
-            self.promotions.end(role.leader_of_term() == Some(target));
+    fn enter(&mut self, role: Role<VOTERS>, reason: Reason) {
+        if let Role::Follower(following) = &self.role
+            && let Some(target) = &following.promoted
+        {
+            self.priority_backoff.end(role.heard_leader() == Some(target));
         }
         self.role = role;
         self.reason = reason;
     }
 
-    pub(crate) fn follow_no_one(&mut self, election_at: Instant, reason: Reason) {
-        self.enter(Role::Follower { leader: None, promoted: None, election_at }, reason);
+    fn set_record(&mut self, record: VoteRecord) {
+        self.record = record;
+        self.unsaved = true;
     }
 
-    /// The term of the next campaign. Without one the node waits, for good (rule T4).
-    fn next_term(&mut self, now: Instant) -> Option<u64> {
-        let term = self.record.term.checked_add(1).filter(|term| *term < TERM_END);
-        if term.is_none() {
-            self.report = Some(Report::TermsExhausted);
-            let election_at = self.draw_election_timeout(now);
-            self.restart_timer(election_at);
+    /// The one place through which outputs leave, so that nothing is said before it is stored (rule
+    /// T1, invariant I6) and a save that failed is asked for again (rule C4).
+    fn finish_input(&mut self, next: AfterSave) -> Output<'_, R, S, VOTERS> {
+        if self.unsaved {
+            return Output::Save(Unsaved::new(self, next));
         }
-        term
-    }
-
-    /// The votes of a new count: this node's own.
-    fn begin_counting(&mut self) -> Votes<VOTERS> {
-        self.electorate.begin_campaign();
-        let mut votes = Votes::none();
-        if let Ok(place) = self.electorate.place(&self.id) {
-            votes.insert(place);
-        }
-        votes
-    }
-
-    /// Asks for votes, or pre-votes, in `term`.
-    fn request(&mut self, term: u64, handover_from: Option<NonZeroU64>) -> VoteRequest {
-        VoteRequest {
-            term,
-            candidate: self.id.clone(),
-            position: self.application.position(),
-            handover_from,
-            size: self.announced_size(),
-            round: self.role.round(),
+        match next {
+            AfterSave::Send(outgoing) => Output::Send(outgoing),
+            // A campaign always raises the term, so it has something to save.
+            AfterSave::Nothing | AfterSave::AskForVotes => Output::Idle,
         }
     }
 
-    pub(crate) fn announced_size(&self) -> Option<NonZeroU32> {
+    /// The record has become durable: a candidate's own vote counts, and what waited may go out.
+    fn finish_save(&mut self, now: Instant, next: AfterSave) -> Option<Outgoing> {
+        // A slow save must not use up the time that others have to answer or to be heard.
+        let asked_at = self.latest;
+        let now = self.advance_clock(now);
+        self.role.restart_timer(self.deadline().later_by(asked_at, now));
+        // The report stays: it is about the input that led to this save.
+        self.unsaved = false;
+        self.save_failed = false;
+        let next = if let AfterSave::AskForVotes = next { self.ask_for_votes(now) } else { next };
+        match next {
+            AfterSave::Send(outgoing) => Some(outgoing),
+            AfterSave::Nothing | AfterSave::AskForVotes => None,
+        }
+    }
+
+    /// The driver has let go of the record. If it is still not durable, the node stays silent and
+    /// does not campaign (rules C4, C5).
+    fn release_record(&mut self) {
+        if !self.unsaved {
+            return;
+        }
+        self.save_failed = true;
+        if let Role::Candidate(campaign) = &self.role {
+            self.enter(Role::waiting(campaign.election_at), Reason::SaveFailed);
+        }
+    }
+
+    /// An instant drawn evenly from the `span` microseconds that follow `earliest`.
+    fn draw(&mut self, earliest: Instant, span: u32) -> Instant {
+        earliest.plus_drawn(&mut self.rng, span)
+    }
+
+    fn draw_election_timeout(&mut self, now: Instant) -> Instant {
+        self.timing.draw_election_timeout(&mut self.rng, now)
+    }
+
+    fn announced_size(&self) -> Option<NonZeroU32> {
         u32::try_from(self.electorate.size()).ok().and_then(NonZeroU32::new)
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next, unless another input comes
+    /// first.
+    pub fn deadline(&self) -> Instant {
+        self.role.deadline()
+    }
+
+    /// The node's own id.
+    pub fn id(&self) -> &NodeId {
+        &self.id
+    }
+
+    /// What the node is to its cluster. While it hands over in order to close, it is a follower.
+    pub fn state(&self) -> State {
+        self.role.state()
+    }
+
+    /// Why the node is in its [`state`](Self::state).
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The node's term: 0 before its first election.
+    pub fn term(&self) -> u64 {
+        self.record.term
+    }
+
+    /// The leader of the node's term, as far as it knows.
+    pub fn leader(&self) -> Option<&NodeId> {
+        match &self.role {
+            Role::Follower(following) => following.leader.as_ref(),
+            Role::Leader(_) => Some(&self.id),
+            // A pre-candidate's has fallen silent.
+            Role::PreCandidate(_) | Role::Candidate(_) | Role::Closing(_) | Role::Closed => None,
+        }
+    }
+
+    /// Whom the node voted for in its term.
+    pub fn vote(&self) -> Option<&NodeId> {
+        self.record.voted_for.as_ref()
+    }
+
+    /// The vote record as it is now: stored, or about to be.
+    pub fn record(&self) -> &VoteRecord {
+        &self.record
+    }
+
+    /// What was wrong with the latest input, if anything was. It stays until the next input; a save
+    /// is not one.
+    pub fn report(&self) -> Option<&Report> {
+        self.report.as_ref()
+    }
+
+    /// Why the latest input was refused, if it was. It stays until the next input.
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.refusal
+    }
+
+    /// The application.
+    pub fn application_mut(&mut self) -> &mut S {
+        &mut self.application
     }
 }
 
-/// The priority of a node that must not win elections (rules H4, C5).
-pub(crate) const PRIORITY_NEVER: u32 = 0;
+/// A leader hands over to a later term; anything else is malformed (rule V2).
+fn hands_over_from_no_earlier_term(message: &Message) -> bool {
+    match message {
+        Message::VoteRequest(request) | Message::PreVoteRequest(request) => {
+            request.handover_from.is_some_and(|from| from.get() >= request.term)
+        }
+        _ => false,
+    }
+}

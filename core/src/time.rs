@@ -71,6 +71,12 @@ pub(crate) const fn micros(span: Duration) -> u64 {
         .saturating_add(span.subsec_nanos().div_ceil(1_000) as u64)
 }
 
+/// A span no longer than [`Config::TIME_MAX`](crate::Config::TIME_MAX), which a checked
+/// configuration's are not.
+pub(crate) fn clamped_micros(span: Duration) -> u32 {
+    u32::try_from(micros(span)).unwrap_or(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

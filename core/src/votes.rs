@@ -1,23 +1,18 @@
 //! Who may vote, and who has.
 
+use core::num::NonZeroU32;
+
 use heapless::Vec;
 
-use crate::NodeId;
+use crate::{NodeId, Report};
 
-/// The voters a node counts, each known by its place: all of them if they are declared, otherwise
+/// The voters a node counts, each known by its index: all of them if they are declared, otherwise
 /// the first `size` distinct ids that the current campaign heard of (rule V6).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Electorate<const VOTERS: usize> {
     ids: Vec<NodeId, VOTERS, u8>,
     size: usize,
     declared: bool,
-}
-
-/// Why a vote does not count (rule V6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ineligible {
-    Stranger,
-    Surplus,
 }
 
 impl<const VOTERS: usize> Electorate<VOTERS> {
@@ -39,8 +34,29 @@ impl<const VOTERS: usize> Electorate<VOTERS> {
         !self.declared || self.ids.contains(id)
     }
 
+    /// Whether `node`, which believes in a cluster of `size` if it says so, may be elected or lead
+    /// with this node's help. A leader that strangers elect, or that counts another quorum, is not
+    /// the only one of its term.
+    pub(crate) fn check_voter(
+        &self,
+        node: &NodeId,
+        size: Option<NonZeroU32>,
+    ) -> Result<(), Report> {
+        // V6
+        if !self.admits(node) {
+            return Err(Report::Stranger(node.clone()));
+        }
+        // L6: two sizes mean two quorums.
+        match size.map(NonZeroU32::get) {
+            Some(size) if usize::try_from(size) != Ok(self.size) => {
+                Err(Report::SizeMismatch { node: node.clone(), size })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Forgets the voters that an earlier campaign heard of.
-    pub(crate) fn begin_campaign(&mut self) {
+    pub(crate) fn forget_heard(&mut self) {
         if !self.declared {
             self.ids.clear();
         }
@@ -52,54 +68,64 @@ impl<const VOTERS: usize> Electorate<VOTERS> {
         !self.declared && self.ids.len() >= self.size
     }
 
-    /// The voter at `place`.
-    pub(crate) fn id(&self, place: usize) -> Option<&NodeId> {
-        self.ids.get(place)
+    /// The voter at `index`.
+    pub(crate) fn id(&self, index: usize) -> Option<&NodeId> {
+        self.ids.get(index)
     }
 
-    /// The place of the voter `id`.
-    pub(crate) fn place(&mut self, id: &NodeId) -> Result<usize, Ineligible> {
-        if let Some(place) = self.ids.iter().position(|known| known == id) {
-            return Ok(place);
+    /// The index of the voter `id`. Where no list is declared, a voter that is heard for the first
+    /// time gets one.
+    pub(crate) fn enroll(&mut self, id: &NodeId) -> Result<usize, Report> {
+        if let Some(index) = self.ids.iter().position(|known| known == id) {
+            return Ok(index);
         }
         if self.declared {
-            return Err(Ineligible::Stranger);
+            return Err(Report::Stranger(id.clone()));
         }
-        let place = self.ids.len();
-        if place < self.size && self.ids.push(id.clone()).is_ok() {
-            Ok(place)
+        let index = self.ids.len();
+        if index < self.size && self.ids.push(id.clone()).is_ok() {
+            Ok(index)
         } else {
-            Err(Ineligible::Surplus)
+            Err(Report::SurplusVoter(id.clone()))
         }
     }
+}
+
+/// Who gives a vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Voter {
+    /// The voter at this index of the electorate.
+    Named(usize),
+    /// A Go node, which doesn't say who it is.
+    Nameless,
 }
 
 /// The votes for one candidate in one term, by voter and never by message (rule V6).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Votes<const VOTERS: usize> {
-    by_place: [bool; VOTERS],
+    by_index: [bool; VOTERS],
     nameless: usize,
 }
 
 impl<const VOTERS: usize> Votes<VOTERS> {
     pub(crate) const fn none() -> Self {
-        Self { by_place: [false; VOTERS], nameless: 0 }
+        Self { by_index: [false; VOTERS], nameless: 0 }
     }
 
-    /// Counts the vote of the voter at `place`, once.
-    pub(crate) fn insert(&mut self, place: usize) {
-        if let Some(vote) = self.by_place.get_mut(place) {
-            *vote = true;
+    /// Counts a vote. One whose voter has a name counts once.
+    pub(crate) fn insert(&mut self, voter: Voter) {
+        match voter {
+            Voter::Named(index) => {
+                if let Some(vote) = self.by_index.get_mut(index) {
+                    *vote = true;
+                }
+            }
+            Voter::Nameless => self.nameless = self.nameless.saturating_add(1),
         }
     }
 
-    /// Counts the vote of a Go node, which doesn't say who it is.
-    pub(crate) fn insert_nameless(&mut self) {
-        self.nameless = self.nameless.saturating_add(1);
-    }
-
     pub(crate) fn count(&self) -> usize {
-        let named = self.by_place.iter().filter(|voted| **voted).count();
+        let named = self.by_index.iter().filter(|voted| **voted).count();
         named.saturating_add(self.nameless)
     }
 }
@@ -117,7 +143,7 @@ mod tests {
         let mut electorate = Electorate::<5>::new(5, &[]);
         let mut votes = Votes::<5>::none();
         for name in ["a", "b", "a", "a"] {
-            votes.insert(electorate.place(&id(name)).unwrap());
+            votes.insert(Voter::Named(electorate.enroll(&id(name)).unwrap()));
         }
         assert_eq!(votes.count(), 2);
     }
@@ -125,19 +151,19 @@ mod tests {
     #[test]
     fn v6_no_more_than_size_distinct_ids_count() {
         let mut electorate = Electorate::<5>::new(2, &[]);
-        assert_eq!(electorate.place(&id("a")), Ok(0));
-        assert_eq!(electorate.place(&id("b")), Ok(1));
-        assert_eq!(electorate.place(&id("c")), Err(Ineligible::Surplus));
-        electorate.begin_campaign();
-        assert_eq!(electorate.place(&id("c")), Ok(0));
+        assert_eq!(electorate.enroll(&id("a")), Ok(0));
+        assert_eq!(electorate.enroll(&id("b")), Ok(1));
+        assert_eq!(electorate.enroll(&id("c")), Err(Report::SurplusVoter(id("c"))));
+        electorate.forget_heard();
+        assert_eq!(electorate.enroll(&id("c")), Ok(0));
     }
 
     #[test]
     fn v6_only_declared_ids_count() {
         let mut electorate = Electorate::<5>::new(2, &[id("a"), id("b")]);
-        assert_eq!(electorate.place(&id("b")), Ok(1));
-        assert_eq!(electorate.place(&id("c")), Err(Ineligible::Stranger));
-        electorate.begin_campaign();
-        assert_eq!(electorate.place(&id("a")), Ok(0));
+        assert_eq!(electorate.enroll(&id("b")), Ok(1));
+        assert_eq!(electorate.enroll(&id("c")), Err(Report::Stranger(id("c"))));
+        electorate.forget_heard();
+        assert_eq!(electorate.enroll(&id("a")), Ok(0));
     }
 }

@@ -70,9 +70,9 @@ fn a_declared_list_names_every_voter_once() {
     let not_size = |declared| Err(ConfigError::VotersNotSize { declared, size: 3 });
     assert_eq!(declared(&["a", "b"]), not_size(2));
     assert_eq!(declared(&["a", "b", "c", "d"]), not_size(4));
-    let repeated = |index| Err(ConfigError::VoterRepeated { index });
-    assert_eq!(declared(&["a", "b", "a"]), repeated(0));
-    assert_eq!(declared(&["a", "b", "b"]), repeated(1));
+    let repeated = |voter| Err(ConfigError::VoterRepeated { voter: node_id(voter) });
+    assert_eq!(declared(&["a", "b", "a"]), repeated("a"));
+    assert_eq!(declared(&["a", "b", "b"]), repeated("b"));
 }
 
 #[test]
@@ -181,10 +181,7 @@ fn errors_say_what_must_be() {
             ConfigError::VotersNotSize { declared: 2, size: 3 },
             "2 voters are declared for a cluster size of 3",
         ),
-        (
-            ConfigError::VoterRepeated { index: 1 },
-            "voter 1 of the declared list stands there twice",
-        ),
+        (ConfigError::VoterRepeated { voter: node_id("b") }, "voter b is declared twice"),
         (
             ConfigError::ElectionTimeoutRange,
             "the least election timeout must be below the greatest",

@@ -249,7 +249,7 @@ impl Input {
 }
 
 /// Why a [`Driver`] can't start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum StartError<E> {
     /// The vote record can't be loaded.

@@ -28,7 +28,7 @@ pub(crate) const BOUND: Duration = T_MIN.saturating_add(TICK);
 /// When the nodes of these tests start, on their own clocks.
 pub(crate) const START: Instant = Instant::from_micros(1_000_000);
 
-type TestNode = Node<Dice, Judge, 7>;
+type TestNode = Node<Dice, TestApplication, 7>;
 
 /// A node with a clock: `hears` and `times_out` are inputs, and what they return must be expected.
 pub(crate) struct Voter {
@@ -166,8 +166,8 @@ impl Voter {
         record: VoteRecord,
     ) -> Result<Self, ConfigError> {
         let dice = Dice(Rc::new(Cell::new(0)));
-        let judge = Judge::default();
-        let node = Node::new(node_id(id), config, record, judge, dice.clone(), START)?;
+        let application = TestApplication::default();
+        let node = Node::new(node_id(id), config, record, application, dice.clone(), START)?;
         Ok(Self { node, now: START, dice })
     }
 
@@ -232,7 +232,7 @@ impl DerefMut for Voter {
 /// What a node answered to one input.
 #[must_use = "a test says what it expects"]
 pub(crate) struct Heard<'n> {
-    pub(crate) output: Output<'n, Dice, Judge, 7>,
+    pub(crate) output: Output<'n, Dice, TestApplication, 7>,
     now: Instant,
 }
 
@@ -279,7 +279,7 @@ impl<'n> Heard<'n> {
 /// A save under way.
 #[must_use = "a save succeeds or fails"]
 pub(crate) struct Saving<'n> {
-    unsaved: Unsaved<'n, Dice, Judge, 7>,
+    unsaved: Unsaved<'n, Dice, TestApplication, 7>,
     now: Instant,
 }
 
@@ -335,11 +335,11 @@ impl rand_core::TryRng for Dice {
 
 /// An application that accepts any candidate whose position is not behind its own.
 #[derive(Debug, Default)]
-pub(crate) struct Judge {
+pub(crate) struct TestApplication {
     position: Position,
 }
 
-impl Application for Judge {
+impl Application for TestApplication {
     fn position(&mut self) -> Position {
         self.position.clone()
     }

@@ -1,9 +1,12 @@
+//! What comes of an input: nothing, a message, or a vote to store before one.
+
 use core::fmt;
 use core::mem;
 
 use rand_core::Rng;
 
-use crate::{Application, Instant, Message, Node, NodeId, Outgoing, Recipient, VoteRecord};
+use super::Node;
+use crate::{Application, Instant, Message, NodeId, Outgoing, Recipient, VoteRecord};
 
 /// What a node asks of its driver in answer to one input: at most one message.
 #[must_use = "an output that is ignored is a message never sent, or a vote never stored"]
@@ -68,7 +71,7 @@ impl<R: Rng, S: Application, const VOTERS: usize> fmt::Debug for Output<'_, R, S
 /// # let _ = next;
 /// ```
 ///
-/// The message can't be had before the save, since only `saved` returns it:
+/// There is no way to the message before the save, since only `saved` returns it:
 ///
 /// ```compile_fail,E0616
 /// # use graft_election_core::*;
@@ -102,31 +105,31 @@ impl<R: Rng, S: Application, const VOTERS: usize> fmt::Debug for Output<'_, R, S
 #[must_use = "the vote must be stored, and `saved` called, before the node can answer"]
 pub struct Unsaved<'n, R: Rng, S: Application, const VOTERS: usize> {
     node: &'n mut Node<R, S, VOTERS>,
-    next: Next,
+    next: AfterSave,
 }
 
-/// What a node does once its record is durable.
+/// What a node does once its record is durable: at once, if it is.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is no allocator to box with")]
-pub(crate) enum Next {
+pub(super) enum AfterSave {
     Nothing,
     Send(Outgoing),
     /// A candidate's own vote counts from then on, and it asks for the others'.
-    Campaign,
+    AskForVotes,
 }
 
-impl Next {
-    pub(crate) fn to_everyone(message: Message) -> Self {
+impl AfterSave {
+    pub(super) fn to_everyone(message: Message) -> Self {
         Self::Send(Outgoing { to: Recipient::Everyone, message })
     }
 
-    pub(crate) fn to_node(node: &NodeId, message: Message) -> Self {
+    pub(super) fn to_node(node: &NodeId, message: Message) -> Self {
         Self::Send(Outgoing { to: Recipient::Node(node.clone()), message })
     }
 }
 
 impl<'n, R: Rng, S: Application, const VOTERS: usize> Unsaved<'n, R, S, VOTERS> {
-    pub(crate) fn new(node: &'n mut Node<R, S, VOTERS>, next: Next) -> Self {
+    pub(super) fn new(node: &'n mut Node<R, S, VOTERS>, next: AfterSave) -> Self {
         Self { node, next }
     }
 
@@ -135,7 +138,7 @@ impl<'n, R: Rng, S: Application, const VOTERS: usize> Unsaved<'n, R, S, VOTERS> 
         self.node.record()
     }
 
-    /// The node as it stands, to look at.
+    /// The node as it is now, to look at.
     pub fn node(&self) -> &Node<R, S, VOTERS> {
         self.node
     }
@@ -143,13 +146,13 @@ impl<'n, R: Rng, S: Application, const VOTERS: usize> Unsaved<'n, R, S, VOTERS> 
     /// Says that [`record`](Self::record) is durable; returns the message that waited for it, if
     /// there was one. `now` is read after the save.
     pub fn saved(mut self, now: Instant) -> Option<Outgoing> {
-        let next = mem::replace(&mut self.next, Next::Nothing);
-        self.node.record_saved(now, next)
+        let next = mem::replace(&mut self.next, AfterSave::Nothing);
+        self.node.finish_save(now, next)
     }
 }
 
 impl<R: Rng, S: Application, const VOTERS: usize> Drop for Unsaved<'_, R, S, VOTERS> {
     fn drop(&mut self) {
-        self.node.record_released();
+        self.node.release_record();
     }
 }

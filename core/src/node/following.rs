@@ -1,0 +1,89 @@
+//! Following: which heartbeats a node accepts, and what it promises for them (rules L2, L5, L6).
+
+use core::num::NonZeroU64;
+
+use rand_core::Rng;
+
+use super::Node;
+use super::output::AfterSave;
+use super::role::{Following, Role};
+use crate::{
+    Application, Config, Heartbeat, HeartbeatResponse, Instant, Message, NodeId, Reason, Refusal,
+    Report,
+};
+
+impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
+    pub(super) fn handle_heartbeat(&mut self, now: Instant, heartbeat: &Heartbeat) -> AfterSave {
+        if heartbeat.term < self.record.term {
+            // T2: the refusal carries our term, and promises nothing.
+            self.refusal = Some(Refusal::StaleTerm);
+            return self.answer_heartbeat(&heartbeat.leader, None);
+        }
+        let is_successor = heartbeat.term > self.record.term;
+        self.adopt_if_higher(now, heartbeat.term);
+        let reason = match &self.role {
+            _ if self.is_second(&heartbeat.leader) => return self.refuse_second(heartbeat),
+            Role::Follower(_) => self.reason,
+            // V1: the candidate's vote for itself stays.
+            Role::PreCandidate(_) | Role::Candidate(_) => Reason::LeaderHeard,
+            Role::Leader(_) => {
+                // L5
+                self.stop_leading(now, Reason::SecondLeader);
+                return self.refuse_second(heartbeat);
+            }
+            // H3
+            Role::Closing(_) if is_successor => {
+                self.enter(Role::Closed, Reason::Closed);
+                return AfterSave::Nothing;
+            }
+            Role::Closing(_) | Role::Closed => return self.refuse_second(heartbeat),
+        };
+        let election_at = self.draw_election_timeout(now);
+        let leader = Some(heartbeat.leader.clone());
+        self.enter(Role::Follower(Following { leader, promoted: None, election_at }), reason);
+        self.acknowledge(now, heartbeat)
+    }
+
+    /// L2: whether another leader of the term was heard. A stranger may lead beside a voter, and
+    /// doesn't count (rule V6).
+    fn is_second(&self, leader: &NodeId) -> bool {
+        let admits = |node| self.electorate.admits(node);
+        let heard = self.role.heard_leader();
+        heard.is_some_and(|heard| heard != leader && (admits(heard) || !admits(leader)))
+    }
+
+    /// L2, L5: a second leader is reported and not answered.
+    fn refuse_second(&mut self, heartbeat: &Heartbeat) -> AfterSave {
+        self.report = Some(Report::SecondLeader(heartbeat.leader.clone()));
+        AfterSave::Nothing
+    }
+
+    /// L2: a node that acknowledges is bound first. In both modes: the leader may rely on it.
+    fn acknowledge(&mut self, now: Instant, heartbeat: &Heartbeat) -> AfterSave {
+        self.report = self.electorate.check_voter(&heartbeat.leader, heartbeat.size).err();
+        let Some(sent_at) = heartbeat.sent_at else {
+            return AfterSave::Nothing;
+        };
+        self.bind(now);
+        if self.report.is_some() {
+            // V6, L6: the heartbeat is followed, and its sender gets no help.
+            return AfterSave::Nothing;
+        }
+        self.answer_heartbeat(&heartbeat.leader, Some(sent_at))
+    }
+
+    /// An acknowledgement if it echoes `sent_at`, else a refusal.
+    fn answer_heartbeat(&mut self, leader: &NodeId, sent_at: Option<NonZeroU64>) -> AfterSave {
+        let bound_for = NonZeroU64::new(u64::from(self.timing.election_timeout_min));
+        let response = HeartbeatResponse {
+            term: self.record.term,
+            follower: self.id.clone(),
+            position: self.application.position(),
+            sent_at,
+            // C5
+            priority: if self.save_failed { Config::WITNESS } else { self.priority },
+            bound_for: sent_at.and(bound_for),
+        };
+        AfterSave::to_node(leader, Message::HeartbeatResponse(response))
+    }
+}

@@ -1,0 +1,160 @@
+//! Handing over: how leadership passes from one node to another, and how a node closes (rules H1 to
+//! H4).
+
+use core::num::NonZeroU64;
+
+use rand_core::Rng;
+
+use super::Node;
+use super::output::{AfterSave, Output};
+use super::role::{Closing, Leading, Role};
+use crate::lease::Follower;
+use crate::{Application, Handover, Instant, Message, NodeId, Reason, Report};
+
+impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
+    /// Stops leading, and tells `to` to take over; without a name, the follower that is fit to lead
+    /// and answered last, or else anyone (rule H1). A node that doesn't lead has nothing to hand
+    /// over: [`Output::Idle`].
+    pub fn hand_over(&mut self, now: Instant, to: Option<NodeId>) -> Output<'_, R, S, VOTERS> {
+        let now = self.begin_input(now);
+        let Role::Leader(leading) = &self.role else {
+            return Output::Idle;
+        };
+        let target = to.or_else(|| self.successor(leading));
+        // H1: lease and all, before it says so.
+        self.stop_leading(now, Reason::HandedOver);
+        let next = self.announce_handover(target);
+        self.finish_input(next)
+    }
+
+    /// Ends the node's part in the election; the vote record stays valid for its next start.
+    ///
+    /// A leader hands over first and goes on answering, at most for two heartbeat intervals, so
+    /// that its successor can have its vote (rule H3): drive the node on until its
+    /// [`state`](Self::state) is [`State::Closed`](crate::State::Closed). So does a node that has
+    /// handed over, until a successor has shown itself. Any other node is closed at once.
+    pub fn close(&mut self, now: Instant) -> Output<'_, R, S, VOTERS> {
+        let now = self.begin_input(now);
+        let heartbeat = self.timing.heartbeat_interval;
+        let closed_at = now.plus_micros(heartbeat).plus_micros(heartbeat);
+        let closing = Role::Closing(Closing { closed_at });
+        match &self.role {
+            Role::Leader(leading) => {
+                let target = self.successor(leading);
+                self.enter(closing, Reason::HandedOver);
+                let next = self.announce_handover(target);
+                self.finish_input(next)
+            }
+            Role::Follower(_) if self.awaits_successor() => {
+                self.enter(closing, self.reason);
+                Output::Idle
+            }
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
+                self.enter(Role::Closed, Reason::Closed);
+                Output::Idle
+            }
+            Role::Closing(_) | Role::Closed => Output::Idle,
+        }
+    }
+
+    /// H4: the follower of the highest priority, if it is higher than the leader's own and the
+    /// follower has been steady for long enough.
+    pub(super) fn promotion(&self, leading: &Leading<VOTERS>, now: Instant) -> Option<NodeId> {
+        let wait = self.priority_backoff.wait(self.timing.election_timeout_max());
+        let is_ready = |follower: &Follower| {
+            follower.may_lead()
+                && follower.priority > self.priority
+                && follower.bound_until > now
+                && now.micros_since(follower.steady_since) >= wait
+        };
+        let best = leading.followers.best_by(is_ready, |follower| follower.priority)?;
+        self.electorate.id(best).cloned()
+    }
+
+    /// H4: gives way to a follower of higher priority.
+    pub(super) fn promote(&mut self, now: Instant, target: NodeId) -> AfterSave {
+        self.stop_leading(now, Reason::PriorityHandover);
+        if let Role::Follower(following) = &mut self.role {
+            following.promoted = Some(target.clone());
+        }
+        self.announce_handover(Some(target))
+    }
+
+    /// H1: the follower that was the last to promise something, of those that may lead.
+    fn successor(&self, leading: &Leading<VOTERS>) -> Option<NodeId> {
+        let last =
+            leading.followers.best_by(Follower::may_lead, |follower| follower.bound_until)?;
+        self.electorate.id(last).cloned()
+    }
+
+    /// H3: it has handed over, and nobody has asked for its vote or been elected since; either would
+    /// have taken it to a term in which it didn't vote for itself.
+    fn awaits_successor(&self) -> bool {
+        matches!(self.reason, Reason::HandedOver | Reason::PriorityHandover)
+            && self.record.voted_for.as_ref() == Some(&self.id)
+    }
+
+    /// H1, L4: says that the node no longer leads.
+    pub(super) fn announce_handover(&self, target: Option<NodeId>) -> AfterSave {
+        let (term, leader) = (self.record.term, self.id.clone());
+        AfterSave::to_everyone(Message::Handover(Handover { term, leader, target }))
+    }
+
+    /// H2: the target campaigns at once; everyone else is free, and soon ready, to replace it. Only a
+    /// leader of this cluster has a lease to give up, so a stranger frees nobody (rule V6).
+    pub(super) fn handle_handover(&mut self, now: Instant, handover: &Handover) -> AfterSave {
+        if handover.term < self.record.term {
+            return AfterSave::Nothing;
+        }
+        self.adopt_if_higher(now, handover.term);
+        self.report = self.electorate.check_voter(&handover.leader, None).err();
+        if self.report.is_some() {
+            return AfterSave::Nothing;
+        }
+        if let Role::Leader(_) = self.role {
+            self.report = Some(Report::SecondLeader(handover.leader.clone()));
+            return AfterSave::Nothing;
+        }
+        self.bound_until = now;
+        self.role.forget_leader();
+        let is_target = handover.target.as_ref() == Some(&self.id);
+        let takes_part = !matches!(self.role, Role::Closing(_) | Role::Closed);
+        if is_target && takes_part && self.may_campaign() {
+            return self.campaign(now, Reason::HandoverReceived, NonZeroU64::new(handover.term));
+        }
+        let heartbeat = self.timing.heartbeat_interval;
+        let wait_min = if handover.target.is_some() { heartbeat } else { 0 };
+        let election_at = self.draw(now.plus_micros(wait_min), heartbeat);
+        self.role.restart_timer(self.deadline().min(election_at));
+        AfterSave::Nothing
+    }
+}
+
+/// How a leader's attempts to give way to a follower of higher priority went (rule H4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct PriorityBackoff {
+    /// How many in a row came to nothing.
+    failures: u32,
+}
+
+impl PriorityBackoff {
+    /// For how many microseconds a follower must have been steady. Each attempt that comes to nothing
+    /// doubles it, so that a target that can't win doesn't cost the cluster its leader again and
+    /// again.
+    fn wait(self, election_timeout_max: u64) -> u64 {
+        let timeouts = STEADY_TIMEOUTS << self.failures.min(DOUBLINGS_MAX);
+        election_timeout_max.saturating_mul(timeouts.into())
+    }
+
+    /// The attempt is over: its target leads, or doesn't.
+    pub(super) fn end(&mut self, has_succeeded: bool) {
+        self.failures = if has_succeeded { 0 } else { self.failures.saturating_add(1) };
+    }
+}
+
+/// How many of the greatest election timeouts a follower must have been steady before the leader
+/// gives way to it (rule H4).
+const STEADY_TIMEOUTS: u32 = 10;
+
+/// How often that time doubles at most.
+const DOUBLINGS_MAX: u32 = 16;

@@ -1,0 +1,129 @@
+//! Leading: heartbeats, the lease, and the quorum check (rules L1, L3, L4).
+
+use core::num::NonZeroU64;
+
+use rand_core::Rng;
+
+use super::Node;
+use super::output::AfterSave;
+use super::role::{Leading, Role};
+use crate::lease::{Acknowledgement, Followers};
+use crate::{
+    Application, Heartbeat, HeartbeatResponse, Instant, Leadership, Message, Mode, Reason, Report,
+    quorum,
+};
+
+impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
+    /// The node's lease, if it is valid at `now` (rule L3).
+    ///
+    /// There is none before a quorum has acknowledged the first heartbeat, nor from the very instant
+    /// at which it ends. In Graft mode there never is one: Go nodes promise nothing, so a leader
+    /// can't know whether there is another.
+    pub fn leadership(&self, now: Instant) -> Option<Leadership> {
+        let Role::Leader(leading) = &self.role else {
+            return None;
+        };
+        let valid_until = leading.lease_until()?;
+        let is_valid = now.max(self.latest) < valid_until;
+        is_valid.then_some(Leadership { token: self.record.term, valid_until })
+    }
+
+    /// The candidate has won: it says so at once (rule L1).
+    pub(super) fn begin_leading(&mut self, now: Instant) -> AfterSave {
+        let gives_up_at = match self.mode {
+            Mode::Extended => now.plus_micros(self.timing.lease_terms.longest()),
+            Mode::Graft => Instant::FAR_FUTURE,
+        };
+        let followers = Followers::none();
+        let leading = Leading { heartbeat_at: now, followers, gives_up_at, has_lease: false };
+        self.enter(Role::Leader(leading), Reason::WonElection);
+        self.heartbeat(now)
+    }
+
+    /// What a leader does at its deadline.
+    pub(super) fn handle_heartbeat_due(&mut self, now: Instant) -> AfterSave {
+        let Role::Leader(leading) = &self.role else {
+            return AfterSave::Nothing;
+        };
+        if leading.has_lost_quorum(now) {
+            self.step_down(now)
+        } else if let Some(target) = self.promotion(leading, now) {
+            self.promote(now, target)
+        } else {
+            self.heartbeat(now)
+        }
+    }
+
+    /// A leader's heartbeat, and the time of the next one (rule L1).
+    fn heartbeat(&mut self, now: Instant) -> AfterSave {
+        let is_extended = self.mode == Mode::Extended;
+        if let Role::Leader(leading) = &mut self.role {
+            leading.heartbeat_at = now.plus_micros(self.timing.heartbeat_interval);
+            // L3: where the leader alone is a quorum, a heartbeat renews its lease.
+            if is_extended && self.electorate.size() == 1 {
+                leading.extend_lease(now.plus_micros(self.timing.lease_terms.longest()));
+            }
+        }
+        AfterSave::to_everyone(Message::Heartbeat(Heartbeat {
+            term: self.record.term,
+            leader: self.id.clone(),
+            // No node leads at the very origin of its clock, so it is never 0.
+            sent_at: NonZeroU64::new(now.as_micros()).filter(|_| is_extended),
+            size: self.announced_size(),
+        }))
+    }
+
+    /// A follower's acknowledgement renews the lease (rule L3); a refusal from a higher term ends
+    /// the leadership (rule T3).
+    pub(super) fn handle_heartbeat_response(
+        &mut self,
+        now: Instant,
+        response: &HeartbeatResponse,
+    ) -> AfterSave {
+        if response.term > self.record.term {
+            return self.handle_higher_term(now, response.term);
+        }
+        let Role::Leader(leading) = &mut self.role else {
+            return AfterSave::Nothing;
+        };
+        let (Some(sent_at), Some(bound_for)) = (response.sent_at, response.bound_for) else {
+            return AfterSave::Nothing;
+        };
+        let sent_at = Instant::from_micros(sent_at.get());
+        // L2: an echo from another term, or from the future, promises nothing.
+        if self.mode == Mode::Graft || response.term < self.record.term || sent_at > now {
+            return AfterSave::Nothing;
+        }
+        let index = match self.electorate.enroll(&response.follower) {
+            Ok(index) => index,
+            Err(report) => {
+                self.report = Some(report);
+                return AfterSave::Nothing;
+            }
+        };
+        if bound_for.get() != u64::from(self.timing.election_timeout_min) {
+            self.report = Some(Report::PromiseMismatch { micros: bound_for.get() });
+        }
+        let acknowledgement = Acknowledgement {
+            now,
+            bound_until: sent_at.plus_micros(self.timing.lease_terms.lasts(bound_for.get())),
+            priority: response.priority,
+            is_up_to_date: self.application.grants_vote(response.position.as_bytes()),
+        };
+        let others_needed = quorum(self.electorate.size()).saturating_sub(1);
+        leading.renew(index, acknowledgement, others_needed);
+        AfterSave::Nothing
+    }
+
+    /// L4: the leader stops, and frees those that are still bound to it. It says nothing more.
+    pub(super) fn step_down(&mut self, now: Instant) -> AfterSave {
+        self.stop_leading(now, Reason::LostQuorum);
+        self.announce_handover(None)
+    }
+
+    /// The leader becomes a follower, and its lease ends with that.
+    pub(super) fn stop_leading(&mut self, now: Instant, reason: Reason) {
+        let election_at = self.draw_election_timeout(now);
+        self.enter(Role::waiting(election_at), reason);
+    }
+}

@@ -1,0 +1,159 @@
+//! What a node is to its cluster, with what belongs to that role alone: its deadline above all.
+
+use core::num::{NonZeroU32, NonZeroU64};
+
+use crate::lease::{Acknowledgement, Follower, Followers};
+use crate::votes::Votes;
+use crate::{Instant, NodeId, State};
+
+/// What a node is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Role<const VOTERS: usize> {
+    Follower(Following),
+    PreCandidate(PreCampaign<VOTERS>),
+    Candidate(Campaign<VOTERS>),
+    Leader(Leading<VOTERS>),
+    Closing(Closing),
+    Closed,
+}
+
+/// It follows a leader, or waits for one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Following {
+    pub(super) leader: Option<NodeId>,
+    /// To whom it gave way, and who doesn't lead yet (rule H4).
+    pub(super) promoted: Option<NodeId>,
+    pub(super) election_at: Instant,
+}
+
+/// It asks who would vote for it (rule C1).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct PreCampaign<const VOTERS: usize> {
+    pub(super) votes: Votes<VOTERS>,
+    /// Tells answers to this count from those that were held back (rule C1).
+    pub(super) round: NonZeroU32,
+    /// From then on the count starts over: a voter may have changed its mind.
+    pub(super) round_until: Instant,
+    /// The term of the leader in whose place it runs (rule H5).
+    pub(super) handover_from: Option<NonZeroU64>,
+    /// The leader of the term, which has fallen silent; no second one is accepted (rule L2).
+    pub(super) leader: Option<NodeId>,
+    pub(super) election_at: Instant,
+}
+
+/// It asks for votes (rule C2).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Campaign<const VOTERS: usize> {
+    pub(super) votes: Votes<VOTERS>,
+    /// The term of the leader in whose place it runs (rule H2).
+    pub(super) handover_from: Option<NonZeroU64>,
+    pub(super) election_at: Instant,
+}
+
+/// It leads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Leading<const VOTERS: usize> {
+    pub(super) heartbeat_at: Instant,
+    pub(super) followers: Followers<VOTERS>,
+    /// When it stops unless a quorum says otherwise (rule L4): the end of its lease, once it has
+    /// one. In Graft mode it never comes.
+    pub(super) gives_up_at: Instant,
+    /// A quorum has acknowledged it (rule L3).
+    pub(super) has_lease: bool,
+}
+
+/// It has handed over and stays to answer its successor (rule H3).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Closing {
+    pub(super) closed_at: Instant,
+}
+
+impl<const VOTERS: usize> Role<VOTERS> {
+    /// A follower that waits for any leader until `election_at`.
+    pub(super) const fn waiting(election_at: Instant) -> Self {
+        Self::Follower(Following { leader: None, promoted: None, election_at })
+    }
+
+    /// When the node has to be woken.
+    pub(super) fn deadline(&self) -> Instant {
+        match self {
+            Self::Follower(following) => following.election_at,
+            Self::PreCandidate(campaign) => campaign.election_at,
+            Self::Candidate(campaign) => campaign.election_at,
+            Self::Leader(leading) => leading.heartbeat_at.min(leading.gives_up_at),
+            Self::Closing(closing) => closing.closed_at,
+            Self::Closed => Instant::FAR_FUTURE,
+        }
+    }
+
+    /// Sets the timer of a node that waits for a leader or for votes; other roles have none.
+    pub(super) fn restart_timer(&mut self, at: Instant) {
+        match self {
+            Self::Follower(following) => following.election_at = at,
+            Self::PreCandidate(campaign) => campaign.election_at = at,
+            Self::Candidate(campaign) => campaign.election_at = at,
+            Self::Leader(_) | Self::Closing(_) | Self::Closed => {}
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        match self {
+            Self::Follower(_) | Self::Closing(_) => State::Follower,
+            Self::PreCandidate(_) => State::PreCandidate,
+            Self::Candidate(_) => State::Candidate,
+            Self::Leader(_) => State::Leader,
+            Self::Closed => State::Closed,
+        }
+    }
+
+    /// Another node that was heard to lead in this term, even if it has fallen silent since.
+    pub(super) fn heard_leader(&self) -> Option<&NodeId> {
+        match self {
+            Self::Follower(following) => following.leader.as_ref(),
+            Self::PreCandidate(campaign) => campaign.leader.as_ref(),
+            Self::Candidate(_) | Self::Leader(_) | Self::Closing(_) | Self::Closed => None,
+        }
+    }
+
+    /// The leader that was heard has gone, or its term is over.
+    pub(super) fn forget_leader(&mut self) {
+        match self {
+            Self::Follower(following) => following.leader = None,
+            Self::PreCandidate(campaign) => campaign.leader = None,
+            Self::Candidate(_) | Self::Leader(_) | Self::Closing(_) | Self::Closed => {}
+        }
+    }
+}
+
+impl<const VOTERS: usize> Leading<VOTERS> {
+    /// The end of the lease, if it has one (rule L3).
+    pub(super) fn lease_until(&self) -> Option<Instant> {
+        self.has_lease.then_some(self.gives_up_at)
+    }
+
+    /// L3: takes note of an acknowledgement. The lease ends when a quorum, the leader included, is
+    /// no longer sure to be bound; `others_needed` is how many followers that takes.
+    pub(super) fn renew(
+        &mut self,
+        index: usize,
+        acknowledgement: Acknowledgement,
+        others_needed: usize,
+    ) {
+        self.followers.acknowledge(index, acknowledgement);
+        let lease_until = self.lease_until().unwrap_or(Follower::NEVER);
+        if let Some(until) = self.followers.bound_beyond(lease_until, others_needed) {
+            self.extend_lease(until);
+        }
+    }
+
+    /// L3: a quorum is sure to be bound until then.
+    pub(super) fn extend_lease(&mut self, until: Instant) {
+        (self.gives_up_at, self.has_lease) = (until, true);
+    }
+
+    /// L4: the lease is over, or none was won in good time. In Graft mode there is none to lose, not
+    /// even at the end of the clock.
+    pub(super) fn has_lost_quorum(&self, now: Instant) -> bool {
+        self.gives_up_at <= now && self.gives_up_at != Instant::FAR_FUTURE
+    }
+}

@@ -1,0 +1,155 @@
+//! Voting: what binds a node, whom it may vote for, and the vote it casts (rules V1 to V8).
+
+use rand_core::Rng;
+
+use super::Node;
+use super::output::AfterSave;
+use super::role::Role;
+use crate::{
+    Application, Instant, Message, Mode, NodeId, PreVoteResponse, Reason, Refusal, Report,
+    VoteRecord, VoteRequest, VoteResponse,
+};
+
+impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
+    pub(super) fn handle_vote_request(&mut self, now: Instant, request: &VoteRequest) -> AfterSave {
+        let verdict = match self.withheld(now, request) {
+            // V2: without adopting the term.
+            Some(refusal) => Err(refusal.into()),
+            None => {
+                // T3, V4: the term is adopted first, whatever becomes of the vote.
+                self.adopt_if_higher(now, request.term);
+                self.check_vote(request)
+            }
+        };
+        let granted = self.note(verdict);
+        if granted {
+            self.cast_vote(now, &request.candidate);
+        }
+        let (term, voter) = (self.record.term, Some(self.id.clone()));
+        let response = VoteResponse { term, granted, voter };
+        AfterSave::to_node(&request.candidate, Message::VoteResponse(response))
+    }
+
+    /// C1: answering a pre-vote changes nothing, whatever the answer.
+    pub(super) fn handle_pre_vote_request(
+        &mut self,
+        now: Instant,
+        request: &VoteRequest,
+    ) -> AfterSave {
+        let verdict = match self.withheld(now, request) {
+            Some(refusal) => Err(refusal.into()),
+            None if request.term <= self.record.term => Err(Refusal::StaleTerm.into()),
+            None => self.check_candidate(request),
+        };
+        let granted = self.note(verdict);
+        let response = PreVoteResponse {
+            term: self.record.term,
+            granted,
+            voter: self.id.clone(),
+            proposed_term: request.term,
+            round: request.round,
+        };
+        AfterSave::to_node(&request.candidate, Message::PreVoteResponse(response))
+    }
+
+    /// V2: a bound node withholds its vote, and so does a leader that has a lease to lose, unless the
+    /// leader that binds it has told the candidate to take over.
+    fn withheld(&self, now: Instant, request: &VoteRequest) -> Option<Refusal> {
+        let leads = matches!(self.role, Role::Leader(_));
+        let is_released = request.handover_from.is_some_and(|from| {
+            let leads_it = leads && from.get() == self.record.term;
+            from.get() >= self.record.term && !leads_it
+        });
+        if is_released {
+            None
+        } else if leads && self.mode == Mode::Extended {
+            Some(Refusal::Leading)
+        } else if !self.is_bound(now) {
+            None
+        } else if self.is_quarantined {
+            Some(Refusal::Quarantined)
+        } else {
+            Some(Refusal::Bound)
+        }
+    }
+
+    /// V1: whether the candidate may have this node's vote of the term.
+    fn check_vote(&mut self, request: &VoteRequest) -> Result<(), Objection> {
+        if request.term < self.record.term {
+            return Err(Refusal::StaleTerm.into());
+        }
+        match &self.record.voted_for {
+            Some(candidate) if *candidate != request.candidate => Err(Refusal::VoteSpent.into()),
+            _ => self.check_candidate(request),
+        }
+    }
+
+    /// Whether the candidate is one of this cluster's voters (rules V6, L6) and up to date (rule
+    /// V4).
+    fn check_candidate(&mut self, request: &VoteRequest) -> Result<(), Objection> {
+        self.electorate.check_voter(&request.candidate, request.size)?;
+        if self.application.grants_vote(request.position.as_bytes()) {
+            Ok(())
+        } else {
+            Err(Refusal::Position.into())
+        }
+    }
+
+    /// Keeps the objection for the node's owner to see; true if there is none.
+    fn note(&mut self, verdict: Result<(), Objection>) -> bool {
+        let granted = verdict.is_ok();
+        if let Err(Objection { refusal, report }) = verdict {
+            (self.refusal, self.report) = (Some(refusal), report);
+        }
+        granted
+    }
+
+    /// V1: the vote is part of the record, so it is stored before it is given. V8: only this and an
+    /// accepted heartbeat restart the election timer.
+    fn cast_vote(&mut self, now: Instant, candidate: &NodeId) {
+        if self.record.voted_for.is_none() {
+            let (term, voted_for) = (self.record.term, Some(candidate.clone()));
+            self.set_record(VoteRecord { term, voted_for });
+        }
+        let election_at = self.draw_election_timeout(now);
+        match self.role {
+            Role::PreCandidate(_) => self.enter(Role::waiting(election_at), Reason::GaveVote),
+            // H3: the successor has this node's vote, so it is free to go.
+            Role::Closing(_) => self.enter(Role::Closed, Reason::Closed),
+            _ => self.role.restart_timer(election_at),
+        }
+    }
+
+    /// V2: whether the node may not help to elect anyone, itself included.
+    pub(super) fn is_bound(&self, now: Instant) -> bool {
+        now < self.bound_until
+    }
+
+    /// V2: binds the node for its T_min and one tick of its clock. V3: a longer quarantine goes on.
+    pub(super) fn bind(&mut self, now: Instant) {
+        let bound_until =
+            now.plus_micros(self.timing.election_timeout_min).plus_micros(self.timing.clock_tick);
+        if bound_until >= self.bound_until {
+            (self.bound_until, self.is_quarantined) = (bound_until, false);
+        }
+    }
+}
+
+/// Why a candidate is not supported, and what is wrong with it, if anything is.
+struct Objection {
+    refusal: Refusal,
+    report: Option<Report>,
+}
+
+impl From<Refusal> for Objection {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, report: None }
+    }
+}
+
+impl From<Report> for Objection {
+    /// Who is no voter of this cluster is both refused and reported (rules V6, L6).
+    fn from(report: Report) -> Self {
+        Self { refusal: Refusal::NotOneOfUs, report: Some(report) }
+    }
+}
