@@ -1,17 +1,17 @@
 use crate::Position;
 
-/// The application's say in an election: how up to date it is, and whom it would accept.
+/// The application's part in an election: how up to date it is, and which candidates it accepts.
 ///
-/// Both are asked afresh whenever the election needs them, and must answer at once.
+/// Both methods are called whenever the election needs an answer, and must return at once.
 pub trait Application {
-    /// How far this node's application has come; opaque to everyone but its own kind.
+    /// How far this node's application has come. Only the application knows how to read it.
     fn position(&mut self) -> Position;
 
     /// Whether a candidate at `position` is up to date enough to lead (rule V4).
     fn grants_vote(&mut self, position: &[u8]) -> bool;
 }
 
-/// An application without a position: every candidate is as good as any other.
+/// An application without a position: it accepts every candidate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct AlwaysGrant;

@@ -22,8 +22,8 @@ pub enum Mode {
 
 /// What a node has to know of its cluster, and the times it keeps.
 ///
-/// [`Config::new`] fills in the defaults, with the times of the Go original; every field may be changed before
-/// [`Node::new`](crate::Node::new) checks them all.
+/// [`Config::new`] fills in the defaults, with the times of the Go original; every field may be
+/// changed before [`Node::new`](crate::Node::new) checks them all.
 ///
 /// ```
 /// use core::time::Duration;
@@ -98,7 +98,8 @@ impl<'a> Config<'a> {
     /// a microcontroller can draw a random timeout without 64-bit division.
     pub const TIME_MAX: Duration = Duration::from_micros(u32::MAX as u64);
 
-    /// A cluster of `size` undeclared voters in Extended mode that keeps the times of the Go original.
+    /// A cluster of `size` undeclared voters in Extended mode that keeps the times of the Go
+    /// original.
     pub const fn new(cluster: &'a str, size: usize) -> Self {
         Self {
             cluster,

@@ -4,10 +4,10 @@ use crate::Instant;
 
 /// The right to act as the leader, for a while (rules L3, I4, I5).
 ///
-/// Until `valid_until`, read on the clock that the node is driven with, no other node of the cluster
-/// has a valid leadership. A check and what it allows are two things, though: time may pass between
-/// them, and a message may take a while. So whatever a leader writes to should be told the token
-/// too, and refuse a token below the highest it has seen.
+/// Until `valid_until`, read on the clock that the node is driven with, no other node of the
+/// cluster has a valid leadership. A check and what it allows are two things, though: time may pass
+/// between them, and a message may take a while. So whatever a leader writes to should be told the
+/// token too, and refuse a token below the highest it has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Leadership {
@@ -110,8 +110,8 @@ impl<const VOTERS: usize> Followers<VOTERS> {
     }
 
     /// The instant until which `count` followers at least are bound, if that is later than
-    /// `lease_until`, the last such instant. Promises come one at a time and only move later, so that
-    /// one look at each is enough: the new end is the first of those that outlast the old.
+    /// `lease_until`, the last such instant. Promises come one at a time and only move later, so
+    /// that one look at each is enough: the new end is the first of those that outlast the old.
     pub(crate) fn bound_beyond(&self, lease_until: Instant, count: usize) -> Option<Instant> {
         let ends = self.0.iter().map(|follower| follower.bound_until);
         let (outlasting, first) = ends

@@ -173,8 +173,8 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
         self.latest
     }
 
-    /// Whether a message may be looked at, whatever its kind. If not, it is dropped, and reported if
-    /// it could not have come about.
+    /// Whether a message may be looked at, whatever its kind. If not, it is dropped, and reported
+    /// if it could not have come about.
     fn check_message(&self, message: &Message) -> Result<(), Option<Report>> {
         let (own_term, term) = (self.record.term, message.term());
         // T4: one packet must not use up the number space.

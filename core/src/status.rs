@@ -76,7 +76,7 @@ pub enum Reason {
     HandedOver,
     /// It gave up its leadership to a node of higher priority (rule H4).
     PriorityHandover,
-    /// It was told to close.
+    /// Its owner closed it.
     Closed,
 }
 
@@ -109,15 +109,15 @@ pub enum Refusal {
     StaleTerm,
     /// The node has promised its leader to help to elect no one for a while (rule V2).
     Bound,
-    /// It has just started, and may have promised so before (rule V3).
+    /// The node has just started, and may have made such a promise before (rule V3).
     Quarantined,
-    /// It leads itself (rule V2).
+    /// The node leads (rule V2).
     Leading,
-    /// It has voted for another candidate in this term (rule V1).
+    /// The node has voted for another candidate in this term (rule V1).
     VoteSpent,
-    /// The candidate is not one of the voters, or believes in another cluster size (rules V6, L6).
+    /// The candidate is not a voter, or is configured with a different cluster size (rules V6, L6).
     NotOneOfUs,
-    /// The application would not have a candidate at that position lead (rule V4).
+    /// The application does not accept a leader at the candidate's position (rule V4).
     Position,
 }
 
@@ -125,11 +125,13 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::StaleTerm => "its term is over",
-            Self::Bound => "this node is bound to its leader",
-            Self::Quarantined => "this node has just started and may be bound to a leader",
+            Self::Bound => "this node has promised its vote to its leader",
+            Self::Quarantined => "this node has just started and may have promised its vote",
             Self::Leading => "this node leads",
-            Self::VoteSpent => "this node's vote in that term is another's",
-            Self::NotOneOfUs => "it is none of the voters, or believes in another cluster size",
+            Self::VoteSpent => "this node has voted for another candidate in that term",
+            Self::NotOneOfUs => {
+                "it is not a voter of this cluster, or is configured with a different size"
+            }
             Self::Position => "its position is not acceptable",
         })
     }
@@ -140,7 +142,7 @@ impl fmt::Display for Refusal {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Report {
-    /// The message's term is no term, or further ahead than any election could have brought it
+    /// The message's term is out of range, or further ahead than any election could have brought it
     /// (rule T4); or its `handover_from` is not below its term (rule V2). It was dropped.
     TermOutOfRange {
         /// The term it carried.
@@ -152,8 +154,8 @@ pub enum Report {
         /// The term it carried.
         term: u64,
     },
-    /// Someone who is not among the declared voters asked for a vote, answered such a request, or
-    /// leads (rule V6). It had no help from this node, nor this node from it.
+    /// A node that is not among the declared voters asked for a vote, answered such a request, or
+    /// leads (rule V6). Neither it nor this node had any help from the other.
     Stranger(NodeId),
     /// An answer without a name, as Go nodes send it, where it can't be counted: against declared
     /// voters, or in Extended mode (rule V6).
@@ -161,14 +163,14 @@ pub enum Report {
     /// More distinct nodes than the cluster's size answered one campaign; this one did not count
     /// (rule V6).
     SurplusVoter(NodeId),
-    /// A node believes in another cluster size than this one (rule L6).
+    /// A node is configured with a different cluster size (rule L6).
     SizeMismatch {
         /// Which node.
         node: NodeId,
-        /// The size it believes in.
+        /// The size it is configured with.
         size: u32,
     },
-    /// A follower promises to be bound for another time than this node would (rule L6). That is
+    /// A follower's promise lasts longer or shorter than this node's own would (rule L6). That is
     /// safe, but such a cluster may fail to settle.
     PromiseMismatch {
         /// For how long, in microseconds.
@@ -201,11 +203,11 @@ impl fmt::Display for Report {
                 write!(f, "more nodes answered than the cluster has voters; {node} did not count")
             }
             Self::SizeMismatch { node, size } => {
-                write!(f, "node {node} believes that the cluster has {size} voters")
+                write!(f, "node {node} is configured for a cluster of {size} voters")
             }
             Self::PromiseMismatch { micros } => write!(
                 f,
-                "a follower has another least election timeout than this node: {micros} µs"
+                "a follower's least election timeout differs from this node's: {micros} µs"
             ),
             Self::SecondLeader(node) => write!(f, "node {node} leads in the same term"),
             Self::TermsExhausted => f.write_str("there is no higher term to campaign in"),

@@ -36,8 +36,8 @@ impl Instant {
         Duration::from_micros(self.micros_since(earlier))
     }
 
-    /// The microseconds from `earlier` to this instant; 0 if `earlier` is not earlier. It avoids the
-    /// `Duration` between them, which takes a 64-bit division.
+    /// The microseconds from `earlier` to this instant; 0 if `earlier` is not earlier. It avoids
+    /// the `Duration` between them, which takes a 64-bit division.
     pub(crate) const fn micros_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }

@@ -72,7 +72,7 @@ fn h2_the_target_campaigns_though_bound_or_in_quarantine() {
 }
 
 #[test]
-fn h2_a_candidate_that_is_the_target_campaigns_anew() {
+fn h2_a_candidate_that_is_the_target_campaigns_again() {
     let mut a = candidate("a", 5, 4);
     a.hears(grant("b", 4)).expect_silence();
     a.hears(handover("l", 4, Some("a")))

@@ -104,7 +104,7 @@ fn c1_a_round_lasts_for_t_min() {
             break;
         }
     }
-    // An answer that was held back so long may be of a voter that has heard a leader since.
+    // An answer that was held back for that long may be of a voter that has heard a leader since.
     a.hears(pre_vote("b", 4, 5, true)).expect_silence();
     a.hears(pre_vote_in(7, "c", 4, 5, true))
         .expect_save(record(5, Some("a")))

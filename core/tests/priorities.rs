@@ -86,7 +86,7 @@ fn h4_a_leader_does_not_give_way_to_an_equal() {
 }
 
 #[test]
-fn h4_a_gap_or_a_new_priority_starts_the_wait_anew() {
+fn h4_a_gap_or_a_new_priority_restarts_the_wait() {
     let mut a = extended_leader("a", 5, 5);
     let began_at = a.now;
     let mut heartbeats = 0;
@@ -122,7 +122,7 @@ fn h4_a_leader_does_not_give_way_to_a_follower_whose_promise_ends_just_then() {
 }
 
 #[test]
-fn h4_an_answer_that_comes_when_the_promise_before_ends_starts_the_wait_anew() {
+fn h4_an_answer_that_comes_when_the_promise_before_ends_restarts_the_wait() {
     let mut a = extended_leader("a", 3, 5);
     let first = HeartbeatResponse { priority: 2, ..echo("p1", 5, a.now) };
     let promise_ends_at = a.now.saturating_add(LEASE);
@@ -205,7 +205,7 @@ fn h4_a_witness_votes_and_never_campaigns() {
 }
 
 #[test]
-fn h4_each_node_says_how_gladly_it_would_lead() {
+fn h4_each_node_states_its_preference_for_leading() {
     let config = Config { priority: 7, ..extended_config(3) };
     let mut a = extended_with("a", &config, record(4, None));
     let now = a.now;

@@ -26,7 +26,7 @@ enum Step {
     IsToldToHandOver(Option<usize>),
 }
 
-/// A message whose term is told relative to its hearer's, so that it matters.
+/// A message whose term is relative to its hearer's, so that it matters.
 #[derive(Clone, Debug)]
 struct Telegram {
     kind: u8,

@@ -119,11 +119,14 @@ fn reasons_read_as_parts_of_a_sentence() {
 fn refusals_say_what_keeps_a_node_from_granting() {
     let texts = [
         (Refusal::StaleTerm, "its term is over"),
-        (Refusal::Bound, "this node is bound to its leader"),
-        (Refusal::Quarantined, "this node has just started and may be bound to a leader"),
+        (Refusal::Bound, "this node has promised its vote to its leader"),
+        (Refusal::Quarantined, "this node has just started and may have promised its vote"),
         (Refusal::Leading, "this node leads"),
-        (Refusal::VoteSpent, "this node's vote in that term is another's"),
-        (Refusal::NotOneOfUs, "it is none of the voters, or believes in another cluster size"),
+        (Refusal::VoteSpent, "this node has voted for another candidate in that term"),
+        (
+            Refusal::NotOneOfUs,
+            "it is not a voter of this cluster, or is configured with a different size",
+        ),
         (Refusal::Position, "its position is not acceptable"),
     ];
     for (refusal, text) in texts {
@@ -152,7 +155,7 @@ fn reports_say_what_is_wrong_and_with_whom() {
         ),
         (
             Report::SizeMismatch { node: node(), size: 5 },
-            "node n7 believes that the cluster has 5 voters",
+            "node n7 is configured for a cluster of 5 voters",
         ),
         (Report::SecondLeader(node()), "node n7 leads in the same term"),
         (Report::TermsExhausted, "there is no higher term to campaign in"),

@@ -141,7 +141,7 @@ fn v2_a_candidate_that_the_leader_released_gets_the_vote_of_a_bound_node() {
     a.hears(released_request("b", 5, 4))
         .expect_save(record(5, Some("b")))
         .then_sends(to("b", grant("a", 5)));
-    // The exception is that request's alone: the bound stands.
+    // The exception is that request's alone: the node stays bound.
     a.hears(vote_request("c", 6)).expect_send(to("c", denial("a", 5)));
 }
 
@@ -364,7 +364,8 @@ fn v6_a_stranger_that_leads_is_followed_but_not_acknowledged() {
     assert_eq!(a.leader(), Some(&node_id("x")));
 }
 
-/// It gives up no lease of this cluster's, and whoever is bound to a leader that has one must stay so.
+/// It gives up no lease of this cluster's, and whoever is bound to a leader that has one must stay
+/// so.
 #[test]
 fn v6_the_handover_of_a_stranger_frees_nobody() {
     let voters = ["a", "b", "c"].map(node_id);

@@ -70,8 +70,9 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
     /// Asks who would vote for this node in the next term (rule C1), again and again (rule C3).
     /// Nothing changes by that: neither its own term, nor anyone else's.
     ///
-    /// The answers count together for T_min. One that was held back for longer may be of a voter that
-    /// has heard a leader since, and the campaign that it helps to start would depose that leader.
+    /// The answers count together for T_min. One that was held back for longer may be of a voter
+    /// that has heard a leader since, and the campaign that it helps to start would depose that
+    /// leader.
     fn ask_for_pre_votes(
         &mut self,
         now: Instant,
@@ -166,8 +167,8 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
         AfterSave::AskForVotes
     }
 
-    /// The candidate's own vote is stored and counts; it asks for the others', unless it is a quorum
-    /// by itself.
+    /// The candidate's own vote is stored and counts; it asks for the others', unless it is a
+    /// quorum by itself.
     pub(super) fn ask_for_votes(&mut self, now: Instant) -> AfterSave {
         let votes = self.start_count();
         let Role::Candidate(campaign) = &mut self.role else {

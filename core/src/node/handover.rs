@@ -87,8 +87,8 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
         self.electorate.id(last).cloned()
     }
 
-    /// H3: it has handed over, and nobody has asked for its vote or been elected since; either would
-    /// have taken it to a term in which it didn't vote for itself.
+    /// H3: it has handed over, and nobody has asked for its vote or been elected since; either
+    /// would have taken it to a term in which it didn't vote for itself.
     fn awaits_successor(&self) -> bool {
         matches!(self.reason, Reason::HandedOver | Reason::PriorityHandover)
             && self.record.voted_for.as_ref() == Some(&self.id)
@@ -100,8 +100,8 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
         AfterSave::to_everyone(Message::Handover(Handover { term, leader, target }))
     }
 
-    /// H2: the target campaigns at once; everyone else is free, and soon ready, to replace it. Only a
-    /// leader of this cluster has a lease to give up, so a stranger frees nobody (rule V6).
+    /// H2: the target campaigns at once; everyone else is free, and soon ready, to replace it. Only
+    /// a leader of this cluster has a lease to give up, so a stranger frees nobody (rule V6).
     pub(super) fn handle_handover(&mut self, now: Instant, handover: &Handover) -> AfterSave {
         if handover.term < self.record.term {
             return AfterSave::Nothing;
@@ -138,9 +138,9 @@ pub(super) struct PriorityBackoff {
 }
 
 impl PriorityBackoff {
-    /// For how many microseconds a follower must have been steady. Each attempt that comes to nothing
-    /// doubles it, so that a target that can't win doesn't cost the cluster its leader again and
-    /// again.
+    /// For how many microseconds a follower must have been steady. Each attempt that comes to
+    /// nothing doubles it, so that a target that can't win doesn't cost the cluster its leader
+    /// again and again.
     fn wait(self, election_timeout_max: u64) -> u64 {
         let timeouts = STEADY_TIMEOUTS << self.failures.min(DOUBLINGS_MAX);
         election_timeout_max.saturating_mul(timeouts.into())

@@ -16,9 +16,9 @@ use crate::{
 impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
     /// The node's lease, if it is valid at `now` (rule L3).
     ///
-    /// There is none before a quorum has acknowledged the first heartbeat, nor from the very instant
-    /// at which it ends. In Graft mode there never is one: Go nodes promise nothing, so a leader
-    /// can't know whether there is another.
+    /// There is none before a quorum has acknowledged the first heartbeat, nor from the very
+    /// instant at which it ends. In Graft mode there never is one: Go nodes promise nothing, so a
+    /// leader can't know whether there is another.
     pub fn leadership(&self, now: Instant) -> Option<Leadership> {
         let Role::Leader(leading) = &self.role else {
             return None;

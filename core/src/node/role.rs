@@ -151,8 +151,8 @@ impl<const VOTERS: usize> Leading<VOTERS> {
         (self.gives_up_at, self.has_lease) = (until, true);
     }
 
-    /// L4: the lease is over, or none was won in good time. In Graft mode there is none to lose, not
-    /// even at the end of the clock.
+    /// L4: the lease is over, or none was won in good time. In Graft mode there is none to lose,
+    /// not even at the end of the clock.
     pub(super) fn has_lost_quorum(&self, now: Instant) -> bool {
         self.gives_up_at <= now && self.gives_up_at != Instant::FAR_FUTURE
     }

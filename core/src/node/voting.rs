@@ -52,8 +52,8 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
         AfterSave::to_node(&request.candidate, Message::PreVoteResponse(response))
     }
 
-    /// V2: a bound node withholds its vote, and so does a leader that has a lease to lose, unless the
-    /// leader that binds it has told the candidate to take over.
+    /// V2: a bound node withholds its vote, and so does a leader that has a lease to lose, unless
+    /// the leader that binds it has told the candidate to take over.
     fn withheld(&self, now: Instant, request: &VoteRequest) -> Option<Refusal> {
         let leads = matches!(self.role, Role::Leader(_));
         let is_released = request.handover_from.is_some_and(|from| {

@@ -284,7 +284,7 @@ pub(crate) struct Saving<'n> {
 }
 
 impl Saving<'_> {
-    /// The node as it stands while the save is under way.
+    /// The node as it is while the save is under way.
     pub(crate) fn node(&self) -> &TestNode {
         self.unsaved.node()
     }
@@ -301,7 +301,7 @@ impl Saving<'_> {
         assert_eq!(self.unsaved.saved(self.now), None);
     }
 
-    /// The save takes so long.
+    /// How long the save takes.
     pub(crate) fn lasts(mut self, span: Duration) -> Self {
         self.now = self.now.saturating_add(span);
         self
