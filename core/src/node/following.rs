@@ -21,8 +21,10 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
         }
         let is_successor = heartbeat.term > self.record.term;
         self.adopt_if_higher(now, heartbeat.term);
+        if self.is_second(&heartbeat.leader) {
+            return self.refuse_second(heartbeat);
+        }
         let reason = match &self.role {
-            _ if self.is_second(&heartbeat.leader) => return self.refuse_second(heartbeat),
             Role::Follower(_) => self.reason,
             // V1: the candidate's vote for itself stays.
             Role::PreCandidate(_) | Role::Candidate(_) => Reason::LeaderHeard,
