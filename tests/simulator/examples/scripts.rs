@@ -1,5 +1,5 @@
-//! Plays the scripts of the folder `tests/scripts`, and shows where they don't hold. With `--write`
-//! their transcripts are written anew. `cargo xtask scripts` runs it.
+//! Plays the scripts in `tests/scripts`, and shows where they don't hold. With `--write` it writes
+//! their transcripts instead. `cargo xtask scripts` runs it.
 
 use std::path::Path;
 use std::process::ExitCode;

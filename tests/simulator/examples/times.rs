@@ -1,4 +1,4 @@
-//! Measures how long simulated clusters are without a leader, for the table in `docs/times.md`.
+//! Measures how long simulated clusters have no leader, for the table in `docs/times.md`.
 //! `cargo xtask times` runs it.
 
 use std::fs;
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use graft_election_simulator::times::Times;
 
-/// Measures how long clusters are without a leader, in units of T_min.
+/// Measures how long clusters have no leader, in units of T_min.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// How often each scene is played.
@@ -48,7 +48,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         ensure!(
             contradictions.is_empty(),
             "docs/times.md is out of date; {runs} runs each say otherwise of\n{}\n\
-             `cargo xtask times --write` writes it anew",
+             `cargo xtask times --write` updates it",
             contradictions.join("\n")
         );
         println!("docs/times.md agrees with {runs} runs of each scene");

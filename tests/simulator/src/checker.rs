@@ -1,92 +1,39 @@
 //! The judge of every step.
 //!
-//! It knows what nodes say and what is on their disks, and has its own idea of what follows: it
-//! shares no reasoning with the core. All that it keeps about a node outlives the node's program.
+//! It knows what nodes say and what is on their disks, and draws its own conclusions: it shares no
+//! reasoning with the core. What it keeps about a node outlives the node's program.
 
-mod claims;
 mod handovers;
+mod history;
+mod incarnation;
 mod leases;
-mod life;
+mod parting;
 mod pre_votes;
 mod promises;
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use graft_election_core::{Instant, Message, NodeId, Outgoing, Recipient, State, VoteRecord};
 
-use crate::station::CoreNode;
+use crate::judgement::{Judged, Violation};
+use crate::machine::CoreNode;
 use crate::{Identity, NodeIndex, NodeSetup, Setup};
-use claims::Claims;
+use history::History;
+use incarnation::Incarnation;
 use leases::Leases;
-use life::Life;
-
-/// A rule of the protocol that was broken, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// Which rule of `docs/protocol.md`.
-    pub rule: &'static str,
-    /// What happened.
-    pub what: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is broken: {}", self.rule, self.what)
-    }
-}
-
-/// What a world is held to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Judged {
-    /// Everything.
-    #[default]
-    Everything,
-    /// Everything but I1, I4 and I5: there are more voters than the cluster has places, or one lost
-    /// its record, and no list of voters keeps it out (rules V6, V9).
-    AllButI1,
-    /// Everything but I4 and I5: the rates of clocks differ by more than rho, or clocks leap.
-    AllButI4,
-    /// What each node owes whatever it hears: I2, I3, I6, I7 and T3. Messages are forged, and there
-    /// is nothing to tell them by.
-    NodesAlone,
-}
-
-impl fmt::Display for Judged {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Everything => "everything",
-            Self::AllButI1 => "all-but-i1",
-            Self::AllButI4 => "all-but-i4",
-            Self::NodesAlone => "nodes-alone",
-        })
-    }
-}
-
-impl FromStr for Judged {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let all = [Self::Everything, Self::AllButI1, Self::AllButI4, Self::NodesAlone];
-        all.into_iter().find(|judged| judged.to_string() == text).ok_or_else(|| {
-            format!("expected everything, all-but-i1, all-but-i4 or nodes-alone, not \"{text}\"")
-        })
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct Checker {
     judged: Judged,
     declared: bool,
     size: usize,
-    /// By incarnation and index.
-    claims: Vec<Claims>,
+    /// What each node has said and stored, by `history_index`.
+    histories: Vec<History>,
     /// Who led in which term, in the order in which it was seen.
     leaders: Vec<(u64, Identity)>,
     leases: Leases,
-    /// Whether two nodes led in one term, even if that isn't judged.
-    has_rivals: bool,
+    /// Whether two nodes led in one term, judged or not.
+    saw_two_leaders: bool,
     violation: Option<Violation>,
 }
 
@@ -99,10 +46,10 @@ impl Checker {
             judged: setup.judged,
             declared: setup.declared,
             size: setup.size,
-            claims: Vec::new(),
+            histories: Vec::new(),
             leaders: Vec::new(),
             leases: Leases::default(),
-            has_rivals: false,
+            saw_two_leaders: false,
             violation: None,
         }
     }
@@ -113,8 +60,8 @@ impl Checker {
     }
 
     /// Whether two nodes led in one term, as may happen where I1 isn't judged.
-    pub(crate) fn has_rivals(&self) -> bool {
-        self.has_rivals
+    pub(crate) fn saw_two_leaders(&self) -> bool {
+        self.saw_two_leaders
     }
 
     /// A node's program starts.
@@ -126,11 +73,11 @@ impl Checker {
         setup: &NodeSetup,
         quarantine: Duration,
     ) {
-        let life = Life::new(record.term, setup, quarantine, now);
-        let claims = self.claims(node);
-        let floor = claims.floor;
-        claims.life = Some(life);
-        claims.stored = record.clone();
+        let incarnation = Incarnation::new(record.term, setup, quarantine, now);
+        let history = self.history(node);
+        let floor = history.floor;
+        history.incarnation = Some(incarnation);
+        history.stored = record.clone();
         self.require("I3", record.term >= floor, || {
             format!("{node} starts in term {}, but it was in term {floor}", record.term)
         });
@@ -140,15 +87,15 @@ impl Checker {
     pub(crate) fn looked_at(&mut self, node: Identity, program: &CoreNode, now: Instant) {
         let (term, state) = (program.term(), program.state());
         let size = self.size;
-        let Some(life) = &mut self.claims(node).life else { return };
-        let [t_min, t_max, heartbeat] = life.times;
-        let quarantine = life.quarantine;
-        let before = std::mem::replace(&mut life.term, term);
-        let was = life.state;
-        life.changed_state(state, now);
-        life.deadline = program.deadline();
-        let leads_until = if life.leads_by_lease() && size > 1 {
-            life.leads_until(size)
+        let Some(incarnation) = &mut self.history(node).incarnation else { return };
+        let [t_min, t_max, heartbeat] = incarnation.times;
+        let quarantine = incarnation.quarantine;
+        let before = std::mem::replace(&mut incarnation.term, term);
+        let was = incarnation.state;
+        incarnation.changed_state(state, now);
+        incarnation.deadline = program.deadline();
+        let leads_until = if incarnation.leads_by_lease() && size > 1 {
+            incarnation.leads_until(size)
         } else {
             Instant::FAR_FUTURE
         };
@@ -180,8 +127,8 @@ impl Checker {
 
     /// What a node would read on its next start may have changed.
     pub(crate) fn stored(&mut self, node: Identity, record: &VoteRecord) {
-        let claims = self.claims(node);
-        let before = std::mem::replace(&mut claims.stored, record.clone());
+        let history = self.history(node);
+        let before = std::mem::replace(&mut history.stored, record.clone());
         self.require("I3", record.term >= before.term, || {
             format!("{node} stores term {} over term {}", record.term, before.term)
         });
@@ -194,8 +141,8 @@ impl Checker {
         if let Some(candidate) = &record.voted_for {
             self.voted(node, record.term, candidate);
         }
-        let claims = self.claims(node);
-        claims.floor = claims.floor.max(record.term);
+        let history = self.history(node);
+        history.floor = history.floor.max(record.term);
     }
 
     /// A node sends a message while `durable` is what it knows to be on its disk.
@@ -227,9 +174,9 @@ impl Checker {
         if let Some(candidate) = vote {
             self.voted(node, term, candidate);
         }
-        let claims = self.claims(node);
-        let floor = claims.floor;
-        claims.floor = floor.max(term);
+        let history = self.history(node);
+        let floor = history.floor;
+        history.floor = floor.max(term);
         self.require("I3", term >= floor, || {
             format!("{node} says {message:?} after it was in term {floor}")
         });
@@ -243,7 +190,7 @@ impl Checker {
         let other = leaders.find(|(other, leader)| *other == term && self.is_voter(*leader));
         let other = other.map(|(_, leader)| *leader).filter(|_| self.is_voter(node));
         self.leaders.push((term, node));
-        self.has_rivals |= other.is_some();
+        self.saw_two_leaders |= other.is_some();
         if matches!(self.judged, Judged::Everything | Judged::AllButI4) {
             self.require("I1", other.is_none(), || {
                 let other = other.map(|other| other.to_string()).unwrap_or_default();
@@ -252,12 +199,13 @@ impl Checker {
         }
         if self.judged != Judged::NodesAlone {
             let (id, size) = (node.id(), self.size);
-            let claims = self.claims.iter().enumerate();
-            // Strangers may elect each other, but have no say in who else leads.
+            let histories = self.histories.iter().enumerate();
+            // Strangers may elect each other, but don't help to elect a voter.
             let is_stranger = !self.is_voter(node);
-            let voters = claims.filter(|(place, _)| is_stranger || self.is_voter(at(*place)));
-            let given = voters.filter(|(_, claims)| claims.voted_for(term, &id)).count();
-            let counted = self.claims(node).life.as_ref().map_or(0, Life::votes);
+            let voters =
+                histories.filter(|(index, _)| is_stranger || self.is_voter(identity_at(*index)));
+            let given = voters.filter(|(_, history)| history.voted_for(term, &id)).count();
+            let counted = self.history(node).incarnation.as_ref().map_or(0, Incarnation::votes);
             let votes = given.min(counted);
             self.require("V6", votes * 2 > size, || {
                 format!("{node} leads in term {term} with {votes} votes of {size}")
@@ -285,7 +233,7 @@ impl Checker {
         self.require("V6", !helps_stranger, || {
             format!("{node} voted for {candidate}, who is not a declared voter")
         });
-        if let Err(other) = self.claims(node).vote(term, candidate) {
+        if let Err(other) = self.history(node).vote(term, candidate) {
             self.require("I2", false, || {
                 format!("{node} voted for {candidate} in term {term}, and for {other} before")
             });
@@ -294,15 +242,15 @@ impl Checker {
 
     /// Whether the node has a place in the cluster, as far as that can be told.
     fn is_voter(&self, node: Identity) -> bool {
-        !self.declared || (node.incarnation == 1 && node.index.get() < self.size)
+        !self.declared || (node.generation == 1 && node.index.get() < self.size)
     }
 
-    fn claims(&mut self, node: Identity) -> &mut Claims {
-        let place = place(node);
-        if place >= self.claims.len() {
-            self.claims.resize_with(place + 1, Claims::default);
+    fn history(&mut self, node: Identity) -> &mut History {
+        let index = history_index(node);
+        if index >= self.histories.len() {
+            self.histories.resize_with(index + 1, History::default);
         }
-        &mut self.claims[place]
+        &mut self.histories[index]
     }
 
     fn require(&mut self, rule: &'static str, holds: bool, what: impl FnOnce() -> String) {
@@ -312,16 +260,13 @@ impl Checker {
     }
 }
 
-/// The place of whoever is no node of this world.
-const FORGED: usize = usize::MAX;
-
-/// Where a node's claims are kept.
-fn place(node: Identity) -> usize {
-    (usize::from(node.incarnation) - 1) * NodeIndex::COUNT_MAX + node.index.get()
+/// Where a node's history is kept.
+fn history_index(node: Identity) -> usize {
+    (usize::from(node.generation) - 1) * NodeIndex::COUNT_MAX + node.index.get()
 }
 
-/// Whose claims are kept there.
-fn at(place: usize) -> Identity {
-    let incarnation = u8::try_from(place / NodeIndex::COUNT_MAX + 1).unwrap_or(u8::MAX);
-    Identity { index: NodeIndex::new(place % NodeIndex::COUNT_MAX), incarnation }
+/// Whose history is kept there.
+fn identity_at(index: usize) -> Identity {
+    let generation = u8::try_from(index / NodeIndex::COUNT_MAX + 1).unwrap_or(u8::MAX);
+    Identity { index: NodeIndex::new(index % NodeIndex::COUNT_MAX), generation }
 }

@@ -28,7 +28,7 @@ impl Moment {
         Self(self.0.saturating_add(span.as_micros() as u64))
     }
 
-    /// The time from `earlier` to this moment; nothing if `earlier` is not earlier.
+    /// The time from `earlier` to this moment; zero if `earlier` is not earlier.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
@@ -40,10 +40,10 @@ impl fmt::Display for Moment {
     }
 }
 
-/// How many millionths a second has.
+/// How many millionths make a whole.
 const MILLION: i64 = 1_000_000;
 
-/// A node's own clock: monotonic, but its rate is off, and it leaps over times of suspension.
+/// A node's own clock. It never runs backwards, but its rate may be off, and it may leap.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     /// What it showed at `set_at`.
@@ -51,15 +51,15 @@ pub(crate) struct Clock {
     set_at: Moment,
     /// How much faster than real time it runs, in millionths.
     drift: i32,
-    /// It shows multiples of so many microseconds only.
+    /// It shows only multiples of this many microseconds.
     tick: u64,
 }
 
 impl Clock {
-    /// The greatest drift either way, in millionths: half of real time's rate.
+    /// The greatest drift in either direction, in millionths: half the rate of real time.
     pub(crate) const DRIFT_MAX: u32 = 500_000;
 
-    /// A clock that shows `shown` when the world begins, and keeps real time.
+    /// A clock that shows `shown` when the world begins, and runs at the rate of real time.
     pub(crate) fn new(shown: u64, tick: Duration) -> Self {
         let tick = (tick.as_micros() as u64).max(1);
         Self { shown, set_at: Moment::default(), drift: 0, tick }
@@ -98,12 +98,12 @@ impl Clock {
         Moment(self.set_at.0.saturating_add(u64::try_from(real).unwrap_or(u64::MAX)))
     }
 
-    /// Lets it run so much faster than real time from `now` on, in millionths.
+    /// Sets how much faster than real time it runs from `now` on, in millionths.
     pub(crate) fn set_drift(&mut self, now: Moment, drift: i32) {
         *self = Self { shown: self.exact(now), set_at: now, drift, ..*self };
     }
 
-    /// It shows so much more at once, as after a suspension of its machine alone.
+    /// Lets it leap forward, as after a suspension of its machine alone.
     pub(crate) fn leap(&mut self, by: Duration) {
         self.shown = self.shown.saturating_add(by.as_micros() as u64);
     }

@@ -1,14 +1,14 @@
-//! What a node has stored, and how its disk behaves.
+//! A node's disk: what is stored there, and how it behaves.
 
 use graft_election_core::VoteRecord;
 
 /// A node's disk. At most one record is on it, and at most one save is under way.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
-    /// What a node would read on its next start: nothing, if a save was cut short and what it left
-    /// is no record.
+    /// What a node would read on its next start; `None` if a save was cut short and left a torn
+    /// record.
     record: Option<VoteRecord>,
-    /// The last record that the node was told is durable; it may rely on no other.
+    /// The last record that the node knows to be durable. It may rely on no other.
     confirmed: VoteRecord,
     writing: Option<VoteRecord>,
     pub(crate) mode: DiskMode,
@@ -31,9 +31,9 @@ pub enum DiskMode {
 pub enum Remains {
     /// The record as it was before.
     Old,
-    /// The new record: only the answer got lost.
+    /// The new record: the node just didn't live to know it.
     New,
-    /// Something that is no record; the node refuses to start with it.
+    /// A torn record, with which the node refuses to start.
     Torn,
 }
 
@@ -42,12 +42,12 @@ impl Disk {
         Self { confirmed: record.clone(), record: Some(record), ..Self::default() }
     }
 
-    /// What a node would read on its next start, if it is a record.
+    /// What a node would read on its next start, unless it is torn.
     pub(crate) fn record(&self) -> Option<&VoteRecord> {
         self.record.as_ref()
     }
 
-    /// The last record that the node was told is durable.
+    /// The last record that the node knows to be durable.
     pub(crate) fn confirmed(&self) -> &VoteRecord {
         &self.confirmed
     }
@@ -64,14 +64,14 @@ impl Disk {
         }
     }
 
-    /// The save fails, and yet the record may have been `written`: the node can't know.
+    /// The save fails. The record may have been `written` all the same, which the node can't know.
     pub(crate) fn fail_save(&mut self, written: bool) {
         if let Some(record) = self.writing.take().filter(|_| written) {
             self.record = Some(record);
         }
     }
 
-    /// The node crashes. Whether a save was under way.
+    /// The node crashes. Returns whether a save was under way.
     pub(crate) fn crash(&mut self, remains: Remains) -> bool {
         let Some(record) = self.writing.take() else { return false };
         match remains {
@@ -82,12 +82,12 @@ impl Disk {
         true
     }
 
-    /// Another disk of the same kind takes its place: an empty one.
+    /// An empty disk of the same kind takes its place.
     pub(crate) fn replace(&mut self) {
         *self = Self { mode: self.mode, ..Self::new(VoteRecord::default()) };
     }
 
-    /// Reads the record for a start; none, if what is there is no record.
+    /// Reads the record for a start, unless it is torn.
     pub(crate) fn read(&mut self) -> Option<VoteRecord> {
         let record = self.record.clone()?;
         self.confirmed = record.clone();

@@ -2,14 +2,15 @@ use graft_election_core::{
     ConfigError, Message, NodeId, Outgoing, Reason, Report, State, VoteRecord,
 };
 
-use crate::{Flight, Identity, NodeIndex, Violation};
+use crate::judgement::Violation;
+use crate::{Flight, Identity, NodeIndex};
 
 /// What came of a step, in the order in which it came.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
-    /// A node's program started, as this node of the election.
+    /// A node's program started under this identity.
     Started(Identity, &'a VoteRecord),
-    /// A node's program refused to start, because what is on its disk is no record.
+    /// A node's program refused to start, because its disk has no valid record.
     DiskTorn(NodeIndex),
     /// A node's program refused to start.
     ConfigRefused(NodeIndex, ConfigError),
@@ -30,11 +31,11 @@ pub enum Event<'a> {
         /// Its term now.
         term: u64,
     },
-    /// A node follows another leader than before, or none.
+    /// A node follows another leader than before, or nobody.
     Follows(NodeIndex, Option<&'a NodeId>),
-    /// A leader has a lease, and had none.
+    /// A leader that had no lease has one now.
     Leased(NodeIndex),
-    /// A node found something wrong with its input.
+    /// A node reported something wrong with its input.
     Reported(NodeIndex, &'a Report),
     /// A node began to save.
     Saving(NodeIndex, &'a VoteRecord),
@@ -42,8 +43,7 @@ pub enum Event<'a> {
     Saved(NodeIndex),
     /// A save failed.
     SaveFailed(NodeIndex),
-    /// A node sent a message. A bit for each node that it is on its way to, and for each that it
-    /// can't reach.
+    /// A node sent a message. Sets of nodes have one bit for each.
     Sent {
         /// Who sent it.
         from: NodeIndex,
@@ -56,21 +56,21 @@ pub enum Event<'a> {
     },
     /// A message in flight was lost.
     Lost(&'a Flight),
-    /// A node's program crashed; whether a save was under way.
+    /// A node's program crashed. The flag says whether a save was under way.
     Crashed(NodeIndex, bool),
-    /// A node's program ended as it should.
+    /// A closed node's program ended.
     Ended(NodeIndex),
     /// The checker found a rule broken.
     Violated(&'a Violation),
 }
 
-/// Someone who is told what happens in a world.
+/// Hears what happens in a world.
 pub trait Observer {
     /// Something happened.
     fn observe(&mut self, event: Event<'_>);
 }
 
-/// Nobody.
+/// Ignores everything.
 impl Observer for () {
     fn observe(&mut self, _: Event<'_>) {}
 }

@@ -1,4 +1,4 @@
-//! What goes wrong in a simulated world, and how often: all of it drawn from the seed.
+//! What goes wrong in a simulated world, and how often. All of it is drawn from the seed.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use graft_election_core::{Mode, VoteRecord};
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt};
 
-use crate::{Judged, NodeIndex, NodeSetup, Setup};
+use crate::judgement::Judged;
+use crate::{NodeIndex, NodeSetup, Setup};
 
 /// How likely something is: a share of 2^32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub(crate) struct Odds(u32);
 pub enum Kind {
     /// Everything that can fail without malice.
     Faulty,
-    /// Also messages that no sane node would send, or that were sent long ago.
+    /// Also messages that no sane node sends, or that are long out of date.
     Garbage,
     /// Also forged messages that can't be told from real ones.
     Hostile,
@@ -29,14 +30,14 @@ pub enum Kind {
     WildClocks,
 }
 
-/// How often what goes wrong. Each seed switches on some of it only, at rates of its own: what
-/// always happens hides what is rare.
+/// How often each fault happens. Each seed switches on some of them, at rates of its own: faults
+/// that always occur hide those that are rare.
 #[derive(Clone, Debug)]
 pub(crate) struct Faults {
     pub(crate) kind: Kind,
     /// How long a message takes at least.
     pub(crate) message_time_min: Duration,
-    /// How much longer it takes at most, unless it is slow.
+    /// How much longer a message takes at most, unless it is slow.
     pub(crate) message_time_max: Duration,
     /// For each message.
     pub(crate) loss: Odds,
@@ -62,9 +63,9 @@ pub(crate) struct Faults {
     pub(crate) progress: Odds,
     pub(crate) forgery: Odds,
     pub(crate) cut: Odds,
-    /// The longest that a node is down, stands still, or waits for its disk.
+    /// The longest time for which a node is down, is paused, or waits for its disk.
     pub(crate) absence_max: Duration,
-    /// Whether a crash amid a save can leave something that is no record.
+    /// Whether a crash amid a save can leave a torn record.
     pub(crate) tears: bool,
 }
 
@@ -72,8 +73,8 @@ pub(crate) struct Faults {
 pub(crate) const MESSAGE_TIME_MAX: Duration = Duration::from_millis(10);
 pub(crate) const SAVE_TIME_MAX: Duration = Duration::from_millis(2);
 
-/// How far a clock is off, at most, in millionths: two then differ by less than rho, a tenth of the
-/// faster one.
+/// How far off a clock's rate is, at most, in millionths. Two of them differ by less than rho, a
+/// tenth of the faster one.
 pub(crate) const DRIFT_MAX: i32 = 52_000;
 
 /// The same where clocks are wild.
@@ -217,7 +218,7 @@ impl Faults {
     }
 }
 
-/// What the nodes of a world ask for and rely on.
+/// The modes of a world's nodes.
 #[derive(Clone, Copy, Debug)]
 enum Modes {
     Extended,
@@ -250,8 +251,8 @@ pub(crate) fn draw_times(rng: &mut SmallRng) -> [Duration; 3] {
     [t_min, t_min * 2, Duration::from_millis(100)]
 }
 
-/// How far off the clock of a node is. Those that are as far off as may be are as likely as all
-/// others together.
+/// How far off a clock's rate is. The two extremes together are as likely as everything between
+/// them.
 pub(crate) fn draw_drift(rng: &mut SmallRng, kind: Kind) -> i32 {
     let max = if kind == Kind::WildClocks { WILD_DRIFT_MAX } else { DRIFT_MAX };
     match rng.random_range(0..4) {
@@ -261,15 +262,15 @@ pub(crate) fn draw_drift(rng: &mut SmallRng, kind: Kind) -> i32 {
     }
 }
 
-/// A span of a microsecond at least.
+/// A span of at least a microsecond.
 pub(crate) fn draw_span(rng: &mut SmallRng, max: Duration) -> Duration {
     let max = u32::try_from(max.as_micros()).unwrap_or(u32::MAX);
-    // Cheaper than a division, and even enough.
+    // Cheaper than a division, and nearly uniform.
     let micros = (u64::from(rng.next_u32()) * u64::from(max)) >> 32;
     Duration::from_micros(micros + 1)
 }
 
-/// Half of all faults don't occur at all; the others are mostly rare.
+/// Half of all faults don't occur at all. The others are mostly rare.
 fn draw_odds(rng: &mut SmallRng, max: f64) -> Odds {
     if rng.random_bool(0.5) {
         return Odds::NEVER;

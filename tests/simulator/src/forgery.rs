@@ -11,17 +11,17 @@ use rand::{Rng, RngExt};
 
 use crate::{Identity, NodeIndex};
 
-/// Who is to hear something forged.
+/// The node that is to hear a forged message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hearer {
     pub(crate) identity: Identity,
     pub(crate) term: u64,
-    /// The round of pre-votes that it asked in last, as all have heard (rule C1).
+    /// Its last round of pre-votes, which everyone has heard (rule C1).
     pub(crate) round: Option<NonZeroU32>,
 }
 
-/// A message that no node may act on, whoever hears it: its term is no term, or is over; or it hands
-/// over from a later term; or it is in the hearer's own name.
+/// A message that no node may act on: its term is invalid or over, it hands over from a later term,
+/// or it is in the hearer's own name.
 pub(crate) fn draw_garbage(rng: &mut SmallRng, hearer: Hearer) -> Message {
     let (own_term, round) = (hearer.term, hearer.round);
     let from = NodeId::new("mallory").expect("it is valid");
@@ -46,7 +46,7 @@ pub(crate) fn draw_garbage(rng: &mut SmallRng, hearer: Hearer) -> Message {
             let term = own_term.saturating_add(rng.random_range(0..1_000));
             draw_message(rng, term, hearer.identity.id(), round)
         }
-        // Term 0 is nobody's, and over for a node that has left it.
+        // A term that is over for the hearer.
         _ if own_term > 0 => {
             let behind = rng.random_range(1..1_000);
             draw_message(rng, own_term.saturating_sub(behind), from, round)
@@ -76,9 +76,9 @@ pub(crate) fn draw_forgery(rng: &mut SmallRng, nodes: usize, hearer: Hearer) -> 
         Message::Handover(handover) => {
             handover.target = rng.random_bool(0.7).then(|| draw_id(rng, nodes));
         }
-        // As a Go node does, it doesn't say who it is.
+        // Like a Go node, the voter doesn't say who it is.
         Message::VoteResponse(response) if rng.random_bool(0.2) => response.voter = None,
-        // It answers something else.
+        // It answers another round.
         Message::PreVoteResponse(response) if rng.random_bool(0.2) => {
             response.round = NonZeroU32::new(rng.next_u32());
         }
@@ -88,10 +88,10 @@ pub(crate) fn draw_forgery(rng: &mut SmallRng, nodes: usize, hearer: Hearer) -> 
 }
 
 fn draw_id(rng: &mut SmallRng, nodes: usize) -> NodeId {
-    Identity { index: NodeIndex::new(rng.random_range(0..nodes)), incarnation: 1 }.id()
+    Identity { index: NodeIndex::new(rng.random_range(0..nodes)), generation: 1 }.id()
 }
 
-/// A message of any kind; one about pre-votes is of this round.
+/// A message of any kind. One about pre-votes is of the given round.
 fn draw_message(rng: &mut SmallRng, term: u64, from: NodeId, round: Option<NonZeroU32>) -> Message {
     let size = NonZeroU32::new(rng.random_range(0..4));
     let sent_at = NonZeroU64::new(match rng.random_range(0..2) {

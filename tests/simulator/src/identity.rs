@@ -1,12 +1,12 @@
-//! Which node is which, as numbers: names are compared only where they enter.
+//! Which node is which, as numbers: names are compared only where they enter the world.
 
 use std::fmt;
 use std::str::FromStr;
 
 use graft_election_core::NodeId;
 
-/// A node's place in the world: what stays when the program there is restarted, or comes back under
-/// another id. It is displayed as a letter, from `a` on.
+/// A machine's index in the world. It stays the same when the machine's program restarts, even
+/// under another id. It is displayed as a letter, from `a` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeIndex(u8);
 
@@ -18,13 +18,13 @@ impl NodeIndex {
     ///
     /// # Panics
     ///
-    /// There are fewer than [`COUNT_MAX`](Self::COUNT_MAX) before it.
+    /// `index` is not below [`COUNT_MAX`](Self::COUNT_MAX).
     pub fn new(index: usize) -> Self {
         assert!(index < Self::COUNT_MAX, "a world has at most {} nodes", Self::COUNT_MAX);
         Self(index as u8)
     }
 
-    /// Where it stands in the list of all nodes.
+    /// The index in the list of all nodes.
     pub fn get(self) -> usize {
         usize::from(self.0)
     }
@@ -56,13 +56,13 @@ impl FromStr for NodeIndex {
 #[error("expected a node, a letter from a to l, not \"{0}\"")]
 pub struct UnknownNode(String);
 
-/// Who a node is to the election: its place, and how often it came back there under a new id.
+/// Who a node is to the election: its machine, and how often it came back there under a new id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
-    /// The node's place.
+    /// The node's machine.
     pub index: NodeIndex,
     /// 1 at first; higher after its record was lost (rule V9).
-    pub incarnation: u8,
+    pub generation: u8,
 }
 
 impl Identity {
@@ -71,9 +71,9 @@ impl Identity {
         NodeId::new(&self.to_string()).expect("letters and digits are a valid id")
     }
 
-    /// Whose id this is; none, if it was forged.
+    /// Whose id this is; `None` if it is forged.
     pub fn of(id: &NodeId) -> Option<Self> {
-        let (letter, incarnation) = match id.as_str().as_bytes() {
+        let (letter, generation) = match id.as_str().as_bytes() {
             [letter] => (letter, 1),
             [letter, b'-', digits @ ..] => {
                 (letter, str::from_utf8(digits).ok()?.parse().ok().filter(|number| *number > 1)?)
@@ -82,15 +82,15 @@ impl Identity {
         };
         let index = letter.checked_sub(b'a')?;
         let is_known = usize::from(index) < NodeIndex::COUNT_MAX;
-        is_known.then_some(Self { index: NodeIndex(index), incarnation })
+        is_known.then_some(Self { index: NodeIndex(index), generation })
     }
 }
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.incarnation {
+        match self.generation {
             1 => write!(f, "{}", self.index),
-            incarnation => write!(f, "{}-{incarnation}", self.index),
+            generation => write!(f, "{}-{generation}", self.index),
         }
     }
 }
@@ -101,8 +101,8 @@ mod tests {
 
     #[test]
     fn an_id_leads_back_to_its_node() {
-        for (index, incarnation) in [(0, 1), (11, 1), (3, 2), (3, 255)] {
-            let identity = Identity { index: NodeIndex::new(index), incarnation };
+        for (index, generation) in [(0, 1), (11, 1), (3, 2), (3, 255)] {
+            let identity = Identity { index: NodeIndex::new(index), generation };
             assert_eq!(Identity::of(&identity.id()), Some(identity));
         }
         for forged in ["z", "a-1", "a-", "a-x", "a-256", "mallory"] {

@@ -1,10 +1,4 @@
-//! A deterministic simulator of the election. Its nodes are the real ones of the core; what is
-//! simulated is the world around them: clocks, disks, the network, and everything that goes wrong.
-//!
-//! A [`World`] changes only by [`Step`]s, and says what came of each by events. A [`script`] is a
-//! list of steps with the transcript that came of them, for people to read; a checker judges every
-//! step by the invariants of the project's `docs/protocol.md`.
-
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![allow(
     clippy::expect_used,
@@ -20,6 +14,8 @@ mod event;
 mod faults;
 mod forgery;
 mod identity;
+mod judgement;
+mod machine;
 mod message_text;
 mod network;
 pub mod script;
@@ -27,7 +23,6 @@ pub mod script_folder;
 mod setup;
 pub mod shrink;
 pub mod simulation;
-mod station;
 mod step;
 mod step_text;
 pub mod timeline;
@@ -35,15 +30,15 @@ pub mod times;
 mod transcript;
 mod world;
 
-pub use checker::{Judged, Violation};
 pub use clock::Moment;
 pub use disk::{DiskMode, Remains};
 pub use event::{Event, Observer};
 pub use faults::Kind;
 pub use identity::{Identity, NodeIndex};
+pub use judgement::{Judged, Violation};
+pub use machine::Condition;
 pub use network::{Flight, FlightKey, Network};
 pub use setup::{NodeSetup, Setup};
-pub use simulation::{Figures, Links, Simulation, Stage};
-pub use station::Condition;
+pub use simulation::{Cluster, Figures, Links, Simulation};
 pub use step::{Pick, Step};
 pub use world::{CannotHappen, World};

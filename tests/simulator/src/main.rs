@@ -1,4 +1,4 @@
-//! Runs simulations, one for each seed, and shows how one fails.
+//! Runs simulations, one for each seed, and shows how the first failing one fails.
 
 #![forbid(unsafe_code)]
 
@@ -23,7 +23,7 @@ struct Arguments {
     /// How many seeds to run.
     #[arg(long, default_value = "1000")]
     seeds: NonZeroU64,
-    /// The first seed; drawn from the clock if absent.
+    /// The first seed; taken from the clock if absent.
     #[arg(long, env = "SEED")]
     seed: Option<u64>,
     /// Where to put the drawing of a failure.
@@ -46,9 +46,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the seeds. Whether all rules hold.
+/// Runs the seeds. Returns whether all rules hold.
 fn run(arguments: &Arguments) -> Result<bool> {
-    let first = arguments.seed.unwrap_or_else(seed_of_today);
+    let first = arguments.seed.unwrap_or_else(seed_from_clock);
     let count = arguments.seeds.get();
     println!("seeds {first} to {}", first.wrapping_add(count - 1));
     let began = Instant::now();
@@ -61,24 +61,24 @@ fn run(arguments: &Arguments) -> Result<bool> {
     Ok(totals.failed.is_none())
 }
 
-fn seed_of_today() -> u64 {
+fn seed_from_clock() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     since.as_secs()
 }
 
-/// What all seeds came to.
+/// The figures of all seeds together.
 #[derive(Clone, Copy, Debug, Default)]
 struct Totals {
     seeds: u64,
     figures: Figures,
     violations: u64,
-    /// How long the cores worked on it, added up.
+    /// The processor time of all threads together.
     busy: Duration,
     /// The lowest seed that broke a rule.
     failed: Option<u64>,
 }
 
-/// Shares the seeds out to all cores. After a violation no seed is begun any more.
+/// Shares the seeds among all cores. After a violation no further seed is begun.
 fn run_seeds(first: u64, count: u64, cores: usize) -> Totals {
     let next = AtomicU64::new(0);
     let work = || {
@@ -106,7 +106,7 @@ fn run_seeds(first: u64, count: u64, cores: usize) -> Totals {
         let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
         let mut totals = Totals::default();
         for worker in workers {
-            // A worker catches the panics of its nodes, and has none of its own.
+            // A worker catches the panics of its nodes, and doesn't panic itself.
             let part = worker.join().unwrap_or_default();
             totals.seeds += part.seeds;
             totals.figures += part.figures;
@@ -118,13 +118,13 @@ fn run_seeds(first: u64, count: u64, cores: usize) -> Totals {
     })
 }
 
-/// How long this thread has worked.
+/// The processor time of this thread.
 fn busy_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.try_into().unwrap_or_default()
 }
 
-/// Shrinks a failure, and writes and draws what is left.
+/// Shrinks a failure, then prints, writes and draws what is left.
 fn show(seed: u64, arguments: &Arguments) -> Result<()> {
     let Some(mut failure) = Failure::of(seed) else {
         println!("seed {seed} doesn't fail again");
@@ -157,9 +157,9 @@ fn summary(totals: &Totals, took: Duration) -> String {
         "{} seeds, {steps} steps in {seconds:.1} s ({rate:.2} million a second and core), \
          {elections} elections, {crashes} crashes, {saves} saves \
          ({failed_saves} failed, {interrupted_saves} cut short), worst recovery {} ms \
-         ({recovery_percent} % of its limit at most), worst time without a lease {} ms after a node \
-         came back with a higher term, {} ms after the leader closed, {} ms after links were cut, \
-         {} violations",
+         ({recovery_percent} % of its limit at most), worst time without a lease {} ms after a \
+         node came back with a higher term, {} ms after the leader closed, {} ms after links were \
+         cut, {} violations",
         totals.seeds,
         recovery.as_millis(),
         comeback.as_millis(),

@@ -1,4 +1,4 @@
-//! Messages as text: the kind, then each field that is present, as `key=value`.
+//! Messages as text: the kind, then each field that is present as `key=value`.
 
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
@@ -152,7 +152,7 @@ fn parse_request(term: u64, fields: &mut Fields<'_>) -> Result<VoteRequest, Stri
     })
 }
 
-/// The fields of a message that have yet to be read.
+/// The fields of a message that have not been read yet.
 struct Fields<'a>(Vec<&'a str>);
 
 impl<'a> Fields<'a> {
@@ -189,7 +189,7 @@ impl<'a> Fields<'a> {
     }
 
     fn take<T>(&mut self, read: impl Fn(&'a str) -> Option<T>) -> Option<T> {
-        let place = self.0.iter().position(|word| read(word).is_some())?;
-        read(self.0.remove(place))
+        let index = self.0.iter().position(|word| read(word).is_some())?;
+        read(self.0.remove(index))
     }
 }

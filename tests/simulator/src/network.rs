@@ -9,8 +9,8 @@ const NODES: usize = NodeIndex::COUNT_MAX;
 
 /// All links between the nodes, each with the messages in flight on it.
 ///
-/// A message is in flight until a step delivers or drops it; none arrives by itself. What is sent
-/// over a link that is cut is lost.
+/// A message is in flight until a step delivers or drops it: none arrives by itself. Messages sent
+/// over a cut link are lost.
 #[derive(Debug)]
 pub struct Network {
     flights: Vec<Option<Flight>>,
@@ -19,7 +19,7 @@ pub struct Network {
     links: Vec<Vec<FlightKey>>,
     /// For each sender, a bit for each receiver that it can't reach.
     cut: [u16; NODES],
-    /// Those that were sent since they were last asked for.
+    /// The messages sent since the last call of `take_departures`.
     departures: Vec<FlightKey>,
     sent: u64,
 }
@@ -33,11 +33,11 @@ pub struct Flight {
     pub to: NodeIndex,
     /// The message.
     pub message: Message,
-    /// Which of all messages of the world it is; copies have numbers of their own.
+    /// A number that is unique in the world. Copies have numbers of their own.
     pub number: u64,
 }
 
-/// Which message in flight; valid until it is delivered or dropped.
+/// Names a message in flight. It is valid until the message is delivered or dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlightKey(u32);
 
@@ -73,8 +73,8 @@ impl Network {
         self.links.iter().flatten().copied().collect()
     }
 
-    /// Moves the keys of the messages sent since the last call to the end of `departures`. Some may
-    /// have been delivered already.
+    /// Appends the keys of the messages sent since the last call to `departures`. Some may have
+    /// been delivered already.
     pub fn take_departures(&mut self, departures: &mut Vec<FlightKey>) {
         departures.append(&mut self.departures);
     }
@@ -115,8 +115,8 @@ impl Network {
         let flight = self.flights.get_mut(key.0 as usize)?.take()?;
         self.free.push(key);
         let link = &mut self.links[link(flight.from, flight.to)];
-        let place = link.iter().position(|other| *other == key)?;
-        link.remove(place);
+        let index = link.iter().position(|other| *other == key)?;
+        link.remove(index);
         Some(flight)
     }
 }

@@ -11,11 +11,11 @@
 //!   a -> b c: vote-request term=1 candidate=a size=3
 //! ```
 //!
-//! First come the lines of the [`Setup`], then [`Step`]s, one a line. Three lines are no steps:
-//! `status` shows what each node is, `time` how much time has passed since the last one, and
-//! `run 2s` lets that time pass in which timers wake their nodes and messages arrive at once, and
-//! tells only what changes. Lines that begin with a space are the transcript: [`run`] writes them
-//! anew, and a script holds if that changes nothing.
+//! First come the lines of the [`Setup`], then [`Step`]s, one on each line. Three kinds of line are
+//! not steps: `status` shows what each node is, `time` shows how much time has passed since the
+//! last `time`, and `run 2s` lets that time pass, in which timers wake their nodes and messages
+//! arrive at once, and shows only what changes. Lines that begin with a space are the transcript:
+//! [`run`] writes it again, and a script holds if that changes nothing.
 
 use std::time::Duration;
 
@@ -33,11 +33,11 @@ pub struct ScriptError {
     pub what: String,
 }
 
-/// Lets happen what a script says. Returns it with the transcript that came of it.
+/// Plays a script. Returns it with the transcript of what happened.
 ///
 /// # Errors
 ///
-/// [`ScriptError`], at the first line that is no step, that can't happen, or that breaks a rule.
+/// [`ScriptError`], at the first line that is not a step, can't happen, or breaks a rule.
 pub fn run(script: &str) -> Result<String, ScriptError> {
     let mut player = Player {
         setup: Setup::new(3),
@@ -88,12 +88,12 @@ pub(crate) fn is_setup(line: &str) -> bool {
     Setup::new(NodeIndex::COUNT_MAX).read_line(&words) == Ok(true)
 }
 
-/// After how many timeouts of one `run` time will never pass.
+/// After this many timeouts in one `run`, time will never pass.
 const TIMEOUTS_MAX: usize = 100_000;
 
 struct Player {
     setup: Setup,
-    /// Absent, until the first step.
+    /// Absent until the first step.
     world: Option<World>,
     transcript: Transcript,
     /// When the script last asked for the time.
@@ -101,7 +101,7 @@ struct Player {
 }
 
 impl Player {
-    /// Does what a line says; the transcript of what came of it.
+    /// Does what a line says. Returns the transcript of what came of it.
     fn play(&mut self, words: &[&str]) -> Result<String, String> {
         if self.world.is_none() && self.setup.read_line(words)? {
             return Ok(String::new());
@@ -112,7 +112,7 @@ impl Player {
         };
         match words {
             ["status"] => {
-                self.transcript.tell_status(world);
+                self.transcript.write_status(world);
                 return Ok(self.transcript.take_lines());
             }
             ["time"] => {
@@ -138,19 +138,20 @@ impl Player {
         Ok(lines)
     }
 
-    /// Lets timers wake their nodes and messages arrive for a while; a transcript of the changes.
+    /// Lets timers wake their nodes and messages arrive for a while. Returns a transcript of the
+    /// changes.
     fn run(&mut self, span: Duration) -> Result<String, String> {
         let end = self.now().plus(span);
-        let (mut lines, mut told_at) = (String::new(), self.now());
+        let (mut lines, mut shown_at) = (String::new(), self.now());
         self.transcript.is_brief = true;
         let mut timeouts = 0;
         loop {
             self.apply(&Step::Settle)?;
             let news = self.transcript.take_lines();
             if !news.is_empty() {
-                lines += &self.time_passed(told_at);
+                lines += &self.time_passed(shown_at);
                 lines += &news;
-                told_at = self.now();
+                shown_at = self.now();
             }
             let next = self.next_timer().filter(|(due_at, _)| *due_at <= end);
             let Some((_, node)) = next else { break };
@@ -187,7 +188,7 @@ impl Player {
         format!("  {} ms later\n", self.now().since(since).as_millis())
     }
 
-    /// Lets a step happen, if it can, and if no rule is broken by it.
+    /// Lets a step happen. It must be possible, and break no rule.
     fn apply(&mut self, step: &Step) -> Result<(), String> {
         let Some(world) = &mut self.world else { return Ok(()) };
         let applied = world.apply(step, &mut self.transcript);
@@ -220,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_transcript_is_written_anew() {
+    fn a_transcript_is_written_again() {
         let script = "# why\nnodes 1\n\ntimeout a\n  lies\n";
         let written = run(script).unwrap();
         assert!(written.starts_with("# why\nnodes 1\n\ntimeout a\n  "), "{written}");

@@ -1,4 +1,4 @@
-//! A folder of scripts: all of them are played, and compared or written anew.
+//! Plays all scripts of a folder, and compares or writes their transcripts.
 
 use std::fs;
 use std::io;
@@ -8,12 +8,12 @@ use walkdir::WalkDir;
 
 use crate::script;
 
-/// What is done with the transcripts that come of the scripts.
+/// What to do with the transcripts of the scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transcripts {
-    /// They must be as the scripts say.
+    /// Compare them with those in the scripts.
     Compare,
-    /// They are written into the scripts, for people to look at.
+    /// Write them into the scripts, for people to read.
     Write,
 }
 
@@ -22,15 +22,15 @@ pub enum Transcripts {
 pub struct Played {
     /// How many scripts there are.
     pub scripts: usize,
-    /// How many steps they have, questions for the status included.
+    /// How many steps they have, lines such as `status` included.
     pub steps: usize,
     /// How many lines their transcripts have.
     pub lines: usize,
-    /// Where each script that doesn't hold goes wrong first, and how.
+    /// For each script that doesn't hold: where it differs first, and how.
     pub differences: Vec<String>,
 }
 
-/// The scripts of a folder and of those within it, in the order of their names.
+/// The scripts of a folder and its subfolders, in the order of their names.
 ///
 /// # Errors
 ///

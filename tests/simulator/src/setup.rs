@@ -5,24 +5,28 @@ use std::time::Duration;
 
 use graft_election_core::{Config, Mode, NodeId, VoteRecord};
 
+use crate::NodeIndex;
+use crate::judgement::Judged;
 use crate::step_text::{SpanText, parse_span};
-use crate::{Judged, NodeIndex};
+
+/// The most voters of a simulated cluster.
+pub(crate) const VOTERS_MAX: usize = 9;
 
 /// What a world is before its first step. It is written as lines too: `nodes 3`, `declared`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setup {
-    /// `nodes 3`: the nodes, of which the first `size` are the cluster's; any more are too many, and
-    /// strangers if the voters are declared.
+    /// `nodes 3`: the nodes, of which the first `size` are the cluster's. Any further ones are too
+    /// many, and strangers if the voters are declared.
     pub nodes: Vec<NodeSetup>,
-    /// `size 3`: how many voters each node believes there are; as many as nodes, if absent.
+    /// `size 3`: how many voters each node believes there are; the number of nodes if absent.
     pub size: usize,
-    /// `declared`: the voters have a list of their ids.
+    /// `declared`: the voters have a list of all voters' ids.
     pub declared: bool,
-    /// `echo`: what is for everyone comes back to its sender too, as it does on NATS.
+    /// `echo`: messages for everyone come back to their sender too, as they do on NATS.
     pub echo: bool,
-    /// `seed 7`: where the nodes' random numbers come from; 1, if absent.
+    /// `seed 7`: the seed of the nodes' random numbers; 1 if absent.
     pub seed: u64,
-    /// `judge all-but-i1`: what the checker holds the world to; everything, if absent.
+    /// `judge all-but-i1`: which rules the checker holds the world to; everything if absent.
     pub judged: Judged,
 }
 
@@ -35,13 +39,13 @@ pub struct NodeSetup {
     pub clock: Duration,
     /// `times a 500ms 1s 100ms`: its T_min, T_max and H.
     pub times: [Duration; 3],
-    /// `position a 7`: how far its application has come.
+    /// `position a 7`: the application's position.
     pub position: u16,
-    /// `mode graft` for all nodes, `mode a graft` for one: what it asks for and relies on.
+    /// `mode graft` for all nodes, `mode a graft` for one: its mode.
     pub mode: Mode,
-    /// `priority a 2`: how gladly it leads.
+    /// `priority a 2`: its preference for leading.
     pub priority: u32,
-    /// `tick a 20ms`: the least step of its clock, as its program knows.
+    /// `tick a 20ms`: the resolution of its clock, which its program knows.
     pub tick: Duration,
 }
 
@@ -58,7 +62,7 @@ impl Setup {
         }
     }
 
-    /// Reads one line; whether it belongs to a setup at all.
+    /// Reads one line. Returns whether it belongs to a setup at all.
     ///
     /// # Errors
     ///
@@ -69,7 +73,7 @@ impl Setup {
                 let count = number(count, 1, NodeIndex::COUNT_MAX)?;
                 *self = Self { size: count, ..Self::new(count) };
             }
-            ["size", size] => self.size = number(size, 1, crate::station::CAPACITY)?,
+            ["size", size] => self.size = number(size, 1, VOTERS_MAX)?,
             ["declared"] => self.declared = true,
             ["echo"] => self.echo = true,
             ["seed", seed] => {

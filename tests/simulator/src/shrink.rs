@@ -1,20 +1,21 @@
-//! From a seed that breaks a rule to a few steps that do.
+//! From a seed that breaks a rule to a few steps that break it.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::{Figures, Kind, Setup, Simulation, Step, Violation, World};
+use crate::judgement::Violation;
+use crate::{Figures, Kind, Setup, Simulation, Step, World};
 
-/// The steps by which a world comes to break a rule.
+/// The steps that lead a world to break a rule.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// What kind of world it is.
     pub kind: Kind,
     /// How it begins.
     pub setup: Setup,
-    /// What happens. A step that can't happen is left out.
+    /// What happens.
     pub steps: Vec<Step>,
-    /// What is wrong after that, or without any further fault (A1, A2).
+    /// What is wrong after these steps, or once the world has had time to recover (A1, A2).
     pub violation: Violation,
 }
 
@@ -25,25 +26,25 @@ pub struct Failure {
 /// The first rule that was broken. A panic breaks I7.
 pub fn simulate(seed: u64) -> Result<Figures, Violation> {
     let mut simulation = None;
-    run(|| simulation.insert(Simulation::new(seed, false)).live())?;
+    run(|| simulation.insert(Simulation::new(seed, false)).run())?;
     Ok(simulation.map(|simulation| simulation.figures()).unwrap_or_default())
 }
 
-/// How many steps are tried in pairs, since the number of pairs grows with the square.
+/// How many steps are tried in pairs: the number of pairs grows with the square.
 const PAIRED_STEPS_MAX: usize = 100;
 
 impl Failure {
-    /// What a seed comes to that breaks a rule; nothing, if it breaks none.
+    /// The failure of a seed; `None` if it breaks no rule.
     pub fn of(seed: u64) -> Option<Self> {
         let mut simulation = Simulation::new(seed, true);
-        let suffered = run(|| simulation.suffer());
+        let ran = run(|| simulation.run_faults());
         let faulty_steps = simulation.recorded().len();
-        let violation = suffered.and_then(|()| run(|| simulation.recover())).err()?;
+        let violation = ran.and_then(|()| run(|| simulation.recover())).err()?;
         let (kind, setup) = (simulation.kind(), simulation.setup().clone());
         let all = simulation.recorded().to_vec();
         let mut failure = Self { kind, setup, steps: all, violation };
-        if failure.is_about_calm() {
-            // Calm comes by itself, unless other random numbers make the difference.
+        if failure.is_about_recovery() {
+            // Recovery needs no steps of its own, unless it depends on the random numbers.
             let faulty = failure.steps[..faulty_steps].to_vec();
             if failure.happens_after(&faulty).is_some() {
                 failure.steps = faulty;
@@ -52,7 +53,7 @@ impl Failure {
         Some(failure)
     }
 
-    /// Leaves out whatever can be left out, and the rule is still broken (delta debugging).
+    /// Leaves out all steps that aren't needed to break the rule (delta debugging).
     pub fn shrink(&mut self) {
         self.keep_if_it_fails(self.steps.clone());
         loop {
@@ -73,7 +74,7 @@ impl Failure {
     /// The failure in the language of scripts.
     pub fn script(&self) -> String {
         let mut script = format!("# {}\n", self.violation);
-        if self.is_about_calm() {
+        if self.is_about_recovery() {
             script += "# It shows when nothing more goes wrong after these steps.\n";
         }
         script += &self.setup.to_string();
@@ -85,7 +86,7 @@ impl Failure {
     }
 
     fn leave_out_chunks(&mut self, chunk: usize) {
-        // From the end, so that what depends on a step goes before it.
+        // From the end: a step that depends on another is left out before it.
         let mut end = self.steps.len();
         while end > 0 {
             let begin = end.saturating_sub(chunk);
@@ -96,7 +97,8 @@ impl Failure {
         }
     }
 
-    /// Leaves out two steps that only together can go: two campaigns, so that terms match again.
+    /// Leaves out pairs of steps that can only go together: two campaigns, say, so that the terms
+    /// still match.
     fn leave_out_pairs(&mut self) {
         let mut first = 0;
         while first < self.steps.len().min(PAIRED_STEPS_MAX) {
@@ -117,10 +119,10 @@ impl Failure {
     }
 
     fn prefer_oldest_messages(&mut self) {
-        for place in 0..self.steps.len() {
+        for index in 0..self.steps.len() {
             let mut simpler = self.steps.clone();
             if let Some(Step::Deliver(pick) | Step::Drop(pick) | Step::Duplicate(pick)) =
-                simpler.get_mut(place)
+                simpler.get_mut(index)
                 && pick.older > 0
             {
                 pick.older = 0;
@@ -136,7 +138,8 @@ impl Failure {
         }
     }
 
-    /// The same rule broken by these steps, of which those are returned that can happen.
+    /// How these steps break the same rule, if they do. Those that can't happen are left out of the
+    /// steps returned.
     fn happens_after(&self, steps: &[Step]) -> Option<(Vec<Step>, Violation)> {
         let mut happened = Vec::new();
         let ran = run(|| {
@@ -150,7 +153,7 @@ impl Failure {
                     return Err(violation.clone());
                 }
             }
-            if self.is_about_calm() {
+            if self.is_about_recovery() {
                 Simulation::after(world, self.setup.clone(), self.kind).recover()?;
             }
             Ok(())
@@ -159,8 +162,8 @@ impl Failure {
         Some((happened, violation))
     }
 
-    /// Whether the rule is one that only calm can break.
-    fn is_about_calm(&self) -> bool {
+    /// Whether the rule is one that a cluster can break only while it recovers.
+    fn is_about_recovery(&self) -> bool {
         self.violation.rule.starts_with('A')
     }
 }

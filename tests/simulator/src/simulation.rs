@@ -1,10 +1,11 @@
-//! A life of a cluster, drawn from one seed: first faults, then calm.
+//! A cluster's fate, drawn from one seed: first faults, then recovery.
 
-mod calamities;
-mod calm;
-mod drills;
-mod rivalry;
-mod stage;
+mod bounds;
+mod cluster;
+mod random_faults;
+mod recovery;
+mod recovery_drills;
+mod slow_leader_rival;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -17,36 +18,37 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::faults::{Faults, Kind, MESSAGE_TIME_MAX, SAVE_TIME_MAX, draw_drift, draw_span};
+use crate::judgement::Violation;
 use crate::{
     Condition, DiskMode, Event, Flight, FlightKey, Moment, NodeIndex, Observer, Pick, Remains,
-    Setup, Step, Violation, World,
+    Setup, Step, World,
 };
 
-pub use stage::{Links, Stage};
+pub use cluster::{Cluster, Links};
 
-/// How many steps the faults last.
+/// For how many steps the faults last.
 const FAULTY_STEPS: u64 = 1_000;
 
-/// A world with its future.
+/// A world, and what happens next in it.
 pub struct Simulation {
     world: World,
     setup: Setup,
     faults: Faults,
     rng: SmallRng,
-    /// Which messages arrive when; the number tells apart those that arrive together.
+    /// When each message arrives. The number orders those that arrive together.
     arrivals: BinaryHeap<Reverse<(Moment, u64, FlightKey)>>,
     arrivals_planned: u64,
-    /// What comes next of each node.
+    /// What each node does next.
     plans: Vec<Plan>,
-    /// The round of pre-votes that each node asked in last, if anyone heard of it (rule C1).
+    /// The last round of pre-votes of each node, if anyone heard of it (rule C1).
     rounds: Vec<Option<NonZeroU32>>,
-    /// The steps so far, if they are to be shown.
+    /// The steps so far, if they are recorded.
     recorded: Option<Vec<Step>>,
     figures: Figures,
     departures: Vec<FlightKey>,
 }
 
-/// What a node does next, if no message comes first.
+/// What a node does next, unless a message comes first.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
     at: Moment,
@@ -74,7 +76,7 @@ pub struct Figures {
     pub steps: u64,
     /// How often a node became leader.
     pub elections: u64,
-    /// How often one had a lease.
+    /// How often a leader came to have a lease.
     pub leases: u64,
     /// How often a leader gave way to a node of higher priority.
     pub promotions: u64,
@@ -82,25 +84,25 @@ pub struct Figures {
     pub crashes: u64,
     /// How often a record was stored.
     pub saves: u64,
-    /// How often that failed.
+    /// How often a save failed.
     pub failed_saves: u64,
-    /// How often a node crashed amid it.
+    /// How often a node crashed amid a save.
     pub interrupted_saves: u64,
     /// The longest time from the end of the faults until all nodes followed one leader (A1).
     pub recovery: Duration,
     /// The greatest share of the time allowed for that, in percent.
     pub recovery_percent: u32,
-    /// The longest time from the return of a node with a higher term until one leads again (A2, H5).
+    /// The longest time from the return of a node with a higher term until a node leads again (A2,
+    /// H5).
     pub comeback: Duration,
     /// The longest time from a leader's closing until another leads (H3).
     pub succession: Duration,
-    /// The longest time from a cut until one leads who reaches a quorum (A4).
+    /// The longest time from a cut until a node leads that reaches a quorum (A4).
     pub reunion: Duration,
 }
 
 impl Simulation {
-    /// The world of `seed`, when its nodes have just started. If its steps are to be `recorded`, all
-    /// of them are kept.
+    /// The world of `seed` when its nodes have just started. Its steps are kept if `recorded`.
     pub fn new(seed: u64, recorded: bool) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let faults = Faults::draw(&mut rng);
@@ -109,7 +111,7 @@ impl Simulation {
         let mut simulation = Self::with_world(world, setup, faults, rng);
         simulation.recorded = recorded.then(Vec::new);
         for node in simulation.world.nodes() {
-            // Saves take time, and end as their plans say.
+            // Saves take time, and end as planned.
             simulation.apply(&Step::Disk { node, mode: DiskMode::Holds });
         }
         let drifts = simulation.rng.random_bool(0.5);
@@ -152,7 +154,7 @@ impl Simulation {
         self.faults.kind
     }
 
-    /// The steps that were kept.
+    /// The recorded steps.
     pub fn recorded(&self) -> &[Step] {
         self.recorded.as_deref().unwrap_or_default()
     }
@@ -162,36 +164,45 @@ impl Simulation {
         self.figures
     }
 
-    /// Lets the faults happen, then ends them.
+    /// Runs the simulation to its end: faults, recovery, drills.
     ///
     /// # Errors
     ///
     /// The first rule that was broken.
-    pub fn live(&mut self) -> Result<(), Violation> {
-        self.suffer()?;
+    pub fn run(&mut self) -> Result<(), Violation> {
+        self.run_faults()?;
         self.recover()
     }
 
-    /// Lets the faults happen.
+    /// Runs the part in which faults happen.
     ///
     /// # Errors
     ///
     /// The first rule that was broken.
-    pub fn suffer(&mut self) -> Result<(), Violation> {
+    pub fn run_faults(&mut self) -> Result<(), Violation> {
         while self.figures.steps < FAULTY_STEPS {
-            let node = self.go_on();
-            self.strike(node);
+            let node = self.run_next();
+            self.inject_fault(node);
             self.result()?;
         }
         Ok(())
+    }
+
+    /// Ends the faults. A cluster that can recover must do so, and then go through the drills.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that was broken.
+    pub fn recover(&mut self) -> Result<(), Violation> {
+        if self.come_to_rest()? { self.run_drills() } else { Ok(()) }
     }
 
     fn result(&self) -> Result<(), Violation> {
         self.world.violation().map_or(Ok(()), |violation| Err(violation.clone()))
     }
 
-    /// Lets the next thing happen. Returns the node that it happened to.
-    fn go_on(&mut self) -> NodeIndex {
+    /// Lets the next thing happen. Returns the node to which it happened.
+    fn run_next(&mut self) -> NodeIndex {
         let plans = self.plans.iter().enumerate();
         let (index, plan) = plans.min_by_key(|(_, plan)| plan.at).expect("there are nodes");
         let (node, Plan { at, action }) = (NodeIndex::new(index), *plan);
@@ -224,7 +235,7 @@ impl Simulation {
                 self.plan(to);
             }
             Condition::Down => self.apply(&Step::Drop(pick)),
-            // It is heard when the node listens again.
+            // The node hears it when it listens again.
             Condition::Saving | Condition::Paused => {
                 let at = self.plans[to.get()].at.plus(Duration::from_micros(1));
                 self.expect_arrival(at, key);
@@ -233,7 +244,7 @@ impl Simulation {
         to
     }
 
-    /// Where a message goes, and which it is.
+    /// Where a message goes, and which one it is.
     fn pick(&self, key: FlightKey) -> Option<(NodeIndex, Pick)> {
         let flight = self.world.network().flight(key)?;
         let link = self.world.network().link(flight.from, flight.to);
@@ -254,7 +265,7 @@ impl Simulation {
         self.plan(node);
     }
 
-    /// Lets a step happen, and sends on what came of it.
+    /// Lets a step happen, and plans the arrival of the messages that it sent.
     fn apply(&mut self, step: &Step) {
         if let Some(recorded) = &mut self.recorded {
             recorded.push(step.clone());
@@ -270,7 +281,7 @@ impl Simulation {
         }
     }
 
-    /// A message has been sent: it is lost, or arrives some time, and perhaps once more.
+    /// A message has been sent. It is lost, or arrives after some time, perhaps twice.
     fn depart(&mut self, key: FlightKey) {
         if let Some(Flight { from, message: Message::PreVoteRequest(request), .. }) =
             self.world.network().flight(key)
@@ -302,7 +313,7 @@ impl Simulation {
         self.arrivals.push(Reverse((at, self.arrivals_planned, key)));
     }
 
-    /// Decides what comes next of a node.
+    /// Decides what a node does next.
     fn plan(&mut self, node: NodeIndex) {
         let now = self.world.now();
         let rng = &mut self.rng;
@@ -328,7 +339,7 @@ impl Simulation {
                 Plan { at: Moment::NEVER, action: Action::Rest }
             }
             Condition::Down => {
-                // Who is back soon may still be bound (rule V3).
+                // A node that is back soon may still be bound (rule V3).
                 let is_soon = rng.random_bool(0.5);
                 let away_max = if is_soon { Duration::ZERO } else { self.faults.absence_max };
                 let at = now.plus(draw_span(rng, away_max.max(MESSAGE_TIME_MAX)));

@@ -6,30 +6,30 @@ use crate::{DiskMode, NodeIndex, Remains};
 
 /// One thing that happens in a world.
 ///
-/// Steps are written one a line, in lower case: `timeout a`, `deliver a -> b`, `crash c`. They are
-/// displayed and parsed in that language; each variant says how it is written.
+/// Steps are displayed and parsed as text, one on each line, in lower case: `timeout a`,
+/// `deliver a -> b`, `crash c`. Each variant says how it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// `advance 500ms`: time passes, and nothing else happens.
     Advance(Duration),
-    /// `timeout a`: the node's timer wakes it, after whatever time is left until then.
+    /// `timeout a`: the node's timer wakes it, once the time that is left until then has passed.
     TimeOut(NodeIndex),
-    /// `deliver a -> b`: the node hears a message in flight.
+    /// `deliver a -> b`: the receiver hears a message in flight.
     Deliver(Pick),
     /// `drop a -> b`: a message in flight is lost.
     Drop(Pick),
-    /// `duplicate a -> b`: a message in flight is in flight once more.
+    /// `duplicate a -> b`: a message in flight gets a copy.
     Duplicate(Pick),
-    /// `settle`: messages are delivered in the order of sending, until none is in flight.
+    /// `settle`: messages are delivered in the order of sending until none is left in flight.
     Settle,
     /// `save a`: the save that is under way succeeds.
     Save(NodeIndex),
-    /// `fail-save a`: the save that is under way fails; with `written`, after the record became
-    /// durable all the same.
+    /// `fail-save a`: the save that is under way fails. With `written`, the record is on the disk
+    /// in spite of that.
     FailSave {
         /// Whose save.
         node: NodeIndex,
-        /// The record is on the disk in spite of the error.
+        /// Whether the record is on the disk in spite of the error.
         written: bool,
     },
     /// `disk a works`, `disk a fails`, `disk a holds`: how the node's disk behaves from now on.
@@ -39,8 +39,8 @@ pub enum Step {
         /// How it behaves.
         mode: DiskMode,
     },
-    /// `crash a`: the node's program is gone. If a save was under way, the old record is on the
-    /// disk; with `written` the new one; with `torn` none.
+    /// `crash a`: the node's program is gone. If a save was under way, the old record is still on
+    /// the disk; with `written` the new one is; with `torn` neither.
     Crash {
         /// Which node.
         node: NodeIndex,
@@ -49,37 +49,38 @@ pub enum Step {
     },
     /// `restart a`: the node's program starts with the record on its disk.
     Restart(NodeIndex),
-    /// `replace a`: the node's program starts with an empty disk, so under a new id (rule V9).
+    /// `replace a`: the node's program starts with an empty disk, and hence under a new id (rule
+    /// V9).
     Replace(NodeIndex),
-    /// `pause a`: the node's program stands still; its clock doesn't.
+    /// `pause a`: the node's program pauses. Its clock doesn't.
     Pause(NodeIndex),
-    /// `resume a`: it goes on.
+    /// `resume a`: the node's program continues.
     Resume(NodeIndex),
     /// `hand-over a`, `hand-over a -> b`: the node is told to give up its leadership.
     HandOver {
         /// Which node.
         node: NodeIndex,
-        /// To whom; anyone, if absent.
+        /// To whom; anyone if absent.
         to: Option<NodeIndex>,
     },
-    /// `close a`: the node is told to take its leave.
+    /// `close a`: the node is told to close.
     Close(NodeIndex),
-    /// `cut a -> b`: what the first sends doesn't reach the other any more.
+    /// `cut a -> b`: what the first node sends no longer reaches the second.
     Cut {
         /// The sender.
         from: NodeIndex,
         /// The receiver.
         to: NodeIndex,
     },
-    /// `mend a -> b`: it does again.
+    /// `mend a -> b`: what the first node sends reaches the second again.
     Mend {
         /// The sender.
         from: NodeIndex,
         /// The receiver.
         to: NodeIndex,
     },
-    /// `partition a b | c`: nodes reach only those of their own group; one that is not named is a
-    /// group of its own. Links that were cut within a group are mended.
+    /// `partition a b | c`: nodes reach only those of their own group. A node that is not named is
+    /// alone. Links that were cut within a group are mended.
     Partition(Vec<Vec<NodeIndex>>),
     /// `heal`: all links are mended.
     Heal,
@@ -90,11 +91,11 @@ pub enum Step {
         /// How far.
         by: Duration,
     },
-    /// `drift a 50000ppm`: the node's clock runs so much faster than real time.
+    /// `drift a 50000ppm`: the node's clock runs faster than real time by this much.
     Drift {
         /// Whose clock.
         node: NodeIndex,
-        /// How much faster, in millionths; slower, if negative.
+        /// How much faster, in millionths; slower if negative.
         millionths: i32,
     },
     /// `times a 500ms 1s 100ms`: the node's T_min, T_max and H from its next start on.
@@ -104,11 +105,11 @@ pub enum Step {
         /// T_min, T_max and H.
         times: [Duration; 3],
     },
-    /// `position a 7`: the node's application has come so far.
+    /// `position a 7`: the node's application is at this position.
     Position {
         /// Which node.
         node: NodeIndex,
-        /// How far.
+        /// Which position.
         position: u16,
     },
     /// `forge heartbeat term=5 leader=x -> a`: the node hears a message that no node sent.
@@ -120,14 +121,14 @@ pub enum Step {
     },
 }
 
-/// Which messages in flight: `a -> b` is the oldest from one node to the other, `2nd a -> b` the
-/// one sent after it. `all` stands for all nodes, and then all such messages are meant.
+/// Which messages in flight: `a -> b` is the oldest one from a to b, `2nd a -> b` the one sent
+/// after it. `all` in place of a node means all nodes, and then all messages that match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pick {
-    /// Who sent it; all nodes, if absent.
+    /// The sender; all nodes if absent.
     pub from: Option<NodeIndex>,
-    /// To whom; all nodes, if absent.
+    /// The receiver; all nodes if absent.
     pub to: Option<NodeIndex>,
-    /// How many on the same link are older. 0, if a node is absent.
+    /// How many messages on the same link are older; 0 if a node is absent.
     pub older: usize,
 }

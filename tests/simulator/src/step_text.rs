@@ -1,4 +1,4 @@
-//! The language in which steps are written.
+//! Steps as text: the language in which scripts are written.
 
 use std::fmt;
 use std::str::FromStr;
@@ -76,7 +76,7 @@ impl fmt::Display for Pick {
     }
 }
 
-/// A span as people write it: in the greatest unit in which it is a whole number.
+/// A span of time to display, in the greatest unit in which it is a whole number.
 pub(crate) struct SpanText(pub(crate) Duration);
 
 impl fmt::Display for SpanText {
@@ -121,7 +121,7 @@ impl fmt::Display for Ordinal {
     }
 }
 
-/// What is wrong with a step, in words: what was expected instead.
+/// What is wrong with the text of a step: what was expected instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct StepError(String);
@@ -148,46 +148,14 @@ fn parse_step(words: &[&str]) -> Result<Step, String> {
             Step::Settle
         }
         "save" => Step::Save(parse_only_node(rest)?),
-        "fail-save" => {
-            let (node, rest) = parse_node(rest)?;
-            let written = match rest {
-                [] => false,
-                ["written"] => true,
-                [other, ..] => return Err(format!("expected \"written\", not \"{other}\"")),
-            };
-            Step::FailSave { node, written }
-        }
-        "disk" => {
-            let (node, rest) = parse_node(rest)?;
-            let mode = match one(rest, "works, fails or holds")? {
-                "works" => DiskMode::Works,
-                "fails" => DiskMode::Fails,
-                "holds" => DiskMode::Holds,
-                other => return Err(format!("expected works, fails or holds, not \"{other}\"")),
-            };
-            Step::Disk { node, mode }
-        }
-        "crash" => {
-            let (node, rest) = parse_node(rest)?;
-            let remains = match rest {
-                [] => Remains::Old,
-                ["written"] => Remains::New,
-                ["torn"] => Remains::Torn,
-                [other, ..] => return Err(format!("expected written or torn, not \"{other}\"")),
-            };
-            Step::Crash { node, remains }
-        }
+        "fail-save" => parse_fail_save(rest)?,
+        "disk" => parse_disk(rest)?,
+        "crash" => parse_crash(rest)?,
         "restart" => Step::Restart(parse_only_node(rest)?),
         "replace" => Step::Replace(parse_only_node(rest)?),
         "pause" => Step::Pause(parse_only_node(rest)?),
         "resume" => Step::Resume(parse_only_node(rest)?),
-        "hand-over" => match rest {
-            [node] => Step::HandOver { node: named(node)?, to: None },
-            rest => {
-                let (node, to) = parse_link(rest)?;
-                Step::HandOver { node, to: Some(to) }
-            }
-        },
+        "hand-over" => parse_hand_over(rest)?,
         "close" => Step::Close(parse_only_node(rest)?),
         "cut" => {
             let (from, to) = parse_link(rest)?;
@@ -206,38 +174,84 @@ fn parse_step(words: &[&str]) -> Result<Step, String> {
             let (node, rest) = parse_node(rest)?;
             Step::Leap { node, by: parse_span(one(rest, "a span of time")?)? }
         }
-        "drift" => {
-            let (node, rest) = parse_node(rest)?;
-            let text = one(rest, "a drift, \"50000ppm\" for instance")?;
-            let millionths = text.strip_suffix("ppm").and_then(|number| number.parse().ok());
-            let millionths = millionths.ok_or_else(|| {
-                format!("expected a drift, \"50000ppm\" for instance, not \"{text}\"")
-            })?;
-            Step::Drift { node, millionths }
-        }
-        "times" => {
-            let (node, rest) = parse_node(rest)?;
-            let [t_min, t_max, heartbeat] = rest else {
-                return Err("expected T_min, T_max and H".to_owned());
-            };
-            let times = [parse_span(t_min)?, parse_span(t_max)?, parse_span(heartbeat)?];
-            Step::Times { node, times }
-        }
-        "position" => {
-            let (node, rest) = parse_node(rest)?;
-            let text = one(rest, "a number")?;
-            let position =
-                text.parse().map_err(|_| format!("expected a number, not \"{text}\""))?;
-            Step::Position { node, position }
-        }
-        "forge" => {
-            let [message @ .., "->", to] = rest else {
-                return Err("expected a message, \"->\" and a node".to_owned());
-            };
-            Step::Forge { message: Box::new(parse_message(message)?), to: named(to)? }
-        }
+        "drift" => parse_drift(rest)?,
+        "times" => parse_times(rest)?,
+        "position" => parse_position(rest)?,
+        "forge" => parse_forge(rest)?,
         other => return Err(format!("expected one of {}, not \"{other}\"", VERBS.join(", "))),
     })
+}
+
+fn parse_fail_save(words: &[&str]) -> Result<Step, String> {
+    let (node, rest) = parse_node(words)?;
+    let written = match rest {
+        [] => false,
+        ["written"] => true,
+        [other, ..] => return Err(format!("expected \"written\", not \"{other}\"")),
+    };
+    Ok(Step::FailSave { node, written })
+}
+
+fn parse_disk(words: &[&str]) -> Result<Step, String> {
+    let (node, rest) = parse_node(words)?;
+    let mode = match one(rest, "works, fails or holds")? {
+        "works" => DiskMode::Works,
+        "fails" => DiskMode::Fails,
+        "holds" => DiskMode::Holds,
+        other => return Err(format!("expected works, fails or holds, not \"{other}\"")),
+    };
+    Ok(Step::Disk { node, mode })
+}
+
+fn parse_crash(words: &[&str]) -> Result<Step, String> {
+    let (node, rest) = parse_node(words)?;
+    let remains = match rest {
+        [] => Remains::Old,
+        ["written"] => Remains::New,
+        ["torn"] => Remains::Torn,
+        [other, ..] => return Err(format!("expected written or torn, not \"{other}\"")),
+    };
+    Ok(Step::Crash { node, remains })
+}
+
+fn parse_hand_over(words: &[&str]) -> Result<Step, String> {
+    if let [node] = words {
+        return Ok(Step::HandOver { node: named(node)?, to: None });
+    }
+    let (node, to) = parse_link(words)?;
+    Ok(Step::HandOver { node, to: Some(to) })
+}
+
+fn parse_drift(words: &[&str]) -> Result<Step, String> {
+    let (node, rest) = parse_node(words)?;
+    let text = one(rest, "a drift, \"50000ppm\" for instance")?;
+    let millionths = text.strip_suffix("ppm").and_then(|number| number.parse().ok());
+    let millionths = millionths
+        .ok_or_else(|| format!("expected a drift, \"50000ppm\" for instance, not \"{text}\""))?;
+    Ok(Step::Drift { node, millionths })
+}
+
+fn parse_times(words: &[&str]) -> Result<Step, String> {
+    let (node, rest) = parse_node(words)?;
+    let [t_min, t_max, heartbeat] = rest else {
+        return Err("expected T_min, T_max and H".to_owned());
+    };
+    let times = [parse_span(t_min)?, parse_span(t_max)?, parse_span(heartbeat)?];
+    Ok(Step::Times { node, times })
+}
+
+fn parse_position(words: &[&str]) -> Result<Step, String> {
+    let (node, rest) = parse_node(words)?;
+    let text = one(rest, "a number")?;
+    let position = text.parse().map_err(|_| format!("expected a number, not \"{text}\""))?;
+    Ok(Step::Position { node, position })
+}
+
+fn parse_forge(words: &[&str]) -> Result<Step, String> {
+    let [message @ .., "->", to] = words else {
+        return Err("expected a message, \"->\" and a node".to_owned());
+    };
+    Ok(Step::Forge { message: Box::new(parse_message(message)?), to: named(to)? })
 }
 
 /// The first words of all steps.

@@ -1,4 +1,4 @@
-//! A drawing of what happens in a world: a lane for each node, a column for each step.
+//! Draws what happens in a world: a lane for each node, a column for each step.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -21,7 +21,7 @@ pub fn draw(setup: &Setup, steps: &[Step]) -> String {
     let mut world = World::new(setup.clone(), &mut ());
     let mut elapsed = Duration::ZERO;
     for step in steps {
-        // Time passes between two columns and needs none of its own.
+        // Time passes between two columns, and needs no column of its own.
         if let Step::Advance(span) = step {
             elapsed += *span;
         }
@@ -61,7 +61,7 @@ struct Sent {
 }
 
 impl Drawing {
-    /// Which message the step takes off the network.
+    /// The message that the step takes from the network.
     fn taken(&self, world: &World, step: &Step) -> Option<u64> {
         let (Step::Deliver(pick) | Step::Drop(pick)) = step else { return None };
         let network = world.network();
@@ -206,7 +206,8 @@ const LEGEND: [(&str, &str); 4] = [
 ];
 
 const MARKERS: &str = "<defs>\
-<marker id='head' viewBox='0 0 8 8' refX='8' refY='4' markerWidth='7' markerHeight='7' orient='auto'>\
+<marker id='head' viewBox='0 0 8 8' refX='8' refY='4' markerWidth='7' markerHeight='7' \
+orient='auto'>\
 <path d='M0 0L8 4L0 8z' fill='#444444'/></marker>\
 <marker id='lost' viewBox='0 0 8 8' refX='4' refY='4' markerWidth='7' markerHeight='7'>\
 <path d='M1 1L7 7M7 1L1 7' stroke='#c1121f' stroke-width='2'/></marker></defs>";

@@ -1,4 +1,4 @@
-//! How long clusters are without a leader: scenes, each played many times with other chances.
+//! How long clusters have no leader, measured in scenes that are each played with many seeds.
 //!
 //! [`Times`] are displayed as the table in the project's `docs/times.md`.
 
@@ -11,7 +11,7 @@ use std::thread;
 
 use graft_election_core::Mode;
 
-use crate::Violation;
+use crate::judgement::Violation;
 use sample::Sample;
 use scene::Scene;
 
@@ -19,17 +19,17 @@ use scene::Scene;
 #[derive(Clone, Debug)]
 pub struct Times(Vec<Row>);
 
-/// What one scene came to in clusters of one size.
+/// The times of one scene in clusters of one size.
 #[derive(Clone, Debug)]
 struct Row {
     scene: Scene,
     size: usize,
     extended: Sample,
-    /// Absent, if the scene can't happen in Graft mode.
+    /// Absent if the scene can't happen in Graft mode.
     graft: Option<Sample>,
 }
 
-/// A scene that came to a bad end.
+/// A scene that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{scene}\", {size} nodes in {mode:?} mode, seed {seed}: {violation}")]
 pub struct SceneFailed {
@@ -41,7 +41,7 @@ pub struct SceneFailed {
 }
 
 impl Times {
-    /// Plays each scene `runs` times, with the seeds from 0 on, on so many threads.
+    /// Plays each scene `runs` times, with the seeds from 0 on, on this many threads.
     ///
     /// # Errors
     ///
@@ -56,9 +56,9 @@ impl Times {
         let work = || {
             let mut measured = Vec::new();
             loop {
-                let place = next.fetch_add(1, Ordering::Relaxed);
-                let Some((scene, size)) = rows.get(place) else { return Ok(measured) };
-                measured.push((place, Row::measure(*scene, *size, runs)?));
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some((scene, size)) = rows.get(index) else { return Ok(measured) };
+                measured.push((index, Row::measure(*scene, *size, runs)?));
             }
         };
         let mut measured = Vec::new();
@@ -69,27 +69,28 @@ impl Times {
             }
             Ok(())
         })?;
-        measured.sort_by_key(|(place, _)| *place);
+        measured.sort_by_key(|(index, _)| *index);
         Ok(Self(measured.into_iter().map(|(_, row)| row).collect()))
     }
 
-    /// The rows of `document` that are missing, or whose medians or 95th percentiles can't be those
-    /// of these times: chance alone would make one of a thousand tables seem so.
+    /// The rows that `document` lacks, or whose medians or 95th percentiles there can't be those of
+    /// these times. Chance alone would make that seem so for one table in a thousand.
     pub fn contradictions(&self, document: &str) -> Vec<String> {
-        let is_told = |row: &&Row| {
-            let told = document.lines().find_map(|line| line.strip_prefix(&row.head()));
-            !told.is_some_and(|cells| row.agrees(cells))
+        let is_contradicted = |row: &&Row| {
+            let cells = document.lines().find_map(|line| line.strip_prefix(&row.head()));
+            !cells.is_some_and(|cells| row.agrees(cells))
         };
-        self.0.iter().filter(is_told).map(Row::to_string).collect()
+        self.0.iter().filter(is_contradicted).map(Row::to_string).collect()
     }
 }
 
+/// The first line of the table.
+const HEAD: &str = "| | nodes | Extended: median | 95 % | 99 % | worst \
+                    | Graft: median | 95 % | 99 % | worst |";
+
 impl fmt::Display for Times {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "| | nodes | Extended: median | 95 % | 99 % | worst | Graft: median | 95 % | 99 % | worst |"
-        )?;
+        writeln!(f, "{HEAD}")?;
         writeln!(f, "|---|---|---|---|---|---|---|---|---|---|")?;
         self.0.iter().try_for_each(|row| writeln!(f, "{row}"))
     }
@@ -108,12 +109,12 @@ impl Row {
         Ok(Self { scene, size, extended: sample(Mode::Extended)?, graft })
     }
 
-    /// How its line begins.
+    /// The beginning of its line.
     fn head(&self) -> String {
         format!("| {} | {} |", self.scene, self.size)
     }
 
-    /// Whether the other cells of its line may be true.
+    /// Whether the other cells of its line agree with its times.
     fn agrees(&self, cells: &str) -> bool {
         let numbers: Vec<f64> =
             cells.split('|').map_while(|cell| cell.trim().parse().ok()).collect();

@@ -12,9 +12,9 @@ use crate::{Event, NodeIndex, Observer, World};
 #[derive(Debug, Default)]
 pub(crate) struct Transcript {
     lines: String,
-    /// A save that has begun: most end at once, and are told in one line.
+    /// A save that has begun. Most end at once, and are shown in one line.
     open_save: Option<(NodeIndex, String)>,
-    /// Whether what nodes say, store and report is left out, so that only what changes is told.
+    /// Whether to leave out what nodes say, store and report, and show only what changes.
     pub(crate) is_brief: bool,
 }
 
@@ -27,8 +27,8 @@ impl Transcript {
         std::mem::take(&mut self.lines)
     }
 
-    /// Notes what each node is.
-    pub(crate) fn tell_status(&mut self, world: &World) {
+    /// Writes what each node is.
+    pub(crate) fn write_status(&mut self, world: &World) {
         for node in (0..world.node_count()).map(NodeIndex::new) {
             let name = world.identity(node);
             match world.view(node) {
@@ -51,7 +51,7 @@ impl Transcript {
         writeln!(self.lines, "  {words}").expect("a text can be written to");
     }
 
-    fn tell(&mut self, event: &Event<'_>) {
+    fn write(&mut self, event: &Event<'_>) {
         match event {
             Event::Started(node, record) => {
                 self.line(format_args!("{node} starts with {}", RecordText(record)));
@@ -139,11 +139,11 @@ impl Observer for Transcript {
         if let Event::Saving(node, record) = &event {
             self.open_save = Some((*node, RecordText(record).to_string()));
         }
-        self.tell(&event);
+        self.write(&event);
     }
 }
 
-/// Whether an event is something that is said, stored or reported, and not a change.
+/// Whether an event is something said, stored or reported, and not a change.
 fn is_talk(event: &Event<'_>) -> bool {
     matches!(
         event,

@@ -7,25 +7,24 @@ use graft_election_core::{Leadership, NodeId, State};
 
 use crate::checker::Checker;
 use crate::clock::Clock;
-use crate::station::{Condition, Station};
-use crate::{
-    Event, FlightKey, Identity, Moment, Network, NodeIndex, Observer, Pick, Setup, Step, Violation,
-};
+use crate::judgement::Violation;
+use crate::machine::{Condition, Machine};
+use crate::{Event, FlightKey, Identity, Moment, Network, NodeIndex, Observer, Pick, Setup, Step};
 
 /// Nodes, and the world around them.
 ///
-/// It changes by [`apply`](Self::apply) alone, the same steps change it in the same way, and the
-/// [`Observer`] is told all that comes of each.
+/// Only [`apply`](Self::apply) changes it. The same steps always change it in the same way, and the
+/// [`Observer`] hears everything that comes of each.
 pub struct World {
     setup: Setup,
     voters: Vec<NodeId>,
     now: Moment,
-    stations: Vec<Station>,
+    machines: Vec<Machine>,
     network: Network,
     checker: Checker,
 }
 
-/// Why a step can't happen now; nothing has changed.
+/// Why a step can't happen now. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CannotHappen {
     /// There is no such node.
@@ -34,32 +33,32 @@ pub enum CannotHappen {
     NotInFlight(Pick),
     /// The node is doing something else.
     Unfit(NodeIndex, Condition),
-    /// The node waits for nothing.
+    /// The node has no timer that could run out.
     NoDeadline(NodeIndex),
-    /// The clock can't be so far off.
+    /// No clock's rate may be that far off.
     DriftTooGreat,
-    /// The messages never come to an end.
+    /// The nodes never stop sending messages.
     NeverSettles,
 }
 
-/// After how many deliveries nodes that still talk will never stop.
+/// Nodes that still send messages after this many deliveries will never stop.
 const DELIVERIES_MAX: usize = 10_000;
 
 impl World {
     /// A world in which all nodes have just started.
     pub fn new(setup: Setup, observer: &mut impl Observer) -> Self {
         let indexes = (0..setup.nodes.len()).map(NodeIndex::new);
-        let stations: Vec<_> = indexes.map(|index| Station::new(index, &setup)).collect();
-        let voters = if setup.declared { &stations[..setup.size] } else { &[] };
+        let machines: Vec<_> = indexes.map(|index| Machine::new(index, &setup)).collect();
+        let voters = if setup.declared { &machines[..setup.size] } else { &[] };
         let mut world = Self {
-            voters: voters.iter().map(|station| station.id.clone()).collect(),
+            voters: voters.iter().map(|machine| machine.id.clone()).collect(),
             now: Moment::default(),
             network: Network::new(),
             checker: Checker::new(&setup),
             setup,
-            stations,
+            machines,
         };
-        for index in 0..world.stations.len() {
+        for index in 0..world.machines.len() {
             world.start(NodeIndex::new(index), observer);
         }
         world
@@ -87,33 +86,33 @@ impl World {
 
     /// How many nodes there are, running or not.
     pub fn node_count(&self) -> usize {
-        self.stations.len()
+        self.machines.len()
     }
 
     /// What a node's program is doing.
     pub fn condition(&self, node: NodeIndex) -> Condition {
-        self.stations[node.get()].condition()
+        self.machines[node.get()].condition()
     }
 
-    /// When a node's timer is due; never, while it is down.
+    /// When a node's timer is due; [`Moment::NEVER`] while the node is down.
     pub fn due_at(&self, node: NodeIndex) -> Moment {
-        self.stations[node.get()].due_at()
+        self.machines[node.get()].due_at()
     }
 
-    /// A node's state, term and leader: nothing, if it is down.
+    /// A node's state, term and leader; `None` while it is down.
     pub fn view(&self, node: NodeIndex) -> Option<(State, u64, Option<Identity>)> {
-        let program = self.stations[node.get()].node()?;
+        let program = self.machines[node.get()].node()?;
         Some((program.state(), program.term(), program.leader().and_then(Identity::of)))
     }
 
-    /// Who a node is at present.
+    /// Who a node is now: that changes when its disk is replaced.
     pub fn identity(&self, node: NodeIndex) -> Identity {
-        self.stations[node.get()].identity
+        self.machines[node.get()].identity
     }
 
-    /// Whether what is on a node's disk is a record.
+    /// Whether a node's disk has a valid record.
     pub fn has_record(&self, node: NodeIndex) -> bool {
-        self.stations[node.get()].disk.record().is_some()
+        self.machines[node.get()].disk.record().is_some()
     }
 
     /// The messages in flight.
@@ -121,7 +120,7 @@ impl World {
         &self.network
     }
 
-    /// Moves the keys of the messages that the last step sent to the end of `departures`.
+    /// Appends the keys of the messages that the last step sent to `departures`.
     pub fn take_departures(&mut self, departures: &mut Vec<FlightKey>) {
         self.network.take_departures(departures);
     }
@@ -133,95 +132,101 @@ impl World {
 
     fn happen(&mut self, step: &Step, observer: &mut impl Observer) -> Result<(), CannotHappen> {
         match step {
-            Step::Advance(span) => self.now = self.now.plus(*span),
-            Step::TimeOut(node) => self.time_out(*node, observer)?,
-            Step::Deliver(pick) => self.deliver(*pick, observer)?,
-            Step::Drop(pick) => {
-                for key in self.picked(*pick)? {
-                    if let Some(flight) = self.network.take(key) {
-                        observer.observe(Event::Lost(&flight));
-                    }
-                }
+            Step::Advance(span) => {
+                self.now = self.now.plus(*span);
+                Ok(())
             }
-            Step::Duplicate(pick) => {
-                for key in self.picked(*pick)? {
-                    if let Some(flight) = self.network.flight(key).cloned() {
-                        self.network.send(flight.from, flight.to, flight.message);
-                    }
-                }
-            }
-            Step::Settle => self.settle(observer)?,
-            Step::Save(node) => {
-                self.expect(*node, Condition::Saving)?;
-                self.end_save(*node, Ok(()), observer);
-            }
+            Step::TimeOut(node) => self.time_out(*node, observer),
+            Step::Deliver(pick) => self.deliver(*pick, observer),
+            Step::Drop(pick) => self.drop_messages(*pick, observer),
+            Step::Duplicate(pick) => self.duplicate_messages(*pick),
+            Step::Settle => self.settle(observer),
+            Step::Forge { message, to } => self.forge(message, *to, observer),
+            Step::Save(node) => self.end_save_under_way(*node, Ok(()), observer),
             Step::FailSave { node, written } => {
-                self.expect(*node, Condition::Saving)?;
-                self.end_save(*node, Err(Written(*written)), observer);
+                self.end_save_under_way(*node, Err(Written(*written)), observer)
             }
-            Step::Disk { node, mode } => self.station(*node)?.disk.mode = *mode,
-            Step::Crash { node, remains } => self.crash(*node, *remains, observer)?,
-            Step::Restart(node) => {
-                self.expect(*node, Condition::Down)?;
-                self.start(*node, observer);
+            Step::Disk { node, mode } => {
+                self.machine(*node)?.disk.mode = *mode;
+                Ok(())
             }
-            Step::Replace(node) => {
-                self.expect(*node, Condition::Down)?;
-                self.station(*node)?.lose_disk();
-                self.start(*node, observer);
-            }
-            Step::Pause(node) => {
-                let condition = self.station(*node)?.condition();
-                if matches!(condition, Condition::Down | Condition::Paused) {
-                    return Err(CannotHappen::Unfit(*node, condition));
-                }
-                self.station(*node)?.is_paused = true;
-            }
-            Step::Resume(node) => {
-                self.expect(*node, Condition::Paused)?;
-                self.station(*node)?.is_paused = false;
-            }
-            Step::HandOver { node, to } => {
-                self.expect(*node, Condition::Waiting)?;
-                let to = match to {
-                    Some(to) => Some(self.station(*to)?.id.clone()),
-                    None => None,
-                };
-                let now = self.local(*node);
-                self.feed(*node, |program| program.hand_over(now, to), observer);
-            }
-            Step::Close(node) => {
-                self.expect(*node, Condition::Waiting)?;
-                let now = self.local(*node);
-                self.checker.closes(self.identity(*node), now);
-                self.feed(*node, |program| program.close(now), observer);
-            }
-            Step::Cut { from, to } => self.set_cut(*from, *to, true)?,
-            Step::Mend { from, to } => self.set_cut(*from, *to, false)?,
-            Step::Partition(groups) => self.partition(groups)?,
+            Step::Crash { node, remains } => self.crash(*node, *remains, observer),
+            Step::Restart(node) => self.restart(*node, observer),
+            Step::Replace(node) => self.replace(*node, observer),
+            Step::Pause(node) => self.pause(*node),
+            Step::Resume(node) => self.resume(*node),
+            Step::HandOver { node, to } => self.hand_over(*node, *to, observer),
+            Step::Close(node) => self.close(*node, observer),
+            Step::Cut { from, to } => self.set_cut(*from, *to, true),
+            Step::Mend { from, to } => self.set_cut(*from, *to, false),
+            Step::Partition(groups) => self.partition(groups),
             Step::Heal => {
                 let all: Vec<_> = self.nodes().collect();
-                self.partition(&[all])?;
+                self.partition(&[all])
             }
-            Step::Leap { node, by } => {
-                self.station(*node)?.clock.leap(*by);
-                self.change_lease(*node);
+            Step::Leap { node, by } => self.leap(*node, *by),
+            Step::Drift { node, millionths } => self.drift(*node, *millionths),
+            Step::Times { node, times } => {
+                self.machine(*node)?.set_times(*times);
+                Ok(())
             }
-            Step::Drift { node, millionths } => {
-                if millionths.unsigned_abs() > Clock::DRIFT_MAX {
-                    return Err(CannotHappen::DriftTooGreat);
-                }
-                let now = self.now;
-                self.station(*node)?.clock.set_drift(now, *millionths);
-                self.change_lease(*node);
-            }
-            Step::Times { node, times } => self.station(*node)?.set_times(*times),
-            Step::Position { node, position } => self.station(*node)?.set_position(*position),
-            Step::Forge { message, to } => {
-                self.expect(*to, Condition::Waiting)?;
-                self.hear(*to, (**message).clone(), observer);
+            Step::Position { node, position } => {
+                self.machine(*node)?.set_position(*position);
+                Ok(())
             }
         }
+    }
+
+    fn drop_messages(
+        &mut self,
+        pick: Pick,
+        observer: &mut impl Observer,
+    ) -> Result<(), CannotHappen> {
+        for key in self.picked(pick)? {
+            if let Some(flight) = self.network.take(key) {
+                observer.observe(Event::Lost(&flight));
+            }
+        }
+        Ok(())
+    }
+
+    fn duplicate_messages(&mut self, pick: Pick) -> Result<(), CannotHappen> {
+        for key in self.picked(pick)? {
+            if let Some(flight) = self.network.flight(key).cloned() {
+                self.network.send(flight.from, flight.to, flight.message);
+            }
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, node: NodeIndex) -> Result<(), CannotHappen> {
+        let condition = self.machine(node)?.condition();
+        if matches!(condition, Condition::Down | Condition::Paused) {
+            return Err(CannotHappen::Unfit(node, condition));
+        }
+        self.machine(node)?.is_paused = true;
+        Ok(())
+    }
+
+    fn resume(&mut self, node: NodeIndex) -> Result<(), CannotHappen> {
+        self.expect(node, Condition::Paused)?;
+        self.machine(node)?.is_paused = false;
+        Ok(())
+    }
+
+    fn leap(&mut self, node: NodeIndex, by: Duration) -> Result<(), CannotHappen> {
+        self.machine(node)?.clock.leap(by);
+        self.change_lease(node);
+        Ok(())
+    }
+
+    fn drift(&mut self, node: NodeIndex, millionths: i32) -> Result<(), CannotHappen> {
+        if millionths.unsigned_abs() > Clock::DRIFT_MAX {
+            return Err(CannotHappen::DriftTooGreat);
+        }
+        let now = self.now;
+        self.machine(node)?.clock.set_drift(now, millionths);
+        self.change_lease(node);
         Ok(())
     }
 
@@ -233,20 +238,20 @@ impl World {
 
     /// Every T_min, T_max and H that a node ever had.
     pub(crate) fn all_times(&self) -> impl Iterator<Item = [Duration; 3]> {
-        self.stations.iter().flat_map(|station| station.all_times.iter().copied())
+        self.machines.iter().flat_map(|machine| machine.all_times.iter().copied())
     }
 
     /// Whether two nodes led in one term, as may happen where I1 isn't judged.
-    pub(crate) fn has_rivals(&self) -> bool {
-        self.checker.has_rivals()
+    pub(crate) fn saw_two_leaders(&self) -> bool {
+        self.checker.saw_two_leaders()
     }
 
     /// A node's lease, if it is valid now.
     pub fn leadership(&self, node: NodeIndex) -> Option<Leadership> {
-        self.stations[node.get()].node()?.leadership(self.local(node))
+        self.machines[node.get()].node()?.leadership(self.local(node))
     }
 
-    /// How long a node's lease lasts yet on the node's own clock, if it is valid now.
+    /// How much of a node's lease is left on the node's own clock, if it is valid now.
     pub(crate) fn lease_left(&self, node: NodeIndex) -> Option<Duration> {
         let leadership = self.leadership(node)?;
         Some(leadership.valid_until.saturating_since(self.local(node)))
@@ -254,28 +259,28 @@ impl World {
 
     /// All nodes, running or not.
     pub fn nodes(&self) -> impl Iterator<Item = NodeIndex> + use<> {
-        (0..self.stations.len()).map(NodeIndex::new)
+        (0..self.machines.len()).map(NodeIndex::new)
     }
 
-    fn station(&mut self, node: NodeIndex) -> Result<&mut Station, CannotHappen> {
-        self.stations.get_mut(node.get()).ok_or(CannotHappen::NoSuchNode(node))
+    fn machine(&mut self, node: NodeIndex) -> Result<&mut Machine, CannotHappen> {
+        self.machines.get_mut(node.get()).ok_or(CannotHappen::NoSuchNode(node))
     }
 
     fn expect(&mut self, node: NodeIndex, expected: Condition) -> Result<(), CannotHappen> {
-        let condition = self.station(node)?.condition();
+        let condition = self.machine(node)?.condition();
         if condition == expected { Ok(()) } else { Err(CannotHappen::Unfit(node, condition)) }
     }
 
     fn set_cut(&mut self, from: NodeIndex, to: NodeIndex, cut: bool) -> Result<(), CannotHappen> {
-        self.station(from)?;
-        self.station(to)?;
+        self.machine(from)?;
+        self.machine(to)?;
         self.network.set_cut(from, to, cut);
         Ok(())
     }
 
     fn partition(&mut self, groups: &[Vec<NodeIndex>]) -> Result<(), CannotHappen> {
         for node in groups.iter().flatten() {
-            self.station(*node)?;
+            self.machine(*node)?;
         }
         for from in self.nodes() {
             for to in self.nodes().filter(|to| *to != from) {
@@ -288,7 +293,7 @@ impl World {
     }
 }
 
-/// A save that failed may have been written all the same.
+/// Whether a save that failed has written the record all the same.
 #[derive(Clone, Copy, Debug)]
 struct Written(bool);
 

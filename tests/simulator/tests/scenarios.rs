@@ -1,8 +1,8 @@
-//! Scenarios that broke real systems (section 5 of the protocol), each with many random courses:
-//! delays, lost messages, disks that need time, clocks that run unevenly. The checker judges every
-//! step of them; what is asserted here is how soon there is a leader again, in virtual time.
+//! The scenarios that broke real systems (section 5 of the protocol), each with many random
+//! courses: delays, lost messages, slow disks, clocks that run unevenly. The checker judges every
+//! step. What is asserted here is how soon there is a leader again, in virtual time.
 //!
-//! The scripts in `tests/scripts/extended/scenes` tell the same scenarios.
+//! The scripts in `tests/scripts/extended/scenes` show the same scenarios.
 
 #![allow(
     clippy::expect_used,
@@ -14,21 +14,21 @@
 use std::time::Duration;
 
 use graft_election_core::{Config, Mode};
-use graft_election_simulator::{Condition, Judged, Links, NodeIndex, Setup, Stage, Step};
+use graft_election_simulator::{Cluster, Condition, Judged, Links, NodeIndex, Setup, Step};
 
 /// How many courses each scenario takes.
 const SEEDS: u64 = 200;
 
 const T_MAX: Duration = Config::ELECTION_TIMEOUT_MAX;
 
-/// How far a clock is off, at most, in millionths: two differ by less than rho then.
+/// How far off a clock's rate is, at most, in millionths. Two of them differ by less than rho.
 const DRIFT_MAX: u64 = 50_000;
 
-/// Where few messages are lost, a leader with one follower keeps its lease: that lasts for four
-/// heartbeats, of which each would have to be lost, or its answer.
+/// Few enough lost messages for a leader with one follower to keep its lease. The lease lasts for
+/// four heartbeats, and each of them or its answer would have to be lost.
 const FEW: f64 = 0.01;
 
-/// Where many are lost, elections fail now and then.
+/// Enough lost messages for elections to fail now and then.
 const MANY: f64 = 0.1;
 
 /// For how long a leader must stay.
@@ -39,7 +39,7 @@ fn one_link_cut_of_three() {
     for seed in 0..SEEDS {
         let mut course = Course::of(Setup::new(3), FEW, seed);
         let leader = course.lead();
-        course.stage.part(leader, course.follower(leader));
+        course.cluster.part(leader, course.follower(leader));
         course.keeps(leader);
     }
 }
@@ -52,9 +52,9 @@ fn one_way_link() {
             let leader = course.lead();
             let follower = course.follower(leader);
             if leader_is_heard {
-                course.stage.cut(follower, leader);
+                course.cluster.cut(follower, leader);
             } else {
-                course.stage.cut(leader, follower);
+                course.cluster.cut(leader, follower);
             }
             course.keeps(leader);
         }
@@ -91,9 +91,13 @@ fn constrained_election() {
         let mut course = Course::of(setup, MANY, seed);
         course.lead();
         course.leave_links(&[(0, 1), (0, 2), (0, 3)]);
-        course.stage.go_on_for(T_MAX).unwrap();
-        assert_eq!(course.stage.leader(), None, "seed {seed}: nobody reaches those who would vote");
-        course.stage.apply(&Step::Position { node: NodeIndex::new(0), position: 7 });
+        course.cluster.run_for(T_MAX).unwrap();
+        assert_eq!(
+            course.cluster.leader(),
+            None,
+            "seed {seed}: nobody reaches those who would vote"
+        );
+        course.cluster.apply(&Step::Position { node: NodeIndex::new(0), position: 7 });
         course.until_one_leads(&[0])
     });
 }
@@ -115,12 +119,12 @@ fn lower_term_among_pre_voters() {
         let leader = course.lead();
         let away = course.follower(leader);
         course.isolate(away);
-        course.stage.apply(&Step::HandOver { node: leader, to: None });
+        course.cluster.apply(&Step::HandOver { node: leader, to: None });
         course.until_led();
-        let leader = course.stage.leader().unwrap();
+        let leader = course.cluster.leader().unwrap();
         assert!(course.term(away) < course.term(leader), "seed {seed}");
-        course.stage.apply(&Step::Heal);
-        course.stage.crash(leader, None);
+        course.cluster.apply(&Step::Heal);
+        course.cluster.crash(leader, None);
         course.until_led()
     });
 }
@@ -135,7 +139,7 @@ fn mixed_modes() {
         }
         let mut course = Course::of(setup, MANY, seed);
         let leader = course.lead();
-        course.stage.crash(leader, None);
+        course.cluster.crash(leader, None);
         course.until_led()
     });
 }
@@ -146,8 +150,8 @@ fn deaf_leader() {
         let mut course = Course::of(Setup::new(3), MANY, seed);
         let leader = course.lead();
         let others = course.others(leader);
-        others.iter().for_each(|other| course.stage.cut(*other, leader));
-        course.until(|stage| stage.leader().is_some_and(|other| other != leader))
+        others.iter().for_each(|other| course.cluster.cut(*other, leader));
+        course.until(|cluster| cluster.leader().is_some_and(|other| other != leader))
     });
 }
 
@@ -159,13 +163,13 @@ fn priorities_that_fight() {
             node.priority = priority;
         }
         let mut course = Course::of(setup, FEW, seed);
-        course.stage.part(NodeIndex::new(1), NodeIndex::new(2));
+        course.cluster.part(NodeIndex::new(1), NodeIndex::new(2));
         course.until_led();
-        let elections = course.stage.elections();
-        course.stage.go_on_for(T_MAX * 40).unwrap();
+        let elections = course.cluster.elections();
+        course.cluster.run_for(T_MAX * 40).unwrap();
         // Each promotion is one election, and one more if it fails.
-        assert!(course.stage.elections() <= elections + 3, "seed {seed}");
-        assert!(course.stage.leader().is_some(), "seed {seed}");
+        assert!(course.cluster.elections() <= elections + 3, "seed {seed}");
+        assert!(course.cluster.leader().is_some(), "seed {seed}");
     }
 }
 
@@ -176,10 +180,10 @@ fn a_vote_in_its_own_term() {
     recovers_within(8, |seed| {
         let mut course = Course::of(Setup::new(3), 0.5, seed);
         for _ in 0..20 {
-            course.stage.go_on_for(T_MAX / 2).unwrap();
+            course.cluster.run_for(T_MAX / 2).unwrap();
             let node = NodeIndex::new(seed as usize % 3);
-            if course.stage.world().condition(node) != Condition::Down {
-                course.stage.crash(node, Some(T_MAX / 10));
+            if course.cluster.world().condition(node) != Condition::Down {
+                course.cluster.crash(node, Some(T_MAX / 10));
             }
         }
         course.until_led()
@@ -191,10 +195,11 @@ fn leader_paused() {
     recovers_within(3, |seed| {
         let mut course = Course::of(Setup::new(3), MANY, seed);
         let leader = course.lead();
-        course.stage.pause(leader, T_MAX * 8);
-        let recovery = course.until(|stage| stage.leader().is_some_and(|other| other != leader));
-        course.stage.go_on_for(T_MAX * 8).unwrap();
-        course.until(|stage| stage.undisputed_leader().is_some());
+        course.cluster.pause(leader, T_MAX * 8);
+        let recovery =
+            course.until(|cluster| cluster.leader().is_some_and(|other| other != leader));
+        course.cluster.run_for(T_MAX * 8).unwrap();
+        course.until(|cluster| cluster.undisputed_leader().is_some());
         recovery
     });
 }
@@ -204,13 +209,13 @@ fn all_nodes_paused() {
     recovers_within(3, |seed| {
         let mut course = Course::of(Setup::new(3), MANY, seed);
         course.lead();
-        for node in course.stage.world().nodes() {
-            let ready = |stage: &Stage| stage.world().condition(node) == Condition::Waiting;
+        for node in course.cluster.world().nodes() {
+            let ready = |cluster: &Cluster| cluster.world().condition(node) == Condition::Waiting;
             course.until(ready);
-            course.stage.pause(node, T_MAX * 60);
+            course.cluster.pause(node, T_MAX * 60);
         }
-        course.stage.go_on_for(T_MAX * 60).unwrap();
-        course.until(|stage| stage.undisputed_leader().is_some())
+        course.cluster.run_for(T_MAX * 60).unwrap();
+        course.until(|cluster| cluster.undisputed_leader().is_some())
     });
 }
 
@@ -221,12 +226,12 @@ fn machine_suspended() {
         let mut course = Course::of(Setup::new(3), MANY, seed);
         let leader = course.lead();
         for node in [leader, course.follower(leader)] {
-            course.until(|stage| stage.world().condition(node) == Condition::Waiting);
-            course.stage.pause(node, T_MAX * 10);
+            course.until(|cluster| cluster.world().condition(node) == Condition::Waiting);
+            course.cluster.pause(node, T_MAX * 10);
         }
-        course.stage.go_on_for(T_MAX * 9).unwrap();
-        assert_eq!(course.stage.leader(), None, "seed {seed}: its lease is over");
-        course.stage.go_on_for(T_MAX).unwrap();
+        course.cluster.run_for(T_MAX * 9).unwrap();
+        assert_eq!(course.cluster.leader(), None, "seed {seed}: its lease is over");
+        course.cluster.run_for(T_MAX).unwrap();
         course.until_led()
     });
 }
@@ -238,33 +243,33 @@ fn a_lost_disk() {
         let mut course = Course::of(setup, MANY, seed);
         let leader = course.lead();
         let loser = course.follower(leader);
-        course.stage.crash(loser, None);
-        course.stage.apply(&Step::Replace(loser));
-        course.stage.go_on_for(T_MAX).unwrap();
+        course.cluster.crash(loser, None);
+        course.cluster.apply(&Step::Replace(loser));
+        course.cluster.run_for(T_MAX).unwrap();
         let leader = course.lead();
-        course.stage.crash(leader, None);
+        course.cluster.crash(leader, None);
         course.until_led()
     });
 }
 
-/// Three nodes with a list of voters, and three without, which can elect one of themselves: a list
-/// keeps strangers from the help of the declared, and not from that of each other (rule V6).
-/// Whoever leads, all follow, and never have two a lease.
+/// Three nodes with a list of voters, and three without one. The list keeps the declared voters
+/// from helping strangers, but not the strangers from electing one of themselves (rule V6). All
+/// nodes follow whichever leads, and no two ever have a lease.
 #[test]
 fn two_clusters_of_one_name() {
     recovers_within(4, |seed| {
         let setup = Setup { size: 3, declared: true, ..Setup::new(6) };
         let mut course = Course::of(setup, MANY, seed);
         course.until_led();
-        course.stage.go_on_for(T_MAX * 4).unwrap();
+        course.cluster.run_for(T_MAX * 4).unwrap();
         course.until_led();
-        let leader = course.stage.leader().unwrap();
-        course.stage.crash(leader, None);
+        let leader = course.cluster.leader().unwrap();
+        course.cluster.crash(leader, None);
         course.until_led()
     });
 }
 
-/// Plays a scenario with all seeds. None may need more than so many T_max to recover.
+/// Plays a scenario with all seeds. None may take more than `bound` T_max to recover.
 #[track_caller]
 fn recovers_within(bound: u32, scenario: impl Fn(u64) -> Duration) {
     let worst = (0..SEEDS).map(|seed| (scenario(seed), seed)).max();
@@ -274,33 +279,33 @@ fn recovers_within(bound: u32, scenario: impl Fn(u64) -> Duration) {
 
 /// One course of a scenario.
 struct Course {
-    stage: Stage,
+    cluster: Cluster,
     seed: u64,
 }
 
 impl Course {
-    /// A cluster on links that lose such a share of all messages, with clocks that run unevenly.
+    /// A cluster on links that lose this share of all messages, with clocks that run unevenly.
     fn of(setup: Setup, loss: f64, seed: u64) -> Self {
-        let mut stage = Stage::new(setup, &Links::lossy(loss), seed);
-        for node in stage.world().nodes() {
+        let mut cluster = Cluster::new(setup, &Links::lossy(loss), seed);
+        for node in cluster.world().nodes() {
             let micros = Duration::from_micros;
-            let drift = stage.draw(micros(0)..=micros(2 * DRIFT_MAX)).as_micros() as i32;
-            stage.apply(&Step::Drift { node, millionths: drift - DRIFT_MAX as i32 });
+            let drift = cluster.draw(micros(0)..=micros(2 * DRIFT_MAX)).as_micros() as i32;
+            cluster.apply(&Step::Drift { node, millionths: drift - DRIFT_MAX as i32 });
         }
-        Self { stage, seed }
+        Self { cluster, seed }
     }
 
     /// Lets it run until all follow a leader, and for a while.
     fn lead(&mut self) -> NodeIndex {
-        self.until(|stage| stage.undisputed_leader().is_some());
-        let span = self.stage.draw(T_MAX..=T_MAX * 2);
-        self.stage.go_on_for(span).unwrap();
-        self.until(|stage| stage.undisputed_leader().is_some());
-        self.stage.undisputed_leader().unwrap()
+        self.until(|cluster| cluster.undisputed_leader().is_some());
+        let span = self.cluster.draw(T_MAX..=T_MAX * 2);
+        self.cluster.run_for(span).unwrap();
+        self.until(|cluster| cluster.undisputed_leader().is_some());
+        self.cluster.undisputed_leader().unwrap()
     }
 
     fn others(&self, node: NodeIndex) -> Vec<NodeIndex> {
-        self.stage.world().nodes().filter(|other| *other != node).collect()
+        self.cluster.world().nodes().filter(|other| *other != node).collect()
     }
 
     fn follower(&self, leader: NodeIndex) -> NodeIndex {
@@ -309,23 +314,23 @@ impl Course {
     }
 
     fn term(&self, node: NodeIndex) -> Option<u64> {
-        self.stage.world().view(node).map(|(_, term, _)| term)
+        self.cluster.world().view(node).map(|(_, term, _)| term)
     }
 
     fn isolate(&mut self, node: NodeIndex) {
         for other in self.others(node) {
-            self.stage.part(node, other);
+            self.cluster.part(node, other);
         }
     }
 
-    /// Cuts all links but these, which work both ways.
+    /// Cuts all links except these, which work both ways.
     fn leave_links(&mut self, links: &[(usize, usize)]) {
-        let nodes: Vec<_> = self.stage.world().nodes().collect();
+        let nodes: Vec<_> = self.cluster.world().nodes().collect();
         for from in &nodes {
             for to in nodes.iter().filter(|to| *to != from) {
                 let (a, b) = (from.get(), to.get());
                 if !links.contains(&(a, b)) && !links.contains(&(b, a)) {
-                    self.stage.cut(*from, *to);
+                    self.cluster.cut(*from, *to);
                 }
             }
         }
@@ -333,16 +338,16 @@ impl Course {
 
     /// How long it takes until there is a leader.
     fn until_led(&mut self) -> Duration {
-        self.until(|stage| stage.leader().is_some())
+        self.until(|cluster| cluster.leader().is_some())
     }
 
     /// How long it takes until one of these leads.
     fn until_one_leads(&mut self, nodes: &[usize]) -> Duration {
-        self.until(|stage| stage.leader().is_some_and(|leader| nodes.contains(&leader.get())))
+        self.until(|cluster| cluster.leader().is_some_and(|leader| nodes.contains(&leader.get())))
     }
 
-    fn until(&mut self, condition: impl Fn(&Stage) -> bool) -> Duration {
-        let took = self.stage.go_on_until(T_MAX * 100, condition);
+    fn until(&mut self, condition: impl Fn(&Cluster) -> bool) -> Duration {
+        let took = self.cluster.run_until(T_MAX * 100, condition);
         match took {
             Ok(took) => took.unwrap_or_else(|| panic!("seed {}: it takes for ever", self.seed)),
             Err(violation) => panic!("seed {}: {violation}", self.seed),
@@ -351,9 +356,9 @@ impl Course {
 
     /// The leader stays, and nobody else is elected (A2).
     fn keeps(&mut self, leader: NodeIndex) {
-        let elections = self.stage.elections();
-        self.stage.go_on_for(LONG).unwrap();
-        assert_eq!(self.stage.leader(), Some(leader), "seed {}", self.seed);
-        assert_eq!(self.stage.elections(), elections, "seed {}", self.seed);
+        let elections = self.cluster.elections();
+        self.cluster.run_for(LONG).unwrap();
+        assert_eq!(self.cluster.leader(), Some(leader), "seed {}", self.seed);
+        assert_eq!(self.cluster.elections(), elections, "seed {}", self.seed);
     }
 }

@@ -1,4 +1,4 @@
-//! The scripts in the folder `tests/scripts`: what happens is what they say.
+//! The scripts in the folder `tests/scripts`: their transcripts are what happens.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ fn what_happens_is_what_the_scripts_say() {
     let played = play(&folder(), Transcripts::Compare).unwrap();
     let differences = played.differences.join("\n");
     assert!(played.scripts > 0, "{} has no scripts", folder().display());
-    assert_eq!(differences, "", "`cargo xtask scripts --write` writes them anew:\n{differences}");
+    assert_eq!(differences, "", "`cargo xtask scripts --write` updates them:\n{differences}");
 }
 
 #[test]

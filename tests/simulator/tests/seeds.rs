@@ -28,11 +28,11 @@ fn what_must_hold_holds_in_every_world() {
 #[test]
 fn a_seed_replays_exactly() {
     for seed in 0..20 {
-        let mut lives = [Simulation::new(seed, true), Simulation::new(seed, true)];
-        for life in &mut lives {
-            life.live().expect("all rules hold");
+        let mut runs = [Simulation::new(seed, true), Simulation::new(seed, true)];
+        for run in &mut runs {
+            run.run().expect("all rules hold");
         }
-        assert_eq!(lives[0].recorded(), lives[1].recorded());
-        assert_eq!(simulate(seed), Ok(lives[0].figures()), "recording changes nothing");
+        assert_eq!(runs[0].recorded(), runs[1].recorded());
+        assert_eq!(simulate(seed), Ok(runs[0].figures()), "recording changes nothing");
     }
 }

@@ -1,8 +1,9 @@
-//! Leases in real time, which no node knows.
+//! Leases in real time, which no node knows (rules I4, I5, L3).
 
 use graft_election_core::{Instant, Leadership};
 
-use super::{Checker, Judged};
+use super::Checker;
+use crate::judgement::Judged;
 use crate::{Identity, Moment, NodeIndex};
 
 /// The leases of all nodes, each up to the moment at which its holder's clock ends it.
@@ -80,8 +81,8 @@ impl Checker {
     ) {
         let Leadership { token, valid_until } = leadership;
         let size = self.size;
-        let life = self.claims(node).life.as_ref();
-        let earned = life.and_then(|life| life.leased_until(size));
+        let incarnation = self.history(node).incarnation.as_ref();
+        let earned = incarnation.and_then(|incarnation| incarnation.leased_until(size));
         let is_earned = size == 1 || earned.is_some_and(|until| valid_until <= until);
         self.require("L3", is_earned || self.judged == Judged::NodesAlone, || {
             format!("{node} has a lease until {valid_until:?}, and what it heard ends {earned:?}")

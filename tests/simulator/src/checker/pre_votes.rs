@@ -1,11 +1,11 @@
-//! What a node may make of the answers to its requests for pre-votes (rules C1, C2).
+//! Which answers to its requests for pre-votes a node may count (rules C1, C2).
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use graft_election_core::{Instant, PreVoteResponse, VoteRequest};
 
-use super::life::Place;
+use crate::Identity;
 
 /// The round of pre-votes that a node asks in, and who has granted one.
 #[derive(Clone, Debug, Default)]
@@ -14,14 +14,15 @@ pub(super) struct PreVotes {
     asked_at: Instant,
     /// Its candidacy has ended.
     is_over: bool,
-    /// In which term it would campaign.
+    /// The term for which it would campaign.
     term: u64,
-    granted_by: Vec<Place>,
+    /// Nobody, for a forged id.
+    granted_by: Vec<Option<Identity>>,
 }
 
 impl PreVotes {
-    /// The node asks at `at`. Whether it may do so in that round: in another than before, or within
-    /// T_min and the same candidacy.
+    /// The node asks at `at`. Whether it may do so in that round: a new one, or the last one if
+    /// less than T_min has passed and the candidacy is the same.
     pub(super) fn ask(&mut self, request: &VoteRequest, at: Instant, t_min: Duration) -> bool {
         if request.round == self.round {
             let is_fresh = at < self.asked_at.saturating_add(t_min);
@@ -32,11 +33,11 @@ impl PreVotes {
         true
     }
 
-    /// A voter, whose claims are at `place`, answers.
-    pub(super) fn hear(&mut self, place: Place, response: &PreVoteResponse) {
+    /// A voter answers.
+    pub(super) fn hear(&mut self, voter: Option<Identity>, response: &PreVoteResponse) {
         let is_answer = response.round == self.round && response.proposed_term == self.term;
-        if response.granted && is_answer && !self.granted_by.contains(&place) {
-            self.granted_by.push(place);
+        if response.granted && is_answer && !self.granted_by.contains(&voter) {
+            self.granted_by.push(voter);
         }
     }
 

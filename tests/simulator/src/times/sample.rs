@@ -1,4 +1,4 @@
-//! Times that were taken, and what can be said of them.
+//! The times measured in many runs, and their percentiles.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use super::scene::UNIT;
 /// The percentiles that are shown.
 const PERCENTILES: [f64; 4] = [50.0, 95.0, 99.0, 100.0];
 
-/// How many of them a few runs can tell.
+/// How many of these percentiles a few runs can tell.
 const COMPARED: usize = 2;
 
-/// How far off a percentile may be by chance: so many standard deviations of its rank.
+/// How far off a percentile may be by chance, in standard deviations of its rank.
 const DEVIATIONS_MAX: f64 = 4.0;
 
 /// Half of the last digit that is shown.
@@ -31,15 +31,15 @@ impl FromIterator<Duration> for Sample {
 }
 
 impl Sample {
-    /// The least time that so many percent don't exceed.
+    /// The least time that this many percent of the times don't exceed.
     fn percentile(&self, percent: f64) -> f64 {
         let rank = (self.0.len() as f64 * percent / 100.0).ceil() as usize;
         self.0.get(rank.saturating_sub(1)).copied().unwrap_or_default()
     }
 
-    /// Whether these may be the median and the 95th percentile of whatever the times were drawn
-    /// from. Which share of them is less than a percentile follows a binomial distribution, so this
-    /// needs no other assumption.
+    /// Whether these may be the median and the 95th percentile of the distribution from which the
+    /// times were drawn. The share of them below a percentile follows a binomial distribution, so
+    /// this needs no further assumption.
     pub(super) fn agrees(&self, percentiles: &[f64]) -> bool {
         let count = self.0.len() as f64;
         let mut compared = percentiles.iter().zip(PERCENTILES).take(COMPARED);

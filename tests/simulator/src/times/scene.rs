@@ -1,28 +1,29 @@
-//! What is done to a cluster, and which time is taken.
+//! What happens to a cluster in each scene, and which time is measured.
 
 use std::fmt;
 use std::time::Duration;
 
 use graft_election_core::{Config, Handover, Message, Mode, VoteRecord};
 
-use crate::{Condition, Links, NodeIndex, NodeSetup, Setup, Stage, Step, Violation};
+use crate::judgement::Violation;
+use crate::{Cluster, Condition, Links, NodeIndex, NodeSetup, Setup, Step};
 
 /// T_min, the unit of all times; T_max is twice that, and H a fifth.
 pub(super) const UNIT: Duration = Config::ELECTION_TIMEOUT_MIN;
 
-/// After which time without a leader a run counts as one that never has any.
+/// A run that has no leader for this long counts as never having one again.
 const NEVER_AFTER: Duration = UNIT.saturating_mul(1_000);
 
 /// How long a message takes at most.
 const MESSAGE_TIME_MAX: Duration = Duration::from_millis(4);
 
-/// The share of messages that is lost where some are.
+/// The share of messages that is lost in the scene with lossy links.
 const LOSS: f64 = 0.1;
 
-/// For how long the time without a leader is added up, if there may be several such times.
+/// For how long times without a leader are added up where there may be several.
 const WATCHED: Duration = UNIT.saturating_mul(20);
 
-/// What happens, and from when to when time is taken.
+/// What happens, and which time without a leader is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scene {
     ColdStart,
@@ -45,7 +46,7 @@ pub(super) enum Scene {
 }
 
 impl Scene {
-    /// All, each with the sizes of the clusters that it is played with.
+    /// All scenes, each with the sizes of cluster with which it is played.
     pub(super) const ALL: [(Self, &[usize]); 17] = [
         (Self::ColdStart, &[3, 5]),
         (Self::StaggeredStart, &[3, 5]),
@@ -71,15 +72,15 @@ impl Scene {
         mode == Mode::Extended || !matches!(self, Self::DeafLeader | Self::DeafLeaderGivesUp)
     }
 
-    /// Plays it once, by the chances that `seed` has. The time that is taken.
+    /// Plays it once, with the chances of `seed`. Returns the time measured.
     ///
     /// # Errors
     ///
     /// The first rule that was broken; A1, if nobody leads for too long.
     pub(super) fn play(self, size: usize, mode: Mode, seed: u64) -> Result<Duration, Violation> {
-        let stage = |links: &Links| Stage::cluster(size, mode, links, seed);
+        let cluster = |links: &Links| Cluster::of_size(size, mode, links, seed);
         let links = Links { delay: Duration::ZERO..=MESSAGE_TIME_MAX, loss: 0.0 };
-        let healthy = &mut stage(&links);
+        let healthy = &mut cluster(&links);
         match self {
             Self::ColdStart => until_led(healthy),
             Self::StaggeredStart => staggered(healthy, size),
@@ -87,7 +88,7 @@ impl Scene {
                 let record = VoteRecord { term: 1, voted_for: None };
                 let node = NodeSetup { mode, record, ..NodeSetup::default() };
                 let setup = Setup { nodes: vec![node; size], ..Setup::new(size) };
-                staggered(&mut Stage::new(setup, &links, seed), size)
+                staggered(&mut Cluster::new(setup, &links, seed), size)
             }
             Self::StartWithoutSome => {
                 for node in healthy.world().nodes().skip(quorum(size)) {
@@ -100,10 +101,10 @@ impl Scene {
                 healthy.crash(NodeIndex::new(0), None);
                 leader_crashes(healthy)
             }
-            Self::LossyLinks => leader_crashes(&mut stage(&Links { loss: LOSS, ..links })),
+            Self::LossyLinks => leader_crashes(&mut cluster(&Links { loss: LOSS, ..links })),
             Self::SlowLinks => {
                 let delay = UNIT.mul_f64(0.2)..=UNIT.mul_f64(0.3);
-                leader_crashes(&mut stage(&Links { delay, ..links }))
+                leader_crashes(&mut cluster(&Links { delay, ..links }))
             }
             Self::OneWayAmongSurvivors => {
                 let leader = lead(healthy)?;
@@ -128,20 +129,14 @@ impl Scene {
             Self::LongestOfRollingRestart => {
                 restart_in_turn(healthy).map(|outages| outages.longest)
             }
-            Self::OneWayFromLeader => {
-                let leader = lead(healthy)?;
-                healthy.cut(leader, others(healthy, leader)[0]);
-                let mut outages = Outages::default();
-                outages.watch(healthy, WATCHED)?;
-                Ok(outages.total)
-            }
+            Self::OneWayFromLeader => one_way_from_leader(healthy),
             Self::DeafLeader => {
                 let leader = deafen_leader(healthy)?;
-                until(healthy, |stage| stage.leader().is_some_and(|other| other != leader))
+                until(healthy, |cluster| cluster.leader().is_some_and(|other| other != leader))
             }
             Self::DeafLeaderGivesUp => {
                 let leader = deafen_leader(healthy)?;
-                until(healthy, |stage| stage.leader() != Some(leader))?;
+                until(healthy, |cluster| cluster.leader() != Some(leader))?;
                 until_led(healthy)
             }
             Self::HigherTermReturns => higher_term_returns(healthy, mode),
@@ -182,14 +177,14 @@ struct Outages {
 }
 
 impl Outages {
-    /// Looks on for a while. That a lease has ended shows at the next thing that happens, which in
-    /// a leader's life is the end of its lease itself.
-    fn watch(&mut self, stage: &mut Stage, span: Duration) -> Result<(), Violation> {
-        let end = stage.world().now().plus(span);
-        while stage.world().now() < end {
-            let (before, was_led) = (stage.world().now(), stage.leader().is_some());
-            stage.go_on()?;
-            let passed = stage.world().now().since(before);
+    /// Adds up the time without a leader for a while. The end of a lease shows at the next thing
+    /// that happens, and that is at the latest the leader's own timer at that very moment.
+    fn watch(&mut self, cluster: &mut Cluster, span: Duration) -> Result<(), Violation> {
+        let end = cluster.world().now().plus(span);
+        while cluster.world().now() < end {
+            let (before, was_led) = (cluster.world().now(), cluster.leader().is_some());
+            cluster.run_next()?;
+            let passed = cluster.world().now().since(before);
             if was_led {
                 self.current = Duration::ZERO;
             } else {
@@ -202,94 +197,107 @@ impl Outages {
     }
 }
 
-/// Lets a cluster run for a while under a leader whom all follow.
-fn lead(stage: &mut Stage) -> Result<NodeIndex, Violation> {
-    until(stage, |stage| stage.undisputed_leader().is_some())?;
-    let span = stage.draw(UNIT..=UNIT * 2);
-    stage.go_on_for(span)?;
-    // On bad links the leader may be another by now, or about to be.
-    until(stage, |stage| stage.undisputed_leader().is_some())?;
-    stage.undisputed_leader().ok_or_else(nobody_leads)
+/// Lets a cluster run for a while under a leader whom all nodes follow.
+fn lead(cluster: &mut Cluster) -> Result<NodeIndex, Violation> {
+    until(cluster, |cluster| cluster.undisputed_leader().is_some())?;
+    let span = cluster.draw(UNIT..=UNIT * 2);
+    cluster.run_for(span)?;
+    // On bad links the leader may have changed by now, or be about to change.
+    until(cluster, |cluster| cluster.undisputed_leader().is_some())?;
+    cluster.undisputed_leader().ok_or_else(nobody_leads)
 }
 
-fn others(stage: &Stage, leader: NodeIndex) -> Vec<NodeIndex> {
-    stage.world().nodes().filter(|node| *node != leader).collect()
+fn others(cluster: &Cluster, leader: NodeIndex) -> Vec<NodeIndex> {
+    cluster.world().nodes().filter(|node| *node != leader).collect()
 }
 
-fn until_led(stage: &mut Stage) -> Result<Duration, Violation> {
-    until(stage, |stage| stage.leader().is_some())
+fn until_led(cluster: &mut Cluster) -> Result<Duration, Violation> {
+    until(cluster, |cluster| cluster.leader().is_some())
 }
 
-fn until(stage: &mut Stage, condition: impl Fn(&Stage) -> bool) -> Result<Duration, Violation> {
-    stage.go_on_until(NEVER_AFTER, condition)?.ok_or_else(nobody_leads)
+fn until(
+    cluster: &mut Cluster,
+    condition: impl Fn(&Cluster) -> bool,
+) -> Result<Duration, Violation> {
+    cluster.run_until(NEVER_AFTER, condition)?.ok_or_else(nobody_leads)
 }
 
 fn nobody_leads() -> Violation {
     Violation { rule: "A1", what: format!("nobody leads for {NEVER_AFTER:?}") }
 }
 
-/// The nodes start at any moment within T_max. Time is taken from the one on that makes a quorum.
-fn staggered(stage: &mut Stage, size: usize) -> Result<Duration, Violation> {
-    for node in stage.world().nodes() {
-        let start_after = stage.draw(Duration::ZERO..=UNIT * 2);
-        stage.crash(node, Some(start_after));
+/// The nodes start at any moment within T_max. Time is measured from the start that makes a quorum.
+fn staggered(cluster: &mut Cluster, size: usize) -> Result<Duration, Violation> {
+    for node in cluster.world().nodes() {
+        let start_after = cluster.draw(Duration::ZERO..=UNIT * 2);
+        cluster.crash(node, Some(start_after));
     }
-    let is_up = |stage: &Stage, node| stage.world().condition(node) != Condition::Down;
-    until(stage, |stage| {
-        stage.world().nodes().filter(|node| is_up(stage, *node)).count() >= quorum(size)
+    let is_up = |cluster: &Cluster, node| cluster.world().condition(node) != Condition::Down;
+    until(cluster, |cluster| {
+        cluster.world().nodes().filter(|node| is_up(cluster, *node)).count() >= quorum(size)
     })?;
-    until_led(stage)
+    until_led(cluster)
 }
 
-fn leader_crashes(stage: &mut Stage) -> Result<Duration, Violation> {
-    let leader = lead(stage)?;
-    stage.crash(leader, None);
-    until_led(stage)
+fn leader_crashes(cluster: &mut Cluster) -> Result<Duration, Violation> {
+    let leader = lead(cluster)?;
+    cluster.crash(leader, None);
+    until_led(cluster)
 }
 
-/// Closes each node, and starts it again after T_min; the next one's turn is when all follow a
-/// leader once more.
-fn restart_in_turn(stage: &mut Stage) -> Result<Outages, Violation> {
+/// Closes each node, and starts it again after T_min. The next one follows when all follow a leader
+/// again.
+fn restart_in_turn(cluster: &mut Cluster) -> Result<Outages, Violation> {
     let mut outages = Outages::default();
-    for node in stage.world().nodes() {
-        lead(stage)?;
-        until(stage, |stage| stage.world().condition(node) == Condition::Waiting)?;
-        stage.close(node, Some(UNIT));
-        outages.watch(stage, UNIT * 4)?;
+    for node in cluster.world().nodes() {
+        lead(cluster)?;
+        until(cluster, |cluster| cluster.world().condition(node) == Condition::Waiting)?;
+        cluster.close(node, Some(UNIT));
+        outages.watch(cluster, UNIT * 4)?;
     }
     Ok(outages)
 }
 
-/// Nothing that is said reaches the leader any more, while all hear it.
-fn deafen_leader(stage: &mut Stage) -> Result<NodeIndex, Violation> {
-    let leader = lead(stage)?;
-    for other in others(stage, leader) {
-        stage.cut(other, leader);
+/// Cuts the link from the leader to one follower. Returns the time without a leader for a while
+/// after that.
+fn one_way_from_leader(cluster: &mut Cluster) -> Result<Duration, Violation> {
+    let leader = lead(cluster)?;
+    cluster.cut(leader, others(cluster, leader)[0]);
+    let mut outages = Outages::default();
+    outages.watch(cluster, WATCHED)?;
+    Ok(outages.total)
+}
+
+/// Cuts all links to the leader, while all others still hear it.
+fn deafen_leader(cluster: &mut Cluster) -> Result<NodeIndex, Violation> {
+    let leader = lead(cluster)?;
+    for other in others(cluster, leader) {
+        cluster.cut(other, leader);
     }
     Ok(leader)
 }
 
-/// A node that was cut off has a higher term when it is back, and ends the leader's leadership,
-/// once (rules T2, A2). In Extended mode it takes a stray handover to raise its term.
-fn higher_term_returns(stage: &mut Stage, mode: Mode) -> Result<Duration, Violation> {
-    let leader = lead(stage)?;
-    let away = others(stage, leader)[0];
-    for other in stage.world().nodes().filter(|node| *node != away) {
-        stage.part(away, other);
+/// A node that was cut off comes back with a higher term, and deposes the leader, once (rules T2,
+/// A2). In Extended mode it takes a stray handover to raise its term.
+fn higher_term_returns(cluster: &mut Cluster, mode: Mode) -> Result<Duration, Violation> {
+    let leader = lead(cluster)?;
+    let away = others(cluster, leader)[0];
+    for other in cluster.world().nodes().filter(|node| *node != away) {
+        cluster.part(away, other);
     }
     if mode == Mode::Extended {
-        until(stage, |stage| stage.world().condition(away) == Condition::Waiting)?;
-        let term = stage.world().view(away).map_or(0, |(_, term, _)| term);
-        let [leader, target] = [leader, away].map(|node| stage.world().identity(node).id());
+        until(cluster, |cluster| cluster.world().condition(away) == Condition::Waiting)?;
+        let term = cluster.world().view(away).map_or(0, |(_, term, _)| term);
+        let [leader, target] = [leader, away].map(|node| cluster.world().identity(node).id());
         let handover = Handover { term, leader, target: Some(target) };
         let message = Box::new(Message::Handover(handover));
-        stage.apply(&Step::Forge { message, to: away });
+        cluster.apply(&Step::Forge { message, to: away });
     }
-    let span = stage.draw(UNIT * 4..=UNIT * 5);
-    stage.go_on_for(span)?;
-    stage.apply(&Step::Heal);
-    until(stage, |stage| stage.leader() != Some(leader))?;
-    until_led(stage)
+    let span = cluster.draw(UNIT * 4..=UNIT * 5);
+    cluster.run_for(span)?;
+    cluster.apply(&Step::Heal);
+    until(cluster, |cluster| cluster.leader() != Some(leader))?;
+    until_led(cluster)
 }
 
 fn quorum(size: usize) -> usize {

@@ -1,4 +1,4 @@
-//! What comes of a step, as far as a node's program has a say in it.
+//! What comes of a step that gives a node's program something to do.
 
 use std::ops::RangeInclusive;
 
@@ -6,12 +6,12 @@ use graft_election_core::{Instant, Message, Outgoing, Reason, Recipient, State};
 
 use super::{CannotHappen, DELIVERIES_MAX, World, Written};
 use crate::disk::Disk;
-use crate::station::{Condition, CoreNode, CoreOutput, Station};
+use crate::machine::{Condition, CoreNode, CoreOutput, Machine};
 use crate::{DiskMode, Event, FlightKey, Identity, Moment, NodeIndex, Observer, Pick, Remains};
 
-/// What can be seen of a node, to tell what changed.
+/// What a node shows of itself, to tell what changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sight {
+pub(super) struct Snapshot {
     state: State,
     reason: Reason,
     term: u64,
@@ -19,7 +19,7 @@ pub(super) struct Sight {
     has_lease: bool,
 }
 
-impl Sight {
+impl Snapshot {
     fn of(program: &CoreNode, now: Instant) -> Self {
         Self {
             state: program.state(),
@@ -33,24 +33,45 @@ impl Sight {
 
 impl World {
     pub(super) fn local(&self, node: NodeIndex) -> Instant {
-        self.stations[node.get()].clock.read(self.now)
+        self.machines[node.get()].clock.read(self.now)
     }
 
     pub(super) fn start(&mut self, node: NodeIndex, observer: &mut impl Observer) {
         let now = self.local(node);
-        let station = &mut self.stations[node.get()];
-        let Some(record) = station.disk.read() else {
+        let machine = &mut self.machines[node.get()];
+        let Some(record) = machine.disk.read() else {
             observer.observe(Event::DiskTorn(node));
             return;
         };
-        match station.start(&self.setup, &self.voters, record.clone(), now) {
+        match machine.start(&self.setup, &self.voters, record.clone(), now) {
             Ok(()) => {
-                observer.observe(Event::Started(station.identity, &record));
-                let Station { identity, setup, quarantine, .. } = station;
+                observer.observe(Event::Started(machine.identity, &record));
+                let Machine { identity, setup, quarantine, .. } = machine;
                 self.checker.started(*identity, &record, now, setup, *quarantine);
             }
             Err(error) => observer.observe(Event::ConfigRefused(node, error)),
         }
+    }
+
+    pub(super) fn restart(
+        &mut self,
+        node: NodeIndex,
+        observer: &mut impl Observer,
+    ) -> Result<(), CannotHappen> {
+        self.expect(node, Condition::Down)?;
+        self.start(node, observer);
+        Ok(())
+    }
+
+    pub(super) fn replace(
+        &mut self,
+        node: NodeIndex,
+        observer: &mut impl Observer,
+    ) -> Result<(), CannotHappen> {
+        self.expect(node, Condition::Down)?;
+        self.machine(node)?.lose_disk();
+        self.start(node, observer);
+        Ok(())
     }
 
     pub(super) fn time_out(
@@ -70,6 +91,45 @@ impl World {
         Ok(())
     }
 
+    pub(super) fn hand_over(
+        &mut self,
+        node: NodeIndex,
+        to: Option<NodeIndex>,
+        observer: &mut impl Observer,
+    ) -> Result<(), CannotHappen> {
+        self.expect(node, Condition::Waiting)?;
+        let to = match to {
+            Some(to) => Some(self.machine(to)?.id.clone()),
+            None => None,
+        };
+        let now = self.local(node);
+        self.feed(node, |program| program.hand_over(now, to), observer);
+        Ok(())
+    }
+
+    pub(super) fn close(
+        &mut self,
+        node: NodeIndex,
+        observer: &mut impl Observer,
+    ) -> Result<(), CannotHappen> {
+        self.expect(node, Condition::Waiting)?;
+        let now = self.local(node);
+        self.checker.closes(self.identity(node), now);
+        self.feed(node, |program| program.close(now), observer);
+        Ok(())
+    }
+
+    pub(super) fn forge(
+        &mut self,
+        message: &Message,
+        to: NodeIndex,
+        observer: &mut impl Observer,
+    ) -> Result<(), CannotHappen> {
+        self.expect(to, Condition::Waiting)?;
+        self.hear(to, message.clone(), observer);
+        Ok(())
+    }
+
     pub(super) fn deliver(
         &mut self,
         pick: Pick,
@@ -77,7 +137,7 @@ impl World {
     ) -> Result<(), CannotHappen> {
         if let (Some(_), Some(to)) = (pick.from, pick.to) {
             let key = self.picked_one(pick)?;
-            let condition = self.station(to)?.condition();
+            let condition = self.machine(to)?.condition();
             if matches!(condition, Condition::Saving | Condition::Paused) {
                 return Err(CannotHappen::Unfit(to, condition));
             }
@@ -104,10 +164,10 @@ impl World {
         Err(CannotHappen::NeverSettles)
     }
 
-    /// Those in flight that are meant, in the order of sending.
+    /// The messages in flight that `pick` means, in the order of sending.
     pub(super) fn picked(&mut self, pick: Pick) -> Result<Vec<FlightKey>, CannotHappen> {
         for node in [pick.from, pick.to].into_iter().flatten() {
-            self.station(node)?;
+            self.machine(node)?;
         }
         if pick.from.is_some() && pick.to.is_some() {
             return Ok(vec![self.picked_one(pick)?]);
@@ -142,7 +202,8 @@ impl World {
         !matches!(self.condition(node), Condition::Saving | Condition::Paused)
     }
 
-    /// A message arrives: it is heard, lost if nobody is there, or waits on.
+    /// A message arrives: the node hears it, or it is lost if the node is down, or waits if the
+    /// node can't hear it yet.
     fn arrive(&mut self, key: FlightKey, observer: &mut impl Observer) {
         let to = self.network.flight(key).map(|flight| flight.to);
         if !to.is_some_and(|to| self.can_hear(to)) {
@@ -156,7 +217,7 @@ impl World {
         }
     }
 
-    pub(super) fn hear(&mut self, node: NodeIndex, message: Message, observer: &mut impl Observer) {
+    fn hear(&mut self, node: NodeIndex, message: Message, observer: &mut impl Observer) {
         let now = self.local(node);
         let identity = self.identity(node);
         observer.observe(Event::Heard(node, &message));
@@ -164,7 +225,7 @@ impl World {
         self.feed_and(node, |program| program.handle_message(now, message), &terms, observer);
     }
 
-    pub(super) fn feed(
+    fn feed(
         &mut self,
         node: NodeIndex,
         input: impl FnOnce(&mut CoreNode) -> CoreOutput<'_>,
@@ -184,15 +245,15 @@ impl World {
         observer: &mut impl Observer,
     ) {
         let now = self.local(node);
-        let station = &mut self.stations[node.get()];
-        let before = station.node().map(|program| Sight::of(program, now));
-        let sent = station.feed(input);
-        if let Some(program) = station.node() {
-            self.checker.heard(station.identity, program, terms);
+        let machine = &mut self.machines[node.get()];
+        let before = machine.node().map(|program| Snapshot::of(program, now));
+        let sent = machine.feed(input);
+        if let Some(program) = machine.node() {
+            self.checker.heard(machine.identity, program, terms);
         }
         self.look(node, before, observer);
-        // Once: a save that follows is no input, and leaves the report as it is.
-        if let Some(report) = self.stations[node.get()].node().and_then(CoreNode::report) {
+        // Here alone: a save that follows is not an input, and leaves the report as it is.
+        if let Some(report) = self.machines[node.get()].node().and_then(CoreNode::report) {
             observer.observe(Event::Reported(node, report));
         }
         if let Some(outgoing) = sent {
@@ -205,25 +266,36 @@ impl World {
     }
 
     fn begin_save(&mut self, node: NodeIndex, observer: &mut impl Observer) {
-        let station = &mut self.stations[node.get()];
-        let Some(record) = station.node().map(|program| program.record().clone()) else { return };
+        let machine = &mut self.machines[node.get()];
+        let Some(record) = machine.node().map(|program| program.record().clone()) else { return };
         observer.observe(Event::Saving(node, &record));
-        station.disk.begin_save(record);
-        match station.disk.mode {
+        machine.disk.begin_save(record);
+        match machine.disk.mode {
             DiskMode::Works => self.end_save(node, Ok(()), observer),
             DiskMode::Fails => self.end_save(node, Err(Written(false)), observer),
             DiskMode::Holds => {}
         }
     }
 
-    pub(super) fn end_save(
+    pub(super) fn end_save_under_way(
+        &mut self,
+        node: NodeIndex,
+        result: Result<(), Written>,
+        observer: &mut impl Observer,
+    ) -> Result<(), CannotHappen> {
+        self.expect(node, Condition::Saving)?;
+        self.end_save(node, result, observer);
+        Ok(())
+    }
+
+    fn end_save(
         &mut self,
         node: NodeIndex,
         result: Result<(), Written>,
         observer: &mut impl Observer,
     ) {
         let now = self.local(node);
-        let before = self.stations[node.get()].node().map(|program| Sight::of(program, now));
+        let before = self.machines[node.get()].node().map(|program| Snapshot::of(program, now));
         match result {
             Ok(()) => {
                 self.change_disk(node, Disk::complete_save);
@@ -234,7 +306,7 @@ impl World {
                 observer.observe(Event::SaveFailed(node));
             }
         }
-        let outgoing = self.stations[node.get()].end_save(now, result.is_ok());
+        let outgoing = self.machines[node.get()].end_save(now, result.is_ok());
         self.checker.save_ended(self.identity(node), result.is_err());
         self.look(node, before, observer);
         if let Some(outgoing) = outgoing {
@@ -249,33 +321,33 @@ impl World {
         remains: Remains,
         observer: &mut impl Observer,
     ) -> Result<(), CannotHappen> {
-        if self.station(node)?.condition() == Condition::Down {
+        if self.machine(node)?.condition() == Condition::Down {
             return Err(CannotHappen::Unfit(node, Condition::Down));
         }
         let was_saving = self.change_disk(node, |disk| disk.crash(remains));
-        self.stations[node.get()].stop();
+        self.machines[node.get()].stop();
         observer.observe(Event::Crashed(node, was_saving));
         Ok(())
     }
 
     /// Shows the checker what is on a disk after a change.
     fn change_disk<T>(&mut self, node: NodeIndex, change: impl FnOnce(&mut Disk) -> T) -> T {
-        let station = &mut self.stations[node.get()];
-        let done = change(&mut station.disk);
-        if let Some(record) = station.disk.record() {
-            self.checker.stored(station.identity, record);
+        let machine = &mut self.machines[node.get()];
+        let done = change(&mut machine.disk);
+        if let Some(record) = machine.disk.record() {
+            self.checker.stored(machine.identity, record);
         }
         done
     }
 
-    fn look(&mut self, node: NodeIndex, before: Option<Sight>, observer: &mut impl Observer) {
+    fn look(&mut self, node: NodeIndex, before: Option<Snapshot>, observer: &mut impl Observer) {
         let now = self.local(node);
-        let station = &self.stations[node.get()];
-        let (Some(before), Some(program)) = (before, station.node()) else { return };
-        self.checker.looked_at(station.identity, program, now);
+        let machine = &self.machines[node.get()];
+        let (Some(before), Some(program)) = (before, machine.node()) else { return };
+        self.checker.looked_at(machine.identity, program, now);
         self.look_at_lease(node);
-        let Some(program) = self.stations[node.get()].node() else { return };
-        let Sight { state, reason, term, leader, has_lease } = Sight::of(program, now);
+        let Some(program) = self.machines[node.get()].node() else { return };
+        let Snapshot { state, reason, term, leader, has_lease } = Snapshot::of(program, now);
         if (before.state, before.reason, before.term) != (state, reason, term) {
             observer.observe(Event::Changed { node, before: before.state, state, reason, term });
         }
@@ -289,26 +361,26 @@ impl World {
 
     /// Shows the checker a node's lease, and when it ends in real time.
     pub(super) fn look_at_lease(&mut self, node: NodeIndex) {
-        let station = &self.stations[node.get()];
-        let Some(program) = station.node() else { return };
-        match program.leadership(station.clock.read(self.now)) {
-            None => self.checker.has_no_lease(station.identity),
-            Some(leadership) if self.checker.is_news(station.identity, leadership) => {
-                let ends_at = station.clock.shows_at(leadership.valid_until);
-                self.checker.has_lease(station.identity, leadership, ends_at, self.now);
+        let machine = &self.machines[node.get()];
+        let Some(program) = machine.node() else { return };
+        match program.leadership(machine.clock.read(self.now)) {
+            None => self.checker.has_no_lease(machine.identity),
+            Some(leadership) if self.checker.is_news(machine.identity, leadership) => {
+                let ends_at = machine.clock.shows_at(leadership.valid_until);
+                self.checker.has_lease(machine.identity, leadership, ends_at, self.now);
             }
             Some(_) => {}
         }
     }
 
     fn send(&mut self, from: NodeIndex, outgoing: &Outgoing, observer: &mut impl Observer) {
-        let station = &self.stations[from.get()];
-        self.checker.said(station.identity, station.disk.confirmed(), outgoing);
+        let machine = &self.machines[from.get()];
+        self.checker.said(machine.identity, machine.disk.confirmed(), outgoing);
         let (mut reached, mut cut) = (0, 0);
         for to in self.nodes() {
             let is_addressed = match &outgoing.to {
                 Recipient::Everyone => to != from || self.setup.echo,
-                Recipient::Node(id) => *id == self.stations[to.get()].id,
+                Recipient::Node(id) => *id == self.machines[to.get()].id,
             };
             if !is_addressed {
                 continue;
@@ -325,10 +397,10 @@ impl World {
 
     /// A program whose node is closed ends, unless it has something to store first.
     fn end_if_closed(&mut self, node: NodeIndex, observer: &mut impl Observer) {
-        let station = &mut self.stations[node.get()];
-        let is_closed = station.node().is_some_and(|program| program.state() == State::Closed);
-        if is_closed && station.condition() == Condition::Waiting {
-            station.stop();
+        let machine = &mut self.machines[node.get()];
+        let is_closed = machine.node().is_some_and(|program| program.state() == State::Closed);
+        if is_closed && machine.condition() == Condition::Waiting {
+            machine.stop();
             observer.observe(Event::Ended(node));
         }
     }

@@ -1,4 +1,4 @@
-//! A world without faults of its own, for those who decide what happens in it.
+//! A cluster without faults of its own, for tests that decide what happens to it.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -11,33 +11,34 @@ use rand::{RngExt, SeedableRng};
 
 use super::{Action, Plan, Simulation};
 use crate::faults::{Faults, Kind, MESSAGE_TIME_MAX, Odds};
-use crate::{Condition, DiskMode, Moment, NodeIndex, Setup, Step, Violation, World};
+use crate::judgement::Violation;
+use crate::{Condition, DiskMode, Moment, NodeIndex, Remains, Setup, Step, World};
 
-/// A cluster that lives by itself: timers run out, messages arrive, saves end. How long that takes
-/// is drawn from a seed; what goes wrong is up to its user.
-pub struct Stage {
+/// A simulated cluster under a test's control. It runs by itself: timers run out, messages arrive,
+/// saves end, each after a time drawn from a seed. What goes wrong is up to the test.
+pub struct Cluster {
     simulation: Simulation,
-    /// When the nodes come back that are down; the others stay down.
+    /// When nodes that are down come back. Nodes that aren't listed stay down.
     returns: BTreeMap<NodeIndex, Moment>,
-    /// How much has happened since time last passed.
+    /// How many things have happened since time last passed.
     steps_at_once: u32,
 }
 
-/// How much may happen at one moment.
+/// How many things may happen at one moment.
 const STEPS_AT_ONCE_MAX: u32 = 10_000;
 
-/// What the links of a [`Stage`] are like.
+/// What the links of a [`Cluster`] are like.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Links {
     /// How long a message is under way.
     pub delay: RangeInclusive<Duration>,
-    /// How likely it is that one is lost.
+    /// How likely a message is to be lost, from 0 to 1.
     pub loss: f64,
 }
 
-impl Stage {
-    /// A cluster that begins as `setup` says; its nodes have just started. `seed` decides all that
-    /// is drawn.
+impl Cluster {
+    /// A cluster that begins as `setup` says, whose nodes have just started. `seed` decides
+    /// everything that is drawn.
     pub fn new(mut setup: Setup, links: &Links, seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         setup.seed = rng.random();
@@ -50,16 +51,16 @@ impl Stage {
         faults.loss = Odds::new(links.loss);
         let world = World::new(setup.clone(), &mut ());
         let simulation = Simulation::with_world(world, setup, faults, rng);
-        let mut stage = Self { simulation, returns: BTreeMap::new(), steps_at_once: 0 };
-        for node in stage.world().nodes() {
+        let mut cluster = Self { simulation, returns: BTreeMap::new(), steps_at_once: 0 };
+        for node in cluster.world().nodes() {
             // Saves take time.
-            stage.simulation.apply(&Step::Disk { node, mode: DiskMode::Holds });
+            cluster.simulation.apply(&Step::Disk { node, mode: DiskMode::Holds });
         }
-        stage
+        cluster
     }
 
     /// A cluster of `size` nodes of one mode that have never run.
-    pub fn cluster(size: usize, mode: Mode, links: &Links, seed: u64) -> Self {
+    pub fn of_size(size: usize, mode: Mode, links: &Links, seed: u64) -> Self {
         let mut setup = Setup::new(size);
         setup.nodes.iter_mut().for_each(|node| node.mode = mode);
         Self::new(setup, links, seed)
@@ -70,17 +71,17 @@ impl Stage {
         &self.simulation.world
     }
 
-    /// A span of time between the two, evenly drawn.
+    /// A span of time within the range, evenly drawn.
     pub fn draw(&mut self, spans: RangeInclusive<Duration>) -> Duration {
         self.simulation.rng.random_range(spans)
     }
 
-    /// Lets something happen now; it must be possible.
+    /// Lets a step happen now, which must be possible.
     pub fn apply(&mut self, step: &Step) {
         let before = self.conditions();
         self.simulation.apply(step);
         for ((node, before), now) in self.world().nodes().zip(before).zip(self.conditions()) {
-            // A node that saved or stood still before goes on when it was to.
+            // A node that was saving or paused keeps its plan.
             if now == Condition::Waiting || now != before {
                 self.simulation.plan(node);
             }
@@ -88,31 +89,31 @@ impl Stage {
         self.keep_down();
     }
 
-    /// Lets a node crash, and come back after a while; never, without one.
+    /// Crashes a node, which restarts after `down_for`, or never.
     pub fn crash(&mut self, node: NodeIndex, down_for: Option<Duration>) {
         self.expect_return(node, down_for);
-        self.apply(&Step::Crash { node, remains: crate::Remains::Old });
+        self.apply(&Step::Crash { node, remains: Remains::Old });
     }
 
-    /// Tells a node to take its leave, and to come back after a while; never, without one.
+    /// Closes a node, which restarts after `down_for`, or never.
     pub fn close(&mut self, node: NodeIndex, down_for: Option<Duration>) {
         self.expect_return(node, down_for);
         self.apply(&Step::Close(node));
     }
 
-    /// Lets a node stand still for a while.
+    /// Pauses a node for a while.
     pub fn pause(&mut self, node: NodeIndex, span: Duration) {
         self.simulation.apply(&Step::Pause(node));
         let at = self.world().now().plus(span);
         self.simulation.plans[node.get()] = Plan { at, action: Action::Resume };
     }
 
-    /// Cuts the link from the one to the other, and leaves the one that leads back.
+    /// Cuts the link from one node to another, and leaves the link back.
     pub fn cut(&mut self, from: NodeIndex, to: NodeIndex) {
         self.apply(&Step::Cut { from, to });
     }
 
-    /// Cuts the links between the two, both ways.
+    /// Cuts the links between two nodes, both ways.
     pub fn part(&mut self, one: NodeIndex, other: NodeIndex) {
         self.cut(one, other);
         self.cut(other, one);
@@ -123,9 +124,9 @@ impl Stage {
     /// # Errors
     ///
     /// The first rule that was broken.
-    pub fn go_on(&mut self) -> Result<(), Violation> {
+    pub fn run_next(&mut self) -> Result<(), Violation> {
         let before = self.world().now();
-        self.simulation.go_on();
+        self.simulation.run_next();
         self.keep_down();
         let stands_still = self.world().now() == before;
         self.steps_at_once = if stands_still { self.steps_at_once + 1 } else { 0 };
@@ -136,28 +137,29 @@ impl Stage {
         self.simulation.result()
     }
 
-    /// Lets all happen that happens within `span`.
+    /// Lets everything happen that happens within `span`.
     ///
     /// # Errors
     ///
     /// The first rule that was broken.
-    pub fn go_on_for(&mut self, span: Duration) -> Result<(), Violation> {
+    pub fn run_for(&mut self, span: Duration) -> Result<(), Violation> {
         let end = self.world().now().plus(span);
         while self.next_at() <= end {
-            self.go_on()?;
+            self.run_next()?;
         }
-        // Most happens around heartbeats: who stops at whatever comes next is always near one.
+        // Most things happen around heartbeats. Without this wait, the end would always be near
+        // one.
         self.simulation.wait_until(end);
         Ok(())
     }
 
-    /// Goes on until `condition` holds: how long that took, or nothing if it took longer than
+    /// Runs until `condition` holds. Returns how long that took; `None` if it took longer than
     /// `limit`.
     ///
     /// # Errors
     ///
     /// The first rule that was broken.
-    pub fn go_on_until(
+    pub fn run_until(
         &mut self,
         limit: Duration,
         condition: impl Fn(&Self) -> bool,
@@ -167,18 +169,18 @@ impl Stage {
             if self.world().now().since(began_at) > limit {
                 return Ok(None);
             }
-            self.go_on()?;
+            self.run_next()?;
         }
         Ok(Some(self.world().now().since(began_at)))
     }
 
-    /// The node that leads in the highest term, if one may act as the leader now: in Extended mode
+    /// The node that leads in the highest term, if it may act as the leader now: in Extended mode
     /// it needs a lease.
     pub fn leader(&self) -> Option<NodeIndex> {
         self.simulation.leader_now().map(|(leader, _)| leader)
     }
 
-    /// The leader whom all nodes follow that run.
+    /// The leader whom all running nodes follow.
     pub fn undisputed_leader(&self) -> Option<NodeIndex> {
         self.simulation.leader().map(|(leader, _)| leader)
     }
@@ -204,7 +206,7 @@ impl Stage {
         self.returns.extend(down_for.map(|span| (node, now.plus(span))));
     }
 
-    /// No node comes back but those that are expected.
+    /// Only the nodes that are expected come back.
     fn keep_down(&mut self) {
         for node in self.world().nodes() {
             if self.world().condition(node) != Condition::Down {
@@ -219,12 +221,12 @@ impl Stage {
 }
 
 impl Links {
-    /// Links that lose nothing: a message takes ten milliseconds at most.
+    /// Links that lose nothing, and on which a message takes at most ten milliseconds.
     pub fn healthy() -> Self {
         Self { delay: Duration::ZERO..=MESSAGE_TIME_MAX, loss: 0.0 }
     }
 
-    /// The same, but with such a share of all messages lost.
+    /// The same, with this share of all messages lost.
     pub fn lossy(loss: f64) -> Self {
         Self { loss, ..Self::healthy() }
     }

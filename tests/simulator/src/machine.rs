@@ -1,4 +1,4 @@
-//! One node with what belongs to it: its program, its clock and its disk.
+//! A node's computer: its program, its clock and its disk.
 
 use std::time::Duration;
 
@@ -12,21 +12,19 @@ use self_cell::{MutBorrow, self_cell};
 
 use crate::clock::Clock;
 use crate::disk::Disk;
+use crate::setup::VOTERS_MAX;
 use crate::{Identity, Moment, NodeIndex, NodeSetup, Setup};
 
-/// The most voters of a simulated cluster.
-pub(crate) const CAPACITY: usize = 9;
-
 /// The core's node.
-pub(crate) type CoreNode = Node<SmallRng, SimulatedApplication, CAPACITY>;
+pub(crate) type CoreNode = Node<SmallRng, SimulatedApplication, VOTERS_MAX>;
 
 /// What the core's node asks for.
-pub(crate) type CoreOutput<'n> = Output<'n, SmallRng, SimulatedApplication, CAPACITY>;
+pub(crate) type CoreOutput<'n> = Output<'n, SmallRng, SimulatedApplication, VOTERS_MAX>;
 
-type OpenSave<'n> = Option<Unsaved<'n, SmallRng, SimulatedApplication, CAPACITY>>;
+type OpenSave<'n> = Option<Unsaved<'n, SmallRng, SimulatedApplication, VOTERS_MAX>>;
 
 self_cell!(
-    /// A node that waits for its disk: while it does, no input can reach it.
+    /// A node that waits for its disk. Until the save ends, no input can reach it.
     struct SavingNode {
         owner: MutBorrow<Box<CoreNode>>,
         #[not_covariant]
@@ -34,8 +32,8 @@ self_cell!(
     }
 );
 
-/// A node's place in the world, with all that is there.
-pub(crate) struct Station {
+/// A node's computer: what runs on it, and what outlives that.
+pub(crate) struct Machine {
     pub(crate) identity: Identity,
     pub(crate) id: NodeId,
     pub(crate) clock: Clock,
@@ -43,11 +41,11 @@ pub(crate) struct Station {
     pub(crate) is_paused: bool,
     /// What its program is started with.
     pub(crate) setup: NodeSetup,
-    /// The longest T_min that it ever had: it may still be bound for so long (rule V3).
+    /// The longest T_min that the node ever had: it may still be bound for that long (rule V3).
     pub(crate) quarantine: Duration,
-    /// All its T_min, T_max and H, those that it is yet to have included.
+    /// Every T_min, T_max and H that the node had, has, or will have from its next start on.
     pub(crate) all_times: Vec<[Duration; 3]>,
-    lives: u64,
+    starts: u64,
     program: Program,
 }
 
@@ -60,7 +58,7 @@ pub enum Condition {
     Waiting,
     /// It waits for its disk.
     Saving,
-    /// It stands still.
+    /// It is paused: it runs, but does nothing.
     Paused,
 }
 
@@ -74,10 +72,10 @@ enum Program {
 
 struct NothingToSave;
 
-impl Station {
+impl Machine {
     pub(crate) fn new(index: NodeIndex, setup: &Setup) -> Self {
         let node = &setup.nodes[index.get()];
-        let identity = Identity { index, incarnation: 1 };
+        let identity = Identity { index, generation: 1 };
         Self {
             identity,
             id: identity.id(),
@@ -87,7 +85,7 @@ impl Station {
             quarantine: node.times[0],
             all_times: vec![node.times],
             setup: node.clone(),
-            lives: 0,
+            starts: 0,
             program: Program::Down,
         }
     }
@@ -101,7 +99,7 @@ impl Station {
         }
     }
 
-    /// The node, to look at, unless it is down.
+    /// The node, unless it is down.
     pub(crate) fn node(&self) -> Option<&CoreNode> {
         match &self.program {
             Program::Down => None,
@@ -112,7 +110,7 @@ impl Station {
         }
     }
 
-    /// The moment at which the node's timer is due, whether or not its program can notice.
+    /// When the node's timer is due, whether or not its program can notice.
     pub(crate) fn due_at(&self) -> Moment {
         self.node().map_or(Moment::NEVER, |node| self.clock.shows_at(node.deadline()))
     }
@@ -138,9 +136,9 @@ impl Station {
             clock_tick: self.setup.tick,
             ..Config::new("simulated", setup.size)
         };
-        self.lives += 1;
+        self.starts += 1;
         let rng = SmallRng::seed_from_u64(
-            setup.seed ^ (self.identity.index.get() as u64 + 1) << 56 ^ self.lives << 40,
+            setup.seed ^ (self.identity.index.get() as u64 + 1) << 56 ^ self.starts << 40,
         );
         let application = SimulatedApplication { position: self.setup.position };
         let node = Node::new(self.id.clone(), &config, record, application, rng, now)?;
@@ -149,7 +147,7 @@ impl Station {
         Ok(())
     }
 
-    /// Gives a node that waits an input. It answers with a message, or saves, or neither.
+    /// Gives a waiting node an input, after which it sends a message, or saves, or does neither.
     pub(crate) fn feed(
         &mut self,
         input: impl FnOnce(&mut CoreNode) -> CoreOutput<'_>,
@@ -173,7 +171,7 @@ impl Station {
         sent
     }
 
-    /// Tells a node that saves what came of it; returns the message that waited.
+    /// Ends a node's save. Returns the message that waited for it.
     pub(crate) fn end_save(&mut self, now: Instant, succeeded: bool) -> Option<Outgoing> {
         let Program::Saving(mut saving) = std::mem::take(&mut self.program) else {
             unreachable!("only a node that saves can end a save");
@@ -196,18 +194,18 @@ impl Station {
 
     /// Gives the node an empty disk, and with it a new id (rule V9).
     pub(crate) fn lose_disk(&mut self) {
-        self.identity.incarnation += 1;
+        self.identity.generation += 1;
         self.id = self.identity.id();
         self.disk.replace();
     }
 
-    /// The node has these times from its next start on.
+    /// Sets the T_min, T_max and H that the node has from its next start on.
     pub(crate) fn set_times(&mut self, times: [Duration; 3]) {
         self.setup.times = times;
         self.all_times.push(times);
     }
 
-    /// The node's application has come so far.
+    /// Sets the position of the node's application.
     pub(crate) fn set_position(&mut self, position: u16) {
         self.setup.position = position;
         if let Program::Waiting(node) = &mut self.program {
@@ -216,7 +214,7 @@ impl Station {
     }
 }
 
-/// An application that accepts whoever has come as far as itself.
+/// An application that accepts any candidate that is at least as far as itself.
 #[derive(Clone, Debug)]
 pub(crate) struct SimulatedApplication {
     position: u16,

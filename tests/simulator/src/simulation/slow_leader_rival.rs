@@ -1,17 +1,19 @@
-//! The hour in which two leases would overlap, if any rule that keeps them apart were missing (I4).
+//! A rival of a leader whose clock is slow: two leases would overlap here if any of the rules that
+//! keep them apart were missing (I4).
 
 use graft_election_core::Mode;
 use rand::RngExt;
 
 use super::Simulation;
-use super::calm::{POSITION_MAX, RHO, times_max};
+use super::bounds::{POSITION_MAX, RHO, times_max};
 use crate::faults::{DRIFT_MAX, Kind, MESSAGE_TIME_MAX};
-use crate::{Condition, NodeIndex, Remains, Step, Violation};
+use crate::judgement::Violation;
+use crate::{Condition, NodeIndex, Remains, Step};
 
 impl Simulation {
-    /// One node doesn't hear the leader any more, and asks all others to elect it. They then lose
-    /// the leader too, whose clock is the slowest; or they forget that they are bound to it, unless
-    /// they keep rule V3.
+    /// One node no longer hears the leader, and asks all others to elect it. They then lose the
+    /// leader too, whose clock is the slowest; or they restart, and would forget that they are
+    /// bound to the leader if they didn't keep rule V3.
     pub(super) fn rival_the_leader(&mut self) -> Result<(), Violation> {
         let Some((leader, term)) = self.leader() else { return Ok(()) };
         if self.setup.nodes[leader.get()].mode == Mode::Graft {
@@ -23,16 +25,16 @@ impl Simulation {
         for node in self.world.nodes() {
             self.apply(&Step::Position { node, position: POSITION_MAX });
         }
-        // Haste favours a rival whom nothing holds back.
+        // Fast messages favour a rival that nothing holds back.
         self.faults.message_time_max =
             MESSAGE_TIME_MAX / if self.rng.random_bool(0.5) { 10 } else { 1 };
         self.cut_both_ways(leader, rival);
-        let until_it_asks = times_max(&self.world)[1].mul_f64(1.5 * (1.0 + RHO));
-        self.run_until(self.world.now().plus(until_it_asks))?;
+        let asks_after = times_max(&self.world)[1].mul_f64(1.5 * (1.0 + RHO));
+        self.run_until(self.world.now().plus(asks_after))?;
 
-        let forgets = self.rng.random_bool(0.5);
+        let others_restart = self.rng.random_bool(0.5);
         for other in others.iter().copied().filter(|other| *other != rival) {
-            if !forgets {
+            if !others_restart {
                 self.cut_both_ways(leader, other);
             } else if self.world.condition(other) == Condition::Waiting {
                 self.apply(&Step::Crash { node: other, remains: Remains::Old });
@@ -42,7 +44,7 @@ impl Simulation {
         }
         self.run_until(self.world.now().plus(times_max(&self.world)[1]))?;
         let is_extended = self.setup.nodes.iter().all(|node| node.mode == Mode::Extended);
-        if forgets && is_extended && self.leader_now() != Some((leader, term)) {
+        if others_restart && is_extended && self.leader_now() != Some((leader, term)) {
             let what =
                 format!("{leader}, which led in term {term}, lost it to one who was cut off");
             return Err(Violation { rule: "A2", what });

@@ -1,4 +1,4 @@
-//! What must come of it once the faults have ended.
+//! How a cluster must recover once the faults have ended.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -7,103 +7,97 @@ use graft_election_core::{Mode, State};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
+use super::bounds::{POSITION_MAX, RHO, recovery_max, times_max};
 use super::{Action, Plan, Simulation};
-use crate::faults::{Faults, Kind, MESSAGE_TIME_MAX, SAVE_TIME_MAX, draw_span};
-use crate::{Condition, Figures, Judged, Moment, NodeIndex, Setup, Step, Violation, World};
-
-/// One in how many simulations may need longer than is allowed, by bad luck alone.
-const BAD_LUCK: f64 = 1e-12;
-
-/// The greatest position of an application.
-pub(super) const POSITION_MAX: u16 = 8;
-
-/// How far two clocks' rates differ, at most.
-pub(super) const RHO: f64 = 0.1;
+use crate::faults::{Faults, Kind, MESSAGE_TIME_MAX, draw_span};
+use crate::judgement::{Judged, Violation};
+use crate::{Condition, Figures, Moment, NodeIndex, Remains, Setup, Step, World};
 
 impl Simulation {
-    /// A world after its faults, to see whether it comes to rest.
+    /// A world after its faults, to see whether it recovers.
     pub fn after(world: World, setup: Setup, kind: Kind) -> Self {
         let rng = SmallRng::seed_from_u64(setup.seed);
         Self::with_world(world, setup, Faults::none(kind), rng)
     }
 
-    /// Ends the faults: links are mended, and all nodes run that can. If they are a quorum, all follow
-    /// one leader within a time that depends on T_max (A1, A5), and go on to follow it (A2).
+    /// Ends the faults: links are mended, and all nodes run that can. If they are a quorum, all
+    /// must follow one leader within a time that depends on T_max (A1, A5), and keep following it
+    /// (A2). Returns whether they do: some worlds are not expected to.
     ///
     /// # Errors
     ///
     /// The first rule that was broken.
-    pub fn recover(&mut self) -> Result<(), Violation> {
+    pub(super) fn come_to_rest(&mut self) -> Result<bool, Violation> {
         if self.setup.judged == Judged::NodesAlone || self.is_crowded() || !self.has_quorum() {
-            return Ok(());
+            return Ok(false);
         }
         self.end_faults();
         let healed_at = self.world.now();
         let limit = recovery_max(&self.world);
-        // By then what was sent before has been heard, and so has the leader, if there is one: a
+        // By then the nodes have heard all that was sent before, and the leader if there is one. A
         // timer may have been about to run out.
         let [_, _, heartbeat] = times_max(&self.world);
         self.run_until(healed_at.plus(heartbeat.mul_f64(1.0 + RHO) + MESSAGE_TIME_MAX * 2))?;
         self.until_all_follow(healed_at)?;
-        if self.world.has_rivals() {
-            return Ok(());
+        if self.world.saw_two_leaders() {
+            return Ok(false);
         }
         self.figures.recovery = self.world.now().since(healed_at);
         self.figures.recovery_percent =
             (self.figures.recovery.as_micros() * 100 / limit.as_micros()) as u32;
         if self.has_newcomers() {
-            // Their leader knew the ids that they had before, and counts no more: it may have to be
-            // elected anew, once (rules V6, V9, L4).
+            // Their leader knew their former ids, and counts no others until it has been elected
+            // once more (rules V6, V9, L4).
             self.run_until(self.world.now().plus(times_max(&self.world)[1]))?;
             self.until_all_follow(self.world.now())?;
         }
-        self.stay()?;
-        self.drill()
+        self.keeps_leader()?;
+        Ok(true)
     }
 
-    /// Whether nodes came back under new ids, and no list tells who may.
+    /// Whether nodes came back under new ids, and there is no list of voters to say who may.
     fn has_newcomers(&self) -> bool {
-        let is_new = |node: NodeIndex| self.world.identity(node).incarnation > 1;
+        let is_new = |node: NodeIndex| self.world.identity(node).generation > 1;
         !self.setup.declared && self.world.nodes().any(is_new)
     }
 
-    /// Waits until all nodes follow one leader (A1), or two have led in one term: who has followed one
-    /// of them never follows the other in that term (L2). Where disks get lost, and with them votes,
-    /// that may happen without any further fault.
+    /// Waits until all nodes follow one leader (A1), or two have led in one term: a node that has
+    /// followed one of them never follows the other in that term (L2). Where disks are lost, and
+    /// votes with them, that may happen without any further fault.
     pub(super) fn until_all_follow(&mut self, since: Moment) -> Result<(), Violation> {
         let limit = since.plus(recovery_max(&self.world));
-        let is_settled = |this: &Self| this.leader().is_some() || this.world.has_rivals();
+        let is_settled = |this: &Self| this.leader().is_some() || this.world.saw_two_leaders();
         self.until(is_settled, limit, "A1", "not all nodes have one leader")?;
         Ok(())
     }
 
-    /// Waits until something is so. Returns how long that takes.
+    /// Waits for a condition. Returns how long that takes.
     ///
     /// # Errors
     ///
-    /// The rule, if it isn't so by `limit`, and what is the case instead; or another rule that is
+    /// `rule`, with `instead`, if the condition doesn't hold by `limit`; or another rule that is
     /// broken.
     pub(super) fn until(
         &mut self,
-        is_so: impl Fn(&Self) -> bool,
+        holds: impl Fn(&Self) -> bool,
         limit: Moment,
         rule: &'static str,
         instead: &str,
     ) -> Result<Duration, Violation> {
         let since = self.world.now();
-        while !is_so(self) {
+        while !holds(self) {
             if self.world.now() > limit {
                 let waited = limit.since(since);
                 return Err(Violation { rule, what: format!("after {waited:?} {instead}") });
             }
-            self.go_on();
+            self.run_next();
             self.result()?;
         }
         Ok(self.world.now().since(since))
     }
 
-    /// Without faults a leader stays for as long as a follower might wait for it.
-    pub(super) fn stay(&mut self) -> Result<(), Violation> {
+    /// Without faults a leader must stay for as long as a follower might wait for it (A2).
+    pub(super) fn keeps_leader(&mut self) -> Result<(), Violation> {
         let leader = self.leader();
         let Figures { elections, promotions, .. } = self.figures;
         let rest = times_max(&self.world)[1] * 2;
@@ -118,14 +112,14 @@ impl Simulation {
 
     pub(super) fn run_until(&mut self, end: Moment) -> Result<(), Violation> {
         while self.world.now() < end {
-            self.go_on();
+            self.run_next();
             self.result()?;
         }
         Ok(())
     }
 
-    /// More nodes live than the cluster has voters, and no list keeps them out: they may depose each
-    /// other for ever.
+    /// Whether more nodes live than the cluster has voters, with no list of voters to exclude any:
+    /// they may depose each other for ever.
     fn is_crowded(&self) -> bool {
         self.faults.kind == Kind::TooMany && !self.setup.declared
     }
@@ -144,7 +138,7 @@ impl Simulation {
         self.hurry_messages();
         for node in self.world.nodes() {
             if self.is_stranger(node) {
-                self.dismiss(node);
+                self.stop_stranger(node);
                 continue;
             }
             match self.world.condition(node) {
@@ -155,12 +149,12 @@ impl Simulation {
                 Condition::Waiting | Condition::Saving | Condition::Down => self.plan(node),
             }
         }
-        self.calm_clocks();
+        self.correct_clocks();
         self.favour_candidates();
     }
 
-    /// No clock is off by more than rho any more, and every node starts with the times that it has.
-    fn calm_clocks(&mut self) {
+    /// From now on no clock is off by more than rho.
+    fn correct_clocks(&mut self) {
         if self.faults.kind != Kind::WildClocks {
             return;
         }
@@ -170,7 +164,7 @@ impl Simulation {
         }
     }
 
-    /// A witness can't lead, so it must not be ahead of all others for good (A5).
+    /// A witness can't lead, so it must not stay ahead of all others (A5).
     fn favour_candidates(&mut self) {
         let has_witness = self.setup.nodes.iter().any(|node| node.priority == 0);
         for node in self.world.nodes().filter(|_| has_witness) {
@@ -180,16 +174,15 @@ impl Simulation {
         }
     }
 
-    /// Whom a declared list keeps out is only a disturbance, and that ends too.
+    /// A node that the list of voters excludes is only a disturbance, and that ends too.
     fn is_stranger(&self, node: NodeIndex) -> bool {
-        let is_declared =
-            node.get() < self.setup.size && self.world.identity(node).incarnation == 1;
+        let is_declared = node.get() < self.setup.size && self.world.identity(node).generation == 1;
         self.setup.declared && !is_declared
     }
 
-    fn dismiss(&mut self, node: NodeIndex) {
+    fn stop_stranger(&mut self, node: NodeIndex) {
         if self.world.condition(node) != Condition::Down {
-            self.apply(&Step::Crash { node, remains: crate::Remains::Old });
+            self.apply(&Step::Crash { node, remains: Remains::Old });
         }
         self.plans[node.get()] = Plan { at: Moment::NEVER, action: Action::Rest };
     }
@@ -218,7 +211,7 @@ impl Simulation {
         has_lease.then_some((leader, term))
     }
 
-    /// The leader whom all nodes follow that run, and its term.
+    /// The leader whom all running nodes follow, and its term.
     pub(super) fn leader(&self) -> Option<(NodeIndex, u64)> {
         let (leader, term) = self.leader_now()?;
         let id = self.world.identity(leader);
@@ -228,29 +221,4 @@ impl Simulation {
         };
         self.world.nodes().all(follows).then_some((leader, term))
     }
-}
-
-/// How soon after the last fault all nodes must follow one leader (A1).
-///
-/// A node that has just restarted waits for T_min (rule V3), and one whose last save failed for up to
-/// T_max, then tries that again (rule C4). From then on the most up-to-date node campaigns once every
-/// T_max at least, since only a vote or a leader restarts its timer (rule V8), and wins unless
-/// another campaigns while its request is under way: for as long as a save and a message take, before
-/// and after. How likely that is gives the number of rounds after which it has won but for a
-/// negligible remainder. Clocks may be slow by rho.
-pub(super) fn recovery_max(world: &World) -> Duration {
-    let [_, t_max, _] = times_max(world);
-    let spans = world.all_times().map(|[t_min, t_max, _]| t_max - t_min);
-    let span = spans.min().unwrap_or(t_max);
-    let window = (MESSAGE_TIME_MAX + SAVE_TIME_MAX) * 2;
-    let alone = 1.0 - window.as_secs_f64() / span.as_secs_f64();
-    let others = i32::try_from(world.node_count() - 1).unwrap_or(i32::MAX);
-    let split = 1.0 - alone.powi(others);
-    let rounds = if others == 0 { 1.0 } else { (BAD_LUCK.ln() / split.ln()).ceil() };
-    t_max.mul_f64((1.0 + rounds) * (1.0 + RHO))
-}
-
-pub(super) fn times_max(world: &World) -> [Duration; 3] {
-    let max = |index: usize| world.all_times().map(|times| times[index]).max();
-    [0, 1, 2].map(|index| max(index).unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! What befalls nodes and links while the faults last.
+//! The faults that happen to nodes and links, drawn step by step.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::{Condition, NodeIndex, Remains, Step};
 const LEAP_MAX: Duration = Duration::from_secs(5);
 
 impl Simulation {
-    /// Lets something bad happen, now and then: to `node`, or to any other.
-    pub(super) fn strike(&mut self, node: NodeIndex) {
+    /// Lets a fault happen now and then, to `node` or to any other.
+    pub(super) fn inject_fault(&mut self, node: NodeIndex) {
         let victim = if self.rng.random_bool(0.5) { node } else { self.any_node() };
         let condition = self.world.condition(victim);
         if self.faults.crash.happens(&mut self.rng) && condition != Condition::Down {
@@ -56,12 +56,12 @@ impl Simulation {
             self.change_links();
         }
         if condition == Condition::Waiting {
-            self.instruct(victim);
+            self.inject_input(victim);
         }
     }
 
-    /// Gives a node that waits an input that the network has no part in, now and then.
-    fn instruct(&mut self, node: NodeIndex) {
+    /// Gives a waiting node an input now and then that doesn't come from the network.
+    fn inject_input(&mut self, node: NodeIndex) {
         if self.faults.close.happens(&mut self.rng) {
             self.apply(&Step::Close(node));
         } else if self.faults.hand_over.happens(&mut self.rng) {
@@ -108,7 +108,7 @@ impl Simulation {
         let is_lost = |other: NodeIndex| {
             other == node
                 || !self.world.has_record(other)
-                || self.world.identity(other).incarnation > 1
+                || self.world.identity(other).generation > 1
         };
         let voters = self.world.nodes().take(self.setup.size);
         voters.filter(|other| !is_lost(*other)).count() > self.setup.size / 2
@@ -116,7 +116,7 @@ impl Simulation {
 
     pub(super) fn restart(&mut self, node: NodeIndex) {
         let loses_disk = (!self.setup.declared || self.can_spare(node))
-            && self.world.identity(node).incarnation < u8::MAX
+            && self.world.identity(node).generation < u8::MAX
             && self.faults.lost_disk.happens(&mut self.rng);
         if loses_disk {
             self.apply(&Step::Replace(node));
@@ -153,7 +153,7 @@ impl Simulation {
         }
     }
 
-    /// A leader isn't heard any more, or doesn't hear, or neither: by all others or by one, who may
+    /// The leader is cut off from all others or from one, in one direction or both. Another may
     /// then be elected while the leader still has its lease.
     fn cut_off_leader(&mut self) {
         let leads = |node: &NodeIndex| {

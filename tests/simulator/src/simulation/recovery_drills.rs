@@ -1,4 +1,4 @@
-//! Trouble that a calm cluster must stand: in Extended mode, but for the first drill.
+//! Trouble that a recovered cluster must withstand. All drills but the first are for Extended mode.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -10,11 +10,12 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 
 use super::Simulation;
-use super::calm::{POSITION_MAX, RHO, recovery_max, times_max};
+use super::bounds::{POSITION_MAX, RHO, recovery_max, times_max};
 use crate::faults::{MESSAGE_TIME_MAX, SAVE_TIME_MAX};
-use crate::{Condition, NodeIndex, Step, Violation};
+use crate::judgement::Violation;
+use crate::{Condition, NodeIndex, Step};
 
-/// What befalls a node while it is cut off.
+/// What happens to a node while it is cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Absence {
     Nothing,
@@ -33,20 +34,21 @@ impl Absence {
 }
 
 impl Simulation {
-    /// A node rivals the leader; one that is cut off comes back; the leader closes; nodes of higher
-    /// priority wait for their turn; then most links are cut.
-    pub(super) fn drill(&mut self) -> Result<(), Violation> {
-        // A new id counts only from a leader's next campaign on (rules V6, V9).
+    /// A node rivals the leader; a node that is cut off comes back; the leader closes; then most
+    /// links are cut. In a cluster with priorities, a node of the highest one must come to lead
+    /// instead.
+    pub(super) fn run_drills(&mut self) -> Result<(), Violation> {
+        // A leader counts a new id only from its next campaign on (rules V6, V9).
         let runs = |node| {
             self.world.condition(node) != Condition::Down
-                && self.world.identity(node).incarnation == 1
+                && self.world.identity(node).generation == 1
         };
         let is_whole = self.world.nodes().all(runs) && self.world.node_count() == self.setup.size;
         if !is_whole || self.setup.size < 2 {
             return Ok(());
         }
         let is_extended = self.setup.nodes.iter().all(|node| node.mode == Mode::Extended);
-        // Otherwise the leader may change without any trouble (rule H4).
+        // Where priorities differ, the leader may change without any trouble (rule H4).
         let first = self.setup.nodes[0].priority;
         if self.setup.nodes.iter().any(|node| node.priority != first) {
             return if is_extended { self.wait_for_promotion() } else { Ok(()) };
@@ -65,8 +67,8 @@ impl Simulation {
         if self.setup.size > 2 { self.leave_one_center() } else { Ok(()) }
     }
 
-    /// A2: a leader isn't deposed by a node that comes back; once, if that has raised its term (T2),
-    /// and then not for long (H5).
+    /// A2: a node that comes back doesn't depose the leader; or only once if it has raised its term
+    /// (T2), and then not for long (H5).
     fn cut_off_and_return(&mut self, absence: Absence) -> Result<(), Violation> {
         let Some((leader, term)) = self.leader() else { return Ok(()) };
         let others: Vec<_> = self.world.nodes().filter(|node| *node != leader).collect();
@@ -113,10 +115,10 @@ impl Simulation {
             return Err(Violation { rule: "A2", what });
         }
         self.until_all_follow(self.world.now())?;
-        self.stay()
+        self.keeps_leader()
     }
 
-    /// What others answered in an earlier round of pre-votes arrives only now (rule C1).
+    /// The answers of others to an earlier round of pre-votes arrive only now (rule C1).
     fn hear_old_answers(
         &mut self,
         node: NodeIndex,
@@ -131,7 +133,7 @@ impl Simulation {
         }
     }
 
-    /// A node hears what none says now, if it waits for messages.
+    /// A node hears a message that nobody has just sent, if it waits for messages.
     fn hear(&mut self, node: NodeIndex, message: Message) {
         if self.world.condition(node) == Condition::Waiting {
             self.apply(&Step::Forge { message: Box::new(message), to: node });
@@ -160,12 +162,12 @@ impl Simulation {
         let took = self.until_new_leader(term, limit, "H3")?;
         self.figures.succession = self.figures.succession.max(took);
         self.until_all_follow(self.world.now())?;
-        self.stay()
+        self.keeps_leader()
     }
 
-    /// H4: a leader gives way to a node of higher priority that is steady.
+    /// H4: a leader gives way to a steady node of higher priority.
     fn wait_for_promotion(&mut self) -> Result<(), Violation> {
-        // It takes long, and longer after an attempt that came to nothing.
+        // It takes long, and longer after an attempt that failed.
         if self.figures.promotions > 0 || self.rng.random_bool(0.75) {
             return Ok(());
         }
@@ -176,8 +178,8 @@ impl Simulation {
         let priorities: BTreeSet<u32> = self.world.nodes().map(priority).collect();
         let highest = priorities.last().copied().unwrap_or_default();
         let t_max = times_max(&self.world)[1];
-        // A node whose last save failed tries again within T_max, and is steady from then on. It may
-        // go up from one priority to the next.
+        // A node whose last save failed tries again within T_max, and is steady from then on. The
+        // leadership may rise through the priorities one by one.
         let steady = t_max.mul_f64((1.0 + STEADY_TIMEOUTS) * (1.0 + RHO));
         let limit = self.answer_max(steady + self.interval_max() * 2, 3, 2);
         let limit = limit * u32::try_from(priorities.len() - 1).unwrap_or(u32::MAX);
@@ -186,11 +188,11 @@ impl Simulation {
             leader.is_some_and(|(node, _)| this.setup.nodes[node.get()].priority == highest)
         };
         let limit = self.world.now().plus(limit);
-        self.until(leads_highest, limit, "H4", "nobody leads of the highest priority")?;
+        self.until(leads_highest, limit, "H4", "no node of the highest priority leads")?;
         Ok(())
     }
 
-    /// A4: one node reaches a quorum both ways, which reaches few others or none.
+    /// A4: one node reaches a quorum both ways, and the others reach hardly anyone else.
     fn leave_one_center(&mut self) -> Result<(), Violation> {
         let mut nodes: Vec<_> = self.world.nodes().collect();
         nodes.shuffle(&mut self.rng);
@@ -212,17 +214,18 @@ impl Simulation {
             }
         }
         let cut_at = self.world.now();
-        // What was on its way arrives, and a leader that is cut off finds out.
+        // Messages in flight arrive, and a leader that is cut off finds out.
         let rest = times_max(&self.world)[1];
         self.run_until(cut_at.plus(rest))?;
         let limit = cut_at.plus(rest + recovery_max(&self.world));
         let is_led = |this: &Self| this.leader_now().is_some();
-        let took = self.until(is_led, limit, "A4", "one reaches a quorum, and nobody leads")?;
+        let took =
+            self.until(is_led, limit, "A4", "one node reaches a quorum, and nobody leads")?;
         self.figures.reunion = self.figures.reunion.max(rest + took);
         Ok(())
     }
 
-    /// Waits until one leads, with a lease, in a later term. Returns how long that takes.
+    /// Waits until a node leads, with a lease, in a later term. Returns how long that takes.
     fn until_new_leader(
         &mut self,
         term: u64,
@@ -234,10 +237,10 @@ impl Simulation {
         self.until(leads, limit, rule, "there is no new leader")
     }
 
-    /// How long it takes at most from the end of a wait until questions have been answered one after
-    /// the other, and records saved.
+    /// The longest time until this many questions have been answered one after the other, and
+    /// records saved, the first `wait` included.
     fn answer_max(&self, wait: Duration, questions: u32, saves: u32) -> Duration {
-        // Whoever saves hears what has arrived only then.
+        // A node that saves hears what has arrived only afterwards.
         wait + (MESSAGE_TIME_MAX + SAVE_TIME_MAX) * 2 * questions + SAVE_TIME_MAX * saves
     }
 

@@ -1,0 +1,20 @@
+use graft_election_core::{Instant, Reason};
+
+/// What a node owes once it stops leading.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Parting {
+    /// Why it stopped, until it says that it hands over (rules H1, L4).
+    pub(super) owes_handover: Option<Reason>,
+    /// The term in which it handed over, as long as it knows of no successor.
+    pub(super) handed_over: Option<u64>,
+    /// Until when a closing node goes on answering, unless its successor no longer needs it (rule
+    /// H3).
+    pub(super) stays_until: Option<Instant>,
+}
+
+impl Parting {
+    /// Someone leads.
+    pub(super) fn hears_leader(&mut self) {
+        self.handed_over = None;
+    }
+}
