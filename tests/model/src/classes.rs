@@ -7,30 +7,31 @@ use anyhow::{Result, ensure};
 use graft_election_core::{Message, Outgoing, Recipient, State};
 
 use crate::clock::Moment;
+use crate::coverage::Coverage;
 use crate::exploration::{Age, Exploration};
-use crate::sights::Sights;
-use crate::voter::{Disk, Fate, Input, number};
+use crate::reaction::{Input, Outcome};
+use crate::voter::{Disk, number};
 
 /// Which states and which messages are alike.
 ///
 /// Two states of a node are alike if they have the same term, both lead or neither does, and every
 /// input makes them store and say the same and leads to states that are alike. Two messages are
-/// alike if they make the same of every state. So a search needs only one of each kind: this is a
-/// bisimulation, found by splitting what differs until nothing does, and needs no knowledge of what
-/// in a node matters.
+/// alike if they have the same effect in every state. So a search needs only one of each class.
+/// This is a bisimulation: classes are split until none has members that differ, without any
+/// knowledge of what in a node matters.
 #[derive(Debug)]
 pub(crate) struct Classes {
     /// The class of each state of each node.
     pub(crate) states: Vec<Vec<usize>>,
     /// How many classes of states each node has.
     pub(crate) counts: Vec<usize>,
-    /// The class of each message; none if no node ever makes anything of it.
+    /// The class of each message; `None` if it never changes anything in any node.
     pub(crate) messages: Vec<Option<usize>>,
     /// How many classes of messages there are.
     pub(crate) message_count: usize,
 }
 
-/// What a message says of the stored record of the node that says it (I6).
+/// What a message says about the stored record of the node that says it (I6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Claim {
     /// A term no higher than the stored one.
@@ -39,10 +40,10 @@ pub(crate) struct Claim {
     pub(crate) vote: Option<u8>,
 }
 
-/// All of a step that shows, apart from the message.
-type Label = (Fate, Option<Disk>, Option<Claim>, Sights);
+/// All of a step that shows, except the message.
+type Label = (Outcome, Option<Disk>, Option<Claim>, Coverage);
 
-/// What follows an input: how it shows, the class of what is said, the class of the next state.
+/// What follows an input: what shows, the class of what is said, the class of the next state.
 type Effect = (Label, Option<usize>, usize);
 
 impl Classes {
@@ -61,8 +62,8 @@ impl Classes {
         }
     }
 
-    /// Checks that the oldest messages are indeed like those that are a little younger, so that
-    /// none older need be told from them.
+    /// Checks that the oldest messages are alike with those one step younger, so that still older
+    /// ones need not be distinguished.
     fn check_ages(&self, exploration: &Exploration) -> Result<()> {
         for (message, age) in exploration.ages.iter().enumerate() {
             let Some(Age { next, .. }) = *age else { continue };
@@ -88,8 +89,8 @@ impl Classes {
         Self { states, counts, messages, message_count: 1 }
     }
 
-    /// For each class of messages that tell the time: of which node, and the class that they are of
-    /// when its clock has advanced, if anyone still makes anything of them then.
+    /// For each class of messages that tell the time: whose time, and the class that they have once
+    /// that clock has advanced, unless they no longer change anything in any node.
     pub(crate) fn ages(&self, exploration: &Exploration) -> Vec<Option<(usize, Option<usize>)>> {
         let mut ages = vec![None; self.message_count];
         for (class, age) in self.messages.iter().zip(&exploration.ages) {
@@ -100,13 +101,13 @@ impl Classes {
         ages
     }
 
-    /// How many classes there are, and how many messages of which someone makes something.
+    /// How many classes there are, and how many messages change something in some node.
     fn size(&self) -> (usize, usize) {
         let heard = self.messages.iter().flatten().count();
         (self.counts.iter().sum::<usize>() + self.message_count, heard)
     }
 
-    /// Sets apart what the current classes show to differ.
+    /// Splits the classes of which the current ones show that their members differ.
     fn split(&self, exploration: &Exploration, claims: &[Option<Claim>]) -> Self {
         let mut of_states: Vec<Vec<Vec<(Input, Effect)>>> =
             self.states.iter().map(|states| vec![Vec::new(); states.len()]).collect();
@@ -117,9 +118,9 @@ impl Classes {
             let next = self.states[step.node][step.to];
             let claim = step.says.and_then(|said| claims[said]);
             let said = step.says.and_then(|said| self.messages[said]);
-            let label = (step.fate, step.stores, claim, step.sights);
+            let label = (step.outcome, step.stores, claim, step.covers);
             let is_idle = next == class && step.stores.is_none() && step.says.is_none();
-            if is_idle && step.sights == Sights::default() {
+            if is_idle && step.covers == Coverage::default() {
                 continue;
             }
             let effect = (label, said, next);
@@ -166,7 +167,7 @@ impl Claim {
         }
     }
 
-    /// What the message says of its speaker's record; a pre-vote request says nothing.
+    /// What the message says about its speaker's record. A pre-vote request says nothing.
     pub(crate) fn of(outgoing: &Outgoing) -> Result<Option<Self>> {
         let vote = match (&outgoing.message, &outgoing.to) {
             (Message::PreVoteRequest(_), _) => return Ok(None),

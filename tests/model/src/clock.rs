@@ -1,4 +1,4 @@
-//! Time as a node sees it, and what of it matters.
+//! Time as a node sees it, reduced to what matters.
 
 use std::num::NonZeroU64;
 
@@ -7,17 +7,17 @@ use graft_election_core::{Instant, Leadership, Message, Outgoing, Recipient};
 
 use crate::voter::{Voter, number};
 
-/// Where time is nothing but an order of events, the last instant but one: a node that starts then
-/// with a stored term is bound (rule V3).
+/// In Graft mode, where time is only an order of events, the last instant but one. A node that
+/// starts then with a stored term is bound (rule V3).
 pub(crate) const EARLY: Instant = Instant::from_micros(u64::MAX - 1);
 
-/// The last instant: every timer is due, and no node is bound any more.
+/// The last instant: every timer is due, and no node is still bound.
 pub(crate) const LATE: Instant = Instant::FAR_FUTURE;
 
 /// How a node's clock runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Clock {
-    /// By how many microseconds it advances at once.
+    /// How many microseconds it advances at once.
     pub(crate) advance: u64,
     /// After how many steps of time it does so.
     pub(crate) steps: u8,
@@ -48,7 +48,7 @@ impl Moment {
         self.phase + 1 == clock.steps
     }
 
-    /// How often the clock must advance until the node's lease is over; 0: it has none.
+    /// How often the clock must advance until the node's lease is over; 0 without a lease.
     pub(crate) fn lease(&self, clock: Clock) -> Result<u8> {
         let lasts = |leadership: Leadership| {
             let left = leadership.valid_until.as_micros().saturating_sub(self.now.as_micros());
@@ -57,12 +57,11 @@ impl Moment {
         Ok(self.voter.leadership(self.now).map_or(Ok(0), lasts)?)
     }
 
-    /// What tells the moment from others: all there is to the node, with instants as seen from now,
-    /// by how often the clock must advance until it has reached them.
+    /// What distinguishes the moment from others: the whole node, with each instant as the number
+    /// of times that the clock must advance to reach it.
     ///
-    /// What is past is past, however long it has been. What the node last reported or refused is
-    /// left out: it says so, but doesn't act on it. Neither is taken for granted: `exploration`
-    /// checks both.
+    /// All instants in the past are alike. What the node last reported or refused is left out,
+    /// since it shows these but doesn't act on them. `exploration` checks both assumptions.
     pub(crate) fn key(&self, clock: Clock) -> Result<String> {
         let text = format!("{} {:?}", self.phase, self.voter);
         let (before, rest) = text.split_once("report: ").context(NO_SUCH_FIELD)?;
@@ -74,7 +73,7 @@ impl Moment {
             for part in parts {
                 let (micros, rest) = part.split_once(')').context(NO_SUCH_FIELD)?;
                 let left = match micros.parse()? {
-                    // The clock's origin stands for "never".
+                    // The clock's origin means "never".
                     0_u64 => "never".to_owned(),
                     u64::MAX => "for ever".to_owned(),
                     micros => micros
@@ -89,7 +88,7 @@ impl Moment {
         Ok(key)
     }
 
-    /// What is said now, as others will know it: `SentAt` by how old it is.
+    /// A message said now, with its age in place of `SentAt`.
     pub(crate) fn dated(&self, clock: Clock, mut outgoing: Outgoing) -> Outgoing {
         if let Message::Heartbeat(heartbeat) = &mut outgoing.message {
             heartbeat.sent_at = heartbeat.sent_at.and_then(|sent_at| {
@@ -100,7 +99,8 @@ impl Moment {
         outgoing
     }
 
-    /// What is heard now. To all but the leader itself `SentAt` is but a number to be returned.
+    /// A message heard now, with `SentAt` in place of its age where the hearer is the node that
+    /// sent it. To every other node `SentAt` is only a number to be returned.
     pub(crate) fn undated(&self, clock: Clock, mut message: Message) -> Message {
         if let Message::HeartbeatResponse(response) = &mut message {
             response.sent_at = response.sent_at.and_then(|sent_at| {
@@ -112,7 +112,7 @@ impl Moment {
     }
 }
 
-/// The node whose clock a message tells the time of, and how old it is by that clock.
+/// The node by whose clock a message tells the time, and how old the message is by that clock.
 pub(crate) fn age(outgoing: &Outgoing) -> Result<Option<(usize, u64)>> {
     let (leader, sent_at) = match (&outgoing.message, &outgoing.to) {
         (Message::Heartbeat(heartbeat), _) => (&heartbeat.leader, heartbeat.sent_at),
@@ -122,7 +122,7 @@ pub(crate) fn age(outgoing: &Outgoing) -> Result<Option<(usize, u64)>> {
     sent_at.map(|sent_at| Ok((number(leader)?, sent_at.get() - 1))).transpose()
 }
 
-/// The message when it has become so old.
+/// The message at this age.
 pub(crate) fn aged(outgoing: &Outgoing, age: u64) -> Outgoing {
     let mut outgoing = outgoing.clone();
     match &mut outgoing.message {

@@ -9,13 +9,10 @@ use graft_election_core::{AlwaysGrant, Config, Instant, Mode, Node, NodeId, Vote
 use crate::clock::{Clock, EARLY, LATE, Moment};
 use crate::voter::{Disk, NoDice, id};
 
-/// The most nodes that a model may have.
-pub const NODES_MAX: usize = 4;
-
 /// A cluster to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cluster {
-    /// How many nodes there are: 1 to [`NODES_MAX`].
+    /// How many nodes there are: 1 to [`NODES_MAX`](crate::NODES_MAX).
     pub nodes: usize,
     /// The highest term; a campaign for a higher one is beyond the model.
     pub term_max: u8,
@@ -27,9 +24,9 @@ pub struct Cluster {
     pub witness: bool,
     /// In which modes they are, and what their clocks are like.
     pub kind: Kind,
-    /// How many steps of time the least election timeout lasts.
+    /// How many steps of time T_min lasts.
     pub timeout_steps: u8,
-    /// How often in all a node may crash, fail to save or be told to leave, if that is bounded.
+    /// How often in all nodes may crash, fail to save or be told to leave, if that is bounded.
     pub disturbances_max: Option<u8>,
 }
 
@@ -42,12 +39,12 @@ pub enum Kind {
     Extended,
     /// All but the last are in Extended mode, which is in Graft mode.
     GraftVoter,
-    /// All are in Extended mode. The first one's clock runs at half the speed of the others', and
-    /// that is as much as they may differ.
+    /// All are in Extended mode. The first one's clock runs at half the speed of the others', which
+    /// is as much as rho allows.
     SlowClock,
     /// All are in Extended mode. The first one's clock shows every second step only.
     CoarseClock,
-    /// As before, but it is the last one's clock.
+    /// The same, but it is the last one's clock.
     CoarseVoter,
 }
 
@@ -81,7 +78,7 @@ pub const LARGE_CLUSTERS: &[Cluster] = &[
 ];
 
 impl Cluster {
-    /// Declared nodes that nobody tells to leave, in no term but the first.
+    /// Declared nodes that nobody tells to leave, in terms 0 and 1.
     pub const fn new(kind: Kind, nodes: usize) -> Self {
         Self {
             nodes,
@@ -95,7 +92,7 @@ impl Cluster {
         }
     }
 
-    /// Two nodes that may lead, one after the other, and a witness; no disturbance befalls them.
+    /// Two nodes that may lead, and a witness, in terms 0 to 2 and without disturbances.
     const fn with_witness(kind: Kind, timeout_steps: u8) -> Self {
         Self {
             term_max: 2,
@@ -116,7 +113,7 @@ impl Cluster {
         self.kind != Kind::Graft
     }
 
-    /// Whether the two nodes are alike but for their names.
+    /// Whether the two nodes differ only by their names.
     pub(crate) fn are_alike(&self, one: usize, other: usize) -> bool {
         let is_odd = |node| self.oddity(node).is_some() || self.is_witness(node);
         one == other || !is_odd(one) && !is_odd(other)
@@ -134,21 +131,20 @@ impl Cluster {
         }
     }
 
-    /// How old a message is, on the clock of the node that sent it first, when it is as good as any
-    /// older one.
+    /// The age from which on all messages are alike, on the clock of the node that sent them first.
     pub(crate) fn age_max(&self, node: usize) -> u64 {
         let clock = self.clock(node);
         (self.election_timeout_min() + self.clock_tick(node)).div_ceil(clock.advance) + 1
     }
 
-    /// The node as it starts with what it has stored, at that phase of its clock.
+    /// The node as it starts with what it has stored, at this phase of its clock.
     pub(crate) fn start(&self, node: usize, disk: Disk, phase: u8) -> Result<Moment> {
         let ids: Vec<NodeId> = self.all().map(id).collect::<Result<_>>()?;
         let config = self.config(node, if self.declared { &ids } else { &[] });
         let voted_for = disk.vote.and_then(|vote| ids.get(usize::from(vote))).cloned();
         let record = VoteRecord { term: disk.term.into(), voted_for };
         let now = if self.is_timed() { START } else { EARLY };
-        // Nothing binds a node that never stored a term; to start it late can only let it do more.
+        // Nothing binds a node that never stored a term, so starting late only lets it do more.
         let started_at = if !self.is_timed() && disk.term == 0 { LATE } else { now };
         let voter = Node::new(id(node)?, &config, record, AlwaysGrant, NoDice, started_at)?;
         Ok(Moment { voter, now, phase })
@@ -165,7 +161,7 @@ impl Cluster {
         Config {
             mode: if is_graft { Mode::Graft } else { Mode::Extended },
             election_timeout_min,
-            // Every timer is drawn as the shortest; that it may be later is due to its being late.
+            // Every timer is drawn as the shortest. A longer one is the same as one that is late.
             election_timeout_max: 2 * election_timeout_min,
             heartbeat_interval: Duration::from_micros(HEARTBEAT_INTERVAL),
             quarantine: election_timeout_min,
@@ -239,10 +235,10 @@ impl fmt::Display for Kind {
     }
 }
 
-/// How much time passes at once, in microseconds.
+/// How long a step of time lasts, in microseconds.
 const STEP: u64 = 4;
 
-/// The heartbeat interval, in microseconds. That it is shorter than a step lets a lease be short.
+/// The heartbeat interval, in microseconds. It is shorter than a step, so that leases can be short.
 const HEARTBEAT_INTERVAL: u64 = 2;
 
 /// When a node starts: some time after its clock's origin.

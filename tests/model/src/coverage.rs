@@ -1,15 +1,16 @@
-//! What a search must have come across: a search that sees none of it proves nothing.
+//! What a search must have come across. A search that never gets there proves nothing.
 
 use std::fmt;
 
-use graft_election_core::{Message, Outgoing, State};
+use graft_election_core::{Message, State};
 
-use crate::Cluster;
-use crate::voter::{Fate, Given, Reaction, Voter, owes_a_save};
+use crate::cluster::Cluster;
+use crate::reaction::{Given, Outcome, Reaction, owes_a_save};
+use crate::voter::Voter;
 
 /// Something that must happen somewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sight {
+pub(crate) enum Milestone {
     /// A leader is elected in this term.
     Elected(u8),
     /// A leader has a lease in this term.
@@ -23,36 +24,36 @@ pub(crate) enum Sight {
     SuccessorHasVote,
 }
 
-/// A set of sights.
+/// A set of milestones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Sights(pub(crate) u32);
+pub(crate) struct Coverage(pub(crate) u32);
 
-impl Sight {
-    /// All that a search of `cluster` must come across.
+impl Milestone {
+    /// All milestones that a search of `cluster` must reach.
     pub(crate) fn expected(cluster: Cluster) -> Vec<Self> {
-        let mut sights: Vec<Self> = (1..=cluster.term_max).map(Self::Elected).collect();
+        let mut milestones: Vec<Self> = (1..=cluster.term_max).map(Self::Elected).collect();
         if cluster.is_timed() {
-            sights.extend((1..=cluster.term_max).map(Self::Leased));
+            milestones.extend((1..=cluster.term_max).map(Self::Leased));
         }
         if cluster.disturbances_max != Some(0) {
-            sights.extend([Self::SaveSucceedsLater, Self::CrashBeforeSend]);
+            milestones.extend([Self::SaveSucceedsLater, Self::CrashBeforeSend]);
         }
-        // A leader that can have a lease is deposed by those who don't follow it.
+        // It takes a node that doesn't follow a leader with a lease to depose it.
         let has_others = !cluster.is_timed() || cluster.nodes > 2;
         if cluster.term_max > 1 && has_others {
-            sights.extend([Self::CandidateLoses, Self::LeaderDeposed]);
+            milestones.extend([Self::CandidateLoses, Self::LeaderDeposed]);
         }
         if cluster.leaving {
-            sights.extend([Self::HandsOver, Self::TakesOver]);
+            milestones.extend([Self::HandsOver, Self::TakesOver]);
             if cluster.term_max > 1 {
-                sights.push(Self::SuccessorHasVote);
+                milestones.push(Self::SuccessorHasVote);
             }
         }
-        sights
+        milestones
     }
 
     fn bit(self) -> u32 {
-        let place = match self {
+        let bit = match self {
             Self::CandidateLoses => 0,
             Self::LeaderDeposed => 1,
             Self::SaveSucceedsLater => 2,
@@ -63,11 +64,11 @@ impl Sight {
             Self::Elected(term) => 6 + u32::from(term),
             Self::Leased(term) => 16 + u32::from(term),
         };
-        1 << place
+        1 << bit
     }
 }
 
-impl fmt::Display for Sight {
+impl fmt::Display for Milestone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Elected(term) => write!(f, "a leader is elected in term {term}"),
@@ -83,48 +84,53 @@ impl fmt::Display for Sight {
     }
 }
 
-impl Sights {
-    pub(crate) fn insert(&mut self, sight: Sight) {
-        self.0 |= sight.bit();
-    }
-
-    pub(crate) fn has(self, sight: Sight) -> bool {
-        self.0 & sight.bit() != 0
-    }
-}
-
-/// What is to be seen in one reaction of a node.
-pub(crate) fn sights(before: &Voter, reaction: &Reaction, given: Given<'_>) -> Sights {
-    use State::{Candidate, Closed, Follower, Leader};
-    let after = &reaction.after.voter;
-    let change = (before.state(), after.state());
-    let ran_on = reaction.fate != Fate::CrashedAfterSave;
-    let saved = matches!(reaction.fate, Fate::Unsaved | Fate::Saved);
-    let rose = after.term() > before.term();
-    let heard_heartbeat = matches!(given, Given::Message(Message::Heartbeat(_)));
-    let heard_handover = matches!(given, Given::Message(Message::Handover(_)));
-    let says_handover = |outgoing: &Outgoing| matches!(outgoing.message, Message::Handover(_));
-    let mut sights = Sights::default();
-    let mut see = |sight, is_seen: bool| {
-        if is_seen {
-            sights.insert(sight);
+impl Coverage {
+    /// The milestones that one reaction of a node reaches.
+    pub(crate) fn of(before: &Voter, reaction: &Reaction, given: Given<'_>) -> Self {
+        use State::{Candidate, Closed, Follower, Leader};
+        let after = &reaction.after.voter;
+        let change = (before.state(), after.state());
+        let ran_on = reaction.outcome != Outcome::CrashedAfterSave;
+        let saved = matches!(reaction.outcome, Outcome::Unsaved | Outcome::Saved);
+        let rose = after.term() > before.term();
+        let heard_heartbeat = matches!(given, Given::Message(Message::Heartbeat(_)));
+        let heard_handover = matches!(given, Given::Message(Message::Handover(_)));
+        let says = |is_meant: fn(&Message) -> bool| {
+            reaction.says.as_ref().is_some_and(|outgoing| is_meant(&outgoing.message))
+        };
+        let hands_over = says(|message| matches!(message, Message::Handover(_)));
+        let votes =
+            says(|message| matches!(message, Message::VoteResponse(response) if response.granted));
+        let loses = change == (Candidate, Follower) && saved && (rose || heard_heartbeat);
+        let is_deposed = change == (Leader, Follower) && rose && ran_on;
+        let saves_later = reaction.outcome == Outcome::Saved && owes_a_save(before);
+        let takes_over = heard_handover && change.1 == Candidate && saved;
+        let mut coverage = Self::default();
+        for (milestone, is_reached) in [
+            (Milestone::CandidateLoses, loses),
+            (Milestone::LeaderDeposed, is_deposed),
+            (Milestone::SaveSucceedsLater, saves_later),
+            (Milestone::CrashBeforeSend, reaction.is_silenced),
+            (Milestone::HandsOver, hands_over),
+            (Milestone::TakesOver, takes_over),
+            (Milestone::SuccessorHasVote, change == (Follower, Closed) && votes),
+        ] {
+            if is_reached {
+                coverage.insert(milestone);
+            }
         }
-    };
-    if let (true, Leader, Ok(term)) = (change.0 != Leader, change.1, u8::try_from(after.term())) {
-        see(Sight::Elected(term), true);
+        if let (true, Leader, Ok(term)) = (change.0 != Leader, change.1, u8::try_from(after.term()))
+        {
+            coverage.insert(Milestone::Elected(term));
+        }
+        coverage
     }
-    see(
-        Sight::CandidateLoses,
-        change == (Candidate, Follower) && saved && (rose || heard_heartbeat),
-    );
-    see(Sight::LeaderDeposed, change == (Leader, Follower) && rose && ran_on);
-    see(Sight::SaveSucceedsLater, reaction.fate == Fate::Saved && owes_a_save(before));
-    see(Sight::CrashBeforeSend, reaction.is_silenced);
-    see(Sight::HandsOver, reaction.says.as_ref().is_some_and(says_handover));
-    see(Sight::TakesOver, heard_handover && change.1 == Candidate && saved);
-    let votes = reaction.says.as_ref().is_some_and(
-        |outgoing| matches!(&outgoing.message, Message::VoteResponse(response) if response.granted),
-    );
-    see(Sight::SuccessorHasVote, change == (Follower, Closed) && votes);
-    sights
+
+    pub(crate) fn insert(&mut self, milestone: Milestone) {
+        self.0 |= milestone.bit();
+    }
+
+    pub(crate) fn has(self, milestone: Milestone) -> bool {
+        self.0 & milestone.bit() != 0
+    }
 }

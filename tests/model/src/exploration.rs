@@ -1,4 +1,4 @@
-//! Every state that one node can get into, whatever it is given, by running the core's nodes.
+//! Every state that one node can get into, whatever its inputs, found by running the core's nodes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -8,12 +8,13 @@ use graft_election_core::{Message, Outgoing, Recipient};
 
 use crate::clock::{Moment, age, aged};
 use crate::cluster::Cluster;
-use crate::sights::{Sights, sights};
-use crate::voter::{Disk, Fate, Given, Input, Reaction, describe, name, number};
+use crate::coverage::Coverage;
+use crate::reaction::{Given, Input, Outcome, Reaction};
+use crate::voter::{Disk, describe, name, number};
 
 /// All states of each node, all messages they can say, and every step between them.
 ///
-/// A node is given every message that any node has said in any state, so that all that happens in a
+/// A node is given every message that any node has said in any state. So all that can happen in a
 /// cluster is here, and more.
 #[derive(Debug)]
 pub(crate) struct Exploration {
@@ -22,12 +23,12 @@ pub(crate) struct Exploration {
     pub(crate) moments: Vec<Vec<Moment>>,
     /// The messages, in the order in which they were first said.
     pub(crate) messages: Vec<Outgoing>,
-    /// What becomes of each message when the clock advances whose time it tells.
+    /// What becomes of each message when the clock whose time it tells advances.
     pub(crate) ages: Vec<Option<Age>>,
     /// The state in which each node starts with what it has stored, at each phase of its clock.
     pub(crate) starts: Vec<BTreeMap<(Disk, u8), usize>>,
-    /// The steps, in the order in which they were taken; those of one state and one input stand
-    /// together.
+    /// The steps, in the order in which they were taken. Those of one state and one input are
+    /// contiguous.
     pub(crate) steps: Vec<LocalStep>,
     by_input: HashMap<(usize, usize, Input), Range<usize>>,
 }
@@ -38,15 +39,15 @@ pub(crate) struct LocalStep {
     pub(crate) node: usize,
     pub(crate) from: usize,
     pub(crate) input: Input,
-    pub(crate) fate: Fate,
+    pub(crate) outcome: Outcome,
     pub(crate) to: usize,
     pub(crate) stores: Option<Disk>,
     /// The message it says.
     pub(crate) says: Option<usize>,
-    pub(crate) sights: Sights,
+    pub(crate) covers: Coverage,
 }
 
-/// That a message tells the time.
+/// How a message that tells the time ages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Age {
     /// The node whose time it tells.
@@ -60,7 +61,7 @@ impl Exploration {
     ///
     /// # Errors
     ///
-    /// A node panics (I7), or states were taken for one that are not.
+    /// A node panics (I7), or states that differ were taken for one.
     pub(crate) fn new(cluster: Cluster) -> Result<Self> {
         let mut explorer = Explorer::new(cluster)?;
         while explorer.advance()? {}
@@ -90,11 +91,11 @@ impl Exploration {
         if let Some(disk) = step.stores {
             words += &format!(", stores {disk}");
         }
-        words += match step.fate {
-            Fate::Unsaved | Fate::Saved => "",
-            Fate::SaveFailed => ", fails to save",
-            Fate::StoredButFailed => ", but is told that the save failed",
-            Fate::CrashedAfterSave => ", and crashes before it says anything",
+        words += match step.outcome {
+            Outcome::Unsaved | Outcome::Saved => "",
+            Outcome::SaveFailed => ", fails to save",
+            Outcome::StoredButFailed => ", but the save is reported as failed",
+            Outcome::CrashedAfterSave => ", and crashes before it says anything",
         };
         if let Some(outgoing) = step.says.and_then(|message| self.messages.get(message)) {
             words += &format!(", says {:?} to {:?}", outgoing.message, outgoing.to);
@@ -111,14 +112,14 @@ impl Exploration {
 /// The exploration under way.
 struct Explorer {
     found: Exploration,
-    /// The states by what tells them from others.
-    places: Vec<HashMap<String, usize>>,
-    /// The states of nodes that came up before, down to what doesn't matter.
+    /// The states by what distinguishes them.
+    indexes: Vec<HashMap<String, usize>>,
+    /// The states by everything in them, whether or not it matters.
     known: Vec<HashMap<Moment, usize>>,
-    /// Of states that came up in more than one form, the others.
+    /// The further forms of states that came up in more than one.
     twins: Vec<Vec<(usize, Moment)>>,
-    places_of_messages: HashMap<Outgoing, usize>,
-    /// How many messages each state has been given; none if it was given nothing at all.
+    message_indexes: HashMap<Outgoing, usize>,
+    /// How many messages each state has been given; `None` if it was given no input at all.
     heard: Vec<Vec<Option<usize>>>,
 }
 
@@ -134,10 +135,10 @@ impl Explorer {
                 steps: Vec::new(),
                 by_input: HashMap::new(),
             },
-            places: vec![HashMap::new(); cluster.nodes],
+            indexes: vec![HashMap::new(); cluster.nodes],
             known: vec![HashMap::new(); cluster.nodes],
             twins: vec![Vec::new(); cluster.nodes],
-            places_of_messages: HashMap::new(),
+            message_indexes: HashMap::new(),
             heard: vec![Vec::new(); cluster.nodes],
         };
         for node in cluster.all() {
@@ -146,7 +147,7 @@ impl Explorer {
         Ok(explorer)
     }
 
-    /// Gives all nodes what they have not been given yet. Whether there was anything.
+    /// Gives all nodes what they have not been given yet. Returns whether there was anything.
     fn advance(&mut self) -> Result<bool> {
         let cluster = self.found.cluster;
         let mut was_news = false;
@@ -155,7 +156,7 @@ impl Explorer {
             while state < self.found.moments[node].len() {
                 let mut next = self.heard[node][state].unwrap_or(0);
                 if self.heard[node][state].is_none() {
-                    self.give_what_is_no_message(node, state)?;
+                    self.give_other_inputs(node, state)?;
                     was_news = true;
                 }
                 while next < self.found.messages.len() {
@@ -174,7 +175,7 @@ impl Explorer {
         Ok(was_news)
     }
 
-    fn give_what_is_no_message(&mut self, node: usize, state: usize) -> Result<()> {
+    fn give_other_inputs(&mut self, node: usize, state: usize) -> Result<()> {
         let cluster = self.found.cluster;
         self.give(node, state, Input::Timeout, Given::Timeout)?;
         if cluster.is_timed() {
@@ -216,26 +217,26 @@ impl Explorer {
             if cluster.is_beyond(&reaction) {
                 continue;
             }
-            let sights = sights(&before.voter, &reaction, given);
-            let Reaction { fate, after, stores, says, .. } = reaction;
-            let says = says.map(|outgoing| self.place_of_message(outgoing)).transpose()?;
-            let to = self.place(node, after)?;
-            if let (Fate::CrashedAfterSave, Some(disk)) = (fate, stores) {
+            let covers = Coverage::of(&before.voter, &reaction, given);
+            let Reaction { outcome, after, stores, says, .. } = reaction;
+            let says = says.map(|outgoing| self.index_of_message(outgoing)).transpose()?;
+            let to = self.index_of(node, after)?;
+            if let (Outcome::CrashedAfterSave, Some(disk)) = (outcome, stores) {
                 self.start(node, disk)?;
             }
             let is_idle = to == from && stores.is_none() && says.is_none();
-            if !is_idle || sights != Sights::default() {
-                steps.push(LocalStep { node, from, input, fate, to, stores, says, sights });
+            if !is_idle || covers != Coverage::default() {
+                steps.push(LocalStep { node, from, input, outcome, to, stores, says, covers });
             }
         }
         Ok(steps)
     }
 
-    /// Gives to the other moments of each state that has several what the first was given.
+    /// Gives the further moments of each state what the first one was given.
     ///
     /// # Errors
     ///
-    /// One does something else: what was left out of its state matters.
+    /// One does something else: what was left out of the state matters.
     fn check_twins(&mut self) -> Result<()> {
         let mut inputs: Vec<_> = self.found.by_input.keys().copied().collect();
         inputs.sort_unstable();
@@ -273,57 +274,57 @@ impl Explorer {
         Ok(())
     }
 
-    /// Finds the states in which a node may start: at any phase of its clock, which runs on while
-    /// the node is down.
+    /// Finds the states in which a node may start: at any phase of its clock, which keeps running
+    /// while the node is down.
     fn start(&mut self, node: usize, disk: Disk) -> Result<()> {
         let cluster = self.found.cluster;
         for phase in 0..cluster.clock(node).steps {
             if !self.found.starts[node].contains_key(&(disk, phase)) {
-                let place = self.place(node, cluster.start(node, disk, phase)?)?;
-                self.found.starts[node].insert((disk, phase), place);
+                let index = self.index_of(node, cluster.start(node, disk, phase)?)?;
+                self.found.starts[node].insert((disk, phase), index);
             }
         }
         Ok(())
     }
 
-    fn place(&mut self, node: usize, moment: Moment) -> Result<usize> {
-        if let Some(place) = self.known[node].get(&moment) {
-            return Ok(*place);
+    fn index_of(&mut self, node: usize, moment: Moment) -> Result<usize> {
+        if let Some(index) = self.known[node].get(&moment) {
+            return Ok(*index);
         }
         let key = moment.key(self.found.cluster.clock(node))?;
         let next = self.found.moments[node].len();
-        let place = *self.places[node].entry(key).or_insert(next);
-        self.known[node].insert(moment.clone(), place);
-        if place < next {
-            self.twins[node].push((place, moment.clone()));
+        let index = *self.indexes[node].entry(key).or_insert(next);
+        self.known[node].insert(moment.clone(), index);
+        if index < next {
+            self.twins[node].push((index, moment.clone()));
         }
-        if place == next {
+        if index == next {
             self.found.moments[node].push(moment);
             self.heard[node].push(None);
         }
-        Ok(place)
+        Ok(index)
     }
 
-    /// Finds a message, and all that it becomes with time.
-    fn place_of_message(&mut self, outgoing: Outgoing) -> Result<usize> {
-        if let Some(place) = self.places_of_messages.get(&outgoing) {
-            return Ok(*place);
+    /// Finds a message, and all that it becomes as it ages.
+    fn index_of_message(&mut self, outgoing: Outgoing) -> Result<usize> {
+        if let Some(index) = self.message_indexes.get(&outgoing) {
+            return Ok(*index);
         }
-        let place = self.found.messages.len();
-        self.places_of_messages.insert(outgoing.clone(), place);
+        let index = self.found.messages.len();
+        self.message_indexes.insert(outgoing.clone(), index);
         self.found.messages.push(outgoing.clone());
         self.found.ages.push(None);
         if let Some((of, age)) = age(&outgoing)? {
             let older = (age + 1).min(self.found.cluster.age_max(of));
-            let next = self.place_of_message(aged(&outgoing, older))?;
-            self.found.ages[place] = Some(Age { of, next });
+            let next = self.index_of_message(aged(&outgoing, older))?;
+            self.found.ages[index] = Some(Age { of, next });
         }
-        Ok(place)
+        Ok(index)
     }
 }
 
 impl Cluster {
-    /// Whether the reaction leads beyond the highest term, whether or not that is stored yet.
+    /// Whether the reaction leads beyond the highest term, stored or not.
     fn is_beyond(&self, reaction: &Reaction) -> bool {
         let term_max = u64::from(self.term_max);
         let asks_beyond = reaction.says.as_ref().is_some_and(|outgoing| {
@@ -335,7 +336,7 @@ impl Cluster {
     }
 }
 
-/// Whether the node hears the message; everyone hears its own calls to everyone.
+/// Whether the node hears the message. Messages for everyone reach their sender, too.
 fn is_for(node: usize, outgoing: &Outgoing) -> Result<bool> {
     match &outgoing.to {
         Recipient::Everyone => Ok(true),

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use crate::cluster::Cluster;
-use crate::model::Invariant;
+use crate::invariant::Invariant;
 use crate::symmetry::Renaming;
 
 /// A set of facts, one bit each: nothing that was ever said, won or promised is taken back.
@@ -14,7 +14,8 @@ pub(crate) fn fact(number: usize) -> Facts {
     Facts::ONE << number
 }
 
-/// What sets of facts become if each fact becomes another, or nothing; byte by byte, for speed.
+/// Maps sets of facts, where each fact becomes another or disappears. It goes byte by byte, for
+/// speed.
 #[derive(Debug)]
 pub(crate) struct Mapping(Vec<[Facts; 256]>);
 
@@ -84,8 +85,8 @@ impl FactsLayout {
         fact(self.messages) - Facts::ONE
     }
 
-    /// The facts that I1 and I2 are judged by, in groups of which no two may come together.
-    pub(crate) fn rivals(&self) -> Vec<Facts> {
+    /// The facts by which I1 and I2 are judged, in groups: of each, at most one fact may be true.
+    pub(crate) fn exclusive(&self) -> Vec<Facts> {
         self.leaders.iter().chain(&self.votes).copied().collect()
     }
 
@@ -102,9 +103,9 @@ impl FactsLayout {
         fact(self.vote_bit(term, voter, candidate))
     }
 
-    /// What can't be true if all these facts are.
+    /// The invariant that these facts break, if any.
     pub(crate) fn broken_by(&self, facts: Facts) -> Option<Invariant> {
-        let is_doubled = |rivals: &Facts| (facts & *rivals).count_ones() > 1;
+        let is_doubled = |group: &Facts| (facts & *group).count_ones() > 1;
         if self.leaders.iter().any(is_doubled) {
             return Some(Invariant::OneLeaderPerTerm);
         }

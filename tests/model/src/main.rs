@@ -13,10 +13,10 @@ use graft_election_model::{CLUSTERS, Findings, LARGE_CLUSTERS, search};
 /// Searches all that can happen in small clusters, and checks that the election's invariants hold.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Search larger clusters, instead.
+    /// Search larger clusters instead.
     #[arg(long)]
     large: bool,
-    /// How many threads search; as many as there are processors, unless given.
+    /// How many threads search; as many as there are processors if absent.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
 }

@@ -1,4 +1,4 @@
-//! The cluster as a stateright model: which steps there are in a state, and what must always hold.
+//! The cluster as a stateright model: which steps a state has, and what must always hold.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -8,14 +8,15 @@ use anyhow::{Result, ensure};
 use stateright::{Model, Property};
 
 use crate::classes::Classes;
-use crate::cluster::{Cluster, NODES_MAX};
+use crate::cluster::Cluster;
+use crate::coverage::{Coverage, Milestone};
 use crate::exploration::Exploration;
 use crate::facts::{Facts, FactsLayout, Mapping};
+use crate::invariant::{Invariant, broken_by_writing};
 use crate::relevance::Relevance;
-use crate::sights::{Sight, Sights};
 use crate::symmetry::{Renaming, rename_disk};
 use crate::table::{Class, Step, tables};
-use crate::voter::{Disk, name};
+use crate::voter::{Disk, NODES_MAX, name};
 
 /// All that a search needs to know of a cluster's nodes.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ pub(crate) struct Election {
     relevance: Relevance,
     images: Vec<Image>,
     /// What the search has come across.
-    seen: AtomicU32,
+    covered: AtomicU32,
     /// How many states have been followed up.
     expanded: AtomicUsize,
 }
@@ -47,17 +48,18 @@ struct Image {
 
 /// The state of a cluster.
 ///
-/// It is hashed, and so told from others, by the least of its images under all renamings.
+/// Its hash, which distinguishes it from others, is that of the least of its images under all
+/// renamings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClusterState {
     classes: [u16; NODES_MAX],
     disks: [Disk; NODES_MAX],
     /// The messages ever said, who ever led, and who ever voted for whom.
     facts: Facts,
-    /// For how long leases last that a crash of their holder has not ended, on its clock.
+    /// How much longer each lease lasts that a crash of its holder has not ended, on its clock.
     left_over: [u8; NODES_MAX],
-    /// The token below the highest of any lease so far: no lease with it, or a lower one, may be
-    /// had any more.
+    /// One less than the highest token of any lease so far. No lease may have this token or a lower
+    /// one from now on.
     overtaken: u8,
     disturbances: u8,
     broken: Option<Invariant>,
@@ -65,21 +67,10 @@ pub(crate) struct ClusterState {
 }
 
 /// What is hashed of the nodes and the facts.
-type Canonical = ([Seat; NODES_MAX], Facts);
+type Canonical = ([NodeKey; NODES_MAX], Facts);
 
 /// All that is known of one node: its class, what it has stored, and what is left of its lease.
-type Seat = (u16, Disk, u8);
-
-/// What must always hold (protocol, section 5). I7 is checked by the exploration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Invariant {
-    OneLeaderPerTerm,
-    OneVotePerTerm,
-    TermsNeverFall,
-    OneLeaseAtATime,
-    TokensRise,
-    NothingUndurableIsSaid,
-}
+type NodeKey = (u16, Disk, u8);
 
 /// What happens next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,15 +113,16 @@ impl Election {
             cluster.all().map(|node| layout.aged(&message_ages, node)).collect();
         let nodes = tables(&exploration, &classes, &layout)?;
         let relevance = Relevance::new(cluster, &layout, &nodes, &starts, &message_ages);
-        let (seen, expanded) = (AtomicU32::new(0), AtomicUsize::new(0));
-        Ok(Self { exploration, layout, nodes, starts, ages, relevance, images, seen, expanded })
+        let (covered, expanded) = (AtomicU32::new(0), AtomicUsize::new(0));
+        Ok(Self { exploration, layout, nodes, starts, ages, relevance, images, covered, expanded })
     }
 
-    pub(crate) fn seen(&self) -> Sights {
-        Sights(self.seen.load(Ordering::Relaxed))
+    /// What the search has come across so far.
+    pub(crate) fn coverage(&self) -> Coverage {
+        Coverage(self.covered.load(Ordering::Relaxed))
     }
 
-    /// How many states the search has followed up: all it found, unless it was cut short.
+    /// How many states the search has followed up: all that it found, unless it was cut short.
     pub(crate) fn expanded(&self) -> usize {
         self.expanded.load(Ordering::Relaxed)
     }
@@ -183,10 +175,10 @@ impl Election {
         }
         state.facts |= step.adds;
         state.broken = self.layout.broken_by(state.facts).or(state.broken);
-        self.see(step.sights);
+        self.cover(step.covers);
     }
 
-    /// Lets all nodes say what they can say without a change of their own.
+    /// Lets all nodes say what they can say without changing themselves.
     fn answer(&self, state: &mut ClusterState) {
         loop {
             let before = state.facts;
@@ -223,8 +215,7 @@ impl Election {
         next
     }
 
-    /// What holds of a crash, whenever it comes: a lease goes on, since its holder may have acted on
-    /// it just before.
+    /// A crash, whenever it comes, doesn't end a lease: its holder may have acted on it just before.
     fn crash(&self, state: &mut ClusterState, node: usize) {
         state.left_over[node] = state.left_over[node].max(self.class(state, node).lease);
     }
@@ -249,9 +240,9 @@ impl Election {
             let Class { term, lease, .. } = *self.class(state, node);
             holders += u8::from(lease.max(state.left_over[node]) > 0);
             if lease > 0 {
-                let mut sights = Sights::default();
-                sights.insert(Sight::Leased(term));
-                self.see(sights);
+                let mut leased = Coverage::default();
+                leased.insert(Milestone::Leased(term));
+                self.cover(leased);
                 if term <= state.overtaken {
                     state.broken = Some(Invariant::TokensRise);
                 }
@@ -263,9 +254,9 @@ impl Election {
         }
     }
 
-    fn see(&self, sights: Sights) {
-        if self.seen.load(Ordering::Relaxed) & sights.0 != sights.0 {
-            self.seen.fetch_or(sights.0, Ordering::Relaxed);
+    fn cover(&self, more: Coverage) {
+        if self.covered.load(Ordering::Relaxed) & more.0 != more.0 {
+            self.covered.fetch_or(more.0, Ordering::Relaxed);
         }
     }
 
@@ -275,29 +266,20 @@ impl Election {
         let mut least = [(u16::MAX, Disk::default(), 0); NODES_MAX];
         let mut facts = Facts::MAX;
         for image in &self.images {
-            let mut seats = [(0, Disk::default(), 0); NODES_MAX];
+            let mut keys = [(0, Disk::default(), 0); NODES_MAX];
             for node in 0..nodes {
                 let class = image.classes[node][usize::from(state.classes[node])];
                 let disk = rename_disk(state.disks[node], &image.nodes);
-                seats[image.nodes[node]] = (class, disk, state.left_over[node]);
+                keys[image.nodes[node]] = (class, disk, state.left_over[node]);
             }
-            if seats < least {
-                (least, facts) = (seats, image.facts.apply(state.facts));
-            } else if seats == least {
+            if keys < least {
+                (least, facts) = (keys, image.facts.apply(state.facts));
+            } else if keys == least {
                 facts = facts.min(image.facts.apply(state.facts));
             }
         }
         (least, facts)
     }
-}
-
-/// What a node may not do to what it has stored.
-fn broken_by_writing(before: Disk, after: Disk) -> Option<Invariant> {
-    if after.term < before.term {
-        return Some(Invariant::TermsNeverFall);
-    }
-    let is_changed = before.vote.is_some() && after.vote != before.vote;
-    (after.term == before.term && is_changed).then_some(Invariant::OneVotePerTerm)
 }
 
 impl Hash for ClusterState {

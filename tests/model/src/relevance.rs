@@ -1,17 +1,17 @@
 //! Which facts can still matter.
 //!
 //! A message to which no node will ever react again, whatever else happens, may as well never have
-//! been sent; and that someone led a term needs no remembering once nobody can win that term any
-//! more. What a node can still do is read off the table of its steps, by following all of them, so
-//! nothing here trusts the core to keep a rule.
+//! been sent; and who led a term need not be remembered once nobody else can win that term. What a
+//! node can still do is read from the table of its steps, by following all of them, so nothing here
+//! trusts the core to keep a rule.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cluster::{Cluster, NODES_MAX};
+use crate::cluster::Cluster;
+use crate::coverage::Coverage;
 use crate::facts::{Facts, FactsLayout, fact};
-use crate::sights::Sights;
 use crate::table::{Class, Step};
-use crate::voter::Disk;
+use crate::voter::{Disk, NODES_MAX};
 
 /// What can still matter to each node.
 #[derive(Debug)]
@@ -20,7 +20,8 @@ pub(crate) struct Relevance {
     /// How many different records can be stored.
     disks: usize,
     messages: Facts,
-    rivals: Vec<Facts>,
+    /// Groups of facts of which at most one may be true.
+    exclusive: Vec<Facts>,
     /// For each node, by class and by what is stored.
     futures: Vec<Vec<Future>>,
 }
@@ -37,7 +38,7 @@ struct Future {
 }
 
 /// A class of states, and what is stored.
-type Seat = (u16, Disk);
+type Situation = (u16, Disk);
 
 impl Relevance {
     pub(crate) fn new(
@@ -47,15 +48,15 @@ impl Relevance {
         starts: &[BTreeMap<(Disk, u8), u16>],
         ages: &[Option<(usize, Option<usize>)>],
     ) -> Self {
-        let seats: Vec<Vec<Seat>> =
+        let situations: Vec<Vec<Situation>> =
             tables.iter().zip(starts).map(|(classes, starts)| reachable(classes, starts)).collect();
-        // What someone merely answers.
+        // The messages that some node merely answers.
         let mut answered = Facts::ZERO;
-        for (classes, seats) in tables.iter().zip(&seats) {
-            for seat in seats {
-                let class = &classes[usize::from(seat.0)];
+        for (classes, situations) in tables.iter().zip(&situations) {
+            for situation in situations {
+                let class = &classes[usize::from(situation.0)];
                 for step in class.steps.iter().chain(&class.answers) {
-                    if is_answer(*seat, step, Facts::ZERO) {
+                    if is_answer(*situation, step, Facts::ZERO) {
                         answered |= step.hears;
                     }
                 }
@@ -63,41 +64,47 @@ impl Relevance {
         }
         let youths = youths(ages);
         let disks = (usize::from(cluster.term_max) + 1) * (cluster.nodes + 1);
-        let futures = tables.iter().zip(starts).zip(seats).map(|((classes, starts), seats)| {
-            let mut futures = vec![Future::default(); classes.len() * disks];
-            let place =
-                |seat: Seat| usize::from(seat.0) * disks + disk_index(cluster.nodes, seat.1);
-            for seat in &seats {
-                futures[place(*seat)] =
-                    Future::of_steps(&youths, *seat, &classes[usize::from(seat.0)], answered);
-            }
-            let mut precursors: BTreeMap<Seat, Vec<Seat>> = BTreeMap::new();
-            for seat in &seats {
-                for next in successors(classes, starts, *seat) {
-                    precursors.entry(next).or_default().push(*seat);
+        let futures =
+            tables.iter().zip(starts).zip(situations).map(|((classes, starts), situations)| {
+                let mut futures = vec![Future::default(); classes.len() * disks];
+                let index = |situation: Situation| {
+                    usize::from(situation.0) * disks + disk_index(cluster.nodes, situation.1)
+                };
+                for situation in &situations {
+                    futures[index(*situation)] = Future::of_steps(
+                        &youths,
+                        *situation,
+                        &classes[usize::from(situation.0)],
+                        answered,
+                    );
                 }
-            }
-            let mut open = seats;
-            while let Some(seat) = open.pop() {
-                let future = futures[place(seat)].clone();
-                for before in precursors.get(&seat).into_iter().flatten() {
-                    if futures[place(*before)].include(&future) {
-                        open.push(*before);
+                let mut precursors: BTreeMap<Situation, Vec<Situation>> = BTreeMap::new();
+                for situation in &situations {
+                    for next in successors(classes, starts, *situation) {
+                        precursors.entry(next).or_default().push(*situation);
                     }
                 }
-            }
-            futures
-        });
+                let mut open = situations;
+                while let Some(situation) = open.pop() {
+                    let future = futures[index(situation)].clone();
+                    for before in precursors.get(&situation).into_iter().flatten() {
+                        if futures[index(*before)].include(&future) {
+                            open.push(*before);
+                        }
+                    }
+                }
+                futures
+            });
         Self {
             nodes: cluster.nodes,
             disks,
             messages: layout.messages(),
-            rivals: layout.rivals(),
+            exclusive: layout.exclusive(),
             futures: futures.collect(),
         }
     }
 
-    /// Those of the facts that can still matter in a state of the cluster.
+    /// The facts that can still matter in a state of the cluster.
     pub(crate) fn filter(
         &self,
         classes: &[u16; NODES_MAX],
@@ -105,18 +112,18 @@ impl Relevance {
         facts: Facts,
     ) -> Facts {
         let future = |node: usize| {
-            let place = usize::from(classes[node]) * self.disks;
-            &self.futures[node][place + disk_index(self.nodes, disks[node])]
+            let index = usize::from(classes[node]) * self.disks;
+            &self.futures[node][index + disk_index(self.nodes, disks[node])]
         };
         let (mut relevant, mut to_come) = (Facts::ZERO, Facts::ZERO);
         for node in 0..self.nodes {
             relevant |= future(node).reacts_to;
             to_come |= future(node).adds;
         }
-        // A fact that only itself can follow is no one's rival.
-        let is_open = |rivals: &&Facts| **rivals & to_come & !facts != Facts::ZERO;
-        for rivals in self.rivals.iter().filter(is_open) {
-            relevant |= *rivals;
+        // A group matters as long as another of its facts can still come true.
+        let is_open = |group: &&Facts| **group & to_come & !facts != Facts::ZERO;
+        for group in self.exclusive.iter().filter(is_open) {
+            relevant |= *group;
         }
         let mut kept = facts & relevant;
         let mut others = facts & self.messages & !relevant;
@@ -135,14 +142,19 @@ impl Relevance {
 }
 
 impl Future {
-    /// What a node can do in one state, and with time to what is now younger.
-    fn of_steps(youths: &[Vec<usize>], seat: Seat, class: &Class, answered: Facts) -> Self {
+    /// What a node can do in one state, including with messages that are still younger now.
+    fn of_steps(
+        youths: &[Vec<usize>],
+        situation: Situation,
+        class: &Class,
+        answered: Facts,
+    ) -> Self {
         let mut future = Self { answers: vec![Facts::ZERO; youths.len()], ..Self::default() };
         for step in class.steps.iter().chain(&class.answers) {
             future.adds |= step.adds;
             let Some(youths) = youths.get(step.hears.trailing_zeros()) else { continue };
             for message in youths {
-                if is_answer(seat, step, answered) {
+                if is_answer(situation, step, answered) {
                     future.answers[*message] |= step.adds;
                 } else {
                     future.reacts_to |= fact(*message);
@@ -152,7 +164,7 @@ impl Future {
         future
     }
 
-    /// Adds what can be done in another state; whether there is anything new.
+    /// Adds what can be done in another state. Returns whether anything is new.
     fn include(&mut self, other: &Self) -> bool {
         let mut is_new = false;
         let mut add = |all: &mut Facts, more: Facts| {
@@ -168,7 +180,7 @@ impl Future {
     }
 }
 
-/// For each message, all that are it, or become it with time.
+/// For each message, all messages that are or will become it as they age.
 fn youths(ages: &[Option<(usize, Option<usize>)>]) -> Vec<Vec<usize>> {
     let mut youths: Vec<Vec<usize>> = (0..ages.len()).map(|message| vec![message]).collect();
     for message in 0..ages.len() {
@@ -185,37 +197,37 @@ fn youths(ages: &[Option<(usize, Option<usize>)>]) -> Vec<Vec<usize>> {
 
 /// Whether all that comes of a message is another message, and one to which nobody merely answers
 /// in turn (`answered` has those), truthfully said.
-fn is_answer(seat: Seat, step: &Step, answered: Facts) -> bool {
-    let (class, disk) = seat;
+fn is_answer(situation: Situation, step: &Step, answered: Facts) -> bool {
+    let (class, disk) = situation;
     let stays = step.next == class && step.stores.is_none_or(|stored| stored == disk);
     let is_true = step.claim.is_none_or(|claim| claim.is_true_of(disk));
-    let is_new = step.sights != Sights::default();
+    let is_new = step.covers != Coverage::default();
     step.hears != Facts::ZERO && stays && is_true && !is_new && step.adds & answered == Facts::ZERO
 }
 
-/// All that a node can come to, whatever it hears.
-fn reachable(classes: &[Class], starts: &BTreeMap<(Disk, u8), u16>) -> Vec<Seat> {
+/// All situations that a node can get into, whatever it hears.
+fn reachable(classes: &[Class], starts: &BTreeMap<(Disk, u8), u16>) -> Vec<Situation> {
     let first = starts.iter().filter(|((disk, _), _)| *disk == Disk::default());
-    let mut seats: Vec<Seat> = first.map(|((disk, _), start)| (*start, *disk)).collect();
-    let mut known: BTreeSet<Seat> = seats.iter().copied().collect();
+    let mut situations: Vec<Situation> = first.map(|((disk, _), start)| (*start, *disk)).collect();
+    let mut known: BTreeSet<Situation> = situations.iter().copied().collect();
     let mut next = 0;
-    while let Some(&seat) = seats.get(next) {
-        for seat in successors(classes, starts, seat) {
-            if known.insert(seat) {
-                seats.push(seat);
+    while let Some(&situation) = situations.get(next) {
+        for situation in successors(classes, starts, situation) {
+            if known.insert(situation) {
+                situations.push(situation);
             }
         }
         next += 1;
     }
-    seats
+    situations
 }
 
-/// What a node may be after its next step.
+/// The situations in which a node may be after its next step.
 fn successors(
     classes: &[Class],
     starts: &BTreeMap<(Disk, u8), u16>,
-    (class, disk): Seat,
-) -> BTreeSet<Seat> {
+    (class, disk): Situation,
+) -> BTreeSet<Situation> {
     let class = &classes[usize::from(class)];
     let restart = starts.get(&(disk, class.phase)).map(|start| (*start, disk));
     let steps = class.steps.iter();

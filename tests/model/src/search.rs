@@ -9,17 +9,17 @@ use anyhow::{Result, bail, ensure};
 use stateright::{Checker, HasDiscoveries, Model};
 
 use crate::cluster::Cluster;
+use crate::coverage::Milestone;
 use crate::model::Election;
-use crate::sights::Sight;
 
 /// The figures of a search that visited every state and found nothing wrong.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Findings {
-    /// The different states of the cluster: those that nothing can tell apart are one.
+    /// The different states of the cluster. States that nothing can tell apart are one.
     pub states: usize,
     /// The steps between them.
     pub steps: usize,
-    /// How many steps the state that is farthest from the start is away from it.
+    /// How many steps lead from the start to the state that is farthest from it.
     pub depth: usize,
     /// How long the search took.
     pub took: Duration,
@@ -29,8 +29,8 @@ pub struct Findings {
 ///
 /// # Errors
 ///
-/// Something doesn't hold, with the steps that lead there; something that must happen never does;
-/// or a state was left out.
+/// An invariant doesn't hold, with the steps that lead there; or something that must happen never
+/// does; or a state was left out.
 pub fn search(cluster: Cluster, threads: NonZeroUsize) -> Result<Findings> {
     let began = Instant::now();
     let checker = Election::new(cluster)?
@@ -40,7 +40,7 @@ pub fn search(cluster: Cluster, threads: NonZeroUsize) -> Result<Findings> {
         .spawn_bfs()
         .join();
     let election = checker.model();
-    // Before a path is told, which follows states up once more.
+    // Before a path is narrated, which follows up its states once more.
     let expanded = election.expanded();
     let findings = Findings {
         states: checker.unique_state_count(),
@@ -60,8 +60,8 @@ pub fn search(cluster: Cluster, threads: NonZeroUsize) -> Result<Findings> {
     }
     let states = findings.states;
     ensure!(expanded == states, "only {expanded} of {states} states were followed up");
-    for sight in Sight::expected(cluster) {
-        ensure!(election.seen().has(sight), "it never happens that {sight}");
+    for milestone in Milestone::expected(cluster) {
+        ensure!(election.coverage().has(milestone), "it never happens that {milestone}");
     }
     Ok(findings)
 }

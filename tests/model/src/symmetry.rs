@@ -4,7 +4,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::classes::Classes;
 use crate::exploration::{Exploration, LocalStep};
-use crate::voter::{Disk, Fate, Input, name};
+use crate::reaction::{Input, Outcome};
+use crate::voter::{Disk, name};
 
 /// One renaming of the nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +23,8 @@ impl Renaming {
     ///
     /// # Errors
     ///
-    /// A node does something else under another name: then states that differ by names alone are
-    /// not alike, and must not be taken for one.
+    /// A node does something else under another name: states that differ only by names are then not
+    /// alike, and must not be taken for one.
     pub(crate) fn all(exploration: &Exploration, classes: &Classes) -> Result<Vec<Self>> {
         let nodes = exploration.cluster.nodes;
         let swaps: Vec<Self> = (1..nodes)
@@ -65,8 +66,8 @@ impl Renaming {
         }
     }
 
-    /// The renaming that swaps two nodes, found and checked by taking every step of the exploration
-    /// once more under the new names.
+    /// The renaming that swaps two nodes, found and checked by repeating every step of the
+    /// exploration under the new names.
     fn swap(
         exploration: &Exploration,
         classes: &Classes,
@@ -127,12 +128,15 @@ impl Images {
         let steps = exploration.steps_of(node, from, input);
         let image = steps.and_then(|steps| steps.get(offset)).context("it can't take the step")?;
         let stores = step.stores.map(|disk| rename_disk(disk, &self.nodes));
-        ensure!(image.fate == step.fate && image.stores == stores, "it stores something else");
+        ensure!(
+            image.outcome == step.outcome && image.stores == stores,
+            "it stores something else"
+        );
         ensure!(image.says.is_some() == step.says.is_some(), "it says something else");
         if let (Some(said), Some(image)) = (step.says, image.says) {
             self.message(exploration, said, image)?;
         }
-        if let (Fate::CrashedAfterSave, Some(disk)) = (step.fate, step.stores) {
+        if let (Outcome::CrashedAfterSave, Some(disk)) = (step.outcome, step.stores) {
             self.starts(exploration, step.node, disk)?;
         }
         let known = self.states[step.node][step.to].get_or_insert(image.to);
@@ -140,7 +144,7 @@ impl Images {
         Ok(())
     }
 
-    /// The image of a message, and of what time makes of it.
+    /// Finds the image of a message, and of what it becomes as it ages.
     fn message(&mut self, exploration: &Exploration, said: usize, image: usize) -> Result<()> {
         let (mut said, mut image) = (said, image);
         loop {
@@ -157,14 +161,14 @@ impl Images {
         }
     }
 
-    /// The images of the states in which a node starts with what it has stored.
+    /// Finds the images of the states in which a node starts with what it has stored.
     fn starts(&mut self, exploration: &Exploration, node: usize, disk: Disk) -> Result<()> {
         let other = self.nodes[node];
         for phase in 0..exploration.cluster.clock(node).steps {
             let start = |node: usize, disk| exploration.starts[node].get(&(disk, phase)).copied();
             let image = start(other, rename_disk(disk, &self.nodes));
-            let place = start(node, disk).context("a node has no start")?;
-            self.states[node][place] = Some(image.context("a node has no start")?);
+            let index = start(node, disk).context("a node has no start")?;
+            self.states[node][index] = Some(image.context("a node has no start")?);
         }
         Ok(())
     }
