@@ -215,7 +215,8 @@ impl Election {
         next
     }
 
-    /// A crash, whenever it comes, doesn't end a lease: its holder may have acted on it just before.
+    /// A crash, whenever it comes, doesn't end a lease: its holder may have acted on it just
+    /// before.
     fn crash(&self, state: &mut ClusterState, node: usize) {
         state.left_over[node] = state.left_over[node].max(self.class(state, node).lease);
     }

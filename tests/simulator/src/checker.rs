@@ -240,7 +240,7 @@ impl Checker {
         }
     }
 
-    /// Whether the node has a place in the cluster, as far as that can be told.
+    /// Whether the node is a voter of the cluster, as far as that is defined.
     fn is_voter(&self, node: Identity) -> bool {
         !self.declared || (node.generation == 1 && node.index.get() < self.size)
     }

@@ -305,7 +305,7 @@ impl fmt::Display for CannotHappen {
             Self::Unfit(node, Condition::Down) => write!(f, "{node} doesn't run"),
             Self::Unfit(node, Condition::Waiting) => write!(f, "{node} runs, and saves nothing"),
             Self::Unfit(node, Condition::Saving) => write!(f, "{node} waits for its disk"),
-            Self::Unfit(node, Condition::Paused) => write!(f, "{node} stands still"),
+            Self::Unfit(node, Condition::Paused) => write!(f, "{node} is paused"),
             Self::NoDeadline(node) => write!(f, "{node} waits for nothing"),
             Self::DriftTooGreat => {
                 write!(f, "a clock is off by at most {}ppm", Clock::DRIFT_MAX)

@@ -9,7 +9,7 @@ use crate::judgement::Judged;
 use crate::machine::CoreNode;
 
 impl Checker {
-    /// A node is about to be told to take its leave.
+    /// A node is about to be told to close.
     pub(crate) fn closes(&mut self, node: Identity, now: Instant) {
         if let Some(incarnation) = &mut self.history(node).incarnation
             && (incarnation.state == State::Leader || incarnation.awaits_successor())
@@ -64,11 +64,11 @@ impl Checker {
         incarnation.parting.handed_over = expects_successor.then_some(handover.term);
         let names_one = owed == Some(Reason::LostQuorum) && handover.target.is_some();
         self.require("L4", !names_one, || {
-            format!("{node} has lost its quorum, and names one who is to lead")
+            format!("{node} has lost its quorum, and names a node that is to lead")
         });
     }
 
-    /// A node gets an input: what it had to say before is said.
+    /// A node gets an input. By then it must have said what it had to say.
     pub(super) fn has_handed_over(&mut self, node: Identity) {
         let Some(incarnation) = &mut self.history(node).incarnation else { return };
         let owed = incarnation.parting.owes_handover.take();

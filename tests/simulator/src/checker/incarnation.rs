@@ -27,10 +27,9 @@ pub(super) struct Incarnation {
     /// How long it is in quarantine after its start (rule V3).
     pub(super) quarantine: Duration,
     tick: Duration,
-    /// The latest instant of the node's clock at which it may still refuse a vote without adopting
-    /// the term (rules V2, V3).
+    /// Until when, by its clock, it may refuse a vote without adopting the term (rules V2, V3).
     pub(super) may_be_bound_until: Instant,
-    /// The latest instant at which it must: it has promised so, or has just started.
+    /// Until when it must do so, because it has promised to, or has just started.
     pub(super) must_be_bound_until: Instant,
     pub(super) input: Input,
     pub(super) parting: Parting,
@@ -50,7 +49,7 @@ pub(super) struct Input {
     pub(super) at: Instant,
     /// The last save before it failed (rule C5).
     pub(super) has_sick_disk: bool,
-    /// The node leads, but no quorum is bound to it any more (rule L4).
+    /// The node leads, but no quorum is bound to it now (rule L4).
     pub(super) is_over: bool,
     /// A leader hands over to this node (rule H2).
     pub(super) names_it: bool,
@@ -253,8 +252,8 @@ impl Incarnation {
         self.leased_until(size).map_or(at_first, |until| at_first.max(until))
     }
 
-    /// Until when a quorum is bound to a leader of more than one voter; nothing, before one is
-    /// (rule L3).
+    /// Until when a quorum is bound to the leader of a cluster of more than one voter; `None` before
+    /// a quorum is (rule L3).
     pub(super) fn leased_until(&self, size: usize) -> Option<Instant> {
         let mut ends: Vec<Instant> = self.echoes.iter().map(|(_, until)| *until).collect();
         ends.sort_unstable();

@@ -8,7 +8,7 @@ use crate::{Identity, Moment, NodeIndex};
 
 /// The leases of all nodes, each up to the moment at which its holder's clock ends it.
 ///
-/// A crash ends no lease: what was allowed under it may still go on.
+/// A crash ends no lease: what was allowed under it may still be going on.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
     held: [Option<Lease>; NodeIndex::COUNT_MAX],
@@ -35,20 +35,20 @@ impl Leases {
         })
     }
 
-    /// The node has no lease any more.
+    /// The node no longer has a lease.
     pub(super) fn end(&mut self, node: NodeIndex) {
         self.held[node.get()] = None;
     }
 
-    /// A node has, at `now`, this lease. Returns another's that is valid too (I4).
+    /// A node has this lease at `now`. Returns a lease of another node that is valid too (I4).
     pub(super) fn grant(&mut self, lease: Lease, now: Moment) -> Option<Lease> {
         self.held[lease.holder.index.get()] = Some(lease);
         let mut others = self.held.iter().flatten();
         others.find(|other| other.holder != lease.holder && other.ends_at > now).copied()
     }
 
-    /// Whether the lease is the latest, or has a higher token than all before it (I5). Returns the
-    /// latest if not.
+    /// Notes the lease, which must be the latest one or have a higher token than all before it
+    /// (I5). Returns the latest one otherwise.
     pub(super) fn succeed(&mut self, lease: Lease) -> Option<(Identity, u64)> {
         let this = (lease.holder, lease.token);
         let before = self.latest.filter(|latest| *latest != this);
@@ -61,7 +61,7 @@ impl Leases {
 }
 
 impl Checker {
-    /// Whether a node's lease is still to be looked at: it ends at another instant than is known.
+    /// Whether a node's lease ends at another instant than when it was last judged.
     pub(crate) fn is_news(&self, node: Identity, leadership: Leadership) -> bool {
         !self.leases.is_known(node, leadership.token, leadership.valid_until)
     }

@@ -41,7 +41,7 @@ impl PreVotes {
         }
     }
 
-    /// The node asks no more.
+    /// The node no longer asks.
     pub(super) fn end(&mut self) {
         self.is_over = true;
     }

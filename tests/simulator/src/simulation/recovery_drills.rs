@@ -111,7 +111,7 @@ impl Simulation {
             self.until_all_follow(self.world.now())?;
         } else if self.leader_now() != Some((leader, term)) {
             let what =
-                format!("{leader}, which led in term {term}, lost it to one who was cut off");
+                format!("{leader}, which led in term {term}, lost it to a node that was cut off");
             return Err(Violation { rule: "A2", what });
         }
         self.until_all_follow(self.world.now())?;

@@ -46,7 +46,7 @@ impl Simulation {
         let is_extended = self.setup.nodes.iter().all(|node| node.mode == Mode::Extended);
         if others_restart && is_extended && self.leader_now() != Some((leader, term)) {
             let what =
-                format!("{leader}, which led in term {term}, lost it to one who was cut off");
+                format!("{leader}, which led in term {term}, lost it to a node that was cut off");
             return Err(Violation { rule: "A2", what });
         }
         self.faults.message_time_max = MESSAGE_TIME_MAX;
