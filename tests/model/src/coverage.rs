@@ -38,7 +38,7 @@ impl Milestone {
         if cluster.disturbances_max != Some(0) {
             milestones.extend([Self::SaveSucceedsLater, Self::CrashBeforeSend]);
         }
-        // It takes a node that doesn't follow a leader with a lease to depose it.
+        // Only a node that doesn't follow it can depose a leader that may have a lease.
         let has_others = !cluster.is_timed() || cluster.nodes > 2;
         if cluster.term_max > 1 && has_others {
             milestones.extend([Self::CandidateLoses, Self::LeaderDeposed]);
