@@ -7,30 +7,32 @@ use graft_election_core::Instant;
 
 const MICROS_PER_SECOND: u64 = 1_000_000;
 
-/// How long embassy's clock stands still, rounded up to microseconds: the leases and promises of
-/// rules L3 and V2 make up for it.
+/// How long embassy's clock shows the same time, rounded up to microseconds. The leases and promises
+/// of rules L3 and V2 allow for it.
 pub(crate) const TICK: Duration = Duration::from_micros(MICROS_PER_SECOND.div_ceil(TICK_HZ));
 
-/// The present, read from embassy's clock and rounded down to microseconds.
+/// The time by embassy's clock, rounded down to microseconds.
 pub(crate) fn now() -> Instant {
     Instant::from_micros(embassy_time::Instant::now().as_micros())
 }
 
 /// The first tick at which [`now`] is not before `instant`. It is rounded up, because a timeout
-/// that is handled early does nothing and would be tried again and again until the next tick.
+/// handled early does nothing, and would be tried again and again until the next tick.
 ///
-/// Of embassy's own conversions the one for instants rounds down.
+/// Embassy's own conversion of an instant rounds down.
 pub(crate) fn at_or_after(instant: Instant) -> embassy_time::Instant {
     embassy_time::Instant::from_ticks(ticks_rounded_up(instant.as_micros(), TICK_HZ))
 }
 
-/// How many ticks it takes until `micros` microseconds are over; `u64::MAX` if the ticks end first.
+/// How many ticks it takes until `micros` microseconds have passed; `u64::MAX` if that is more ticks
+/// than can be counted.
 const fn ticks_rounded_up(micros: u64, tick_hz: u64) -> u64 {
     if tick_hz == MICROS_PER_SECOND {
-        // At the usual rate there is nothing to divide, which takes long in 64 bits.
+        // At the usual rate there is nothing to divide; a 64-bit division takes long.
         return micros;
     }
-    // Whole seconds apart, so that the product fits 64 bits for as long as the clock runs.
+    // Whole seconds are converted separately, so that the product fits in 64 bits for as long as the
+    // clock runs.
     let whole_seconds = (micros / MICROS_PER_SECOND).saturating_mul(tick_hz);
     let rest = ((micros % MICROS_PER_SECOND) * tick_hz).div_ceil(MICROS_PER_SECOND);
     whole_seconds.saturating_add(rest)

@@ -3,25 +3,26 @@ use graft_election_core::{NodeId, Report, VoteRecord};
 use crate::{Observer, SendError, StateChange};
 
 /// An [`Observer`] that logs with [`defmt`]: changes at level `info`, what is wrong at `warn`, and a
-/// vote that could not be stored at `error`.
+/// vote that could not be saved at `error`.
 ///
-/// An observer that does more, with a light for instance, can hand on to it what it is told.
+/// An observer that does more, with a light for instance, can forward each call to it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DefmtLog;
 
-impl<L: defmt::Format, V: defmt::Format> Observer<L, V> for DefmtLog {
+impl<T: defmt::Format, V: defmt::Format> Observer<T, V> for DefmtLog {
     fn started(&mut self, id: &NodeId, record: &VoteRecord) {
+        let term = record.term;
         match &record.voted_for {
             Some(vote) => {
-                defmt::info!("{} starts in term {=u64}, its vote is {}'s", id, record.term, vote);
+                defmt::info!("{} starts in term {=u64}, with a vote for {}", id, term, vote)
             }
-            None => defmt::info!("{} starts in term {=u64}, without a vote", id, record.term),
+            None => defmt::info!("{} starts in term {=u64}, without a vote", id, term),
         }
     }
 
     fn state_changed(&mut self, change: StateChange) {
         let StateChange { from, to, reason, term } = change;
-        defmt::info!("{} after {} in term {=u64}: {}", to, from, term, reason);
+        defmt::info!("{} -> {} in term {=u64}: {}", from, to, term, reason);
     }
 
     fn leader_changed(&mut self, leader: Option<&NodeId>, term: u64) {
@@ -35,15 +36,15 @@ impl<L: defmt::Format, V: defmt::Format> Observer<L, V> for DefmtLog {
         defmt::warn!("{}", report);
     }
 
-    fn receive_failed(&mut self, error: L) {
-        defmt::warn!("nothing could be received: {}", error);
+    fn receive_failed(&mut self, error: T) {
+        defmt::warn!("could not receive: {}", error);
     }
 
-    fn send_failed(&mut self, error: SendError<L>) {
-        defmt::warn!("a message could not be sent: {}", error);
+    fn send_failed(&mut self, error: SendError<T>) {
+        defmt::warn!("could not send a message: {}", error);
     }
 
     fn save_failed(&mut self, error: V) {
-        defmt::error!("the vote could not be stored: {}", error);
+        defmt::error!("could not save the vote: {}", error);
     }
 }

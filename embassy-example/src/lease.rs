@@ -13,61 +13,61 @@ use graft_election_core::{self as election, Instant};
 
 use crate::clock;
 
-/// The lease of this board's node, between its [`Driver`](crate::Driver) and the tasks that act as
-/// the leader (rule L3).
+/// The lease of this board's node, which its [`Driver`](crate::Driver) shares with the tasks that act
+/// as the leader (rule L3).
 ///
-/// While it is valid, no other node of the cluster has a valid one. `M` says who shares it:
-/// `CriticalSectionRawMutex` of [`embassy_sync`] is for a `static`, which even interrupts may look
-/// at; `NoopRawMutex` for tasks of one executor. In [`Mode::Graft`](election::Mode::Graft) there is
-/// no lease: Go nodes promise nothing.
+/// While it is valid, no other node of the cluster has a valid one. `M` says who may share it:
+/// `CriticalSectionRawMutex` of [`embassy_sync`] is for a `static`, which even interrupts may read;
+/// `NoopRawMutex` is for the tasks of one executor. In [`Mode::Graft`](election::Mode::Graft) there
+/// is no lease, as Go nodes promise nothing.
 ///
-/// What nobody can promise: a task that doesn't await can't be stopped, and what it has sent may be
-/// under way for long. So hand the [token](Leadership::token) on with each effect, and have it
-/// refused by whoever has seen a higher one.
+/// A lease has its limits: a task that doesn't await can't be stopped, and what it has sent may
+/// arrive late. So pass the [token](Leadership::token) along with each command, and have whatever
+/// receives it reject any token lower than the highest it has seen.
 pub struct Lease<M: RawMutex>(Mutex<M, RefCell<Shared>>);
 
-/// What the driver and those who act share.
+/// What the driver and the acting tasks share.
 struct Shared {
-    /// What the driver has told last.
-    told: Option<election::Leadership>,
+    /// The node's leadership, as of its latest input.
+    current: Option<election::Leadership>,
     /// In microseconds.
     heartbeat_interval: u64,
     election_timeout_max: Duration,
-    /// No job begins before that.
-    rested_at: Instant,
-    /// The token of a leadership that nobody wants any more: it is to be handed over.
-    unwanted: Option<u64>,
-    /// The end of a lease that was given up before it, and on which someone may still act.
+    /// No job begins before then.
+    next_job_at: Instant,
+    /// The token of the leadership that is to be handed over.
+    handing_over: Option<u64>,
+    /// The end of a lease that was given up early, and on which a task may still be acting.
     given_up_until: Option<Instant>,
-    /// How many [`Leadership`]s there are.
+    /// How many [`Leadership`]s exist.
     holders: usize,
     waiting: MultiWakerRegistration<WAITING_MAX>,
 }
 
-/// How many tasks wait for a change without waking each other in vain.
+/// How many tasks can wait for a change without waking each other in vain.
 const WAITING_MAX: usize = 4;
 
 impl<M: RawMutex> Lease<M> {
-    /// The lease of a node that hasn't started yet: there is none.
+    /// The lease of a node that hasn't started yet, which is not valid.
     pub const fn new() -> Self {
         Self(Mutex::new(RefCell::new(Shared {
-            told: None,
+            current: None,
             heartbeat_interval: 0,
             election_timeout_max: Duration::ZERO,
-            rested_at: Instant::from_micros(0),
-            unwanted: None,
+            next_job_at: Instant::from_micros(0),
+            handing_over: None,
             given_up_until: None,
             holders: 0,
             waiting: MultiWakerRegistration::new(),
         })))
     }
 
-    /// The right to act as the leader, if the node has it at this moment. Ask just before an effect,
-    /// and keep the answer until it is done.
+    /// The right to act as the leader, if the node has it at this moment. Ask for it just before you
+    /// act, and keep it until you are done.
     pub fn leadership(&self) -> Option<Leadership<'_, M>> {
-        // Held before the clock is read, so that it can't be handed over in between.
+        // Counted before the clock is read, so that it can't be handed over in between.
         let token = self.with(|shared| {
-            let token = shared.wanted()?.token;
+            let token = shared.usable()?.token;
             shared.holders += 1;
             Some(token)
         })?;
@@ -75,36 +75,36 @@ impl<M: RawMutex> Lease<M> {
         leadership.is_valid().then_some(leadership)
     }
 
-    /// Runs `job` whenever this node leads, from the moment that its lease begins, until a run comes
-    /// to an end of its own. The result of that run is returned, and the leadership handed over (rule
-    /// H1). A job that failed may be run again: it begins in a later term, and no sooner than the
-    /// greatest election timeout after its last beginning, so that a job that always fails at once
-    /// doesn't wear out the memory that votes are kept in.
+    /// Runs `job` whenever this node leads, from the moment its lease begins, until a run ends by
+    /// itself. The result of that run is returned, and the leadership handed over (rule H1). A job
+    /// that failed may be run again: it begins in a later term, and at least the greatest election
+    /// timeout after it last began, so that a job that always fails at once doesn't wear out the
+    /// memory that holds the votes.
     ///
     /// The job's future is dropped when half a heartbeat interval is left of a lease that was not
-    /// renewed, or at once if the leadership is lost or handed over before; the node says nothing of
-    /// that until then. Runs never overlap: each is polled in place, and the next begins after the
-    /// last was dropped, when the node leads again.
+    /// renewed, or at once if the leadership is lost or handed over earlier; the other nodes learn of
+    /// that only afterwards. Runs never overlap: each is polled in place, and the next begins after
+    /// the last was dropped, when the node leads again.
     ///
-    /// It waits for ever if the node is closed, or in Graft mode. Dropping the future that this
-    /// returns drops the job, and the node leads on.
+    /// In Graft mode, or once the node is closed, this waits for ever. Dropping the returned future
+    /// drops the job, and the node keeps leading.
     pub async fn run_while_leader<T>(
         &self,
         mut job: impl AsyncFnMut(&Leadership<'_, M>) -> T,
     ) -> T {
         loop {
             let leadership = self.next().await;
-            let (margin, rested_at) =
-                self.with(|shared| (shared.heartbeat_interval / 2, shared.rested_at));
+            let (margin, begin_at) =
+                self.with(|shared| (shared.heartbeat_interval / 2, shared.next_job_at));
             let run = async {
-                Timer::at(clock::at_or_after(rested_at)).await;
+                Timer::at(clock::at_or_after(begin_at)).await;
                 let began_at = clock::now();
                 (job(&leadership).await, began_at)
             };
             let ran = select(leadership.ending_within(margin), run).await;
             if let Either::Second((done, began_at)) = ran {
                 self.with(|shared| {
-                    shared.rested_at = began_at.saturating_add(shared.election_timeout_max);
+                    shared.next_job_at = began_at.saturating_add(shared.election_timeout_max);
                 });
                 leadership.hand_over();
                 return done;
@@ -112,21 +112,21 @@ impl<M: RawMutex> Lease<M> {
         }
     }
 
-    /// Waits for a leadership that is worth beginning with: it isn't about to end.
+    /// Waits for a leadership that is not about to end.
     async fn next(&self) -> Leadership<'_, M> {
         loop {
-            let (wanted, interval) =
-                self.with(|shared| (shared.wanted(), shared.heartbeat_interval));
+            let (usable, interval) =
+                self.with(|shared| (shared.usable(), shared.heartbeat_interval));
             if let Some(leadership) = self.leadership()
                 && leadership.lasts_longer_than(interval)
             {
                 return leadership;
             }
-            self.until(|shared| shared.wanted() != wanted).await;
+            self.until(|shared| shared.usable() != usable).await;
         }
     }
 
-    /// The driver has a node with these times.
+    /// Takes the times of the driver's node.
     pub(crate) fn begin(&self, heartbeat_interval: Duration, election_timeout_max: Duration) {
         let interval = Instant::default().saturating_add(heartbeat_interval).as_micros();
         self.with(|shared| {
@@ -135,28 +135,28 @@ impl<M: RawMutex> Lease<M> {
         });
     }
 
-    /// The driver's node has this lease, or none.
-    pub(crate) fn tell(&self, leadership: Option<election::Leadership>) {
+    /// Takes the leadership of the driver's node, if it has one.
+    pub(crate) fn update(&self, leadership: Option<election::Leadership>) {
         self.with(|shared| {
-            if shared.told == leadership {
+            if shared.current == leadership {
                 return;
             }
             let token = leadership.map(|leadership| leadership.token);
-            if let Some(lost) = shared.told.filter(|told| token != Some(told.token)) {
+            if let Some(lost) = shared.current.filter(|current| token != Some(current.token)) {
                 shared.given_up_until = Some(lost.valid_until);
             }
-            shared.told = leadership;
+            shared.current = leadership;
             shared.waiting.wake();
         });
     }
 
     /// Waits until the leadership is to be handed over. Cancel-safe.
-    pub(crate) fn unwanted(&self) -> impl Future<Output = ()> {
-        self.until(|shared| shared.told.is_some() && shared.wanted().is_none())
+    pub(crate) fn handover_requested(&self) -> impl Future<Output = ()> {
+        self.until(|shared| shared.current.is_some() && shared.usable().is_none())
     }
 
-    /// A node that has given up its lease early says nothing, so that no other can lead, until those
-    /// who act on the lease have let go of it, or it would have ended.
+    /// Waits until nobody acts on a lease that was given up early, or until it would have ended. The
+    /// node sends nothing before that, so that no other node can lead meanwhile.
     pub(crate) async fn released(&self) {
         if let Some(until) = self.with(|shared| shared.given_up_until.take()) {
             let free = self.until(|shared| shared.holders == 0);
@@ -164,11 +164,11 @@ impl<M: RawMutex> Lease<M> {
         }
     }
 
-    /// Waits until it is so, which is looked at anew after each change.
-    fn until(&self, is_so: impl Fn(&Shared) -> bool) -> impl Future<Output = ()> {
+    /// Waits until the condition holds, which is checked after each change.
+    fn until(&self, condition: impl Fn(&Shared) -> bool) -> impl Future<Output = ()> {
         poll_fn(move |context| {
             self.with(|shared| {
-                if is_so(shared) {
+                if condition(shared) {
                     return Poll::Ready(());
                 }
                 shared.waiting.register(context.waker());
@@ -190,29 +190,30 @@ impl<M: RawMutex> Default for Lease<M> {
 
 impl<M: RawMutex> fmt::Debug for Lease<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Lease").field(&self.with(|shared| shared.told)).finish()
+        f.debug_tuple("Lease").field(&self.with(|shared| shared.current)).finish()
     }
 }
 
 impl Shared {
-    /// What the driver has told last, unless nobody wants that leadership any more.
-    fn wanted(&self) -> Option<election::Leadership> {
-        self.told.filter(|told| self.unwanted != Some(told.token))
+    /// The node's leadership, unless it is to be handed over.
+    fn usable(&self) -> Option<election::Leadership> {
+        self.current.filter(|current| self.handing_over != Some(current.token))
     }
 }
 
-/// The right to act as the leader, while its lease lasts (rules L3, I4).
+/// The right to act as the leader, for as long as its lease lasts (rules L3, I4).
 ///
-/// A leader in good health renews the lease with each heartbeat that a quorum acknowledges. Keep this
-/// only while acting on it: a node that hands its leadership over waits for that before it says so,
-/// at most until the lease would have ended.
+/// A healthy leader renews the lease with each heartbeat that a quorum acknowledges. Keep this value
+/// only while you act on it: a node that hands its leadership over first waits until all of these are
+/// dropped, or until the lease would have ended.
 pub struct Leadership<'l, M: RawMutex> {
     lease: &'l Lease<M>,
     token: u64,
 }
 
 impl<M: RawMutex> Leadership<'_, M> {
-    /// The fencing token: the term. Any later leadership, of any node, has a higher one (rule I5).
+    /// The fencing token, which is the term. Every later leadership of any node has a higher one
+    /// (rule I5).
     pub fn token(&self) -> u64 {
         self.token
     }
@@ -222,41 +223,41 @@ impl<M: RawMutex> Leadership<'_, M> {
         self.lasts_longer_than(0)
     }
 
-    /// Waits until the leadership is about to end, or has ended: one heartbeat interval at most is
-    /// left of a lease that was not renewed in time. It is the moment to stop. Cancel-safe.
+    /// Waits until the leadership is about to end, or has ended: at most one heartbeat interval is
+    /// left of a lease that was not renewed in time. This is the moment to stop. Cancel-safe.
     pub async fn ending(&self) {
         let heartbeat_interval = self.lease.with(|shared| shared.heartbeat_interval);
         self.ending_within(heartbeat_interval).await;
     }
 
-    /// Hands the leadership over, to the follower that is fit to lead and answered last (rule H1).
-    /// From now on it isn't valid any more.
+    /// Hands the leadership over to the follower that answered last and is fit to lead (rule H1). From
+    /// now on it is no longer valid.
     pub fn hand_over(&self) {
         self.lease.with(|shared| {
-            shared.unwanted = shared.unwanted.max(Some(self.token));
+            shared.handing_over = shared.handing_over.max(Some(self.token));
             shared.waiting.wake();
         });
     }
 
     async fn ending_within(&self, span: u64) {
         loop {
-            let wanted = self.lease.with(|shared| shared.wanted());
-            let Some(at) = self.end_of(wanted, span).filter(|at| clock::now() < *at) else {
+            let usable = self.lease.with(|shared| shared.usable());
+            let Some(at) = self.end_of(usable, span).filter(|at| clock::now() < *at) else {
                 return;
             };
-            let changed = self.lease.until(|shared| shared.wanted() != wanted);
+            let changed = self.lease.until(|shared| shared.usable() != usable);
             select(changed, Timer::at(clock::at_or_after(at))).await;
         }
     }
 
     fn lasts_longer_than(&self, span: u64) -> bool {
-        let wanted = self.lease.with(|shared| shared.wanted());
-        self.end_of(wanted, span).is_some_and(|at| clock::now() < at)
+        let usable = self.lease.with(|shared| shared.usable());
+        self.end_of(usable, span).is_some_and(|at| clock::now() < at)
     }
 
-    /// From when on no more than `span` microseconds of the lease are left, if it is this one.
-    fn end_of(&self, wanted: Option<election::Leadership>, span: u64) -> Option<Instant> {
-        let election::Leadership { token, valid_until } = wanted?;
+    /// The instant at which `span` microseconds of the lease are left, if it is still this one.
+    fn end_of(&self, usable: Option<election::Leadership>, span: u64) -> Option<Instant> {
+        let election::Leadership { token, valid_until } = usable?;
         let end = Instant::from_micros(valid_until.as_micros().saturating_sub(span));
         (token == self.token).then_some(end)
     }

@@ -5,20 +5,21 @@ use graft_election_core::{NodeId, VoteRecord};
 use sequential_storage::cache::{Cache, Uncached};
 use sequential_storage::queue::{QueueConfig, QueueStorage};
 
-use crate::VoteStorage;
+use crate::VoteStore;
 
-/// The vote record in NOR flash, of which power may be cut at any write and any erasure.
+/// The vote record in NOR flash, safe from power cuts during any write and any erasure.
 ///
-/// It takes three pages, each a log of records of its own. A save goes to the page whose latest
+/// It takes three pages, each with its own log of records. A save goes to the page whose latest
 /// record is the oldest, and is read back before it counts. So whatever a power cut leaves on that
-/// page, half an erasure for instance, the old record and the one before it are untouched. The
-/// latest record is the one of the highest term (rule T1): no remains of an old one can pass for it.
+/// page, half an erasure for instance, the latest record and the one before it are untouched. The
+/// latest record is the one with the highest term (rule T1), so the remains of an older one can't be
+/// mistaken for it.
 ///
 /// A node that starts saves the record it found once more, since a write that was cut short may read
-/// well once and badly the next time. What can't be noticed is a bit that decays later: then the
-/// record before it comes back. The flash's own error correction has to prevent that.
+/// back correctly once and wrongly the next time. A bit that decays later goes unnoticed, and brings
+/// the record before it back; preventing that is the job of the flash's own error correction.
 ///
-/// Nothing else may lie on the pages, and before their first use they must have been erased.
+/// The pages must hold nothing else, and must have been erased before their first use.
 #[derive(Debug)]
 pub struct VoteFlash<F> {
     flash: F,
@@ -26,8 +27,8 @@ pub struct VoteFlash<F> {
     start: u32,
 }
 
-/// One to write to; one with the record that must not be lost; and one with the record before it, in
-/// case the write of the former was cut short.
+/// One to write to; one with the latest record; and one with the record before it, in case the write
+/// of the latest was cut short.
 const PAGES: u32 = 3;
 
 type Log<'f, F> = QueueStorage<&'f mut F, Cache<Uncached, Uncached, Uncached>>;
@@ -36,11 +37,11 @@ impl<F: NorFlash> VoteFlash<F> {
     /// How many bytes of flash it takes: three pages.
     pub const LEN: u32 = PAGES * F::ERASE_SIZE as u32;
 
-    /// The bytes of `flash` from `start` on, [`LEN`](Self::LEN) of them.
+    /// Keeps the votes in `flash`, in the [`LEN`](Self::LEN) bytes from `start` on.
     ///
     /// # Errors
     ///
-    /// [`RegionError`] says why the votes can't be kept there.
+    /// [`RegionError`] if they can't be kept there.
     pub fn new(flash: F, start: u32) -> Result<Self, RegionError> {
         if !start.is_multiple_of(F::ERASE_SIZE as u32) {
             return Err(RegionError::WithinAPage);
@@ -55,28 +56,28 @@ impl<F: NorFlash> VoteFlash<F> {
         Ok(Self { flash, start })
     }
 
-    /// How many saves the flash lasts for at least, if each page endures `erase_cycles` erasures and
+    /// How many saves the flash lasts for, at least, if each page endures `erase_cycles` erasures and
     /// no id in the cluster has more than `id_len` bytes.
     ///
-    /// A node saves once at its start and at most twice in a term. Power that is cut during a save
-    /// costs two erasures more at most.
+    /// A node saves once when it starts and at most twice per term. A power cut during a save costs
+    /// at most two more erasures.
     pub const fn saves(erase_cycles: u32, id_len: usize) -> u64 {
         let on_page = Self::CONTENT_LEN / Self::item_len(Encoded::LEN_WITHOUT_ID + id_len);
         PAGES as u64 * on_page as u64 * erase_cycles as u64
     }
 
-    /// How much room a page has; its first and its last word keep its state.
+    /// How many bytes of a page are for records; its first and its last word keep its state.
     const CONTENT_LEN: usize = F::ERASE_SIZE.saturating_sub(2 * Self::WORD);
 
-    /// Flash is written, and read, in units of so many bytes.
+    /// The bytes of the unit in which flash is written and read.
     const WORD: usize = if F::WRITE_SIZE > F::READ_SIZE { F::WRITE_SIZE } else { F::READ_SIZE };
 
-    /// How much of a page a record of `len` bytes takes.
+    /// How many bytes of a page a record of `len` bytes takes.
     const fn item_len(len: usize) -> usize {
         HEADER_LEN.next_multiple_of(Self::WORD) + len.next_multiple_of(Self::WORD)
     }
 
-    /// The latest record of all pages, and the page whose latest is the oldest.
+    /// The latest record of all pages, and the page whose latest record is the oldest.
     async fn survey(&mut self) -> Result<(Option<VoteRecord>, u32), VoteFlashError> {
         let mut latest = self.latest_in(0).await?;
         let (mut oldest, mut page) = (latest.as_ref().map(rank), 0);
@@ -93,7 +94,7 @@ impl<F: NorFlash> VoteFlash<F> {
         Ok((latest, page))
     }
 
-    /// The latest record of a page. One that a power cut left in disorder has none.
+    /// The latest record of a page. A page that a power cut left in disorder has none.
     async fn latest_in(&mut self, page: u32) -> Result<Option<VoteRecord>, VoteFlashError> {
         match self.read(page).await {
             Err(VoteFlashError::Corrupted) => Ok(None),
@@ -115,8 +116,8 @@ impl<F: NorFlash> VoteFlash<F> {
             }
         }
         let free = log.space_left().await? as usize;
-        // A write that was cut short leaves a gap, and could hide what comes behind it once its bits
-        // read as something else; so could the mark at the start of a page without records.
+        // A write that was cut short leaves a gap. Once its bits read as something else, it could hide
+        // what comes after it; so could the mark at the start of a page without records.
         let is_in_order = match latest {
             Some(_) => len.saturating_add(free) == Self::CONTENT_LEN,
             None => self.is_blank(page).await?,
@@ -124,7 +125,7 @@ impl<F: NorFlash> VoteFlash<F> {
         if is_in_order { Ok(latest) } else { Err(VoteFlashError::Corrupted) }
     }
 
-    /// Writes a record to a page, and reads it back. A page in disorder is erased first, a full one
+    /// Writes a record to a page, and reads it back. A page in disorder is erased first; a full one
     /// is overwritten.
     async fn write(&mut self, page: u32, record: &VoteRecord) -> Result<(), VoteFlashError> {
         match self.read(page).await {
@@ -137,13 +138,13 @@ impl<F: NorFlash> VoteFlash<F> {
     }
 
     fn log(&mut self, page: u32) -> Result<Log<'_, F>, VoteFlashError> {
-        // `new` has made sure that it is a page, and has room.
+        // `new` has checked that the page is aligned and large enough.
         let config =
             QueueConfig::try_new(self.range(page)).map_err(|_| VoteFlashError::Corrupted)?;
         Ok(QueueStorage::new(&mut self.flash, config, Cache::new_uncached()))
     }
 
-    /// Whether nothing was written to a page since it was erased.
+    /// Whether nothing has been written to a page since it was erased.
     async fn is_blank(&mut self, page: u32) -> Result<bool, VoteFlashError> {
         for at in self.range(page).step_by(F::READ_SIZE) {
             let mut buffer = Buffer::EMPTY;
@@ -164,7 +165,7 @@ impl<F: NorFlash> VoteFlash<F> {
     }
 }
 
-impl<F: NorFlash> VoteStorage for VoteFlash<F> {
+impl<F: NorFlash> VoteStore for VoteFlash<F> {
     type Error = VoteFlashError;
 
     async fn load(&mut self) -> Result<VoteRecord, VoteFlashError> {
@@ -173,7 +174,7 @@ impl<F: NorFlash> VoteStorage for VoteFlash<F> {
                 self.write(oldest, &record).await?;
                 Ok(record)
             }
-            // The other pages are first written to when the first one holds a record.
+            // The other pages are not written to before the first one holds a record.
             (None, _) if !self.is_blank(1).await? || !self.is_blank(2).await? => {
                 Err(VoteFlashError::Lost)
             }
@@ -187,13 +188,13 @@ impl<F: NorFlash> VoteStorage for VoteFlash<F> {
     }
 }
 
-/// Which of two records is the later: terms never fall, and in a term a vote is never taken back
-/// (rules T1, V1).
+/// Orders records by age: terms never fall, and within a term a vote is never taken back (rules T1,
+/// V1).
 fn rank(record: &VoteRecord) -> (u64, bool) {
     (record.term, record.voted_for.is_some())
 }
 
-/// Room for a record, in whole words of any flash, and aligned as some flashes want it.
+/// Room for a record, in whole words of any flash, and aligned as some flashes require.
 #[repr(align(4))]
 struct Buffer([u8; Encoded::LEN_MAX.next_multiple_of(WORD_MAX)]);
 
@@ -204,13 +205,13 @@ impl Buffer {
 /// The widest words that sequential-storage takes.
 const WORD_MAX: usize = 32;
 
-/// What sequential-storage puts before each item: two check sums and a length.
+/// The bytes that sequential-storage puts before each item: two check sums and a length.
 const HEADER_LEN: usize = 8;
 
 const ERASED: u8 = 0xff;
 
-/// A record as it lies in flash: the version of this layout, the term in little-endian order, and
-/// the id of the node voted for, or nothing. sequential-storage adds the length and check sums.
+/// A record as it is in flash: the version of this layout, the term in little-endian order, and the
+/// id of the node voted for, or nothing. sequential-storage adds the length and check sums.
 struct Encoded {
     bytes: [u8; Self::LEN_MAX],
     len: usize,
@@ -227,8 +228,8 @@ impl Encoded {
         let (version, term) = ([VERSION], record.term.to_le_bytes());
         let content = version.iter().chain(&term).chain(id.as_bytes());
         let mut bytes = [0; Self::LEN_MAX];
-        for (place, byte) in bytes.iter_mut().zip(content) {
-            *place = *byte;
+        for (to, from) in bytes.iter_mut().zip(content) {
+            *to = *from;
         }
         Self { bytes, len: Self::LEN_WITHOUT_ID.saturating_add(id.len()) }
     }
@@ -238,7 +239,7 @@ impl Encoded {
     }
 }
 
-/// The inverse of [`Encoded::of`]; none if the bytes are no record of this layout.
+/// The inverse of [`Encoded::of`]; none if the bytes are not a record of this layout.
 fn decode(bytes: &[u8]) -> Option<VoteRecord> {
     let (term, id) = bytes.strip_prefix(&[VERSION])?.split_first_chunk()?;
     let term = u64::from_le_bytes(*term);
@@ -249,24 +250,24 @@ fn decode(bytes: &[u8]) -> Option<VoteRecord> {
     Some(VoteRecord { term, voted_for })
 }
 
-/// Why a [`VoteFlash`] can't load or save. The node does not start then, or stays silent (rule C4).
+/// Why a [`VoteFlash`] can't load or save. The node then does not start, or stays silent (rule C4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum VoteFlashError {
     /// The flash itself reports a failure.
     #[error("the flash failed: {0}")]
     Flash(NorFlashErrorKind),
-    /// The pages hold what no save put there, and erasing doesn't help.
+    /// The pages hold something that no save put there, and erasing them doesn't help.
     #[error("the flash is corrupted")]
     Corrupted,
-    /// The pages hold a whole item that is no vote record of this version.
-    #[error("the flash holds something else than vote records")]
+    /// The pages hold a whole item that is not a vote record of this version.
+    #[error("the flash holds something other than vote records")]
     Malformed,
-    /// The pages are in use, yet there is no record on them: a node that forgot its vote must not
-    /// vote again under its id (rule V9).
+    /// The pages are in use, but hold no record. A node that lost its vote must not vote again under
+    /// its id (rule V9).
     #[error("the vote record is lost")]
     Lost,
-    /// The record does not read as it was written: the flash is worn out.
+    /// The record does not read back as it was written: the flash is worn out.
     #[error("the flash does not keep what is written")]
     NotKept,
 }
@@ -275,23 +276,23 @@ impl<E: NorFlashError> From<sequential_storage::Error<E>> for VoteFlashError {
     fn from(error: sequential_storage::Error<E>) -> Self {
         match error {
             sequential_storage::Error::Storage { value } => Self::Flash(value.kind()),
-            // All the others say that something lies there that no save has written.
+            // All the others mean that the pages hold something that no save has written.
             _ => Self::Corrupted,
         }
     }
 }
 
-/// Why votes can't be kept in a place of a flash.
+/// Why votes can't be kept in a region of a flash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum RegionError {
-    /// It does not begin where a page does.
+    /// The region does not begin where a page does.
     #[error("the votes must begin at the start of a page")]
     WithinAPage,
-    /// The flash ends too early.
-    #[error("the votes take three pages, and the flash ends before them")]
+    /// The flash ends before the region does.
+    #[error("the votes take three pages, and the flash ends before the last of them")]
     BeyondTheEnd,
-    /// A page has no room for a record.
+    /// A page is too small for a record.
     #[error("the pages of the flash are too small for a vote")]
     PagesTooSmall,
 }

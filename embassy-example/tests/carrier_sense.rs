@@ -1,4 +1,4 @@
-//! A line on which those who talk at once spoil each other's frames, in virtual time.
+//! A line on which nodes that talk at once spoil each other's frames, in virtual time.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -20,14 +20,16 @@ use rand::{Rng, SeedableRng};
 
 const BAUD: u32 = 115_200;
 
-/// How long a byte takes, and how long a usual frame of so many bytes.
+/// How long a byte takes.
 const BYTE: Duration = Duration::from_ticks(TICK_HZ * 10 / BAUD as u64);
+
+/// A frame of the usual length.
 const FRAME: &[u8] = &[0x55; 40];
 
-/// There is one clock for all tests.
+/// The program has only one mock clock, so only one test at a time may use it.
 static CLOCK: Mutex<()> = Mutex::new(());
 
-/// When each has talked, from and to.
+/// The begin and end of each transmission.
 type Air = RefCell<Vec<(Instant, Instant)>>;
 
 struct Wire<'a>(&'a Air);
@@ -50,17 +52,17 @@ impl Write for Wire<'_> {
     }
 }
 
-struct Ear<'a>(&'a Air);
+struct Sense<'a>(&'a Air);
 
-impl PinErrorType for Ear<'_> {
+impl PinErrorType for Sense<'_> {
     type Error = Infallible;
 }
 
-impl Wait for Ear<'_> {
+impl Wait for Sense<'_> {
     async fn wait_for_any_edge(&mut self) -> Result<(), Infallible> {
         poll_fn(|_| {
             let now = Instant::now();
-            // What begins at this instant has not yet changed the wire.
+            // What begins at this instant has not changed the wire yet.
             let is_heard = |(from, to): &(Instant, Instant)| (*from < now) && (now < *to);
             if self.0.borrow().iter().any(is_heard) { Poll::Ready(Ok(())) } else { Poll::Pending }
         })
@@ -84,11 +86,11 @@ impl Wait for Ear<'_> {
     }
 }
 
-fn talker<R: Rng>(air: &Air, rng: R) -> CarrierSense<Wire<'_>, Ear<'_>, R> {
-    CarrierSense::new(Wire(air), Ear(air), rng, BAUD)
+fn talker<R: Rng>(air: &Air, rng: R) -> CarrierSense<Wire<'_>, Sense<'_>, R> {
+    CarrierSense::new(Wire(air), Sense(air), rng, BAUD)
 }
 
-/// Lets time pass until all are done, tick by tick.
+/// Lets time pass, tick by tick, until all are done.
 fn run(mut all: Vec<Pin<Box<dyn Future<Output = ()> + '_>>>) {
     let mut context = Context::from_waker(Waker::noop());
     while !all.is_empty() {
@@ -97,8 +99,8 @@ fn run(mut all: Vec<Pin<Box<dyn Future<Output = ()> + '_>>>) {
     }
 }
 
-/// How many frames collide when so many are asked at once, so often. All have their say within a
-/// heartbeat interval.
+/// Asks this many talkers at once, this many times, and counts the frames that collide. Every talker
+/// must be done within a heartbeat interval.
 fn collisions(talkers: u64, times: u64) -> usize {
     let _clock = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
     let in_time = Duration::from_millis(Config::HEARTBEAT_INTERVAL.as_millis() as u64);
@@ -119,12 +121,12 @@ fn collisions(talkers: u64, times: u64) -> usize {
 }
 
 #[test]
-fn two_who_are_asked_at_once_answer_one_after_the_other() {
+fn two_nodes_that_are_asked_at_once_answer_one_after_the_other() {
     assert_eq!(collisions(2, 100), 0);
 }
 
 #[test]
-fn the_six_others_of_a_cluster_of_seven_have_their_say_within_a_heartbeat_interval() {
+fn the_six_others_of_a_cluster_of_seven_answer_within_a_heartbeat_interval() {
     let collisions = collisions(6, 20);
     assert!(collisions <= 2, "{collisions} of 120");
 }

@@ -1,5 +1,5 @@
-//! The vote record in flash, and what power cuts, wear and strange contents make of it (rules T1,
-//! V1, V9, C4; invariant I2).
+//! The vote record in flash, under power cuts, wear and strange contents (rules T1, V1, V9, C4;
+//! invariant I2).
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use embedded_storage_async::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use graft_election_core::{NodeId, VoteRecord};
-use graft_election_embassy::{RegionError, VoteFlash, VoteFlashError, VoteStorage};
+use graft_election_embassy::{RegionError, VoteFlash, VoteFlashError, VoteStore};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use sequential_storage::cache::Cache;
@@ -61,7 +61,7 @@ fn i2_after_a_power_cut_at_any_write_or_erasure_the_old_record_or_the_new_one_is
         let save_new = |chip: &Chip| save(chip, &new);
         cuts += at_every_cut(&chip, save_new, |chip| {
             let found = found(chip, &[&old, &new]);
-            // Power may go again while the node starts.
+            // Power may be lost again while the node starts.
             if new.term % 5 > 0 {
                 return;
             }
@@ -141,7 +141,7 @@ fn v9_pages_in_use_that_have_no_record_are_not_taken_for_new_ones() {
 }
 
 #[test]
-fn v9_what_is_no_record_of_this_version_is_not_taken_for_an_old_one() {
+fn v9_what_is_not_a_record_of_this_version_is_not_taken_for_an_old_one() {
     let chip = Chip::new(3, 1);
     assert_eq!(save(&chip, &record(1)), Some(Ok(())));
     let last_page = QueueConfig::new(2 * PAGE as u32..3 * PAGE as u32);
@@ -153,7 +153,7 @@ fn v9_what_is_no_record_of_this_version_is_not_taken_for_an_old_one() {
 }
 
 #[test]
-fn places_where_votes_cannot_be_kept_are_refused() {
+fn regions_where_votes_cannot_be_kept_are_refused() {
     let new = |start: u32| VoteFlash::new(Chip::new(4, 1), start).err();
     let page = PAGE as u32;
     assert_eq!(new(0), None);
@@ -175,7 +175,7 @@ fn the_flash_lasts_for_as_many_saves_as_is_stated() {
         assert_eq!(save(&chip, &record), Some(Ok(())));
     }
     let stated = VoteFlash::<Chip>::saves(ERASE_CYCLES, 1);
-    // What the pages hold before their first erasure comes on top.
+    // The saves before the first erasure of each page come on top.
     let on_top = VoteFlash::<Chip>::saves(1, 1);
     assert!((stated..=stated + on_top + 1).contains(&saves), "{stated} stated, {saves} done");
 }
@@ -194,7 +194,7 @@ fn the_saves_that_the_readme_states_are_those_of_the_code() {
     }
 }
 
-/// Records as a node stores them: terms rise, with a vote or without one, or a vote comes later.
+/// Records as a node saves them: terms rise, and a vote is there at once, or later, or never.
 fn history() -> impl Iterator<Item = VoteRecord> {
     (1..=VOTES).map(record)
 }
@@ -206,7 +206,7 @@ fn record(number: u64) -> VoteRecord {
 }
 
 /// Cuts power at each write and erasure that `run` makes, in every way, on a copy of the chip, and
-/// calls `check` when it is back. Returns how many cuts there were.
+/// calls `check` when power is back. Returns how many cuts there were.
 fn at_every_cut<T>(chip: &Chip, run: impl Fn(&Chip) -> T, mut check: impl FnMut(&Chip)) -> usize {
     let whole = copy(chip);
     run(&whole);
@@ -231,7 +231,8 @@ fn cut_at_random(chip: &Chip, rng: &mut SmallRng) {
     }
 }
 
-/// What a node would find, now and when power has been off once more. It must be allowed.
+/// The record that a node would find, which must be one of `allowed`, and the same after one more
+/// power cycle.
 #[track_caller]
 fn found(chip: &Chip, allowed: &[&VoteRecord]) -> VoteRecord {
     let chip = copy(chip);
@@ -242,22 +243,22 @@ fn found(chip: &Chip, allowed: &[&VoteRecord]) -> VoteRecord {
     found
 }
 
-/// None if power went before the end.
+/// None if power was lost before the end.
 fn load(chip: &Chip) -> Option<Result<VoteRecord, VoteFlashError>> {
     powered(chip, VoteFlash::new(chip.clone(), 0).unwrap().load())
 }
 
-/// None if power went before the end.
+/// None if power was lost before the end.
 fn save(chip: &Chip, record: &VoteRecord) -> Option<Result<(), VoteFlashError>> {
     powered(chip, VoteFlash::new(chip.clone(), 0).unwrap().save(record))
 }
 
-/// What the future gives; none if power went first.
+/// The result of the future; none if power was lost first.
 fn powered<T>(chip: &Chip, future: impl Future<Output = T>) -> Option<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => Some(value),
         Poll::Pending => {
-            assert!(chip.is_off(), "it waits for something else than power");
+            assert!(chip.is_off(), "it waits for something other than power");
             None
         }
     }
@@ -272,7 +273,7 @@ fn id(name: &str) -> NodeId {
     NodeId::new(name).unwrap()
 }
 
-/// A flash with pages of so many bytes that nobody reads or writes.
+/// A flash with pages of `PAGE` bytes, which is never read or written.
 struct Unused<const PAGE: usize>;
 
 impl<const PAGE: usize> ErrorType for Unused<PAGE> {

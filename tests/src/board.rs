@@ -1,4 +1,4 @@
-//! A board with the firmware, emulated.
+//! An emulated board that runs the firmware.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -10,17 +10,17 @@ use std::time::Duration;
 use graft_election_core::Config;
 use tokio::sync::watch;
 
-/// How much memory of the board is kept in a file, in bytes.
+/// How many bytes of the board's memory are kept in a file.
 const MEMORY_LEN: u64 = 16 << 20;
 
-/// How much of it is the flash, at its front, in bytes. What is erased has all bits set.
+/// How many bytes at the beginning of it are the flash. Erased flash has all bits set.
 const FLASH_LEN: usize = 16 << 10;
 
-/// Where the firmware expects the board's number, and after it the cluster's size and the heartbeat
+/// Where the firmware expects the board's number, followed by the cluster's size and the heartbeat
 /// interval in milliseconds.
 const SETTINGS: u32 = 0x21FF_F000;
 
-/// An emulated board. Its memory survives the loss of power.
+/// An emulated board. Its flash survives a power cut.
 #[derive(Debug)]
 pub struct Board {
     number: u32,
@@ -31,7 +31,7 @@ pub struct Board {
     power: Option<Power>,
 }
 
-/// The processes of a board that is on.
+/// The processes behind a board that is on.
 #[derive(Debug)]
 struct Power {
     emulator: Child,
@@ -43,8 +43,8 @@ struct Power {
 pub type Log = Arc<Vec<String>>;
 
 impl Board {
-    /// A new board with an empty flash, that is off. Its memory is a file in `folder`; its serial
-    /// line goes to `socket`. It keeps the default times.
+    /// A new board that is off, with an empty flash and the default times. Its memory is a file in
+    /// `folder`; its serial line is connected to `socket`.
     pub fn new(number: u32, size: u32, folder: &Path, socket: &Path) -> Self {
         let memory = folder.join(format!("board-{number}.memory"));
         let mut file = File::create_new(&memory).expect("a file for the memory");
@@ -54,8 +54,8 @@ impl Board {
         Self { number, size, heartbeat_interval, socket: socket.to_owned(), memory, power: None }
     }
 
-    /// The same board with times for a slow line: a fifth of T_min and a tenth of T_max is `interval`,
-    /// in whole milliseconds.
+    /// The same board with times for a slow line: T_min is five times `interval`, T_max ten times. The
+    /// interval is a whole number of milliseconds.
     #[must_use]
     pub fn with_heartbeat_interval(self, interval: Duration) -> Self {
         Self { heartbeat_interval: interval, ..self }
@@ -81,16 +81,16 @@ impl Board {
             .spawn()
             .expect("defmt-print is missing: `cargo xtask test` installs it");
         let lines = BufReader::new(decoder.stdout.take().expect("a pipe")).lines();
-        let (told, log) = watch::channel(Log::default());
+        let (logged, log) = watch::channel(Log::default());
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                told.send_modify(|log| Arc::make_mut(log).push(line));
+                logged.send_modify(|log| Arc::make_mut(log).push(line));
             }
         });
         self.power = Some(Power { emulator, decoder, log });
     }
 
-    /// Takes the board's power away, at once: the emulator has no chance to do anything more.
+    /// Cuts the board's power at once: the emulator has no chance to do anything more.
     pub fn cut_power(&mut self) {
         let mut power = self.power.take().expect("the board is on");
         power.end();
@@ -100,7 +100,7 @@ impl Board {
     ///
     /// # Panics
     ///
-    /// The firmware ended by itself.
+    /// The firmware exited.
     pub async fn logged(&mut self, is_awaited: impl Fn(&str) -> bool) -> String {
         let power = self.power.as_mut().expect("the board is on");
         let find = |log: &Log| log.iter().find(|line| is_awaited(line)).cloned();
@@ -111,12 +111,12 @@ impl Board {
         }
     }
 
-    /// All that the board has logged since it was switched on.
+    /// What the board has logged since it was switched on.
     pub fn log(&self) -> Log {
         self.power.as_ref().map(|power| Arc::clone(&power.log.borrow())).unwrap_or_default()
     }
 
-    /// What the board logs, as it grows until the board's power is taken away.
+    /// The log of the board as it grows, until power is cut.
     ///
     /// # Panics
     ///
@@ -125,7 +125,7 @@ impl Board {
         self.power.as_ref().expect("the board is on").log.clone()
     }
 
-    /// How the firmware ended by itself; none if it runs, or is off.
+    /// How the firmware exited; none if it is running, or the board is off.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         let power = self.power.as_mut()?;
         power.emulator.try_wait().expect("the emulator's state")
@@ -152,8 +152,8 @@ fn emulator(firmware: &Path, board: &Board) -> Command {
     let (socket, memory) = (socket.display(), memory.display());
     let object =
         format!("memory-backend-file,id=memory,size={MEMORY_LEN},mem-path={memory},share=on");
-    let word = |place: u32, value: u128| {
-        format!("loader,addr={:#x},data={value},data-len=4", SETTINGS + 4 * place)
+    let word = |index: u32, value: u128| {
+        format!("loader,addr={:#x},data={value},data-len=4", SETTINGS + 4 * index)
     };
     let mut emulator = Command::new("qemu-system-arm");
     emulator
@@ -180,7 +180,7 @@ fn firmware() -> PathBuf {
     firmware.clone()
 }
 
-/// What makes text of the firmware's logs.
+/// The program that turns the firmware's logs into text.
 fn decoder() -> PathBuf {
     std::env::var_os("DEFMT_PRINT").map_or("defmt-print".into(), PathBuf::from)
 }

@@ -13,10 +13,10 @@ use crate::bus::{Bus, Member};
 use crate::cluster::id;
 use crate::witness::{Heard, Witness};
 
-/// An election takes a second at most, and rarely two; the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// An election usually takes less than a second, and rarely two; the machine may be busy.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Emulated boards on one bus, and a witness of what they say.
+/// Emulated boards on one bus, and a witness of what they send.
 #[derive(Debug)]
 pub struct Boards {
     boards: Vec<(Member, Board)>,
@@ -26,17 +26,17 @@ pub struct Boards {
 }
 
 impl Boards {
-    /// A cluster of `size` new boards, switched on, on a bus that takes no time.
+    /// Switches on a cluster of `size` new boards, on a bus that takes no time.
     pub fn start(size: u32) -> Self {
         Self::start_on(&Arc::new(Bus::new()), size, size)
     }
 
-    /// The first `count` of a cluster of `size` new boards, on `bus`, switched on.
+    /// Switches on the first `count` of a cluster of `size` new boards, on `bus`.
     pub fn start_on(bus: &Arc<Bus>, count: u32, size: u32) -> Self {
         Self::start_with(bus, count, size, Config::HEARTBEAT_INTERVAL)
     }
 
-    /// A cluster of `size` new boards, on a slow `bus`, switched on.
+    /// Switches on a cluster of `size` new boards, on a slow `bus`.
     pub fn start_slow(bus: &Arc<Bus>, size: u32, heartbeat_interval: Duration) -> Self {
         Self::start_with(bus, size, size, heartbeat_interval)
     }
@@ -59,17 +59,17 @@ impl Boards {
         self.boards.iter().map(|(_, board)| id(&board.id())).collect()
     }
 
-    /// What was heard on the bus so far.
+    /// What has been heard on the bus so far.
     pub fn heard(&self) -> &Heard {
         self.witness.heard()
     }
 
-    /// Who hears what is said on the bus.
+    /// The witness of what is sent on the bus.
     pub fn witness(&mut self) -> &mut Witness {
         &mut self.witness
     }
 
-    fn place(&self, id: &NodeId) -> usize {
+    fn index(&self, id: &NodeId) -> usize {
         self.boards
             .iter()
             .position(|(_, board)| board.id() == id.as_str())
@@ -77,40 +77,41 @@ impl Boards {
     }
 
     fn board(&mut self, id: &NodeId) -> &mut Board {
-        let place = self.place(id);
-        &mut self.boards[place].1
+        let index = self.index(id);
+        &mut self.boards[index].1
     }
 
-    /// A board's place on the bus, to cut its wire.
+    /// A board's connection to the bus, to cut its wire.
     pub fn member(&self, id: &NodeId) -> &Member {
-        &self.boards[self.place(id)].0
+        &self.boards[self.index(id)].0
     }
 
     /// What a board has logged since it was switched on.
     pub fn log(&self, id: &NodeId) -> crate::board::Log {
-        self.boards[self.place(id)].1.log()
+        self.boards[self.index(id)].1.log()
     }
 
-    /// Takes a board's power away.
+    /// Cuts a board's power.
     pub fn cut_power(&mut self, id: &NodeId) {
         self.board(id).cut_power();
     }
 
     /// Gives a board its power back.
     pub fn switch_on(&mut self, id: &NodeId) {
-        // What it had not finished saying, it never will.
+        // A frame that the power cut interrupted stays unfinished.
         self.witness.forget_half(id.as_str());
         self.board(id).switch_on();
     }
 
-    /// Hears all that a board said before it lost its power. The last of it may be on its way.
+    /// Hears everything a board sent before its power was cut, of which the last may still be on its
+    /// way.
     pub async fn hear_out(&mut self, id: &NodeId) {
         self.member(id).left().await;
         self.witness.catch_up();
     }
 
-    /// Gives a board its power back, and waits until it tells what record it found: it must know of
-    /// all that it said before (I2, I3, I6). Returns the record's term.
+    /// Gives a board its power back, and waits until it logs the record it found. The record must
+    /// cover everything it sent before (I2, I3, I6). Returns the record's term.
     pub async fn come_back(&mut self, id: &NodeId) -> u64 {
         self.hear_out(id).await;
         let said = self.witness.said_by(id);
@@ -130,7 +131,7 @@ impl Boards {
         })
     }
 
-    /// Waits for someone to lead in the highest term that anyone has reached.
+    /// Waits for a leader in the highest term that any board has reached.
     #[track_caller]
     pub fn latest_leader(&mut self) -> impl Future<Output = (u64, NodeId)> {
         self.heard_of("nobody leads", self.heard().term().saturating_sub(1), |heard, _| {
@@ -139,7 +140,7 @@ impl Boards {
         })
     }
 
-    /// Waits for someone to ask for votes in a later term than `term`.
+    /// Waits for a board to ask for votes in a later term than `term`.
     #[track_caller]
     pub fn candidate_after(&mut self, term: u64) -> impl Future<Output = (u64, NodeId)> {
         self.heard_of("nobody campaigns", term, Heard::candidate_after)
@@ -148,33 +149,33 @@ impl Boards {
     #[track_caller]
     fn heard_of<T>(
         &mut self,
-        what_if_not: &str,
+        otherwise: &str,
         term: u64,
-        tell: impl Fn(&Heard, u64) -> Option<T>,
+        find: impl Fn(&Heard, u64) -> Option<T>,
     ) -> impl Future<Output = T> {
         let caller = Location::caller();
         async move {
-            let told = self.witness.hear_of(|heard| tell(heard, term));
-            timeout(PATIENCE, told).await.unwrap_or_else(|_| {
-                panic!("{caller}: {what_if_not} after term {term}:\n{}", self.logs())
+            let found = self.witness.hear_of(|heard| find(heard, term));
+            timeout(TIMEOUT, found).await.unwrap_or_else(|_| {
+                panic!("{caller}: {otherwise} after term {term}:\n{}", self.logs())
             })
         }
     }
 
-    /// Waits until a board logs what contains `line`, and returns all of that line.
-    pub async fn logged(&mut self, id: &NodeId, line: &str) -> String {
-        let place = self.place(id);
-        let logged = self.boards[place].1.logged(|logged| logged.contains(line));
-        let logged = timeout(PATIENCE, self.witness.hear_until(logged)).await;
-        logged.unwrap_or_else(|_| panic!("{id} does not log \"{line}\":\n{}", self.logs()))
+    /// Waits until a board logs a line that contains `text`, and returns the line.
+    pub async fn logged(&mut self, id: &NodeId, text: &str) -> String {
+        let index = self.index(id);
+        let logged = self.boards[index].1.logged(|line| line.contains(text));
+        let logged = timeout(TIMEOUT, self.witness.hear_until(logged)).await;
+        logged.unwrap_or_else(|_| panic!("{id} does not log \"{text}\":\n{}", self.logs()))
     }
 
-    /// Hears what is said for so long.
+    /// Hears what is sent for this long.
     pub async fn hear_for(&mut self, time: Duration) {
         self.witness.hear_until(sleep(time)).await;
     }
 
-    /// Checks that no firmware has ended by itself.
+    /// Checks that no firmware has exited.
     pub fn check_that_all_run(&mut self) {
         for (_, board) in &mut self.boards {
             assert_eq!(board.ended(), None, "{} ended: {:?}", board.id(), board.log());
@@ -189,10 +190,10 @@ impl Boards {
     }
 }
 
-/// The term and the vote that a board says it starts with.
+/// The term and the vote that a board logs at its start.
 fn record_of(start: &str) -> (u64, Option<NodeId>) {
     let (_, record) = start.split_once("starts in term ").expect("a start");
     let (term, vote) = record.split_once(", ").expect("a vote or none");
-    let vote = vote.strip_prefix("its vote is ").and_then(|vote| vote.strip_suffix("'s"));
+    let vote = vote.strip_prefix("with a vote for ");
     (term.parse().expect("a term"), vote.map(id))
 }

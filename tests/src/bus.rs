@@ -1,7 +1,7 @@
 //! A serial bus of many members, on Unix sockets: what one sends, all others hear.
 //!
-//! One talks at a time: whoever finds the line taken waits until it is free, which real lines need a
-//! driver for. A bus may have the speed of a real one.
+//! Only one member talks at a time: the others wait until the line is free, for which real lines need
+//! carrier sense. A bus may have the speed of a real one.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,10 +21,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 /// How far a listener may fall behind.
 const CAPACITY: usize = 1024;
 
-/// How many bytes at once come over a line that has a speed: fewer than any receiver has room for.
+/// How many bytes at a time come over a line that has a speed: fewer than any receiver has room for.
 const PIECE_MAX: usize = 64;
 
-/// A bus; it ends with the value.
+/// A bus, which lasts as long as this value.
 #[derive(Debug)]
 pub struct Bus {
     folder: TempDir,
@@ -38,7 +38,7 @@ pub struct Sent {
     pub from: Arc<str>,
     /// What it sent.
     pub bytes: Arc<[u8]>,
-    /// When it had begun to talk, had the line not been taken.
+    /// When it would have begun to talk, had the line been free.
     pub ready_at: Instant,
 }
 
@@ -46,13 +46,13 @@ pub struct Sent {
 #[derive(Clone, Debug)]
 struct Line {
     traffic: broadcast::Sender<Sent>,
-    /// Bytes per second; none if it takes no time.
+    /// Bytes per second; none if transmission takes no time.
     speed: Option<u32>,
-    /// Until when it is taken. Whoever talks has it, the others wait for it in turn.
+    /// Until when it is taken. The member that talks holds the lock, and the others wait in turn.
     taken_until: Arc<tokio::sync::Mutex<Instant>>,
 }
 
-/// A place on the bus. Whoever takes it connects to its socket, and may come and go.
+/// A connection to the bus, through a socket to which its user connects, again and again if need be.
 #[derive(Debug)]
 pub struct Member {
     name: Arc<str>,
@@ -63,11 +63,11 @@ pub struct Member {
 /// How a member's wire treats what the member sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Faults {
-    /// How likely a portion is lost.
+    /// How likely a portion is to be lost.
     pub loss: f64,
-    /// How likely a bit of a portion is changed.
+    /// How likely a portion is to have one bit changed.
     pub corruption: f64,
-    /// How late a portion comes.
+    /// How late a portion arrives.
     pub delay: Duration,
 }
 
@@ -86,7 +86,7 @@ impl Bus {
         Self::on_line(None)
     }
 
-    /// A bus without members, on a line that carries so many bytes per second.
+    /// A bus without members, on a line of this speed.
     pub fn with_speed(bytes_per_second: u32) -> Self {
         Self::on_line(Some(bytes_per_second))
     }
@@ -97,7 +97,7 @@ impl Bus {
         Self { folder, line: Line { traffic: broadcast::channel(CAPACITY).0, speed, taken_until } }
     }
 
-    /// Adds a place called `name`.
+    /// Adds a member called `name`.
     pub fn join(&self, name: &str) -> Member {
         let socket = self.folder.path().join(name);
         let listener = UnixListener::bind(&socket).expect("a socket");
@@ -114,13 +114,12 @@ impl Bus {
         member
     }
 
-    /// All that is sent from now on.
+    /// Everything that is sent from now on.
     pub fn listen(&self) -> broadcast::Receiver<Sent> {
         self.line.traffic.subscribe()
     }
 
-    /// Puts any bytes on the bus, in the name of someone who is no member, and waits until they
-    /// are out.
+    /// Puts any bytes on the bus in the name of a stranger, and waits until they are out.
     pub async fn put(&self, from: &str, bytes: &[u8]) {
         self.line.put(&from.into(), bytes).await;
     }
@@ -139,7 +138,7 @@ impl Line {
                 sleep_until(*taken_until).await;
             }
             let sent = Sent { from: Arc::clone(from), bytes: piece.into(), ready_at };
-            // Nobody may be listening.
+            // There may be no listeners.
             let _ = self.traffic.send(sent);
         }
     }
@@ -157,7 +156,7 @@ impl Member {
         &self.name
     }
 
-    /// Where to connect to.
+    /// The socket to connect to.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
@@ -172,7 +171,7 @@ impl Member {
         self.wire.is_cut.store(false, Ordering::Relaxed);
     }
 
-    /// From now on the wire has these faults.
+    /// Sets the faults of the wire from now on.
     pub fn set_faults(&self, faults: Faults) {
         *self.wire.faults.lock().expect("nobody panics with it") = faults;
     }
@@ -182,17 +181,17 @@ impl Member {
         self.wire.hang_up.notify_waiters();
     }
 
-    /// Waits until the member has no connection, and all that it said is on the bus.
+    /// Waits until nobody is connected as the member, and everything it sent is on the bus.
     pub async fn left(&self) {
         let mut is_connected = self.wire.is_connected.subscribe();
         is_connected.wait_for(|is_connected| !is_connected).await.expect("the wire lives");
     }
 }
 
-/// Carries what one connection sends and hears, until it closes.
+/// Carries what one connection sends and receives, until it closes.
 async fn serve(stream: UnixStream, name: &Arc<str>, wire: &Wire, line: &Line) {
     let (input, output) = stream.into_split();
-    // The receiver exists before anything that could be answered is sent.
+    // Subscribe before anything is sent that others might answer.
     let heard = line.traffic.subscribe();
     tokio::select! {
         () = carry_out(input, name, wire, line) => {}
@@ -208,7 +207,7 @@ async fn carry_out(mut input: OwnedReadHalf, name: &Arc<str>, wire: &Wire, line:
     while let Ok(1..) = input.read_buf(&mut unfinished).await {
         let Some(end) = unfinished.iter().rposition(|byte| *byte == DELIMITER) else { continue };
         if unfinished[..end].iter().all(|byte| *byte == DELIMITER) {
-            // A frame only begins.
+            // Only the beginning of a frame.
             continue;
         }
         let rest = unfinished.split_off(end + 1);
@@ -247,8 +246,8 @@ async fn carry_in(
             Err(broadcast::error::RecvError::Lagged(_)) => continue,
             Err(broadcast::error::RecvError::Closed) => return,
         };
-        let is_for_it = sent.from != *name && !wire.is_cut.load(Ordering::Relaxed);
-        if is_for_it && output.write_all(&sent.bytes).await.is_err() {
+        let is_heard = sent.from != *name && !wire.is_cut.load(Ordering::Relaxed);
+        if is_heard && output.write_all(&sent.bytes).await.is_err() {
             return;
         }
     }

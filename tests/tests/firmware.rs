@@ -16,17 +16,17 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::broadcast::Receiver;
 use tokio::time::{Instant, sleep};
 
-/// How many leaders lose their power.
+/// How many leaders have their power cut.
 const ROUNDS: usize = 20;
 
 /// How long a leader has to last.
 const LEADING: Duration = Duration::from_secs(60);
 
-/// How often a leader is heard where a heartbeat and its answers have to wait for their turn: on a
-/// slow line, or behind the noise of others.
+/// How often a leader is heard when a heartbeat and its answers have to wait for their turn: on a slow
+/// line, or because of noise.
 const SLOW_HEARTBEAT_INTERVAL: Duration = Duration::from_millis(400);
 
-/// V1, I1, I2, I3: whoever leads loses its power, 20 times.
+/// V1, I1, I2, I3: the leader's power is cut, 20 times.
 #[tokio::test(flavor = "multi_thread")]
 async fn boards_that_lose_power_are_replaced_and_come_back_with_their_votes() {
     let mut boards = Boards::start(3);
@@ -34,10 +34,10 @@ async fn boards_that_lose_power_are_replaced_and_come_back_with_their_votes() {
     for round in 1..=ROUNDS {
         boards.cut_power(&leader);
         let (next_term, next) = boards.leader_after(term).await;
-        assert_ne!(next, leader, "round {round}: who has no power does not lead");
+        assert_ne!(next, leader, "round {round}: a board without power does not lead");
 
         boards.come_back(&leader).await;
-        let vote = format!("{leader} starts in term {term}, its vote is {leader}'s");
+        let vote = format!("{leader} starts in term {term}, with a vote for {leader}");
         boards.logged(&leader, &vote).await;
         boards.logged(&leader, &format!("{next} leads in term {next_term}")).await;
         (term, leader) = (next_term, next);
@@ -46,8 +46,8 @@ async fn boards_that_lose_power_are_replaced_and_come_back_with_their_votes() {
     boards.check_that_all_run();
 }
 
-/// L3, L4, T3: a leader whose wire is cut stops acting before another does, and follows that one once
-/// it hears of it.
+/// L3, L4, T3: a leader whose wire is cut stops acting before another begins to, and follows the other
+/// once it hears of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_board_whose_wire_is_cut_follows_once_it_is_mended() {
     let mut boards = Boards::start(3);
@@ -64,10 +64,11 @@ async fn a_board_whose_wire_is_cut_follows_once_it_is_mended() {
     boards.check_that_all_run();
 }
 
-/// V7: what is no message changes nothing, however much of it there is.
+/// V7: noise changes nothing, however much of it there is.
 #[tokio::test(flavor = "multi_thread")]
 async fn v7_a_board_keeps_leading_through_a_minute_of_noise() {
-    // 38,400 baud. What an emulator on a busy machine is too slow for is lost: more noise.
+    // 38,400 baud. Bytes that an emulator on a busy machine is too slow for are lost, which makes for
+    // more noise.
     let bus = Arc::new(Bus::with_speed(3_840));
     let mut boards = Boards::start_slow(&bus, 3, SLOW_HEARTBEAT_INTERVAL);
     let (term, leader) = boards.leader_after(0).await;
@@ -77,15 +78,15 @@ async fn v7_a_board_keeps_leading_through_a_minute_of_noise() {
         boards.member(&board).set_faults(faults);
     }
 
-    let (mut noise, mut link) = (Noise::new(term), Link::on(&bus));
+    let (mut noise, mut listener) = (Noise::new(term), Listener::on(&bus));
     tokio::select! {
         () = boards.hear_for(LEADING) => {}
         () = noise.fill(&bus) => {}
-        () = link.hear() => {}
+        () = listener.hear() => {}
     }
 
-    let errors = link.frames.errors();
-    println!("{} of {} bytes were noise: {errors:?}", noise.bytes, link.bytes);
+    let errors = listener.frames.errors();
+    println!("{} of {} bytes were noise: {errors:?}", noise.bytes, listener.bytes);
     assert_eq!(boards.heard().term(), term, "nobody campaigns:\n{}", boards.logs());
     for board in boards.ids() {
         let log = boards.log(&board);
@@ -96,13 +97,14 @@ async fn v7_a_board_keeps_leading_through_a_minute_of_noise() {
     boards.check_that_all_run();
     let least = [errors.cut_off, errors.too_long, errors.checksum].into_iter().min();
     assert!(least > Some(100), "{errors:?}");
-    assert!(noise.bytes > link.bytes / 2, "{} of {} bytes were noise", noise.bytes, link.bytes);
+    let Noise { bytes, .. } = noise;
+    assert!(bytes > listener.bytes / 2, "{bytes} of {} bytes were noise", listener.bytes);
 }
 
-/// Someone who talks between the frames of others, and says nothing that is sound.
+/// A stranger that talks between the frames of others, and sends nothing valid.
 struct Noise {
     random: StdRng,
-    /// A term whose leader there is.
+    /// The term in which a board leads.
     term: u64,
     bytes: usize,
 }
@@ -112,7 +114,7 @@ impl Noise {
         Self { random: StdRng::seed_from_u64(7), term, bytes: 0 }
     }
 
-    /// Says more than all others together.
+    /// Sends more than all others together.
     async fn fill(&mut self, bus: &Bus) {
         loop {
             let noise = self.next();
@@ -131,13 +133,13 @@ impl Noise {
         match kind {
             0 => random_bytes,
             1 => {
-                // Whose turn comes next would supply the last delimiter.
+                // Cutting only the last delimiter is not enough: the next frame would supply it.
                 frame.truncate(self.random.random_range(2..frame.len() - 1));
                 frame
             }
             2 => (0..FRAME_MAX + 16).map(|_| self.random.random_range(1..=u8::MAX)).collect(),
             _ => {
-                // Neither in the delimiters nor twice in one place: what is left is no sound frame.
+                // Neither in the delimiters nor twice in one place, so the frame can't stay valid.
                 let bits = sample(&mut self.random, 8 * (frame.len() - 2), 3);
                 for bit in bits {
                     frame[1 + bit / 8] ^= 1 << (bit % 8);
@@ -147,7 +149,7 @@ impl Noise {
         }
     }
 
-    /// What would depose the leader, were it sound.
+    /// A frame that would depose the leader if it were valid.
     fn tempting_frame(&mut self) -> Vec<u8> {
         let leader = id(&format!("board-{}", self.random.random_range(1..=3)));
         let term = self.term + self.random.random_range(1..1_000);
@@ -157,14 +159,14 @@ impl Noise {
     }
 }
 
-/// The link of someone on a bus who says nothing.
-struct Link {
+/// Reads frames from a bus and sends nothing.
+struct Listener {
     traffic: Receiver<Sent>,
     frames: FrameReader,
     bytes: usize,
 }
 
-impl Link {
+impl Listener {
     fn on(bus: &Bus) -> Self {
         Self { traffic: bus.listen(), frames: FrameReader::new(), bytes: 0 }
     }
@@ -178,8 +180,8 @@ impl Link {
     }
 }
 
-/// L1, L2: three boards elect a leader on a slow line, acknowledge its heartbeats, and are far from
-/// filling the line. It takes longer times: a heartbeat and its two answers are 132 ms of it.
+/// L1, L2: three boards on a slow line elect a leader and acknowledge its heartbeats, which take only a
+/// part of the line. It needs longer times: a heartbeat and its two answers take 132 ms.
 #[tokio::test(flavor = "multi_thread")]
 async fn l1_a_line_of_9600_baud_is_enough_for_three_boards() {
     /// Ten bits for each byte.
@@ -214,7 +216,7 @@ async fn l1_a_line_of_9600_baud_is_enough_for_three_boards() {
     assert!((0.25..0.4).contains(&share), "{share}");
 }
 
-/// How many of the frames would have met another on a line on which nobody waits.
+/// How many of the frames would have collided on a line without carrier sense.
 fn collisions(frames: &[Sent], speed: u32) -> usize {
     let time = |frame: &Sent| Duration::from_secs(1) * frame.bytes.len() as u32 / speed;
     let meet = |one: &Sent, other: &Sent| {
@@ -225,27 +227,27 @@ fn collisions(frames: &[Sent], speed: u32) -> usize {
     frames.iter().filter(|frame| frames.iter().any(|other| meet(frame, other))).count()
 }
 
-/// V1, I1, I2, I3, I6: whoever loses its power in the middle of a vote never votes twice.
+/// V1, I1, I2, I3, I6: a board whose power is cut in the middle of a vote never votes twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn v1_boards_that_lose_power_during_votes_never_vote_twice() {
     let seed = seed();
     println!("SEED={seed}");
     let clusters = (0..CLUSTERS).map(|number| tokio::spawn(cut_votes_short(seed + number)));
-    let (mut unsaved, mut unsaid, mut said) = (0, 0, 0);
+    let (mut unsaved, mut unsent, mut sent) = (0, 0, 0);
     for cluster in clusters.collect::<Vec<_>>() {
         for cut in cluster.await.unwrap() {
             match cut {
-                Cut::BeforeItWasSaved => unsaved += 1,
-                Cut::BeforeItWasSaid => unsaid += 1,
-                Cut::After => said += 1,
+                Cut::BeforeSave => unsaved += 1,
+                Cut::BeforeSend => unsent += 1,
+                Cut::After => sent += 1,
             }
         }
     }
     println!(
-        "power was cut {unsaved} times before the vote was saved, {unsaid} times before it was"
+        "power was cut {unsaved} times before the vote was saved, {unsent} times before it was \
+         sent, and {sent} times after"
     );
-    println!("said, and {said} times after");
-    assert_eq!(unsaved + unsaid + said, VOTES_CUT_SHORT);
+    assert_eq!(unsaved + unsent + sent, VOTES_CUT_SHORT);
 }
 
 /// How often power is cut during votes, in all clusters together.
@@ -257,14 +259,14 @@ const CLUSTERS: u64 = 4;
 /// A vote takes a board a few milliseconds, from the request to the answer.
 const VOTE_TIME_MAX: Duration = Duration::from_millis(6);
 
-/// When a board lost its power.
+/// When a board's power was cut, seen from its vote.
 enum Cut {
-    BeforeItWasSaved,
-    BeforeItWasSaid,
+    BeforeSave,
+    BeforeSend,
     After,
 }
 
-/// Whenever someone asks for votes in a cluster of three, cuts the power of it or of a voter.
+/// Whenever a board asks for votes in a cluster of three, cuts its power or that of a voter.
 async fn cut_votes_short(seed: u64) -> Vec<Cut> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut boards = Boards::start(3);
@@ -273,7 +275,7 @@ async fn cut_votes_short(seed: u64) -> Vec<Cut> {
         let (term, leader) = boards.latest_leader().await;
         boards.member(&leader).cut();
         let (term, candidate) = boards.candidate_after(term).await;
-        // The candidate has saved its vote by now, so that it is the less interesting victim.
+        // The candidate has saved its vote by now, which makes it the less interesting victim.
         let is_candidate = random.random_bool(0.25);
         let mut victims = boards.ids().into_iter().filter(|board| *board != leader);
         let victim = victims.find(|board| (*board == candidate) == is_candidate).unwrap();
@@ -285,8 +287,8 @@ async fn cut_votes_short(seed: u64) -> Vec<Cut> {
         let has_voted = boards.heard().votes.contains_key(&(term, victim.clone()));
         let found = boards.come_back(&victim).await;
         cuts.push(match (found < term, has_voted) {
-            (true, _) => Cut::BeforeItWasSaved,
-            (false, false) => Cut::BeforeItWasSaid,
+            (true, _) => Cut::BeforeSave,
+            (false, false) => Cut::BeforeSend,
             (false, true) => Cut::After,
         });
     }

@@ -17,14 +17,15 @@ fn text(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).unwrap()
 }
 
-/// V1, I1: the leader loses its power, another leads in a later term, and the first comes back in the
-/// term of its vote.
+/// V1, I1: the leader's power is cut, another board leads in a later term, and the first comes back in
+/// the term of its vote.
 #[test]
-fn the_events_tell_of_an_election_a_loss_and_a_successor() {
+fn the_events_show_an_election_a_power_cut_and_a_successor() {
     let output = show(&["--json"], &[]);
     assert!(output.status.success(), "{output:?}");
-    let told = text(&output.stdout);
-    let events: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let printed = text(&output.stdout);
+    let events: Vec<Value> =
+        printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let mut leaders = BTreeMap::new();
     for event in &events {
         for key in ["event", "id", "from", "to", "leader"] {
@@ -38,20 +39,20 @@ fn the_events_tell_of_an_election_a_loss_and_a_successor() {
             assert_eq!(before, None, "I1: two leaders in {event}");
         }
     }
-    let place = |from: usize, event: &str, to: &str| {
+    let find = |from: usize, event: &str, to: &str| {
         let is_it = |line: &Value| line["event"] == event && line["to"] == to;
         let found = events[from..].iter().position(is_it);
-        from + found.unwrap_or_else(|| panic!("no {event} to {to} after line {from}:\n{told}"))
+        from + found.unwrap_or_else(|| panic!("no {event} to {to} after line {from}:\n{printed}"))
     };
     assert!(events[..3].iter().all(|event| event["event"] == "power" && event["to"] == "on"));
-    let elected = place(3, "state", "Leader");
-    let held = place(elected, "lease", "held");
-    let lost = place(held, "power", "off");
-    let succeeded = place(lost, "state", "Leader");
-    let back = place(succeeded, "power", "on");
-    let started = place(back, "start", "Follower");
+    let elected = find(3, "state", "Leader");
+    let held = find(elected, "lease", "held");
+    let lost = find(held, "power", "off");
+    let succeeded = find(lost, "state", "Leader");
+    let back = find(succeeded, "power", "on");
+    let started = find(back, "start", "Follower");
     let [lost, succeeded, back, started, summary] =
-        [lost, succeeded, back, started, events.len() - 1].map(|place| &events[place]);
+        [lost, succeeded, back, started, events.len() - 1].map(|index| &events[index]);
 
     assert_eq!(lost["id"], lost["leader"], "it led");
     assert_eq!(events[held]["id"], events[held]["leader"], "it leads");
@@ -74,8 +75,8 @@ fn term(summary: &Value, key: &str) -> u64 {
 fn people_without_a_terminal_get_plain_text() {
     let output = show(&[], &[]);
     assert!(output.status.success(), "{output:?}");
-    let told = text(&output.stdout);
-    assert!(!told.contains('\u{1b}'), "{told:?}");
+    let printed = text(&output.stdout);
+    assert!(!printed.contains('\u{1b}'), "{printed:?}");
     for words in [
         "3 boards are switched on",
         "Candidate -> Leader (won the election)",
@@ -84,12 +85,12 @@ fn people_without_a_terminal_get_plain_text() {
         "starts with its vote for board-",
         "and all 3 boards with power agree",
     ] {
-        assert!(told.contains(words), "{words:?} is missing in {told}");
+        assert!(printed.contains(words), "{words:?} is missing in {printed}");
     }
 }
 
 #[test]
-fn what_does_not_run_is_told_and_fails() {
+fn firmware_that_does_not_run_is_reported_and_fails() {
     let output = show(&["--json"], &[("FIRMWARE", "no-such-firmware")]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(text(&output.stdout).contains("the firmware ended by itself"), "{output:?}");

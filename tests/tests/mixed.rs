@@ -14,7 +14,7 @@ use graft_election_tests::boards::Boards;
 use graft_election_tests::bridge::RunningBridge;
 use graft_election_tests::bus::{Bus, Member};
 use graft_election_tests::cluster::{PATIENCE, builder, id};
-use graft_election_tests::mortal::MortalNode;
+use graft_election_tests::killable_node::KillableNode;
 use graft_election_tests::nats_server::NatsServer;
 use tokio::time::timeout;
 
@@ -76,7 +76,7 @@ struct Mixed {
     places: BTreeMap<&'static str, Member>,
     server: Option<NatsServer>,
     bridge: Option<RunningBridge>,
-    hosts: BTreeMap<NodeId, MortalNode>,
+    hosts: BTreeMap<NodeId, KillableNode>,
     votes: BTreeMap<NodeId, MemoryVotes>,
     lost: Option<NodeId>,
 }
@@ -129,11 +129,11 @@ impl Mixed {
             Side::Host => {
                 let line = SerialLine::Unix(self.places["host"].socket().to_owned());
                 let transport = SerialTransport::new(line);
-                MortalNode::start(async { builder.start(transport, votes).await.unwrap() }).await
+                KillableNode::start(async { builder.start(transport, votes).await.unwrap() }).await
             }
             _ => {
                 let url = self.server().url();
-                MortalNode::start(async {
+                KillableNode::start(async {
                     let transport = NatsTransport::connect(url).await.unwrap();
                     builder.start(transport, votes).await.unwrap()
                 })

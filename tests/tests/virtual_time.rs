@@ -1,6 +1,6 @@
 //! The tokio driver in virtual time: the life of a cluster among faults, each drawn from one seed.
 //!
-//! Nodes talk over a hub that loses, doubles and delays, their saves are slow or fail, and they are
+//! Nodes talk over a network that loses, doubles and delays, their saves are slow or fail, and they are
 //! closed at any moment. A witness hears every message and finds I1, I2, I3 and I6 broken; a vote is
 //! compared with the store at the next start. Then the faults end, and a leader must be found (A1).
 //!
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use graft_election::{Node, NodeId, State};
 use graft_election_tests::cluster::{builder, id};
-use graft_election_tests::hub::{Faults, Hub};
+use graft_election_tests::faulty_network::{Faults, FaultyNetwork};
 use graft_election_tests::votes::UnreliableVotes;
 use graft_election_tests::witness::Heard;
 use rand::rngs::StdRng;
@@ -46,7 +46,7 @@ struct Place {
 struct World {
     size: usize,
     random: StdRng,
-    hub: Hub,
+    network: FaultyNetwork,
     heard: Heard,
     places: Vec<Place>,
     restarts: u32,
@@ -99,21 +99,21 @@ impl World {
         Self {
             size,
             random: StdRng::seed_from_u64(seed),
-            hub: Hub::new(seed),
+            network: FaultyNetwork::new(seed),
             heard: Heard::default(),
             places: (1..=size).map(place).collect(),
             restarts: 0,
         }
     }
 
-    /// Draws anew how the hub and the stores behave, and who is cut off.
+    /// Draws again how the network and the stores behave, and who is cut off.
     fn change_faults(&mut self) {
         let random = &mut self.random;
         let delay_max = Duration::from_millis(if random.random_bool(0.3) { 1_500 } else { 20 });
         let loss = if random.random_bool(0.5) { 0.2 } else { 0.0 };
-        self.hub.set_faults(Faults { loss, doubling: 0.1, delay_max });
+        self.network.set_faults(Faults { loss, doubling: 0.1, delay_max });
         let cut_off = self.places.iter().filter(|_| random.random_bool(0.15));
-        self.hub.cut_off(cut_off.map(|place| place.id.clone()).collect());
+        self.network.cut_off(cut_off.map(|place| place.id.clone()).collect());
         for place in &self.places {
             place.votes.fail(random.random_bool(0.15));
             place.votes.hold(random.random_bool(0.15));
@@ -121,8 +121,8 @@ impl World {
     }
 
     fn end_faults(&mut self) {
-        self.hub.set_faults(Faults::default());
-        self.hub.cut_off(Vec::new());
+        self.network.set_faults(Faults::default());
+        self.network.cut_off(Vec::new());
         for place in &self.places {
             place.votes.fail(false);
             place.votes.hold(false);
@@ -159,7 +159,7 @@ impl World {
         let seed = self.random.random();
         let starting = builder(place.id.as_str(), self.size)
             .seed(seed)
-            .start(self.hub.transport(), place.votes.clone());
+            .start(self.network.transport(), place.votes.clone());
         place.node = Some(starting.await.expect("the node starts"));
         self.restarts += 1;
     }
@@ -173,7 +173,7 @@ impl World {
         for _ in 0..TURNS {
             yield_now().await;
         }
-        self.hub.tell(&mut self.heard);
+        self.network.tell(&mut self.heard);
     }
 
     fn statuses(&self) -> Vec<String> {

@@ -1,13 +1,13 @@
-//! Hands the linker its scripts.
+//! Gives the linker its scripts.
 
 use std::path::PathBuf;
 use std::{env, fs, io};
 
-/// What cortex-m-rt's own script asks for.
+/// The scripts that cortex-m-rt's own includes.
 const SCRIPTS: [&str; 2] = ["memory.x", "device.x"];
 
-/// How the firmware is put together: cortex-m-rt's script, that of the logs, and no padding to the
-/// pages of an operating system.
+/// How the firmware is linked: with the scripts of cortex-m-rt and of the logs, and without padding
+/// to the pages of an operating system.
 const ARGUMENTS: [&str; 3] = ["-Tlink.x", "-Tdefmt.x", "--nmagic"];
 
 fn main() -> io::Result<()> {

@@ -1,13 +1,13 @@
-//! Hands the linker its scripts.
+//! Gives the linker its scripts.
 
 use std::path::PathBuf;
 use std::{env, fs, io};
 
-/// What cortex-m-rt's own script asks for.
+/// The script that cortex-m-rt's own includes.
 const SCRIPT: &str = "memory.x";
 
-/// How the firmware is put together: cortex-m-rt's script, that of the HAL for the boot loader's
-/// second stage, that of the logs, and no padding to the pages of an operating system.
+/// How the firmware is linked: with the scripts of cortex-m-rt, of the HAL for the boot loader's second
+/// stage, and of the logs, and without padding to the pages of an operating system.
 const ARGUMENTS: [&str; 4] = ["-Tlink.x", "-Tlink-rp.x", "-Tdefmt.x", "--nmagic"];
 
 fn main() -> io::Result<()> {

@@ -1,12 +1,11 @@
-//! What a cluster does when nothing fails but its nodes.
+//! What a cluster does when nothing but its nodes fails.
 
-use graft_election_core::{
-    Config, ConfigError, Heartbeat, Message, Reason, State, VoteRecord, VoteRequest,
-};
+use graft_election_core::{Config, ConfigError, Message, Reason, State, VoteRecord};
 use graft_election_embassy::{StartError, StateChange};
 
-use crate::station::{Broken, Health, Told};
-use crate::world::{World, id};
+use crate::machine::{Broken, Health, Observed};
+use crate::messages::{heartbeat, id, vote_request};
+use crate::world::World;
 
 const THREE: [&str; 3] = ["a", "b", "c"];
 
@@ -14,12 +13,12 @@ const THREE: [&str; 3] = ["a", "b", "c"];
 fn i1_three_nodes_elect_exactly_one_leader_and_keep_it() {
     let mut world = World::with_cluster(&THREE);
     let leader = world.elect();
-    let changes = world.look(&leader, |station| station.changes().count());
+    let changes = world.look(&leader, |machine| machine.changes().count());
     for _ in 0..100 {
         world.run_for(100);
         assert_eq!(world.leaders(), std::slice::from_ref(&leader));
     }
-    assert_eq!(world.look(&leader, |station| station.changes().count()), changes);
+    assert_eq!(world.look(&leader, |machine| machine.changes().count()), changes);
 }
 
 #[test]
@@ -39,23 +38,23 @@ fn v3_a_node_that_comes_back_follows_with_the_vote_that_it_stored() {
     let second = world.elect();
     world.start(&first, 3);
     assert_eq!(world.elect(), second);
-    assert_eq!(world.look(&first, |station| station.changes().count()), 0);
+    assert_eq!(world.look(&first, |machine| machine.changes().count()), 0);
 }
 
 #[test]
 fn l4_a_leader_that_is_cut_off_stops_before_another_leads() {
     let mut world = World::with_cluster(&THREE);
     let first = world.elect();
-    world.with(&first, |station| station.is_cut_off = true);
+    world.with(&first, |machine| machine.is_cut_off = true);
     world.run_until(3_000, |world| {
         let leaders = world.leaders();
         assert!(leaders.len() < 2, "{leaders:?}");
         leaders.len() == 1 && leaders[0] != first
     });
-    let last = world.look(&first, |station| station.changes().nth(3).copied());
+    let last = world.look(&first, |machine| machine.changes().nth(3).copied());
     let reason = last.map(|change| (change.from, change.to, change.reason));
     assert_eq!(reason, Some((State::Leader, State::Follower, Reason::LostQuorum)));
-    world.with(&first, |station| station.is_cut_off = false);
+    world.with(&first, |machine| machine.is_cut_off = false);
     assert_ne!(world.elect(), first);
 }
 
@@ -75,20 +74,21 @@ fn c2_a_cluster_of_one_is_seen_to_campaign_and_then_to_lead() {
         reason: Reason::WonElection,
         term: 1,
     };
-    let told = [Told::State(campaign), Told::State(victory), Told::Leader(Some(id("a")), 1)];
-    assert_eq!(world.look("a", |station| station.told.clone()), told);
+    let observed =
+        [Observed::State(campaign), Observed::State(victory), Observed::Leader(Some(id("a")), 1)];
+    assert_eq!(world.look("a", |machine| machine.observed.clone()), observed);
 }
 
 #[test]
-fn a_leader_that_is_heard_again_in_a_later_term_is_told_again() {
+fn a_leader_that_is_heard_again_in_a_later_term_is_reported_again() {
     let mut world = World::new();
     world.start("a", 3);
     for term in [1, 1, 2] {
         world.deliver("a", heartbeat("b", term));
         world.run_for(10);
     }
-    let told = [Told::Leader(Some(id("b")), 1), Told::Leader(Some(id("b")), 2)];
-    assert_eq!(world.look("a", |station| station.told.clone()), told);
+    let observed = [Observed::Leader(Some(id("b")), 1), Observed::Leader(Some(id("b")), 2)];
+    assert_eq!(world.look("a", |machine| machine.observed.clone()), observed);
 }
 
 #[test]
@@ -96,11 +96,11 @@ fn h3_a_leader_that_is_stopped_hands_over_and_votes_for_its_successor() {
     let mut world = World::with_cluster(&THREE);
     let first = world.elect();
     world.stop(&first);
-    let heartbeat = Config::HEARTBEAT_INTERVAL.as_millis() as u64;
-    let took = world.run_until(2 * heartbeat, |world| world.has_ended(&first));
-    assert!(took < 2 * heartbeat, "it left when it had answered, not when time was up");
-    assert_eq!(world.look(&first, |station| station.state()), State::Closed);
-    world.look(&first, |station| match station.messages().as_slice() {
+    let interval = Config::HEARTBEAT_INTERVAL.as_millis() as u64;
+    let took = world.run_until(2 * interval, |world| world.has_ended(&first));
+    assert!(took < 2 * interval, "it left when it had answered, not when time was up");
+    assert_eq!(world.look(&first, |machine| machine.state()), State::Closed);
+    world.look(&first, |machine| match machine.messages().as_slice() {
         [.., Message::Handover(_), Message::VoteResponse(vote)] => assert!(vote.granted),
         messages => panic!("{messages:?}"),
     });
@@ -131,16 +131,16 @@ fn a_follower_that_is_stopped_is_gone_at_once() {
 #[test]
 fn v1_a_node_starts_with_the_vote_that_it_stored() {
     let mut world = World::new();
-    world.with("a", |station| {
-        station.record = VoteRecord { term: 5, voted_for: Some(id("b")) };
+    world.with("a", |machine| {
+        machine.record = VoteRecord { term: 5, voted_for: Some(id("b")) };
     });
     world.start("a", 3);
-    // V3: until then it would refuse anyone.
+    // V3: until then it would refuse every request.
     world.run_for(501);
     world.deliver("a", vote_request("c", 5));
     world.deliver("a", vote_request("b", 5));
     world.run_for(1);
-    world.look("a", |station| match station.messages().as_slice() {
+    world.look("a", |machine| match machine.messages().as_slice() {
         [Message::VoteResponse(to_c), Message::VoteResponse(to_b)] => {
             assert_eq!((to_c.granted, to_b.granted), (false, true));
         }
@@ -149,9 +149,9 @@ fn v1_a_node_starts_with_the_vote_that_it_stored() {
 }
 
 #[test]
-fn v9_a_node_does_not_start_with_a_storage_that_it_cannot_read() {
+fn v9_a_node_does_not_start_with_a_vote_store_that_it_cannot_read() {
     let mut world = World::new();
-    world.with("a", |station| station.loading = Health::Broken);
+    world.with("a", |machine| machine.loading = Health::Broken);
     let start = world.try_start("a", &Config::new("test", 3));
     assert_eq!(start, Err(StartError::Load(Broken)));
 }
@@ -161,19 +161,4 @@ fn a_node_does_not_start_with_a_configuration_that_makes_no_sense() {
     let mut world = World::new();
     let start = world.try_start("a", &Config::new("test", 0));
     assert_eq!(start, Err(StartError::Config(ConfigError::SizeZero)));
-}
-
-pub(crate) fn heartbeat(leader: &str, term: u64) -> Message {
-    Message::Heartbeat(Heartbeat { term, leader: id(leader), sent_at: None, size: None })
-}
-
-pub(crate) fn vote_request(candidate: &str, term: u64) -> Message {
-    Message::VoteRequest(VoteRequest {
-        term,
-        candidate: id(candidate),
-        position: Default::default(),
-        handover_from: None,
-        size: None,
-        round: None,
-    })
 }

@@ -7,17 +7,18 @@ use std::rc::Rc;
 use embassy_time::Timer;
 use graft_election_core::{Config, HeartbeatResponse, Message, Mode, Position, Reason, State};
 
-use crate::station::Station;
-use crate::world::{SharedLease, World, id, now};
+use crate::machine::{Machine, SharedLease, now};
+use crate::messages::id;
+use crate::world::World;
 
 const THREE: [&str; 3] = ["a", "b", "c"];
 
 const H: u64 = Config::HEARTBEAT_INTERVAL.as_millis() as u64;
 
-/// How long a lease lasts at most (rule L3), but for the clock's tick.
+/// How long a lease lasts at most (rule L3), not counting the clock's tick.
 const LEASE_MAX: u64 = Config::ELECTION_TIMEOUT_MIN.as_millis() as u64 * 9 / 10;
 
-/// What jobs note: whose token, what, and when.
+/// What jobs record: their token, what happened, and when.
 type Notes = Rc<RefCell<Vec<(u64, Note, u64)>>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,13 +26,13 @@ enum Note {
     Began,
     /// The leadership was about to end.
     Ending,
-    /// The job was dropped, under a lease that was valid, or wasn't.
+    /// The job was dropped, while its lease was valid or after that.
     Dropped {
         valid: bool,
     },
 }
 
-/// Notes what becomes of the job that has it.
+/// Records what happens to the job that owns it.
 struct Witness {
     lease: Rc<SharedLease>,
     token: u64,
@@ -53,7 +54,7 @@ impl Drop for Witness {
 }
 
 impl World {
-    /// Gives the node `name` a job that has no end of its own.
+    /// Gives the node `name` a job that never ends by itself.
     fn employ_for_ever(&mut self, name: &str, notes: &Notes) {
         let notes = notes.clone();
         self.employ(name, async move |lease: Rc<SharedLease>| {
@@ -71,10 +72,10 @@ impl World {
 
     /// The token of the node's lease, if it has one.
     fn token(&self, name: &str) -> Option<u64> {
-        self.look(name, |station| Some(station.lease.leadership()?.token()))
+        self.look(name, |machine| Some(machine.lease.leadership()?.token()))
     }
 
-    /// Waits until a node of three has a lease: its name.
+    /// Waits until one of three nodes has a lease, and returns its name.
     #[track_caller]
     fn wait_for_lease(&mut self) -> &'static str {
         self.run_until(10_000, |world| THREE.iter().any(|name| world.token(name).is_some()));
@@ -82,10 +83,10 @@ impl World {
     }
 }
 
-/// When the node told the others to take over.
-fn handed_over_at(station: &Station) -> Option<u64> {
+/// When the node asked another to take over.
+fn handed_over_at(machine: &Machine) -> Option<u64> {
     let is_handover = |message: &Message| matches!(message, Message::Handover(_));
-    station.sent.iter().find(|(_, sent)| is_handover(&sent.message)).map(|(at, _)| *at)
+    machine.sent.iter().find(|(_, sent)| is_handover(&sent.message)).map(|(at, _)| *at)
 }
 
 #[test]
@@ -95,13 +96,13 @@ fn i4_one_node_at_most_has_a_lease_whoever_is_cut_off() {
     for _ in 0..10 {
         let leader = world.wait_for_lease();
         tokens.push(world.token(leader).unwrap());
-        world.with(leader, |station| station.is_cut_off = true);
+        world.with(leader, |machine| machine.is_cut_off = true);
         world.run_until(3_000, |world| {
             let leases = THREE.iter().filter_map(|name| world.token(name)).collect::<Vec<_>>();
             assert!(leases.len() < 2, "I4: {leases:?}");
             world.token(leader).is_none() && leases.len() == 1
         });
-        world.with(leader, |station| station.is_cut_off = false);
+        world.with(leader, |machine| machine.is_cut_off = false);
     }
     assert!(tokens.is_sorted_by(|earlier, later| earlier < later), "I5: {tokens:?}");
 }
@@ -115,13 +116,13 @@ fn l3_a_lease_is_over_at_its_end_and_renewed_before_it() {
         world.run_for(1);
         assert_eq!(world.token(leader), token);
     }
-    world.with(leader, |station| station.is_cut_off = true);
+    world.with(leader, |machine| machine.is_cut_off = true);
     let lasted = world.run_until(LEASE_MAX + 1, |world| world.token(leader).is_none());
     assert!(lasted >= LEASE_MAX - H - 1, "{lasted}");
 }
 
 #[test]
-fn a_job_is_told_one_heartbeat_before_the_lease_ends_and_dropped_half_a_one_before() {
+fn a_job_is_warned_one_heartbeat_before_the_lease_ends_and_dropped_half_a_heartbeat_before() {
     let (mut world, notes) = (World::with_cluster(&THREE), Notes::default());
     for name in THREE {
         world.employ_for_ever(name, &notes);
@@ -129,10 +130,10 @@ fn a_job_is_told_one_heartbeat_before_the_lease_ends_and_dropped_half_a_one_befo
     let leader = world.wait_for_lease();
     world.run_for(5_000);
     let token = world.token(leader).unwrap();
-    // As long as all is well nobody is told anything.
+    // While the leader is healthy, its job is not warned.
     assert!(matches!(notes.borrow()[..], [(began, Note::Began, _)] if began == token));
 
-    world.with(leader, |station| station.is_cut_off = true);
+    world.with(leader, |machine| machine.is_cut_off = true);
     world.run_until(LEASE_MAX + 1, |world| world.token(leader).is_none());
     let ended_at = now();
     world.run_until(3_000, |_| notes.borrow().len() == 4);
@@ -150,7 +151,7 @@ fn h1_the_end_of_a_job_hands_the_leadership_over_and_it_begins_again_in_a_later_
         let runs = runs.clone();
         world.employ(name, async move |lease: Rc<SharedLease>| {
             loop {
-                // It fails as soon as it has begun.
+                // It fails as soon as it begins.
                 let job = lease.run_while_leader(async |leadership| (leadership.token(), now()));
                 let (token, began_at) = job.await;
                 runs.borrow_mut().push((name, token, began_at));
@@ -161,14 +162,14 @@ fn h1_the_end_of_a_job_hands_the_leadership_over_and_it_begins_again_in_a_later_
     world.run_until(20_000, |_| runs.borrow().len() >= 30);
     let runs = runs.borrow();
     assert!(runs.is_sorted_by(|(_, earlier, _), (_, later, _)| earlier < later), "I5: {runs:?}");
-    // Each names a successor.
+    // Each run has a successor on another node.
     assert!(runs.windows(2).all(|pair| pair[0].0 != pair[1].0), "{runs:?}");
     for name in THREE {
-        let lost = world.look(name, |station| {
-            station.changes().find(|change| change.from == State::Leader).copied()
+        let lost = world.look(name, |machine| {
+            machine.changes().find(|change| change.from == State::Leader).copied()
         });
         assert_eq!(lost.map(|change| change.reason), Some(Reason::HandedOver));
-        // Terms wear out the flash.
+        // Every term wears the flash.
         let own = runs.iter().filter(|(node, ..)| *node == name).map(|(.., began_at)| *began_at);
         let timeout_max = Config::ELECTION_TIMEOUT_MAX.as_millis() as u64;
         assert!(own.is_sorted_by(|earlier, later| earlier + timeout_max <= *later), "{runs:?}");
@@ -176,7 +177,7 @@ fn h1_the_end_of_a_job_hands_the_leadership_over_and_it_begins_again_in_a_later_
 }
 
 #[test]
-fn nothing_is_said_of_a_handover_before_those_who_act_have_stopped() {
+fn a_handover_is_not_announced_before_every_acting_task_has_stopped() {
     let mut world = World::with_cluster(&THREE);
     let leader = world.wait_for_lease();
     world.employ(leader, async |lease: Rc<SharedLease>| {
@@ -193,7 +194,7 @@ fn nothing_is_said_of_a_handover_before_those_who_act_have_stopped() {
 }
 
 #[test]
-fn one_who_never_stops_holds_a_handover_up_until_the_lease_would_have_ended() {
+fn a_task_that_never_stops_delays_a_handover_until_the_lease_would_have_ended() {
     let mut world = World::with_cluster(&THREE);
     let leader = world.wait_for_lease();
     world.employ(leader, async |lease: Rc<SharedLease>| {
@@ -203,7 +204,7 @@ fn one_who_never_stops_holds_a_handover_up_until_the_lease_would_have_ended() {
         drop(held);
     });
     let waited = world.run_until(LEASE_MAX + 2, |world| {
-        world.look(leader, |station| handed_over_at(station).is_some())
+        world.look(leader, |machine| handed_over_at(machine).is_some())
     });
     assert!(waited >= LEASE_MAX - H - 1, "{waited}");
     world.run_until(3_000, |world| THREE.iter().any(|name| world.token(name).is_some()));
@@ -231,7 +232,7 @@ fn t3_a_deposed_leader_has_no_lease_while_it_stores_the_higher_term() {
     let mut world = World::with_cluster(&THREE);
     let leader = world.wait_for_lease();
     world.run_for(1_000);
-    world.with(leader, |station| station.save_takes = 50);
+    world.with(leader, |machine| machine.save_takes = 50);
     let follower = THREE.into_iter().find(|name| *name != leader).unwrap();
     let refusal = HeartbeatResponse {
         term: world.token(leader).unwrap() + 1,
@@ -241,10 +242,10 @@ fn t3_a_deposed_leader_has_no_lease_while_it_stores_the_higher_term() {
         priority: 1,
         bound_for: None,
     };
-    let saves = world.look(leader, |station| station.saves);
+    let saves = world.look(leader, |machine| machine.saves);
     world.deliver(leader, Message::HeartbeatResponse(refusal));
     world.run_for(1);
-    assert_eq!(world.look(leader, |station| station.saves), saves + 1);
+    assert_eq!(world.look(leader, |machine| machine.saves), saves + 1);
     assert_eq!(world.token(leader), None);
 }
 

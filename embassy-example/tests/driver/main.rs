@@ -1,4 +1,4 @@
-//! Drivers in virtual time: whole elections, and every part of a board failing.
+//! Drivers in virtual time: whole elections, and failures of every part of a board.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -7,8 +7,9 @@ mod faults;
 #[path = "../flash/mod.rs"]
 mod flash;
 mod lease;
+mod machine;
+mod messages;
 mod power_cuts;
 mod serial_bus;
-mod station;
 mod timing;
 mod world;

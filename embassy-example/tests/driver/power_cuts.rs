@@ -1,18 +1,18 @@
-//! Whole nodes with their vote in flash, and power that is cut at every write and every erasure.
+//! Whole nodes with their vote in flash, whose power is cut at every write and every erasure.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use graft_election_core::{Config, Message, NodeId, Recipient, VoteRecord};
-use graft_election_embassy::{VoteFlash, VoteFlashError, VoteStorage};
+use graft_election_embassy::{VoteFlash, VoteFlashError, VoteStore};
 
-use crate::elections::vote_request;
 use crate::flash::{Chip, Fault, Torn};
-use crate::station::{Antenna, Station, Told};
-use crate::world::{World, id};
+use crate::machine::{Machine, NetworkTransport, Observed};
+use crate::messages::{id, vote_request};
+use crate::world::World;
 
-/// So many terms fill each page of the flash several times.
+/// Enough terms to fill each page of the flash several times.
 const TERMS: u64 = 40;
 
 #[test]
@@ -23,63 +23,63 @@ fn i2_a_node_never_votes_twice_in_a_term_wherever_power_is_cut() {
     }
 }
 
-/// Lives through a cut at one write or erasure; false if there were not so many.
+/// Has power cut at the write or erasure number `cut_at`; false if there were fewer.
 fn survives(cut_at: usize, torn: Torn) -> bool {
-    let mut life = Life::new(cut_at, torn);
+    let mut voter = Voter::new(cut_at, torn);
     for term in 1..=TERMS {
-        // Whoever asks first has the vote, power cut or not, and nobody else in that term.
+        // The first to ask gets the vote, power cut or not, and nobody else does in that term.
         for candidate in ["b", "c", "b"] {
-            life.ask(candidate, term);
+            voter.ask(candidate, term);
         }
     }
-    assert_eq!(life.votes.len() as u64, TERMS, "a vote in each term");
-    life.cuts > 0
+    assert_eq!(voter.votes.len() as u64, TERMS, "a vote in each term");
+    voter.cuts > 0
 }
 
 #[test]
 fn c4_a_node_with_a_worn_flash_is_silent_and_one_whose_flash_recovers_is_not() {
-    let mut life = Life::new(usize::MAX, Torn::After);
-    life.ask("b", 1);
-    assert_eq!(life.votes.len(), 1);
-    life.chip.fail(Some(Fault::Worn));
-    life.ask("b", 2);
-    assert_eq!(life.votes.len(), 1);
-    assert!(life.world.look("a", |station| station.count(&Told::SaveFailed)) > 0);
-    life.chip.fail(None);
-    life.ask("b", 2);
-    assert_eq!(life.votes.len(), 2);
+    let mut voter = Voter::new(usize::MAX, Torn::After);
+    voter.ask("b", 1);
+    assert_eq!(voter.votes.len(), 1);
+    voter.chip.fail(Some(Fault::Worn));
+    voter.ask("b", 2);
+    assert_eq!(voter.votes.len(), 1);
+    assert!(voter.world.look("a", |machine| machine.count(&Observed::SaveFailed)) > 0);
+    voter.chip.fail(None);
+    voter.ask("b", 2);
+    assert_eq!(voter.votes.len(), 2);
 }
 
-/// A voter, and the power cut that it lives through.
-struct Life {
+/// A voter that survives power cuts.
+struct Voter {
     world: World,
     chip: Chip,
-    /// For whom it voted in which term, as the others heard it.
+    /// The votes that others heard it give, by term.
     votes: BTreeMap<u64, NodeId>,
     cuts: usize,
 }
 
-impl Life {
+impl Voter {
     fn new(cut_at: usize, torn: Torn) -> Self {
         let chip = Chip::new(3, cut_at as u64);
         chip.cut_after(cut_at, torn);
-        let mut life = Self { world: World::new(), chip, votes: BTreeMap::new(), cuts: 0 };
-        life.boot();
-        life
+        let mut voter = Self { world: World::new(), chip, votes: BTreeMap::new(), cuts: 0 };
+        voter.boot();
+        voter
     }
 
     fn boot(&mut self) {
-        let storage = Storage {
+        let votes = CheckedFlash {
             flash: VoteFlash::new(self.chip.clone(), 0).unwrap(),
-            station: self.world.station("a"),
+            machine: self.world.machine("a"),
         };
-        let link = Antenna(id("a"), self.world.air.clone());
-        self.world.boot("a", Config::new("test", 3), link, storage);
-        // V3: until then it would refuse anyone.
+        let transport = NetworkTransport(id("a"), self.world.network.clone());
+        self.world.boot("a", Config::new("test", 3), transport, votes);
+        // V3: until then it would refuse every request.
         self.world.run_for(501);
     }
 
-    /// A candidate asks, and asks again if power was cut meanwhile.
+    /// A candidate asks for the vote, and asks again if power was cut meanwhile.
     fn ask(&mut self, candidate: &str, term: u64) {
         loop {
             self.world.deliver("a", vote_request(candidate, term));
@@ -97,7 +97,7 @@ impl Life {
 
     /// I2: at most one vote in a term.
     fn hear(&mut self) {
-        let sent = std::mem::take(&mut self.world.station("a").borrow_mut().sent);
+        let sent = std::mem::take(&mut self.world.machine("a").borrow_mut().sent);
         for (_, outgoing) in sent {
             let (Message::VoteResponse(vote), Recipient::Node(candidate)) =
                 (outgoing.message, outgoing.to)
@@ -112,24 +112,25 @@ impl Life {
     }
 }
 
-/// The node's flash. Its station is told what is stored, and checks that nothing else is said (I6).
-struct Storage {
+/// The node's flash. Its machine learns what is saved, and checks that the node says nothing that
+/// contradicts it (I6).
+struct CheckedFlash {
     flash: VoteFlash<Chip>,
-    station: Rc<RefCell<Station>>,
+    machine: Rc<RefCell<Machine>>,
 }
 
-impl VoteStorage for Storage {
+impl VoteStore for CheckedFlash {
     type Error = VoteFlashError;
 
     async fn load(&mut self) -> Result<VoteRecord, VoteFlashError> {
         let record = self.flash.load().await?;
-        self.station.borrow_mut().record = record.clone();
+        self.machine.borrow_mut().record = record.clone();
         Ok(record)
     }
 
     async fn save(&mut self, record: &VoteRecord) -> Result<(), VoteFlashError> {
         self.flash.save(record).await?;
-        self.station.borrow_mut().record = record.clone();
+        self.machine.borrow_mut().record = record.clone();
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Nodes on one serial bus: everybody hears everything, themselves included.
+//! Nodes on one serial bus, on which each hears everything, itself included.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -10,14 +10,14 @@ use std::task::{Poll, Waker};
 use embassy_time::{Duration, MockDriver};
 use embedded_io_async::{ErrorType, Read, Write};
 use graft_election_core::{Config, Message, Outgoing, Recipient, Report};
-use graft_election_embassy::{SendError, SerialLink};
+use graft_election_embassy::{SendError, SerialTransport};
 use graft_election_proto::frame::{FRAME_MAX, FrameErrors, encode_frame};
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
 
-use crate::elections::heartbeat;
-use crate::station::{Disk, Told};
-use crate::world::{World, id, now};
+use crate::machine::{Disk, Observed, now};
+use crate::messages::{heartbeat, id};
+use crate::world::World;
 
 const THREE: [&str; 3] = ["a", "b", "c"];
 
@@ -44,7 +44,7 @@ fn a1_a_leader_on_a_bus_that_is_killed_is_followed_by_another() {
 fn v7_noise_on_the_bus_is_counted_and_deposes_nobody() {
     let (mut world, bus) = cluster();
     let leader = world.elect();
-    let changes = world.look(&leader, |station| station.changes().count());
+    let changes = world.look(&leader, |machine| machine.changes().count());
     let mut rng = SmallRng::seed_from_u64(1);
     for _ in 0..6_000 {
         let mut noise = vec![0; rng.random_range(0..40)];
@@ -53,7 +53,7 @@ fn v7_noise_on_the_bus_is_counted_and_deposes_nobody() {
         world.run_for(10);
         assert_eq!(world.leaders(), std::slice::from_ref(&leader));
     }
-    assert_eq!(world.look(&leader, |station| station.changes().count()), changes);
+    assert_eq!(world.look(&leader, |machine| machine.changes().count()), changes);
     assert!(bus.errors().iter().all(|errors| errors.total() > 1_000));
 }
 
@@ -75,10 +75,10 @@ fn v7_a_talker_that_never_stops_keeps_no_node_from_its_timer() {
 }
 
 #[test]
-fn what_is_directed_to_another_node_is_passed_over() {
+fn what_is_addressed_to_another_node_is_skipped() {
     let (mut world, bus) = cluster();
     let leader = world.elect();
-    let told = world.look(&leader, |station| station.told.len());
+    let observed = world.look(&leader, |machine| machine.observed.len());
     let Message::Heartbeat(mut message) = heartbeat("z", 50) else { unreachable!() };
     message.size = core::num::NonZeroU32::new(7);
     for to in [Recipient::Node(id("z")), Recipient::Node(id("other"))] {
@@ -86,11 +86,11 @@ fn what_is_directed_to_another_node_is_passed_over() {
     }
     world.run_for(500);
     assert_eq!(world.leaders(), std::slice::from_ref(&leader));
-    assert_eq!(world.look(&leader, |station| station.told.len()), told);
+    assert_eq!(world.look(&leader, |machine| machine.observed.len()), observed);
     bus.frame("z", Recipient::Node(id(&leader)), Message::Heartbeat(message));
     world.run_for(1);
-    let report = Told::Report(Report::SizeMismatch { node: id("z"), size: 7 });
-    assert_eq!(world.look(&leader, |station| station.count(&report)), 1);
+    let report = Observed::Report(Report::SizeMismatch { node: id("z"), size: 7 });
+    assert_eq!(world.look(&leader, |machine| machine.count(&report)), 1);
 }
 
 #[test]
@@ -99,8 +99,8 @@ fn v5_two_nodes_with_one_id_are_reported() {
     let leader = world.elect();
     bus.frame(&leader, Recipient::Everyone, heartbeat(&leader, 50));
     world.run_for(1);
-    let report = Told::Report(Report::DuplicateId { term: 50 });
-    assert_eq!(world.look(&leader, |station| station.count(&report)), 1);
+    let report = Observed::Report(Report::DuplicateId { term: 50 });
+    assert_eq!(world.look(&leader, |machine| machine.count(&report)), 1);
 }
 
 #[test]
@@ -110,8 +110,8 @@ fn a_send_that_was_given_up_spoils_only_its_own_frame() {
     bus.stuck_after.set(Some(9));
     world.run_for(300);
     bus.stuck_after.set(None);
-    let timed_out = Told::SendFailed(SendError::TimedOut);
-    assert!(world.look(&leader, |station| station.count(&timed_out)) > 0);
+    let timed_out = Observed::SendFailed(SendError::TimedOut);
+    assert!(world.look(&leader, |machine| machine.count(&timed_out)) > 0);
     world.run_for(5_000);
     assert_eq!(world.leaders(), [leader]);
     let cut_off: u32 = bus.errors().iter().map(|errors| errors.cut_off).sum();
@@ -128,13 +128,13 @@ fn cluster() -> (World, Bus) {
     (world, bus)
 }
 
-/// A line to which nodes are tapped.
+/// A line that nodes are connected to.
 #[derive(Clone, Default)]
 struct Bus {
     taps: Rc<RefCell<Vec<Tapped>>>,
-    /// For so many reads there is always something to read, and never a frame.
+    /// For this many reads there is always something to read, and never a frame.
     endless_reads: Rc<Cell<usize>>,
-    /// Writes never end once so many bytes have been written.
+    /// Writes never end once this many bytes of a frame have been written.
     stuck_after: Rc<Cell<Option<usize>>>,
     /// The frames that were flushed whole.
     heard: Rc<RefCell<Vec<Vec<u8>>>>,
@@ -149,7 +149,7 @@ struct Tapped {
 
 impl Bus {
     fn start(&self, world: &mut World, name: &str, size: usize) {
-        // As on a board, where nothing is ever given back.
+        // As on a board, where nothing is ever freed.
         let errors: &Cell<FrameErrors> = Box::leak(Box::default());
         let (unread, waker) = (VecDeque::new(), Waker::noop().clone());
         let mut taps = self.taps.borrow_mut();
@@ -157,9 +157,9 @@ impl Bus {
         taps.push(Tapped { name: name.to_owned(), unread, waker, errors });
         drop(taps);
         let tap = Tap { bus: self.clone(), name: name.to_owned(), written: Vec::new() };
-        let link = SerialLink::new(id(name), tap.clone(), tap, errors);
-        let disk = Disk(world.station(name));
-        world.boot(name, Config::new("test", size), link, disk);
+        let transport = SerialTransport::new(id(name), tap.clone(), tap, errors);
+        let disk = Disk(world.machine(name));
+        world.boot(name, Config::new("test", size), transport, disk);
     }
 
     fn carry(&self, bytes: &[u8]) {

@@ -9,40 +9,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_time::{Duration, MockDriver};
-use graft_election_core::{AlwaysGrant, Config, Message, NodeId, State};
-use graft_election_embassy::{Board, Driver, Lease, Link, StartError, VoteStorage};
+use graft_election_core::{AlwaysGrant, Config, Message, State};
+use graft_election_embassy::{Board, Driver, StartError, Transport, VoteStore};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use crate::station::{Air, Antenna, Broken, Disk, Ear, Station};
+use crate::machine::{
+    Broken, Disk, Machine, Network, NetworkTransport, POLLS_MAX, Recorder, SharedLease, now,
+};
+use crate::messages::id;
 
-/// The mock clock is one for the whole program, so that one test at a time may have it.
+/// The program has only one mock clock, so only one test at a time may use it.
 static CLOCK: Mutex<()> = Mutex::new(());
 
-/// A driver that wants to be polled so often without time going on, or asks a broken link so often
-/// within one test, is spinning.
-pub(crate) const POLLS_MAX: usize = 1_000;
-
-pub(crate) fn id(name: &str) -> NodeId {
-    NodeId::new(name).unwrap()
-}
-
-/// Virtual milliseconds since the world began.
-pub(crate) fn now() -> u64 {
-    embassy_time::Instant::now().as_millis()
-}
-
-/// A lease that tasks of one executor share.
-pub(crate) type SharedLease = Lease<NoopRawMutex>;
-
-/// All that happens in one test.
+/// Everything that exists in one test.
 pub(crate) struct World {
-    pub(crate) air: Air,
+    pub(crate) network: Network,
     /// The drivers, by their nodes' names.
     tasks: BTreeMap<String, Task>,
-    /// What acts on a node's lease, by the nodes' names.
+    /// The tasks that act on a node's lease, by the nodes' names.
     jobs: BTreeMap<String, Task>,
     seed: u64,
     _clock: MutexGuard<'static, ()>,
@@ -53,7 +39,7 @@ impl World {
         let clock = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
         MockDriver::get().reset();
         let (tasks, jobs) = (BTreeMap::new(), BTreeMap::new());
-        Self { air: Air::default(), tasks, jobs, seed: 1, _clock: clock }
+        Self { network: Network::default(), tasks, jobs, seed: 1, _clock: clock }
     }
 
     /// A world in which the nodes `names` are all the voters, and have just started.
@@ -65,7 +51,7 @@ impl World {
         world
     }
 
-    /// Starts or restarts a node; its station and disk are those of its name.
+    /// Starts or restarts the node `name`, on the machine of that name.
     pub(crate) fn start(&mut self, name: &str, size: usize) {
         self.try_start(name, &Config::new("test", size)).unwrap();
     }
@@ -75,36 +61,36 @@ impl World {
         name: &str,
         config: &Config,
     ) -> Result<(), StartError<Broken>> {
-        let station = self.station(name);
-        let link = Antenna(id(name), self.air.clone());
-        let board = self.board(name, link, Disk(station.clone()));
+        let machine = self.machine(name);
+        let transport = NetworkTransport(id(name), self.network.clone());
+        let board = self.board(name, transport, Disk(machine.clone()));
         let start = Driver::<_, _, _, _, _, 5>::start(id(name), config, AlwaysGrant, board);
         let mut driver = ready(start)?;
-        let lease = station.borrow().lease.clone();
-        let stop = poll_fn(move |context| station.borrow_mut().poll_stop(context));
+        let lease = machine.borrow().lease.clone();
+        let stop = poll_fn(move |context| machine.borrow_mut().poll_stop(context));
         let run = async move { driver.run(&lease, stop).await };
         self.tasks.insert(name.to_owned(), Task::new(run));
         Ok(())
     }
 
-    /// Starts what acts on the lease of the node `name`.
+    /// Starts a task that acts on the lease of the node `name`.
     pub(crate) fn employ<F>(&mut self, name: &str, job: impl FnOnce(Rc<SharedLease>) -> F)
     where
         F: Future<Output = ()> + 'static,
     {
-        let lease = self.station(name).borrow().lease.clone();
+        let lease = self.machine(name).borrow().lease.clone();
         self.jobs.insert(name.to_owned(), Task::new(job(lease)));
     }
 
-    /// Switches a node on that may not even come to start. It has this link and this storage, and
-    /// the rest from its station.
-    pub(crate) fn boot<L, V>(&mut self, name: &str, config: Config<'static>, link: L, storage: V)
+    /// Switches on a node that may not get as far as starting. It has this transport and this vote
+    /// store, and the rest from its machine.
+    pub(crate) fn boot<T, V>(&mut self, name: &str, config: Config<'static>, transport: T, votes: V)
     where
-        L: Link + 'static,
-        V: VoteStorage + 'static,
+        T: Transport + 'static,
+        V: VoteStore + 'static,
     {
-        let board = self.board(name, link, storage);
-        let (id, lease) = (id(name), self.station(name).borrow().lease.clone());
+        let board = self.board(name, transport, votes);
+        let (id, lease) = (id(name), self.machine(name).borrow().lease.clone());
         self.tasks.insert(
             name.to_owned(),
             Task::new(async move {
@@ -116,47 +102,52 @@ impl World {
         );
     }
 
-    fn board<L, V>(&mut self, name: &str, link: L, storage: V) -> Board<L, V, SmallRng, Ear> {
+    fn board<T, V>(
+        &mut self,
+        name: &str,
+        transport: T,
+        votes: V,
+    ) -> Board<T, V, SmallRng, Recorder> {
         self.seed += 1;
-        let station = self.station(name);
-        station.borrow_mut().lease = Rc::default();
-        station.borrow_mut().inbox.clear();
-        station.borrow_mut().stop = false;
+        let machine = self.machine(name);
+        machine.borrow_mut().lease = Rc::default();
+        machine.borrow_mut().inbox.clear();
+        machine.borrow_mut().stop = false;
         let rng = SmallRng::seed_from_u64(self.seed);
-        Board { link, storage, rng, observer: Ear(station) }
+        Board { transport, votes, rng, observer: Recorder(machine) }
     }
 
     /// Pulls the plug.
     pub(crate) fn kill(&mut self, name: &str) {
         self.tasks.remove(name);
         self.jobs.remove(name);
-        self.station(name).borrow_mut().told.clear();
+        self.machine(name).borrow_mut().observed.clear();
     }
 
     /// Asks the node to close.
     pub(crate) fn stop(&mut self, name: &str) {
-        let station = self.station(name);
-        station.borrow_mut().stop = true;
-        station.borrow_mut().wake();
+        let machine = self.machine(name);
+        machine.borrow_mut().stop = true;
+        machine.borrow_mut().wake();
     }
 
     pub(crate) fn has_ended(&self, name: &str) -> bool {
         !self.tasks.contains_key(name)
     }
 
-    /// Changes the station `name`.
-    pub(crate) fn with(&mut self, name: &str, change: impl FnOnce(&mut Station)) {
-        change(&mut self.station(name).borrow_mut());
+    /// Changes the machine `name`.
+    pub(crate) fn with(&mut self, name: &str, change: impl FnOnce(&mut Machine)) {
+        change(&mut self.machine(name).borrow_mut());
     }
 
-    /// Looks at the station `name`.
-    pub(crate) fn look<T>(&self, name: &str, look: impl FnOnce(&Station) -> T) -> T {
-        look(&self.air.stations.borrow()[name].borrow())
+    /// Looks at the machine `name`.
+    pub(crate) fn look<T>(&self, name: &str, look: impl FnOnce(&Machine) -> T) -> T {
+        look(&self.network.machines.borrow()[name].borrow())
     }
 
-    /// Lets `name` hear a message as if it had come from outside.
+    /// Delivers a message to `name` as if it came from outside the cluster.
     pub(crate) fn deliver(&mut self, name: &str, message: Message) {
-        self.station(name).borrow_mut().hear(message);
+        self.machine(name).borrow_mut().hear(message);
     }
 
     /// Lets `millis` milliseconds go by.
@@ -168,8 +159,8 @@ impl World {
         self.poll_all();
     }
 
-    /// Lets time go by until the condition holds, at most for `millis_max`; returns how long it
-    /// took.
+    /// Lets time go by until the condition holds, for at most `millis_max` milliseconds; returns how
+    /// many it took.
     #[track_caller]
     pub(crate) fn run_until(&mut self, millis_max: u64, condition: impl Fn(&Self) -> bool) -> u64 {
         let start = now();
@@ -180,16 +171,16 @@ impl World {
         now() - start
     }
 
-    /// The running nodes whose observers were last told that they lead.
+    /// The running nodes whose observers last noticed that they lead.
     pub(crate) fn leaders(&self) -> Vec<String> {
         self.tasks
             .keys()
-            .filter(|name| self.look(name, |station| station.state() == State::Leader))
+            .filter(|name| self.look(name, |machine| machine.state() == State::Leader))
             .cloned()
             .collect()
     }
 
-    /// The one leader, once all running nodes agree on it.
+    /// Waits until all running nodes agree on one leader, and returns it.
     #[track_caller]
     pub(crate) fn elect(&mut self) -> String {
         self.run_until(10_000, |world| world.agreed_leader().is_some());
@@ -205,9 +196,9 @@ impl World {
         self.tasks.keys().all(agree).then(|| leader.clone())
     }
 
-    pub(crate) fn station(&self, name: &str) -> Rc<RefCell<Station>> {
-        let mut stations = self.air.stations.borrow_mut();
-        stations.entry(name.to_owned()).or_default().clone()
+    pub(crate) fn machine(&self, name: &str) -> Rc<RefCell<Machine>> {
+        let mut machines = self.network.machines.borrow_mut();
+        machines.entry(name.to_owned()).or_default().clone()
     }
 
     fn poll_all(&mut self) {
@@ -223,7 +214,7 @@ impl World {
     }
 }
 
-/// The end of a future that never has to wait.
+/// The result of a future that never has to wait.
 fn ready<T>(future: impl Future<Output = T>) -> T {
     let mut context = Context::from_waker(Waker::noop());
     match std::pin::pin!(future).poll(&mut context) {

@@ -1,4 +1,4 @@
-//! NOR flash in memory, with its true limits and a power supply that can be cut.
+//! NOR flash in memory, with the limits of real flash and a power supply that can be cut.
 
 use std::cell::{Ref, RefCell};
 use std::future::pending;
@@ -12,7 +12,7 @@ pub(crate) const PAGE: usize = 256;
 pub(crate) const WORD: usize = 4;
 const ERASED: u8 = 0xff;
 
-/// What is left when power goes; it outlives the node.
+/// A chip, which survives a power cut and outlives the node.
 #[derive(Clone)]
 pub(crate) struct Chip(pub(crate) Rc<RefCell<State>>);
 
@@ -25,27 +25,28 @@ pub(crate) struct State {
     pub(crate) erasures: Vec<u32>,
     /// Writes and erasures so far.
     pub(crate) operations: usize,
-    /// At which of them power goes, and what it leaves half done.
+    /// At which of them power is lost, and how much of it gets done.
     cut: Option<(usize, Torn)>,
     is_off: bool,
     fault: Option<Fault>,
-    /// Bytes that can't make up their mind: where they are, what they were, what they should be.
+    /// Bytes that may read differently after each power cycle: where they are, what they were, and
+    /// what they should be.
     unstable: Vec<(usize, u8, u8)>,
     rng: SmallRng,
 }
 
-/// What is left of a write or an erasure in the middle of which power was cut.
+/// How much of a write or an erasure is done when power is cut in the middle of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Torn {
-    /// It had not begun.
+    /// Nothing.
     Before,
-    /// Whole words from the front were done.
+    /// Some whole words, from the front.
     Front,
-    /// Any of its bits were done, and an erasure may have begun by clearing some.
+    /// Any of its bits; an erasure may have begun by clearing some.
     Bits,
-    /// As before, and its bits are others each time that power comes back.
+    /// Likewise, and its bits differ each time power comes back.
     Unstable,
-    /// It was complete, and nobody was told.
+    /// All of it, but the caller never learns of it.
     After,
 }
 
@@ -54,7 +55,7 @@ impl Torn {
         [Self::Before, Self::Front, Self::Bits, Self::Unstable, Self::After];
 }
 
-/// What is wrong with a flash for good.
+/// A permanent fault of a flash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// Reads fail.
@@ -63,7 +64,7 @@ pub(crate) enum Fault {
     Write,
     /// Erasures fail.
     Erase,
-    /// Writes succeed, and some bits stay as they were.
+    /// Writes report success, but some bits stay as they were.
     Worn,
 }
 
@@ -86,7 +87,7 @@ impl Chip {
         self.0.borrow()
     }
 
-    /// Lets power go at the write or erasure that follows after `operations` more.
+    /// Cuts power at the write or erasure that comes after `operations` more.
     pub(crate) fn cut_after(&self, operations: usize, torn: Torn) {
         let mut state = self.0.borrow_mut();
         state.cut = Some((state.operations + operations, torn));
@@ -100,14 +101,14 @@ impl Chip {
         let mut state = self.0.borrow_mut();
         state.is_off = false;
         state.cut = None;
-        state.settle();
+        state.redraw_unstable_bytes();
     }
 
     pub(crate) fn fail(&self, fault: Option<Fault>) {
         self.0.borrow_mut().fault = fault;
     }
 
-    /// One write, or the erasure of one page, from the first bit to the last unless power goes.
+    /// Does one write, or the erasure of one page, as a whole unless power is lost.
     async fn operate(
         &self,
         fault: Fault,
@@ -131,7 +132,7 @@ impl Chip {
 type Outcome = Result<(), NorFlashErrorKind>;
 
 impl State {
-    /// Changes the bits of some bytes to those of `wanted`; returns how many words were touched.
+    /// Changes some bytes to `wanted`; returns how many words were touched.
     fn change(&mut self, at: usize, wanted: &[u8], torn: Option<Torn>) -> usize {
         let words = wanted.len() / WORD;
         let words = match torn {
@@ -148,12 +149,12 @@ impl State {
                 _ => self.bytes[at] = *wanted,
             }
         }
-        self.settle();
+        self.redraw_unstable_bytes();
         words
     }
 
-    /// Lets each unstable byte read as it likes until power goes the next time.
-    fn settle(&mut self) {
+    /// Decides how each unstable byte reads until power is lost the next time.
+    fn redraw_unstable_bytes(&mut self) {
         for (at, old, wanted) in self.unstable.clone() {
             self.bytes[at] = self.between(old, wanted);
         }
@@ -219,7 +220,7 @@ impl NorFlash for Chip {
             let words = state.change(at, &wanted, torn);
             let touched = &mut state.is_written[at / WORD..][..words];
             for (is_written, word) in touched.iter_mut().zip(bytes.chunks(WORD)) {
-                // Zeros alone may be written over anything, on flash with error correction too.
+                // Only zeros may be written over anything, even on flash with error correction.
                 let is_allowed = !*is_written || word == [0; WORD];
                 assert!(is_allowed, "a word is written twice between two erasures");
                 *is_written = true;

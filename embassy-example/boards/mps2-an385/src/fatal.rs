@@ -1,4 +1,4 @@
-//! What can't be gone on from: it is reported to the emulator, which ends with it.
+//! How the firmware ends when it can't go on: it reports why, and the emulator exits.
 
 use core::panic::PanicInfo;
 
@@ -6,7 +6,7 @@ use cortex_m_rt::{ExceptionFrame, exception};
 use defmt::Format;
 use semihosting::process;
 
-/// The emulator's exit status after a panic, as that of any Rust program.
+/// The emulator's exit status after a panic, the same as for any Rust program.
 const PANIC: i32 = 101;
 
 /// The emulator's exit status after a fault of the processor.
@@ -21,13 +21,13 @@ pub(crate) fn no_start(reason: impl Format) -> ! {
     process::exit(NO_START)
 }
 
-/// An interrupt of a device that is not in use.
+/// Handles the interrupt of a device that is not in use.
 pub(crate) extern "C" fn on_unexpected() {
-    defmt::error!("an interrupt is not expected");
+    defmt::error!("unexpected interrupt");
     process::exit(FAULT)
 }
 
-/// Says where, but not what: a formatted message would take more flash than the election.
+/// Says where but not why: formatting the message would take more flash than the election does.
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     match info.location() {

@@ -2,20 +2,20 @@
 
 use crate::machine::Register;
 
-/// LED0, on for as long as this value lives.
+/// Keeps LED0 on for as long as it lives.
 #[derive(Debug)]
-pub(crate) struct Light(Register);
+pub(crate) struct LightGuard(Register);
 
-impl Light {
+impl LightGuard {
     pub(crate) fn on() -> Self {
-        // SAFETY: the machine's lights are there, and are no memory.
+        // SAFETY: the machine's register of lights is at this address, and is not memory.
         let register = unsafe { Register::at(0x4002_8000) };
         register.write(1);
         Self(register)
     }
 }
 
-impl Drop for Light {
+impl Drop for LightGuard {
     fn drop(&mut self) {
         self.0.write(0);
         defmt::info!("the light is off");

@@ -1,5 +1,5 @@
-//! Leader election on the emulated board mps2-an385: what belongs to this board, and nothing else.
-//! The election is in the libraries.
+//! Leader election on the emulated board mps2-an385. This program has only what is particular to the
+//! board; the election is in the libraries.
 
 #![no_std]
 #![no_main]
@@ -24,13 +24,13 @@ use embassy_executor::InterruptExecutor;
 use embassy_futures::block_on;
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use graft_election_core::AlwaysGrant;
-use graft_election_embassy::{Board, DefmtLog, Driver, Lease, SerialLink, VoteFlash};
+use graft_election_embassy::{Board, DefmtLog, Driver, Lease, SerialTransport, VoteFlash};
 use graft_election_proto::frame::FrameErrors;
 use rand_core::SeedableRng;
 use rand_xoshiro::Xoroshiro64StarStar;
 use static_cell::{ConstStaticCell, StaticCell};
 
-use crate::led::Light;
+use crate::led::LightGuard;
 use crate::machine::Interrupt;
 use crate::nor_flash::Flash;
 use crate::settings::Settings;
@@ -39,18 +39,18 @@ use crate::uart::{Receiver, Sender};
 /// The largest cluster that the node can be a voter of.
 const VOTERS: usize = 7;
 
-/// Until when this board may act as the leader.
+/// Says until when this board may act as the leader.
 static LEASE: Lease<CriticalSectionRawMutex> = Lease::new();
 
-/// Runs in an interrupt of its own, so that the rest of the program is to sleep: a thread that
-/// waits for an event (WFE), as embassy's other executor is, never sleeps on this emulator.
+/// Runs in an interrupt of its own, so that the main thread can sleep (WFI). Embassy's thread executor
+/// waits for an event instead (WFE), with which this emulator never sleeps.
 static EXECUTOR: InterruptExecutor = InterruptExecutor::new();
 
 defmt::timestamp!("{=u64:us}", embassy_time::Instant::now().as_micros());
 
-/// The node with all it needs.
+/// The node with everything it needs.
 type Voter = Driver<
-    SerialLink<'static, Receiver, Sender>,
+    SerialTransport<'static, Receiver, Sender>,
     VoteFlash<Flash>,
     Xoroshiro64StarStar,
     AlwaysGrant,
@@ -63,10 +63,10 @@ fn main() -> ! {
     time_driver::start();
     enable_interrupts();
     let spawner = EXECUTOR.start(Interrupt::Executor);
-    match (elect(), shine()) {
-        (Ok(elect), Ok(shine)) => {
+    match (elect(), show_leadership()) {
+        (Ok(elect), Ok(show_leadership)) => {
             spawner.spawn(elect);
-            spawner.spawn(shine);
+            spawner.spawn(show_leadership);
         }
         _ => fatal::no_start("a task is already running"),
     }
@@ -75,15 +75,15 @@ fn main() -> ! {
     }
 }
 
-/// Lets the devices interrupt the executor, whose interrupt is the least urgent.
+/// Lets the devices interrupt the executor, whose own interrupt is the least urgent.
 fn enable_interrupts() {
     let Some(mut processor) = Peripherals::take() else {
-        fatal::no_start("the processor is taken");
+        fatal::no_start("the processor's peripherals are already taken");
     };
     // SAFETY: no critical section depends on priorities.
     unsafe { processor.NVIC.set_priority(Interrupt::Executor, u8::MAX) };
     for interrupt in Interrupt::OF_DEVICES {
-        // SAFETY: as above, and what the handlers use is there from the start.
+        // SAFETY: as above, and everything the handlers use exists from the start.
         unsafe { NVIC::unmask(interrupt) };
     }
 }
@@ -94,20 +94,20 @@ async fn elect() {
     start().run(&LEASE, pending()).await;
 }
 
-/// What this board does as the leader: its light is on, for as long as it may act.
+/// What this board does as the leader: its light is on for as long as it may act.
 #[embassy_executor::task]
-async fn shine() {
+async fn show_leadership() {
     LEASE
         .run_while_leader(async |leadership| {
             defmt::info!("the light is on, token {=u64}", leadership.token());
-            let _light = Light::on();
+            let _light = LightGuard::on();
             pending::<()>().await;
         })
         .await;
 }
 
-/// Starts the node. This is no part of the task, which would keep room for it, on the stack as well,
-/// for as long as it runs.
+/// Starts the node. It is separate from the task, which would otherwise keep room for it, in memory
+/// and on the stack, for as long as it runs.
 #[inline(never)]
 fn start() -> &'static mut Voter {
     static VOTER: StaticCell<Voter> = StaticCell::new();
@@ -118,15 +118,15 @@ fn start() -> &'static mut Voter {
     let Some(id) = settings.id() else { fatal::no_start("the board has no number") };
     let config = settings.config();
     let (receiver, sender) = uart::open();
-    // SAFETY: there is one task, which calls this once.
+    // SAFETY: there is only one task, and it calls this once.
     let flash = unsafe { Flash::take() };
-    let storage = match VoteFlash::new(flash, 0) {
-        Ok(storage) => storage,
+    let votes = match VoteFlash::new(flash, 0) {
+        Ok(votes) => votes,
         Err(error) => fatal::no_start(error),
     };
     let board = Board {
-        link: SerialLink::new(id.clone(), receiver, sender, FRAME_ERRORS.take()),
-        storage,
+        transport: SerialTransport::new(id.clone(), receiver, sender, FRAME_ERRORS.take()),
+        votes,
         rng: Xoroshiro64StarStar::seed_from_u64(settings.number.into()),
         observer: DefmtLog,
     };
@@ -142,7 +142,7 @@ extern "C" fn on_executor() {
     unsafe { EXECUTOR.on_interrupt() }
 }
 
-/// What follows the processor's own vectors: the machine's interrupts, by number.
+/// The vectors of the machine's interrupts, by number, which follow the processor's own.
 #[unsafe(link_section = ".vector_table.interrupts")]
 #[unsafe(no_mangle)]
 static __INTERRUPTS: [extern "C" fn(); 32] = {

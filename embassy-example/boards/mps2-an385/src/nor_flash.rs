@@ -1,6 +1,5 @@
-//! Flash that the emulated machine lacks, over memory that it keeps in a file: what the file holds
-//! survives the loss of power. The memory itself would take any byte anywhere; this is what flash
-//! takes.
+//! The flash that the emulated machine lacks, made of memory that the emulator keeps in a file, which
+//! survives a power cut. That memory would accept any byte anywhere; this accepts only what flash does.
 
 use embedded_storage_async::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash,
@@ -9,30 +8,31 @@ use embedded_storage_async::nor_flash::{
 /// Where the memory that is kept in a file begins.
 const BASE: usize = 0x2100_0000;
 
-/// What one page holds once it is erased, and a new chip everywhere.
+/// A word of an erased page, and of a new chip.
 const ERASED: u32 = u32::MAX;
 
-/// The bytes of a word, which is programmed at once or not at all.
+/// The bytes of a word, which is programmed as a whole or not at all.
 const WORD: usize = size_of::<u32>();
 
-/// The flash memory. Erasing sets all bits of a page; programming clears bits of a word, once.
+/// The flash memory. Erasing sets all bits of a page; programming clears bits of a word, and only
+/// once.
 #[derive(Debug)]
 pub(crate) struct Flash(());
 
 impl Flash {
-    /// How many bytes there are: enough for the votes.
+    /// How many bytes it has: enough for the votes.
     const CAPACITY: usize = 4 * Self::ERASE_SIZE;
 
     /// The one flash memory.
     ///
     /// # Safety
     ///
-    /// It is called once: two owners would erase each other's words.
+    /// It must be called only once: two owners would erase each other's words.
     pub(crate) const unsafe fn take() -> Self {
         Self(())
     }
 
-    /// The places of the words from `from` up to `to`, if they are whole `unit`s of this flash.
+    /// The offsets of the words in `from..to`, if those are whole `unit`s of this flash.
     fn words(
         from: u32,
         to: Option<u32>,
@@ -72,8 +72,8 @@ impl ReadNorFlash for Flash {
     const READ_SIZE: usize = WORD;
 
     async fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), FlashError> {
-        let places = Self::words(offset, end(offset, bytes), WORD)?;
-        for (at, bytes) in places.zip(bytes.chunks_exact_mut(WORD)) {
+        let words = Self::words(offset, end(offset, bytes), WORD)?;
+        for (at, bytes) in words.zip(bytes.chunks_exact_mut(WORD)) {
             bytes.copy_from_slice(&Self::read_word(at).to_le_bytes());
         }
         Ok(())
@@ -110,19 +110,19 @@ impl NorFlash for Flash {
 /// What the flash refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, defmt::Format)]
 pub(crate) enum FlashError {
-    /// The place lies outside the flash.
+    /// The region lies outside the flash.
     OutOfBounds,
-    /// The place is not at the border of a word or, to be erased, of a page.
+    /// The region does not begin and end at the boundary of a word or, when erasing, of a page.
     NotAligned,
-    /// A word that was to be programmed was not erased.
+    /// A word to be programmed was not erased.
     NotErased,
 }
 
 impl core::fmt::Display for FlashError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
-            Self::OutOfBounds => "the place lies outside the flash",
-            Self::NotAligned => "the place is not at the border of a word or page",
+            Self::OutOfBounds => "the region lies outside the flash",
+            Self::NotAligned => "the region is not aligned to a word or page",
             Self::NotErased => "the word is not erased",
         })
     }

@@ -1,4 +1,4 @@
-//! What makes one board of many that all run the same firmware: three words that are put into memory
+//! What distinguishes one board from another that runs the same firmware: three words, put into memory
 //! before it starts.
 
 use core::fmt::Write;
@@ -12,38 +12,38 @@ use crate::machine::Register;
 /// Where the words are: in the last page of the memory that is kept in a file.
 const ADDRESS: usize = 0x21FF_F000;
 
-/// The name of the cluster. Only the size matters on a line that no other cluster shares.
+/// The name of the cluster, which does not matter on a line that no other cluster shares.
 const CLUSTER: &str = "boards";
 
 /// What the words say.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
-    /// The board's number, which no other of the cluster has; 0 if it was never set.
+    /// The board's number, unique in its cluster; 0 if it was never set.
     pub(crate) number: u32,
     /// How many voters the cluster has.
     pub(crate) size: u32,
-    /// The heartbeat interval in milliseconds; 0 if it was never set, for the default.
+    /// The heartbeat interval in milliseconds; 0, if it was never set, means the default.
     pub(crate) heartbeat_interval: u32,
 }
 
 impl Settings {
     /// Reads the words.
     pub(crate) fn read() -> Self {
-        // SAFETY: this memory is used for nothing else.
+        // SAFETY: nothing else uses this memory.
         let [number, size, heartbeat_interval] =
             [0, 4, 8].map(|offset| unsafe { Register::at(ADDRESS + offset) }.read());
         Self { number, size, heartbeat_interval }
     }
 
-    /// The id of the node: `board-1` on board 1. None if the board has no number.
+    /// The id of the node: `board-1` on board 1; none if the board has no number.
     pub(crate) fn id(&self) -> Option<NodeId> {
         let mut name = String::<16>::new();
         write!(name, "board-{}", self.number).ok()?;
         NodeId::new(&name).ok().filter(|_| self.number != 0)
     }
 
-    /// The cluster, with the times that all others keep: a slow line takes longer ones, in the
-    /// proportions of the default.
+    /// The cluster, with the times that all its nodes keep. A slow line needs longer ones, in the
+    /// proportions of the defaults.
     pub(crate) fn config(&self) -> Config<'static> {
         let config = Config::new(CLUSTER, self.size as usize);
         if self.heartbeat_interval == 0 {

@@ -1,5 +1,5 @@
-//! Embassy's clock and alarm, on the machine's two timers: one runs on and is the clock, the other
-//! is set anew for each alarm. Nothing ticks in between.
+//! Embassy's clock and alarm, on the machine's two timers. One runs freely and is the clock; the other
+//! is set for each alarm. Nothing ticks in between.
 
 use core::cell::RefCell;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -11,7 +11,7 @@ use embassy_time_queue_utils::Queue;
 
 use crate::machine::{CLOCK_HZ, Register};
 
-/// How many times the counter counts in a tick.
+/// How many counts of a timer make one tick.
 const COUNTS_PER_TICK: u64 = CLOCK_HZ as u64 / TICK_HZ;
 
 embassy_time_driver::time_driver_impl!(static DRIVER: TimeDriver = TimeDriver::new());
@@ -54,7 +54,7 @@ impl TimeDriver {
         }
     }
 
-    /// Counts a wrap of the clock once, whoever sees it first.
+    /// Counts each wrap of the clock once, whether `now` or the interrupt sees it first.
     fn count_wrap(&self, _: CriticalSection<'_>) {
         if self.clock.has_expired() {
             self.clock.acknowledge();
@@ -63,7 +63,7 @@ impl TimeDriver {
         }
     }
 
-    /// Wakes who waited until now, and sets the alarm for the next.
+    /// Wakes the tasks that are due, and sets the alarm for the next one.
     fn wake_due(&self, cs: CriticalSection<'_>) {
         let mut queue = self.queue.borrow_ref_mut(cs);
         let now = self.now();
@@ -71,7 +71,8 @@ impl TimeDriver {
         if next == u64::MAX {
             self.alarm.stop();
         } else {
-            // An alarm further away than the timer counts wakes nobody, and is set again.
+            // An alarm further away than the timer can count goes off early, wakes nobody, and is set
+            // again.
             let counts = next.saturating_sub(now).saturating_mul(COUNTS_PER_TICK);
             self.alarm.run(u32::try_from(counts).unwrap_or(u32::MAX).max(1));
         }
@@ -84,7 +85,7 @@ impl Driver for TimeDriver {
             let mut elapsed = self.clock.elapsed();
             if self.clock.has_expired() {
                 self.count_wrap(cs);
-                // What was read may be of before the wrap.
+                // The first value may have been read before the wrap.
                 elapsed = self.clock.elapsed();
             }
             u64::from(self.wraps.load(Ordering::Relaxed)) << 32 | u64::from(elapsed)
@@ -101,7 +102,7 @@ impl Driver for TimeDriver {
     }
 }
 
-/// A CMSDK timer: it counts down, raises its interrupt at 0, and starts again from above.
+/// A CMSDK timer: it counts down, raises its interrupt at 0, and starts over.
 struct Timer {
     control: Register,
     value: Register,
@@ -115,9 +116,9 @@ impl Timer {
 
     /// # Safety
     ///
-    /// There is such a timer at `address`.
+    /// There must be such a timer at `address`.
     const unsafe fn at(address: usize) -> Self {
-        // SAFETY: these are its registers, and they are no memory.
+        // SAFETY: these are its registers, which are not memory.
         unsafe {
             Self {
                 control: Register::at(address),
@@ -128,7 +129,7 @@ impl Timer {
         }
     }
 
-    /// Counts down from `counts`, again and again.
+    /// Counts down from `counts`, over and over.
     fn run(&self, counts: u32) {
         self.stop();
         self.reload.write(counts);
@@ -149,7 +150,7 @@ impl Timer {
         self.interrupt.write(1);
     }
 
-    /// How far a timer that runs from the top has come.
+    /// How far a timer that runs from the greatest count has come.
     fn elapsed(&self) -> u32 {
         !self.value.read()
     }

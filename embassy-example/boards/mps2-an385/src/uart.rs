@@ -1,8 +1,8 @@
-//! The serial line: a CMSDK UART that works by interrupts, one for each byte.
+//! The serial line: a CMSDK UART that raises an interrupt for each byte.
 //!
-//! Who receives is woken at the end of a frame, and not by each of its bytes: a follower hears ten
-//! heartbeats a second, some 40 bytes each, and to look at its timer as often would be most of its
-//! work.
+//! The task that receives is woken at the end of a frame, and not by each of its bytes. A follower
+//! hears ten heartbeats a second, of some 40 bytes each; if each byte made it look at its timer, that
+//! would be most of its work.
 
 use core::cell::RefCell;
 use core::convert::Infallible;
@@ -23,24 +23,25 @@ use crate::machine::{CLOCK_HZ, Register};
 /// Bits per second.
 const BAUD: u32 = 115_200;
 
-/// Room for what comes while the node is busy, with a save for instance: some usual frames.
+/// Room for what arrives while the node is busy, with a save for instance: a few frames of the usual
+/// length.
 const RECEIVED_CAPACITY: usize = 256;
 
-/// Room for half a usual frame: whoever sends waits for the line, not for the interrupt of each
-/// byte.
+/// Room for more than half a usual frame, so that a sender waits for the line and not for the
+/// interrupt of each byte.
 const SENT_CAPACITY: usize = 64;
 
 static RECEIVED: Mutex<RefCell<Received>> = Mutex::new(RefCell::new(Received::NOTHING));
-/// Wakes who waits for a frame.
+/// Wakes the task that waits for a frame.
 static FRAME_RECEIVED: AtomicWaker = AtomicWaker::new();
 static SENT: Pipe<CriticalSectionRawMutex, SENT_CAPACITY> = Pipe::new();
-/// Wakes who waits until all is sent.
+/// Wakes the task that waits until everything is sent.
 static ALL_SENT: AtomicWaker = AtomicWaker::new();
 
 // SAFETY: the machine has such a device at this address.
 static UART: Uart = unsafe { Uart::at(0x4000_4000) };
 
-/// Opens the line. There is one of each half, so it is called once.
+/// Opens the line. It has one half of each kind, so call this once.
 pub(crate) fn open() -> (Receiver, Sender) {
     UART.divisor.write(CLOCK_HZ / BAUD);
     UART.control
@@ -111,25 +112,25 @@ impl Read for Receiver {
     }
 }
 
-/// What came and was not read yet.
+/// What has arrived and has not been read yet.
 struct Received {
     bytes: Deque<u8, RECEIVED_CAPACITY>,
-    /// So many of the bytes may be read: those up to the end of a frame.
+    /// How many of the bytes may be read: those up to the end of the last frame.
     whole: usize,
-    /// How many bytes came and were lost since the last read.
+    /// How many bytes were lost since the last read.
     lost: u32,
 }
 
 impl Received {
     const NOTHING: Self = Self { bytes: Deque::new(), whole: 0, lost: 0 };
 
-    /// Takes in a byte; true if it makes more bytes ready to be read.
+    /// Takes in a byte; true if more bytes may be read now.
     fn take_in(&mut self, byte: u8) -> bool {
         if self.bytes.push_back(byte).is_err() {
             self.lost = self.lost.saturating_add(1);
         }
-        // A delimiter that nothing came before is the start of a frame. Where there is no more room,
-        // it was no frame.
+        // A delimiter with nothing before it begins a frame. When there is no room left, what came was
+        // not a frame.
         let begun = self.bytes.len() - self.whole;
         let is_frame = byte == DELIMITER && begun > 1 || begun > 0 && self.bytes.is_full();
         if is_frame {
@@ -138,14 +139,15 @@ impl Received {
         is_frame
     }
 
-    /// Fills `buffer` with what may be read; says how much that is, and how much was lost.
+    /// Fills `buffer` with what may be read; returns how many bytes it
+    /// filled in, and how many were lost.
     fn hand_out(&mut self, buffer: &mut [u8]) -> Poll<(usize, u32)> {
         let len = self.whole.min(buffer.len());
         if len == 0 {
             return Poll::Pending;
         }
-        for place in buffer.iter_mut().take(len) {
-            *place = self.bytes.pop_front().unwrap_or(DELIMITER);
+        for byte in buffer.iter_mut().take(len) {
+            *byte = self.bytes.pop_front().unwrap_or(DELIMITER);
         }
         self.whole -= len;
         Poll::Ready((len, mem::take(&mut self.lost)))
@@ -200,9 +202,9 @@ impl Uart {
 
     /// # Safety
     ///
-    /// There is such a device at `address`.
+    /// There must be such a device at `address`.
     const unsafe fn at(address: usize) -> Self {
-        // SAFETY: these are its registers, and they are no memory.
+        // SAFETY: these are its registers, which are not memory.
         unsafe {
             Self {
                 data: Register::at(address),

@@ -1,4 +1,4 @@
-//! The flash chip beside the processor, from which the program runs too.
+//! The flash chip beside the processor, from which the program runs as well.
 
 use embassy_rp::dma::InterruptHandler;
 use embassy_rp::flash::{Async, Error, Flash};
@@ -6,17 +6,14 @@ use embassy_rp::peripherals::{DMA_CH0, FLASH};
 use embassy_rp::{Peri, bind_interrupts};
 use graft_election_embassy::{RegionError, VoteFlash};
 
-/// How much it holds, in bytes.
+/// How many bytes it has.
 const CAPACITY: usize = 2 << 20;
 
-/// How often the chip's maker promises that a sector can be erased.
-const ERASE_CYCLES: u32 = 100_000;
+/// How many erasures of a sector the chip's maker guarantees.
+pub(crate) const ERASE_CYCLES: u32 = 100_000;
 
-// The README says so, for the ids of these boards.
-const _: () = assert!(Votes::saves(ERASE_CYCLES, crate::settings::ID_LEN) >= 30_000_000);
-
-/// The votes in the flash. It is the HAL's asynchronous driver because that one is for words of four
-/// bytes, with which the library's tests cut the power.
+/// The votes in the flash. They use the HAL's asynchronous driver because it writes words of four
+/// bytes, as in the library's tests of power cuts.
 pub(crate) type Votes = VoteFlash<Flash<'static, FLASH, Async, CAPACITY>>;
 
 bind_interrupts!(struct Interrupts {
@@ -24,22 +21,22 @@ bind_interrupts!(struct Interrupts {
 });
 
 unsafe extern "C" {
-    // Not what they hold but their addresses say where in the flash something is: see memory.x.
+    // The addresses of these symbols, not their values, are offsets in the flash: see memory.x.
     safe static _settings_offset: u8;
     safe static _votes_offset: u8;
 }
 
-/// The whole flash. While it is written to or erased nothing else runs, since the program is in it:
-/// for a millisecond, or the tenths of a second that an erasure may take.
+/// The whole flash. Since the program is in it, nothing else runs while it is written to or erased:
+/// for a millisecond, or for the tenths of a second that an erasure may take.
 pub(crate) struct BoardFlash(Flash<'static, FLASH, Async, CAPACITY>);
 
 impl BoardFlash {
-    /// The one flash, from which `channel` copies.
+    /// The one flash, read through the DMA channel `channel`.
     pub(crate) fn new(flash: Peri<'static, FLASH>, channel: Peri<'static, DMA_CH0>) -> Self {
         Self(Flash::new(flash, channel, Interrupts))
     }
 
-    /// The number that the chip's maker gave to this one alone.
+    /// The chip's unique number.
     pub(crate) fn chip_number(&mut self) -> Result<u64, Error> {
         let mut number = [0; 8];
         self.0.blocking_unique_id(&mut number)?;

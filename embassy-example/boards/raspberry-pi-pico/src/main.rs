@@ -1,5 +1,5 @@
-//! Leader election on the Raspberry Pi Pico: what belongs to this board, and nothing else. The
-//! election is in the libraries.
+//! Leader election on the Raspberry Pi Pico. This program has only what is particular to the board;
+//! the election is in the libraries.
 
 #![no_std]
 #![no_main]
@@ -12,7 +12,7 @@ mod settings;
 use core::cell::Cell;
 use core::future::pending;
 
-// The logs leave through the debug probe, as does what a panic says.
+// The logs leave through the debug probe, and so does the message of a panic.
 use defmt_rtt as _;
 use embassy_executor::Spawner;
 use embassy_futures::join::join;
@@ -21,18 +21,21 @@ use embassy_rp::config::Config;
 use embassy_rp::gpio::{Level, Output};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use graft_election_core::AlwaysGrant;
-use graft_election_embassy::{Board, DefmtLog, Driver, Lease, SerialLink};
+use graft_election_embassy::{Board, DefmtLog, Driver, Lease, SerialTransport};
 use graft_election_proto::frame::FrameErrors;
 use panic_probe as _;
 use rand_core::SeedableRng;
 use rand_xoshiro::Xoroshiro64StarStar;
 
-use crate::flash::BoardFlash;
+use crate::flash::{BoardFlash, ERASE_CYCLES, Votes};
 use crate::line::Line;
-use crate::settings::Settings;
+use crate::settings::{ID_LEN, Settings};
 
 /// The largest cluster that the node can be a voter of.
 const VOTERS: usize = 7;
+
+// The README says so.
+const _: () = assert!(Votes::saves(ERASE_CYCLES, ID_LEN) >= 30_000_000);
 
 /// Takes part in the election for as long as there is power.
 #[embassy_executor::main]
@@ -44,18 +47,18 @@ async fn main(_spawner: Spawner) {
         Ok(settings) => settings,
         Err(error) => fatal::no_start(&mut light, error).await,
     };
-    let Some(id) = settings.id() else { fatal::no_start(&mut light, "the id is none").await };
-    let storage = match flash.into_votes() {
-        Ok(storage) => storage,
+    let Some(id) = settings.id() else { fatal::no_start(&mut light, "the id is invalid").await };
+    let votes = match flash.into_votes() {
+        Ok(votes) => votes,
         Err(error) => fatal::no_start(&mut light, error).await,
     };
     let (mut received, mut sent) = ([0; line::RECEIVED_CAPACITY], [0; line::SENT_CAPACITY]);
-    let line = Line { uart: pins.UART0, output: pins.PIN_0, input: pins.PIN_1, ear: pins.PIN_2 };
+    let line = Line { uart: pins.UART0, output: pins.PIN_0, input: pins.PIN_1, sense: pins.PIN_2 };
     let (receiver, sender) = line.open(&mut received, &mut sent, noise(settings.chip_number));
     let frame_errors = Cell::new(FrameErrors::NONE);
     let board = Board {
-        link: SerialLink::new(id.clone(), receiver, sender, &frame_errors),
-        storage,
+        transport: SerialTransport::new(id.clone(), receiver, sender, &frame_errors),
+        votes,
         rng: noise(settings.chip_number),
         observer: DefmtLog,
     };
@@ -66,39 +69,39 @@ async fn main(_spawner: Spawner) {
         Err(error) => fatal::no_start(&mut light, error).await,
     };
     let lease = Lease::<NoopRawMutex>::new();
-    join(driver.run(&lease, pending()), shine(&lease, &mut light)).await;
+    join(driver.run(&lease, pending()), show_leadership(&lease, &mut light)).await;
 }
 
-/// What this board does as the leader: its light is on, for as long as it may act.
-async fn shine(lease: &Lease<NoopRawMutex>, light: &mut Output<'_>) {
+/// What this board does as the leader: its light is on for as long as it may act.
+async fn show_leadership(lease: &Lease<NoopRawMutex>, light: &mut Output<'_>) {
     lease
         .run_while_leader(async |leadership| {
             defmt::info!("the light is on, token {=u64}", leadership.token());
-            let _lit = Lit::new(light);
+            let _light = LightGuard::new(light);
             pending::<()>().await;
         })
         .await;
 }
 
-/// A light that is on for as long as this value lives.
-struct Lit<'l, 'd>(&'l mut Output<'d>);
+/// Keeps the light on for as long as it lives.
+struct LightGuard<'l, 'd>(&'l mut Output<'d>);
 
-impl<'l, 'd> Lit<'l, 'd> {
+impl<'l, 'd> LightGuard<'l, 'd> {
     fn new(light: &'l mut Output<'d>) -> Self {
         light.set_high();
         Self(light)
     }
 }
 
-impl Drop for Lit<'_, '_> {
+impl Drop for LightGuard<'_, '_> {
     fn drop(&mut self) {
         self.0.set_low();
         defmt::info!("the light is off");
     }
 }
 
-/// Random numbers, from a ring that oscillates as it likes. The chip's number tells boards apart even
-/// if their rings are alike.
+/// Random numbers, seeded from the jitter of the chip's ring oscillator. The chip's number makes the
+/// boards differ even if their oscillators don't.
 fn noise(chip_number: u64) -> Xoroshiro64StarStar {
     Xoroshiro64StarStar::seed_from_u64(RoscRng.next_u64() ^ chip_number)
 }

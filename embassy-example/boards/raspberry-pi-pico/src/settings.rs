@@ -1,5 +1,5 @@
-//! What makes one board of many that all run the same firmware: the number of its flash chip, and a
-//! word that is written to the flash apart from the program.
+//! What distinguishes one board from another that runs the same firmware: the number of its flash
+//! chip, and a word that is written to the flash separately from the program.
 
 use core::fmt::Write;
 
@@ -12,16 +12,16 @@ use crate::flash::BoardFlash;
 /// How many bytes the id of a board has.
 pub(crate) const ID_LEN: usize = "pico-".len() + 16;
 
-/// The name of the cluster. Only the size matters on a line that no other cluster shares.
+/// The name of the cluster, which does not matter on a line that no other cluster shares.
 const CLUSTER: &str = "boards";
 
-/// What an erased word holds.
+/// The value of an erased word.
 const ERASED: u32 = u32::MAX;
 
-/// What the board says of itself.
+/// The settings of this board.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
-    /// The number of the flash chip, which no other board has.
+    /// The number of the flash chip, unique to this board.
     pub(crate) chip_number: u64,
     /// How many voters the cluster has.
     size: u32,
@@ -37,14 +37,14 @@ impl Settings {
         }
     }
 
-    /// The id of the node: `pico-`, and the chip's number in 16 digits of base 16.
+    /// The id of the node: `pico-` and the chip's number in 16 hexadecimal digits.
     pub(crate) fn id(&self) -> Option<NodeId> {
         let mut name = String::<ID_LEN>::new();
         write!(name, "pico-{:016x}", self.chip_number).ok()?;
         NodeId::new(&name).ok()
     }
 
-    /// The cluster, with the times that all others keep.
+    /// The cluster, with the default times, which all its nodes keep.
     pub(crate) fn config(&self) -> Config<'static> {
         Config::new(CLUSTER, self.size as usize)
     }
@@ -53,7 +53,7 @@ impl Settings {
 /// Why the settings can't be read.
 #[derive(Clone, Copy, Debug, defmt::Format)]
 pub(crate) enum SettingsError {
-    /// The flash refuses to be read.
+    /// The flash can't be read.
     Flash(Error),
     /// The size of the cluster was never written. A guess could let two boards lead at once.
     NoSize,

@@ -1,4 +1,4 @@
-//! Keys of the terminal, each when it is pressed.
+//! The keys of the terminal, each as soon as it is pressed.
 
 use std::io::{Read, stdin};
 
@@ -6,12 +6,12 @@ use anyhow::{Context, Result};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::sync::mpsc;
 
-/// Control and C. It is a key like others here: as a signal it would end the programs that started
-/// this one before the terminal is as it was.
+/// Ctrl-C, which is read as a key: as a signal it would end the programs that started this one before
+/// the terminal is restored.
 pub(crate) const INTERRUPT: u8 = 3;
 
-/// The keys that are pressed; as long as the value lives, the terminal neither shows them nor waits
-/// for the end of a line.
+/// The keys that are pressed. While this value lives, the terminal neither echoes them nor waits for
+/// the end of a line.
 #[derive(Debug)]
 pub(crate) struct Keys {
     before: Termios,
@@ -23,14 +23,14 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// It is no terminal.
+    /// The standard input is not a terminal.
     pub(crate) fn read() -> Result<Self> {
-        let before = tcgetattr(stdin()).context("the standard input is no terminal")?;
+        let before = tcgetattr(stdin()).context("the standard input is not a terminal")?;
         let mut modes = before.clone();
         modes.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
         tcsetattr(stdin(), OptionalActions::Now, &modes).context("could not set the terminal")?;
         let (press, pressed) = mpsc::unbounded_channel();
-        // It waits for a key when the program ends, and ends with it.
+        // It still waits for a key when the program ends, and ends with it.
         std::thread::spawn(move || {
             for key in stdin().lock().bytes().map_while(Result::ok) {
                 if press.send(key).is_err() {
@@ -49,7 +49,7 @@ impl Keys {
 
 impl Drop for Keys {
     fn drop(&mut self) {
-        // A terminal that is gone needs no settings.
+        // If the terminal is gone, there is nothing to restore.
         let _ = tcsetattr(stdin(), OptionalActions::Now, &self.before);
     }
 }

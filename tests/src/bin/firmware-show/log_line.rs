@@ -1,24 +1,24 @@
-//! What a board's log says, read back.
+//! Reads back what a board logs.
 
 use graft_election_core::{Reason, State};
 
-/// A line of the log of `DefmtLog`, or of the board's light.
+/// A line that `DefmtLog` logs, or the board about its light.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogLine<'l> {
     /// The node starts with this record.
     Started { term: u64, vote: Option<&'l str> },
     /// It entered another state.
     StateChanged { from: State, to: State, term: u64, reason: Reason },
-    /// It follows another leader, leads itself, or knows of none.
+    /// It follows another leader, leads itself, or no longer knows of a leader.
     LeaderChanged { leader: Option<&'l str>, term: u64 },
-    /// It may act as the leader from now on, with this token; or may no more.
+    /// It may act as the leader from now on, with this token; with none, it no longer may.
     Light { token: Option<u64> },
-    /// Everything else is a fault.
+    /// Anything else, which is a fault.
     Fault(&'l str),
 }
 
 impl<'l> LogLine<'l> {
-    /// Reads a line; there is none that can't be read.
+    /// Reads a line. What isn't one of the known lines is a fault.
     pub(crate) fn read(line: &'l str) -> Self {
         let known = started(line).or_else(|| state_changed(line)).or_else(|| leader_changed(line));
         let known = known.or_else(|| light(line));
@@ -26,21 +26,21 @@ impl<'l> LogLine<'l> {
     }
 }
 
-/// `board-1 starts in term 2, its vote is board-3's`, or `…, without a vote`.
+/// `board-1 starts in term 2, with a vote for board-3`, or `…, without a vote`.
 fn started(line: &str) -> Option<LogLine<'_>> {
     let (_, rest) = line.split_once(" starts in term ")?;
     let (term, vote) = rest.split_once(", ")?;
     let vote = match vote {
         "without a vote" => None,
-        vote => Some(vote.strip_prefix("its vote is ")?.strip_suffix("'s")?),
+        vote => Some(vote.strip_prefix("with a vote for ")?),
     };
     Some(LogLine::Started { term: term.parse().ok()?, vote })
 }
 
-/// `Leader after Candidate in term 2: WonElection`.
+/// `Candidate -> Leader in term 2: WonElection`.
 fn state_changed(line: &str) -> Option<LogLine<'_>> {
-    let (to, rest) = line.split_once(" after ")?;
-    let (from, rest) = rest.split_once(" in term ")?;
+    let (from, rest) = line.split_once(" -> ")?;
+    let (to, rest) = rest.split_once(" in term ")?;
     let (term, reason) = rest.split_once(": ")?;
     let (from, to) = (by_name(&STATES, from)?, by_name(&STATES, to)?);
     let (term, reason) = (term.parse().ok()?, by_name(&REASONS, reason)?);
@@ -65,7 +65,7 @@ fn light(line: &str) -> Option<LogLine<'_>> {
     Some(LogLine::Light { token })
 }
 
-/// The logs have the names that the source has.
+/// The logs have the names of the variants in the source.
 fn by_name<T: Copy + std::fmt::Debug>(all: &[T], name: &str) -> Option<T> {
     all.iter().copied().find(|value| format!("{value:?}") == name)
 }
@@ -95,14 +95,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_node_tells_is_read_back() {
+    fn what_a_node_logs_is_read_back() {
         let read = LogLine::read;
         let (term, vote) = (0, None);
         assert_eq!(read("a starts in term 0, without a vote"), LogLine::Started { term, vote });
         let (term, vote) = (7, Some("b"));
-        assert_eq!(read("a starts in term 7, its vote is b's"), LogLine::Started { term, vote });
+        assert_eq!(read("a starts in term 7, with a vote for b"), LogLine::Started { term, vote });
         assert_eq!(
-            read("Candidate after Follower in term 8: ElectionTimeout"),
+            read("Follower -> Candidate in term 8: ElectionTimeout"),
             LogLine::StateChanged {
                 from: State::Follower,
                 to: State::Candidate,
@@ -123,7 +123,7 @@ mod tests {
         for line in [
             "",
             "3 bytes came too fast and were lost",
-            "Chief after Follower in term 8: ElectionTimeout",
+            "Follower -> Chief in term 8: ElectionTimeout",
             "b leads in term x",
             "the light is on, token x",
             "the light is broken",

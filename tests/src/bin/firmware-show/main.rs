@@ -1,4 +1,4 @@
-//! A cluster of three emulated boards with the firmware, to watch, and to take the power of.
+//! Shows a cluster of three emulated boards that run the firmware, whose power one can cut.
 //! `cargo xtask firmware` builds the firmware and starts this program.
 
 #![forbid(unsafe_code)]
@@ -6,7 +6,7 @@
 mod keys;
 mod log_line;
 mod report;
-mod stage;
+mod scene;
 mod story;
 
 use std::io::{IsTerminal, Write};
@@ -20,31 +20,31 @@ use tokio::time::sleep;
 
 use crate::keys::Keys;
 use crate::report::Reporter;
-use crate::stage::Stage;
+use crate::scene::Scene;
 
 /// How many boards there are.
 const SIZE: u32 = 3;
 
-/// Far longer than any election takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long to wait for a leader: far longer than any election takes.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long everything stays as it is, to be looked at, before the script goes on.
+/// How long nothing is changed, so that the output can be read, before the script goes on.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// How long the boards are left alone between one loss and the next.
+/// How long the boards are left alone between one power cut and the next.
 const REST: Duration = Duration::from_secs(2);
 
-/// Shows three boards, emulated, that elect one of them to lead.
+/// Show three emulated boards that elect a leader.
 ///
-/// On a terminal, keys take a board's power away and give it back. Otherwise, and for a given time,
-/// the one that leads loses its power, another leads, and the first comes back with its vote.
+/// On a terminal, keys cut a board's power and give it back. Without one, or with --seconds, the
+/// leader's power is cut, another board takes over, and the first comes back with its vote.
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask firmware")]
 struct Arguments {
-    /// Ends after so many seconds; until then leaders lose their power, one after the other.
+    /// End after N seconds; until then, cut the power of one leader after another.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     seconds: Option<u64>,
-    /// Print one JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
 }
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     match shown {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // If nobody can be told, there is nobody left to tell.
+            // If that can't be written either, there is nothing left to do.
             let _ = writeln!(std::io::stderr(), "firmware-show: {error:#}");
             ExitCode::FAILURE
         }
@@ -77,7 +77,7 @@ async fn show(arguments: &Arguments) -> Result<()> {
     let (mut interrupt, mut terminate) =
         (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     let is_for_keys = arguments.seconds.is_none() && std::io::stdin().is_terminal();
-    let mut stage = Stage::start(SIZE, Reporter::new(arguments.json))?;
+    let mut scene = Scene::start(SIZE, Reporter::new(arguments.json))?;
     let end = async {
         match arguments.seconds {
             Some(seconds) => sleep(Duration::from_secs(seconds)).await,
@@ -85,58 +85,57 @@ async fn show(arguments: &Arguments) -> Result<()> {
         }
     };
     tokio::select! {
-        played = play(&mut stage, is_for_keys, arguments.seconds.is_none()) => played?,
+        played = play(&mut scene, is_for_keys, arguments.seconds.is_none()) => played?,
         () = end => {}
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    stage.summarize()
+    scene.summarize()
 }
 
-async fn play(stage: &mut Stage, is_for_keys: bool, is_once: bool) -> Result<()> {
+async fn play(scene: &mut Scene, is_for_keys: bool, is_once: bool) -> Result<()> {
     if is_for_keys {
-        return follow_keys(stage).await;
+        return follow_keys(scene).await;
     }
     loop {
-        lose_the_leader(stage).await?;
+        lose_the_leader(scene).await?;
         if is_once {
             return Ok(());
         }
-        stage.watch_for(REST).await?;
+        scene.watch_for(REST).await?;
     }
 }
 
-/// The one that leads loses its power, another leads, and the first comes back.
-async fn lose_the_leader(stage: &mut Stage) -> Result<()> {
-    stage.wait_for_leader(PATIENCE).await?;
-    stage.watch_for(PAUSE).await?;
-    // On a busy machine it may be another by now.
-    let leader = stage.wait_for_leader(PATIENCE).await?;
-    stage.cut_power(leader)?;
-    stage.wait_for_leader(PATIENCE).await?;
-    stage.watch_for(PAUSE).await?;
-    stage.switch_on(leader)?;
-    stage.wait_for_leader(PATIENCE).await?;
+/// Cuts the leader's power, waits for another leader, and gives the power back.
+async fn lose_the_leader(scene: &mut Scene) -> Result<()> {
+    scene.wait_for_leader(TIMEOUT).await?;
+    scene.watch_for(PAUSE).await?;
+    // On a busy machine another board may lead by now.
+    let leader = scene.wait_for_leader(TIMEOUT).await?;
+    scene.cut_power(leader)?;
+    scene.wait_for_leader(TIMEOUT).await?;
+    scene.watch_for(PAUSE).await?;
+    scene.switch_on(leader)?;
+    scene.wait_for_leader(TIMEOUT).await?;
     Ok(())
 }
 
-/// Does what the keys say, until one says to quit.
-async fn follow_keys(stage: &mut Stage) -> Result<()> {
+/// Does what the keys say, until one of them quits.
+async fn follow_keys(scene: &mut Scene) -> Result<()> {
     let mut keys = Keys::read()?;
-    stage
-        .note("keys: 1 2 3 take a board's power or give it back, l takes the leader's, q quits")?;
+    scene.note("keys: 1 2 3 cut a board's power or give it back, l cuts the leader's, q quits")?;
     loop {
         tokio::select! {
             key = keys.next() => match key {
                 None | Some(b'q' | keys::INTERRUPT) => return Ok(()),
-                Some(b'l') => match stage.leader() {
-                    Some(leader) => stage.cut_power(leader)?,
-                    None => stage.note("nobody leads")?,
+                Some(b'l') => match scene.leader() {
+                    Some(leader) => scene.cut_power(leader)?,
+                    None => scene.note("nobody leads")?,
                 },
-                Some(digit @ b'1'..=b'9') => stage.toggle(usize::from(digit - b'1'))?,
+                Some(digit @ b'1'..=b'9') => scene.toggle(usize::from(digit - b'1'))?,
                 Some(_) => {}
             },
-            watched = stage.watch() => watched?,
+            watched = scene.watch() => watched?,
         }
     }
 }

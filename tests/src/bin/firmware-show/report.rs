@@ -1,4 +1,4 @@
-//! What is printed: a line for each thing that happens, for people or for programs.
+//! Prints a line for each thing that happens, for people or for programs.
 
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,7 +10,7 @@ use serde::Serialize;
 const DIM: Style = Style::new().dimmed();
 const BOLD: Style = Style::new().bold();
 
-/// The colours of the boards.
+/// The colours of the boards' ids.
 const COLORS: [AnsiColor; 3] = [AnsiColor::Cyan, AnsiColor::Magenta, AnsiColor::BrightBlue];
 
 /// Prints what happens, flushed line by line.
@@ -19,7 +19,7 @@ pub(crate) struct Reporter {
     json: bool,
 }
 
-/// A line for programs: one JSON object, with the keys that `graft run` has.
+/// A line for programs: a JSON object with the keys that `graft run` has.
 #[derive(Debug, Serialize)]
 pub(crate) struct Line<'a> {
     /// Nanoseconds since 1970.
@@ -36,13 +36,13 @@ pub(crate) struct Line<'a> {
     pub(crate) error: Option<&'a str>,
 }
 
-/// Who a line for people is about, and when.
+/// Which board a line for people is about, and when.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct About<'a> {
-    /// Since the start.
+    /// The time since the start.
     pub(crate) at: Duration,
-    /// The place of the board among the others.
-    pub(crate) place: usize,
+    /// The board's index, from 0.
+    pub(crate) index: usize,
     pub(crate) id: &'a str,
     pub(crate) term: u64,
 }
@@ -52,7 +52,8 @@ impl Reporter {
         Self { json }
     }
 
-    /// Something happened to a board: a line for programs, or words for people, if there are any.
+    /// Reports that something happened to a board: with a line for programs, or with words for people,
+    /// if there are any.
     pub(crate) fn event(
         self,
         line: &Line<'_>,
@@ -63,18 +64,18 @@ impl Reporter {
             return print_json(line);
         }
         let Some(words) = words else { return Ok(()) };
-        let About { at, place, id, term } = about;
+        let About { at, index, id, term } = about;
         let at = format!("{:>7.3}", at.as_secs_f64());
-        let board = COLORS[place % COLORS.len()].on_default().bold();
+        let board = COLORS[index % COLORS.len()].on_default().bold();
         self.note(&format!("{DIM}{at}{DIM:#}  {board}{id}{board:#}  term {term}  {words}"))
     }
 
-    /// Like [`note`](Self::note), as a heading.
+    /// Prints a [`note`](Self::note) as a heading.
     pub(crate) fn heading(self, words: &str) -> io::Result<()> {
         self.note(&format!("\n{BOLD}{words}{BOLD:#}"))
     }
 
-    /// A line that is about no board. Programs don't get it.
+    /// Prints a line that isn't about one board. Programs don't get it.
     pub(crate) fn note(self, words: &str) -> io::Result<()> {
         if self.json {
             return Ok(());
@@ -84,7 +85,7 @@ impl Reporter {
         out.flush()
     }
 
-    /// How it went: an object for programs, or lines for people.
+    /// Prints the summary: an object for programs, or lines for people.
     pub(crate) fn summary(self, summary: &impl Serialize, lines: &[String]) -> io::Result<()> {
         if self.json {
             return print_json(summary);
@@ -95,7 +96,7 @@ impl Reporter {
 }
 
 impl<'a> Line<'a> {
-    /// A line about a board, at this moment.
+    /// A line about a board, with the current time.
     pub(crate) fn new(event: &'a str, id: &'a str, term: u64, leader: &'a str) -> Self {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
@@ -112,7 +113,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// A state in its colour.
+/// A state, in its colour.
 pub(crate) fn painted(state: State) -> String {
     let style = match state {
         State::Follower => AnsiColor::Blue.on_default(),
@@ -123,13 +124,13 @@ pub(crate) fn painted(state: State) -> String {
     format!("{style}{state}{style:#}")
 }
 
-/// Fault in its colour.
+/// A fault, in its colour.
 pub(crate) fn alarming(words: &str) -> String {
     let style = AnsiColor::Red.on_default();
     format!("{style}{words}{style:#}")
 }
 
-/// Prints one object and flushes it, so that whoever reads along sees it at once.
+/// Prints one object and flushes it, so that a program that reads along gets it at once.
 fn print_json(value: &impl Serialize) -> io::Result<()> {
     let mut out = io::stdout().lock();
     serde_json::to_writer(&mut out, value)?;

@@ -3,16 +3,16 @@
 use graft_election::Node;
 use tokio::runtime::{Builder, Runtime};
 
-/// A node in a runtime of its own. To end the one ends the other wherever it is, without a word of
-/// farewell, as `kill -9` ends a process.
+/// A node in its own runtime. Ending the runtime ends the node wherever it is, without a farewell, as
+/// `kill -9` ends a process.
 #[derive(Debug)]
-pub struct MortalNode {
+pub struct KillableNode {
     node: Node,
     runtime: Option<Runtime>,
 }
 
-impl MortalNode {
-    /// The node that `starting` gives.
+impl KillableNode {
+    /// Starts the node that `starting` resolves to.
     pub async fn start(starting: impl Future<Output = Node> + Send + 'static) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
@@ -34,13 +34,13 @@ impl MortalNode {
 
     fn end(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // To wait for it would block the test.
+            // Waiting for it would block the test.
             runtime.shutdown_background();
         }
     }
 }
 
-impl Drop for MortalNode {
+impl Drop for KillableNode {
     fn drop(&mut self) {
         self.end();
     }

@@ -1,4 +1,4 @@
-//! What surrounds one node: its antenna, its disk, its ear, and what is wrong with them.
+//! What surrounds one node: its transport, its disk, its observer, and what is wrong with them.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -7,62 +7,73 @@ use std::future::{pending, poll_fn};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_time::{Duration, MockDriver, Timer};
 use graft_election_core::{Message, NodeId, Outgoing, Recipient, Report, State, VoteRecord};
-use graft_election_embassy::{Link, Observer, SendError, StateChange, VoteStorage};
+use graft_election_embassy::{Lease, Observer, SendError, StateChange, Transport, VoteStore};
 
-use crate::world::{POLLS_MAX, SharedLease, now};
+/// A lease that the tasks of one executor share.
+pub(crate) type SharedLease = Lease<NoopRawMutex>;
 
-/// All stations there are.
-#[derive(Clone, Default)]
-pub(crate) struct Air {
-    pub(crate) stations: Rc<RefCell<BTreeMap<String, Rc<RefCell<Station>>>>>,
+/// A driver that is polled more often than this before time goes on, or that asks a broken transport
+/// more often than this within one test, is spinning.
+pub(crate) const POLLS_MAX: usize = 1_000;
+
+/// Virtual milliseconds since the world began.
+pub(crate) fn now() -> u64 {
+    embassy_time::Instant::now().as_millis()
 }
 
-/// A node's surroundings: its antenna, its disk, its ear, and what is wrong with them.
+/// What connects all machines.
+#[derive(Clone, Default)]
+pub(crate) struct Network {
+    pub(crate) machines: Rc<RefCell<BTreeMap<String, Rc<RefCell<Machine>>>>>,
+}
+
+/// A node's surroundings: its inbox, its disk, what it was seen to do, and what is wrong with it.
 #[derive(Default)]
-pub(crate) struct Station {
-    /// Nothing comes in or goes out, unnoticed.
+pub(crate) struct Machine {
+    /// Whatever is sent to it or by it is lost, unnoticed.
     pub(crate) is_cut_off: bool,
     pub(crate) receiving: Health,
     pub(crate) sending: Health,
     pub(crate) saving: Health,
     pub(crate) loading: Health,
-    /// What a save takes, in milliseconds.
+    /// How long a save takes, in milliseconds.
     pub(crate) save_takes: u64,
-    /// Time that goes by in the very moment of each receive, in milliseconds.
+    /// How far time advances with each receive, in milliseconds.
     pub(crate) receive_takes: u64,
 
-    /// That of the node in its present life.
+    /// The lease of the node, since its last start.
     pub(crate) lease: Rc<SharedLease>,
     pub(crate) record: VoteRecord,
     pub(crate) saves: usize,
     pub(crate) cancelled_saves: usize,
     pub(crate) receives: usize,
-    /// When what was sent.
+    /// What was sent, and when.
     pub(crate) sent: Vec<(u64, Outgoing)>,
-    /// What the observer was told.
-    pub(crate) told: Vec<Told>,
+    /// What the observer noticed.
+    pub(crate) observed: Vec<Observed>,
 
     pub(crate) stop: bool,
     pub(crate) inbox: VecDeque<Message>,
     waker: Option<Waker>,
 }
 
-/// How a part of a station behaves.
+/// How a part of a machine behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Health {
     #[default]
     Sound,
     /// It fails at once, every time.
     Broken,
-    /// It never comes to an end.
+    /// It never ends.
     Stuck,
 }
 
-/// What an observer can be told.
+/// What an observer can notice.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum Observed {
     State(StateChange),
     Leader(Option<NodeId>, u64),
     Report(Report),
@@ -76,28 +87,28 @@ pub(crate) struct Broken;
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("it is broken")
+        f.write_str("broken")
     }
 }
 
 impl std::error::Error for Broken {}
 
-impl Station {
+impl Machine {
     pub(crate) fn state(&self) -> State {
         let last = self.changes().last().copied();
         last.map_or(State::Follower, |change| change.to)
     }
 
     pub(crate) fn changes(&self) -> impl Iterator<Item = &StateChange> {
-        self.told.iter().filter_map(|told| match told {
-            Told::State(change) => Some(change),
+        self.observed.iter().filter_map(|observed| match observed {
+            Observed::State(change) => Some(change),
             _ => None,
         })
     }
 
     pub(crate) fn leader(&self) -> Option<NodeId> {
-        let last = self.told.iter().rev().find_map(|told| match told {
-            Told::Leader(leader, _) => Some(leader.clone()),
+        let last = self.observed.iter().rev().find_map(|observed| match observed {
+            Observed::Leader(leader, _) => Some(leader.clone()),
             _ => None,
         });
         last.flatten()
@@ -108,8 +119,8 @@ impl Station {
         self.sent.iter().map(|(_, outgoing)| &outgoing.message).collect()
     }
 
-    pub(crate) fn count(&self, told: &Told) -> usize {
-        self.told.iter().filter(|other| *other == told).count()
+    pub(crate) fn count(&self, observed: &Observed) -> usize {
+        self.observed.iter().filter(|other| *other == observed).count()
     }
 
     pub(crate) fn hear(&mut self, message: Message) {
@@ -133,7 +144,7 @@ impl Station {
         self.inbox.pop_front().map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// I6: nothing leaves a node that its disk does not bear out.
+    /// I6: a node says nothing that contradicts its disk.
     #[track_caller]
     fn check(&self, name: &NodeId, outgoing: &Outgoing) {
         let record = &self.record;
@@ -151,31 +162,31 @@ impl Station {
     }
 }
 
-/// A node's link: the air carries each message at once, to whom it is meant for.
-pub(crate) struct Antenna(pub(crate) NodeId, pub(crate) Air);
+/// A node's transport: the network delivers each message at once to those it is meant for.
+pub(crate) struct NetworkTransport(pub(crate) NodeId, pub(crate) Network);
 
-impl Antenna {
-    fn station(&self) -> Rc<RefCell<Station>> {
-        self.1.stations.borrow()[self.0.as_str()].clone()
+impl NetworkTransport {
+    fn machine(&self) -> Rc<RefCell<Machine>> {
+        self.1.machines.borrow()[self.0.as_str()].clone()
     }
 }
 
-impl Link for Antenna {
+impl Transport for NetworkTransport {
     type Error = Broken;
 
     async fn receive(&mut self) -> Result<Message, Broken> {
-        let station = self.station();
-        station.borrow_mut().receives += 1;
-        let health = station.borrow().receiving;
+        let machine = self.machine();
+        machine.borrow_mut().receives += 1;
+        let health = machine.borrow().receiving;
         match health {
             Health::Sound => {
-                let message = poll_fn(|context| station.borrow_mut().poll_inbox(context)).await;
-                let takes = station.borrow().receive_takes;
+                let message = poll_fn(|context| machine.borrow_mut().poll_inbox(context)).await;
+                let takes = machine.borrow().receive_takes;
                 MockDriver::get().advance(Duration::from_millis(takes));
                 Ok(message)
             }
             Health::Broken => {
-                assert!(station.borrow().receives < POLLS_MAX, "a driver spins");
+                assert!(machine.borrow().receives < POLLS_MAX, "a driver spins");
                 Err(Broken)
             }
             Health::Stuck => pending().await,
@@ -183,7 +194,7 @@ impl Link for Antenna {
     }
 
     async fn send(&mut self, outgoing: &Outgoing) -> Result<(), Broken> {
-        let own = self.station();
+        let own = self.machine();
         own.borrow().check(&self.0, outgoing);
         let health = own.borrow().sending;
         match health {
@@ -195,24 +206,24 @@ impl Link for Antenna {
         if own.borrow().is_cut_off {
             return Ok(());
         }
-        for (name, station) in self.1.stations.borrow().iter() {
+        for (name, machine) in self.1.machines.borrow().iter() {
             let is_meant = match &outgoing.to {
                 Recipient::Everyone => true,
                 Recipient::Node(node) => node.as_str() == name,
             };
-            let mut station = station.borrow_mut();
-            if is_meant && !station.is_cut_off {
-                station.hear(outgoing.message.clone());
+            let mut machine = machine.borrow_mut();
+            if is_meant && !machine.is_cut_off {
+                machine.hear(outgoing.message.clone());
             }
         }
         Ok(())
     }
 }
 
-/// A node's vote storage.
-pub(crate) struct Disk(pub(crate) Rc<RefCell<Station>>);
+/// A node's vote store.
+pub(crate) struct Disk(pub(crate) Rc<RefCell<Machine>>);
 
-impl VoteStorage for Disk {
+impl VoteStore for Disk {
     type Error = Broken;
 
     async fn load(&mut self) -> Result<VoteRecord, Broken> {
@@ -241,52 +252,52 @@ impl VoteStorage for Disk {
     }
 }
 
-/// Counts a save that is dropped before its end.
-struct Cancelled(Option<Rc<RefCell<Station>>>);
+/// Counts a save if it is dropped before its end.
+struct Cancelled(Option<Rc<RefCell<Machine>>>);
 
 impl Drop for Cancelled {
     fn drop(&mut self) {
-        if let Some(station) = &self.0 {
-            station.borrow_mut().cancelled_saves += 1;
+        if let Some(machine) = &self.0 {
+            machine.borrow_mut().cancelled_saves += 1;
         }
     }
 }
 
-/// A node's observer: it writes everything down.
-pub(crate) struct Ear(pub(crate) Rc<RefCell<Station>>);
+/// A node's observer, which records everything.
+pub(crate) struct Recorder(pub(crate) Rc<RefCell<Machine>>);
 
-impl Ear {
-    fn note(&self, told: Told) {
-        self.0.borrow_mut().told.push(told);
+impl Recorder {
+    fn record(&self, observed: Observed) {
+        self.0.borrow_mut().observed.push(observed);
     }
 }
 
-impl<L, V> Observer<L, V> for Ear {
+impl<T, V> Observer<T, V> for Recorder {
     fn state_changed(&mut self, change: StateChange) {
-        self.note(Told::State(change));
+        self.record(Observed::State(change));
     }
 
     fn leader_changed(&mut self, leader: Option<&NodeId>, term: u64) {
-        self.note(Told::Leader(leader.cloned(), term));
+        self.record(Observed::Leader(leader.cloned(), term));
     }
 
     fn reported(&mut self, report: &Report) {
-        self.note(Told::Report(report.clone()));
+        self.record(Observed::Report(report.clone()));
     }
 
-    fn receive_failed(&mut self, _: L) {
-        self.note(Told::ReceiveFailed);
+    fn receive_failed(&mut self, _: T) {
+        self.record(Observed::ReceiveFailed);
     }
 
-    fn send_failed(&mut self, error: SendError<L>) {
+    fn send_failed(&mut self, error: SendError<T>) {
         let error = match error {
-            SendError::Link(_) => SendError::Link(Broken),
+            SendError::Transport(_) => SendError::Transport(Broken),
             SendError::TimedOut => SendError::TimedOut,
         };
-        self.note(Told::SendFailed(error));
+        self.record(Observed::SendFailed(error));
     }
 
     fn save_failed(&mut self, _: V) {
-        self.note(Told::SaveFailed);
+        self.record(Observed::SaveFailed);
     }
 }

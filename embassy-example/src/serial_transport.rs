@@ -7,48 +7,47 @@ use graft_election_core::{Message, NodeId, Outgoing, Recipient};
 use graft_election_proto::EncodeError;
 use graft_election_proto::frame::{FRAME_MAX, FrameErrors, FrameReader, encode_frame};
 
-use crate::Link;
+use crate::Transport;
 
-/// A [`Link`] over the two halves of a serial line, in the frames of
-/// [`graft_election_proto::frame`]. Others may share the line: everybody hears everything, and what
-/// is directed to another node is passed over.
+/// A [`Transport`] over the two halves of a serial line, in the frames of
+/// [`graft_election_proto::frame`]. Many nodes may share the line: each hears every frame, and skips
+/// those that are addressed to another node.
 ///
 /// A send writes one whole frame and waits until it is out, so the line must carry a frame within a
-/// heartbeat interval: the longest takes 323 ms at 9,600 baud, one of a cluster with short ids and
-/// no position about 40 ms. Where talkers spoil each other's frames, the writing half is a
-/// [`CarrierSense`](crate::CarrierSense).
+/// heartbeat interval. At 9,600 baud the longest frame takes 323 ms; with short ids and no position,
+/// about 40 ms. On a line where two nodes that talk at once spoil each other's frames, the writing
+/// half should be a [`CarrierSense`](crate::CarrierSense).
 #[derive(Debug)]
-pub struct SerialLink<'e, R, W> {
+pub struct SerialTransport<'e, R, W> {
     id: NodeId,
     input: R,
     output: W,
     frames: FrameReader,
-    /// Bytes that came in, of which `unread` are still to be looked at. They are kept here because
-    /// a wait for more may be given up at any time.
+    /// Bytes that came in, of which those in `unread` have yet to be looked at. They are kept here
+    /// because a wait for more may be given up at any time.
     buffer: [u8; READ_MAX],
     unread: Range<usize>,
     errors: &'e Cell<FrameErrors>,
 }
 
-/// As many bytes are taken from the line at a time.
+/// How many bytes are taken from the line at a time.
 const READ_MAX: usize = 64;
 
-impl<'e, R: Read, W: Write<Error = R::Error>> SerialLink<'e, R, W> {
-    /// The link of the node `id`.
+impl<'e, R: Read, W: Write<Error = R::Error>> SerialTransport<'e, R, W> {
+    /// The transport of the node `id`.
     ///
-    /// A read of `input` that is dropped before its end must not have taken bytes from the line, as
-    /// is true of a buffered UART and of a pipe that an interrupt fills. In `errors` the link leaves
-    /// the counts of what it dropped, for others to look at.
+    /// A read of `input` that is dropped before its end must not have taken bytes from the line; a
+    /// buffered UART, or a pipe that an interrupt fills, keeps to that. In `errors` the transport
+    /// leaves the counts of the frames it dropped, for others to read.
     pub const fn new(id: NodeId, input: R, output: W, errors: &'e Cell<FrameErrors>) -> Self {
         let frames = FrameReader::new();
         Self { id, input, output, frames, buffer: [0; READ_MAX], unread: 0..0, errors }
     }
 
-    /// The next message in the buffer for this node. Its own may come back: the election itself
-    /// passes over them, and finds out by them that two nodes have one id (rule V5).
+    /// The next message in the buffer for this node. Its own may come back: the election ignores
+    /// them, and detects by them that two nodes share an id (rule V5).
     ///
-    /// It is a function of its own, so that its room on the stack is free again when the node
-    /// answers.
+    /// It is a separate function so that its stack frame is gone when the node answers.
     #[inline(never)]
     fn buffered_message(&mut self) -> Option<Message> {
         let mut unread = self.buffer.get(self.unread.clone()).unwrap_or_default();
@@ -65,7 +64,7 @@ impl<'e, R: Read, W: Write<Error = R::Error>> SerialLink<'e, R, W> {
     }
 }
 
-impl<R: Read<Error: 'static>, W: Write<Error = R::Error>> Link for SerialLink<'_, R, W> {
+impl<R: Read<Error: 'static>, W: Write<Error = R::Error>> Transport for SerialTransport<'_, R, W> {
     type Error = SerialError<R::Error>;
 
     async fn receive(&mut self) -> Result<Message, Self::Error> {
@@ -78,12 +77,12 @@ impl<R: Read<Error: 'static>, W: Write<Error = R::Error>> Link for SerialLink<'_
                 return Err(SerialError::Closed);
             }
             self.unread = 0..len;
-            // A line that is never silent must not keep the driver from its timer.
+            // A line that is never silent must not keep the driver from looking at its timer.
             yield_now().await;
         }
     }
 
-    /// A frame that is given up halfway spoils none but itself, since each begins with a delimiter.
+    /// A frame given up halfway spoils only itself, since each begins with a delimiter.
     async fn send(&mut self, outgoing: &Outgoing) -> Result<(), Self::Error> {
         let mut buffer = [0; FRAME_MAX];
         let mut rest = encode_frame(&self.id, outgoing, &mut buffer)?;
@@ -98,7 +97,7 @@ impl<R: Read<Error: 'static>, W: Write<Error = R::Error>> Link for SerialLink<'_
     }
 }
 
-/// What can go wrong with a [`SerialLink`]. Noise is none of it: that is dropped and counted.
+/// What can go wrong with a [`SerialTransport`]. Noise can't: it is dropped and counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum SerialError<E> {

@@ -1,4 +1,4 @@
-//! A network in virtual time that loses, doubles and delays, and keeps what is said for a witness.
+//! A network in virtual time that loses, doubles and delays messages, and keeps them for a witness.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -11,9 +11,10 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::witness::Heard;
 
-/// A hub that joins nodes; clones are the same. What becomes of a message is drawn from its seed.
+/// A network that connects nodes; clones are the same network. Its seed decides what happens to each
+/// message.
 #[derive(Clone, Debug)]
-pub struct Hub(Arc<Mutex<Inside>>);
+pub struct FaultyNetwork(Arc<Mutex<Inside>>);
 
 #[derive(Debug)]
 struct Inside {
@@ -21,24 +22,24 @@ struct Inside {
     cut_off: Vec<NodeId>,
     faults: Faults,
     random: StdRng,
-    /// What was said since a witness listened last. It isn't judged here, within the nodes' tasks,
-    /// where nobody would see the test fail.
+    /// What was sent since the last call of `tell`. It isn't judged here, within the nodes' tasks,
+    /// where a failed check would not fail the test.
     said: Vec<(NodeId, Outgoing)>,
 }
 
-/// What a [`Hub`] does to messages.
+/// What a [`FaultyNetwork`] does to messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Faults {
-    /// How likely a message is lost, or the transport says that it could not be sent.
+    /// How likely a message is to be lost, and a send to fail.
     pub loss: f64,
-    /// How likely it arrives twice.
+    /// How likely it is to arrive twice.
     pub doubling: f64,
     /// How late it may arrive.
     pub delay_max: Duration,
 }
 
-impl Hub {
-    /// A hub without members or faults.
+impl FaultyNetwork {
+    /// A network without members or faults.
     pub fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(Inside {
             members: Vec::new(),
@@ -50,25 +51,25 @@ impl Hub {
     }
 
     /// A transport for one node.
-    pub fn transport(&self) -> HubTransport {
-        HubTransport { hub: self.clone(), own: None }
+    pub fn transport(&self) -> FaultyTransport {
+        FaultyTransport { network: self.clone(), own: None }
     }
 
-    /// From now on messages have these faults.
+    /// Sets the faults of all messages from now on.
     pub fn set_faults(&self, faults: Faults) {
         self.lock().faults = faults;
     }
 
-    /// From now on these nodes, and no others, hear nobody, and nobody hears them.
+    /// Cuts off these nodes, and no others, from now on: they hear nobody, and nobody hears them.
     pub fn cut_off(&self, nodes: Vec<NodeId>) {
         self.lock().cut_off = nodes;
     }
 
-    /// Has a witness hear what was said since the last time.
+    /// Has a witness hear what was sent since the last time.
     ///
     /// # Panics
     ///
-    /// It contradicts what the witness has heard before.
+    /// What was sent contradicts what the witness has heard before.
     pub fn tell(&self, heard: &mut Heard) {
         let said = std::mem::take(&mut self.lock().said);
         for (sender, Outgoing { to, message }) in said {
@@ -112,31 +113,31 @@ fn deliver(inbox: UnboundedSender<Message>, message: Message, delay: Duration) {
     });
 }
 
-/// One node's access to a [`Hub`]. It hears its own messages too, as on NATS.
+/// One node's access to a [`FaultyNetwork`]. It hears its own messages too, as on NATS.
 #[derive(Debug)]
-pub struct HubTransport {
-    hub: Hub,
+pub struct FaultyTransport {
+    network: FaultyNetwork,
     own: Option<(NodeId, UnboundedReceiver<Message>)>,
 }
 
-/// The hub says that it could not send a message; some have arrived all the same.
+/// The network reports that a message was not sent, although some nodes may have received it.
 #[derive(Debug)]
 pub struct SendFault;
 
 impl std::fmt::Display for SendFault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the hub had a fault")
+        f.write_str("the network had a fault")
     }
 }
 
 impl std::error::Error for SendFault {}
 
-impl Transport for HubTransport {
+impl Transport for FaultyTransport {
     type Error = SendFault;
 
     async fn join(&mut self, _cluster: &str, id: &NodeId) -> Result<(), SendFault> {
         let (inbox, messages) = mpsc::unbounded_channel();
-        self.hub.lock().members.push((id.clone(), inbox));
+        self.network.lock().members.push((id.clone(), inbox));
         self.own = Some((id.clone(), messages));
         Ok(())
     }
@@ -152,23 +153,23 @@ impl Transport for HubTransport {
 
     async fn send(&mut self, outgoing: &Outgoing) -> Result<(), SendFault> {
         match &self.own {
-            Some((id, _)) => self.hub.send(id, outgoing),
+            Some((id, _)) => self.network.send(id, outgoing),
             None => Ok(()),
         }
     }
 
     async fn leave(&mut self) {
         if let Some((id, _)) = self.own.take() {
-            self.hub.lock().members.retain(|(member, _)| *member != id);
+            self.network.lock().members.retain(|(member, _)| *member != id);
         }
     }
 }
 
-impl Drop for HubTransport {
-    /// A node that is killed is gone from the hub all the same.
+impl Drop for FaultyTransport {
+    /// A node that is killed leaves the network as well.
     fn drop(&mut self) {
         if let Some((id, _)) = self.own.take() {
-            self.hub.lock().members.retain(|(member, _)| *member != id);
+            self.network.lock().members.retain(|(member, _)| *member != id);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The serial link on lines that dribble, fail, end and are given up at any moment.
+//! The serial transport on lines that deliver piecemeal, fail or end, and whose reads and writes are
+//! given up at any moment.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -10,28 +11,28 @@ use std::task::{Context, Poll, Waker};
 
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use graft_election_core::{Heartbeat, Message, NodeId, Outgoing, Recipient, VoteResponse};
-use graft_election_embassy::{Link, SerialError, SerialLink};
+use graft_election_embassy::{SerialError, SerialTransport, Transport};
 use graft_election_proto::frame::{FRAME_MAX, FrameErrors, FrameReader, encode_frame};
 
 const NOISE: &[u8] = b"\x07noise\xff\0\0\x03\x01";
 
 #[test]
-fn messages_come_out_whatever_the_portions_and_wherever_a_wait_is_given_up() {
+fn messages_come_out_whole_in_whatever_pieces_they_arrive_and_wherever_a_wait_is_given_up() {
     let sent: Vec<Message> = (1..=5).map(heartbeat).collect();
     let line: Vec<u8> = sent.iter().flat_map(|message| [NOISE, &frame(message)].concat()).collect();
     for portion in 1..=line.len() {
         let (errors, log) = (Cell::default(), Cell::default());
         let script = line.chunks(portion).flat_map(|bytes| [Step::Wait, Step::Bytes(bytes.into())]);
-        let mut link = link(script.collect(), &errors, &log);
+        let mut transport = transport(script.collect(), &errors, &log);
         for message in &sent {
-            assert_eq!(receive_impatiently(&mut link), Ok(message.clone()));
+            assert_eq!(receive_impatiently(&mut transport), Ok(message.clone()));
         }
         assert_eq!(errors.get(), FrameErrors { checksum: 5, cut_off: 5, ..FrameErrors::NONE });
     }
 }
 
 #[test]
-fn a_vote_for_another_candidate_is_passed_over() {
+fn a_vote_for_another_candidate_is_skipped() {
     let vote = |to: &str| {
         let vote = VoteResponse { term: 1, granted: true, voter: Some(id("b")) };
         Outgoing { to: Recipient::Node(id(to)), message: Message::VoteResponse(vote) }
@@ -39,9 +40,9 @@ fn a_vote_for_another_candidate_is_passed_over() {
     let line = [encoded("b", &vote("c")), encoded("b", &vote("a")), encoded("b", &vote("aa"))];
     let (errors, log) = (Cell::default(), Cell::default());
     let script = [Step::Bytes(line.concat()), Step::End];
-    let mut link = link(script.into(), &errors, &log);
-    assert_eq!(receive_impatiently(&mut link), Ok(vote("a").message));
-    assert_eq!(receive_impatiently(&mut link), Err(SerialError::Closed));
+    let mut transport = transport(script.into(), &errors, &log);
+    assert_eq!(receive_impatiently(&mut transport), Ok(vote("a").message));
+    assert_eq!(receive_impatiently(&mut transport), Err(SerialError::Closed));
     assert_eq!(errors.get(), FrameErrors::NONE);
 }
 
@@ -57,21 +58,21 @@ fn a_line_that_fails_is_reported_and_what_came_before_and_after_is_kept() {
         Step::Bytes(whole.clone()),
     ];
     let (errors, log) = (Cell::default(), Cell::default());
-    let mut link = link(steps.into(), &errors, &log);
-    assert_eq!(receive_impatiently(&mut link), Err(SerialError::Line(ErrorKind::Other)));
-    assert_eq!(receive_impatiently(&mut link), Ok(heartbeat(1)));
-    assert_eq!(receive_impatiently(&mut link), Err(SerialError::Closed));
-    assert_eq!(receive_impatiently(&mut link), Ok(heartbeat(1)));
+    let mut transport = transport(steps.into(), &errors, &log);
+    assert_eq!(receive_impatiently(&mut transport), Err(SerialError::Line(ErrorKind::Other)));
+    assert_eq!(receive_impatiently(&mut transport), Ok(heartbeat(1)));
+    assert_eq!(receive_impatiently(&mut transport), Err(SerialError::Closed));
+    assert_eq!(receive_impatiently(&mut transport), Ok(heartbeat(1)));
 }
 
 #[test]
 fn a_message_is_written_whole_however_little_is_taken_at_a_time() {
     for taken in 1..=FRAME_MAX {
         let (errors, log) = (Cell::default(), Cell::default());
-        let mut link = link(VecDeque::new(), &errors, &log);
+        let mut transport = transport(VecDeque::new(), &errors, &log);
         let outgoing = everyone(heartbeat(1));
         log.set(Log { taken, ..Log::default() });
-        assert_eq!(poll(link.send(&outgoing)), Some(Ok(())));
+        assert_eq!(poll(transport.send(&outgoing)), Some(Ok(())));
         let log = log.take();
         assert_eq!(log.written, encoded("a", &outgoing));
         assert!(log.is_flushed);
@@ -83,11 +84,11 @@ fn a_send_that_is_given_up_anywhere_spoils_no_other_frame() {
     let whole = frame(&heartbeat(1)).len();
     for end in 0..whole {
         let (errors, log) = (Cell::default(), Cell::default());
-        let mut link = link(VecDeque::new(), &errors, &log);
+        let mut transport = transport(VecDeque::new(), &errors, &log);
         log.set(Log { taken: 1, stuck_at: Some(end), ..Log::default() });
-        assert_eq!(poll(link.send(&everyone(heartbeat(1)))), None);
+        assert_eq!(poll(transport.send(&everyone(heartbeat(1)))), None);
         log.set(Log { stuck_at: None, ..log.take() });
-        assert_eq!(poll(link.send(&everyone(heartbeat(2)))), Some(Ok(())));
+        assert_eq!(poll(transport.send(&everyone(heartbeat(2)))), Some(Ok(())));
         let written = log.take().written;
         let mut line = &written[..];
         let mut reader = FrameReader::new();
@@ -95,7 +96,7 @@ fn a_send_that_is_given_up_anywhere_spoils_no_other_frame() {
         while let Some(frame) = reader.read(&mut line) {
             heard.push(frame.message);
         }
-        // All but the last delimiter makes a whole frame, since the next one begins with another.
+        // Without its last delimiter a frame is still whole, since the next one begins with another.
         let whole =
             if end == whole - 1 { vec![heartbeat(1), heartbeat(2)] } else { vec![heartbeat(2)] };
         assert_eq!(heard, whole, "given up after {end} bytes");
@@ -105,18 +106,18 @@ fn a_send_that_is_given_up_anywhere_spoils_no_other_frame() {
 #[test]
 fn a_line_that_cannot_be_written_is_reported() {
     let (errors, log) = (Cell::default(), Cell::default());
-    let mut link = link(VecDeque::new(), &errors, &log);
+    let mut transport = transport(VecDeque::new(), &errors, &log);
     log.set(Log { taken: 0, ..Log::default() });
-    assert_eq!(poll(link.send(&everyone(heartbeat(1)))), Some(Err(SerialError::Closed)));
+    assert_eq!(poll(transport.send(&everyone(heartbeat(1)))), Some(Err(SerialError::Closed)));
     log.set(Log { taken: 1, is_broken: true, ..Log::default() });
     let failed = SerialError::Line(ErrorKind::Other);
-    assert_eq!(poll(link.send(&everyone(heartbeat(1)))), Some(Err(failed)));
+    assert_eq!(poll(transport.send(&everyone(heartbeat(1)))), Some(Err(failed)));
 }
 
-/// What the reading half does, read by read.
+/// What one read of the line does.
 enum Step {
     Bytes(Vec<u8>),
-    /// Nothing comes until the wait is given up.
+    /// Nothing arrives until the wait is given up.
     Wait,
     Fail,
     End,
@@ -148,7 +149,7 @@ impl Read for Script {
     }
 }
 
-/// What the writing half was given, and how it takes it.
+/// What was written to the line, and how the line behaves.
 #[derive(Default)]
 struct Log {
     written: Vec<u8>,
@@ -187,20 +188,20 @@ impl Write for Pen<'_> {
     }
 }
 
-fn link<'c>(
+fn transport<'c>(
     script: VecDeque<Step>,
     errors: &'c Cell<FrameErrors>,
     log: &'c Cell<Log>,
-) -> SerialLink<'c, Script, Pen<'c>> {
-    SerialLink::new(id("a"), Script(script), Pen(log), errors)
+) -> SerialTransport<'c, Script, Pen<'c>> {
+    SerialTransport::new(id("a"), Script(script), Pen(log), errors)
 }
 
-/// Receives as a driver does whose timer runs out each time that it has to wait.
+/// Receives like a driver whose timer runs out each time it has to wait.
 fn receive_impatiently(
-    link: &mut impl Link<Error = SerialError<ErrorKind>>,
+    transport: &mut impl Transport<Error = SerialError<ErrorKind>>,
 ) -> Result<Message, SerialError<ErrorKind>> {
     loop {
-        if let Some(result) = poll(link.receive()) {
+        if let Some(result) = poll(transport.receive()) {
             return result;
         }
     }

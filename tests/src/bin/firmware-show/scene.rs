@@ -1,4 +1,4 @@
-//! The boards, and what is known of them.
+//! The boards that are shown, and what their logs say of them.
 
 use std::time::Duration;
 
@@ -17,39 +17,39 @@ use crate::story::{Led, Story};
 
 /// Boards on one bus, whose logs are printed as they come.
 #[derive(Debug)]
-pub(crate) struct Stage {
+pub(crate) struct Scene {
     reporter: Reporter,
     story: Story,
-    boards: Vec<OnStage>,
+    boards: Vec<ShownBoard>,
     logged: mpsc::UnboundedReceiver<Logged>,
     log: mpsc::UnboundedSender<Logged>,
     _bus: Bus,
     _folder: TempDir,
 }
 
-/// A board, and what its log has told of it.
+/// A board, and what its log says of it.
 #[derive(Debug)]
-struct OnStage {
+struct ShownBoard {
     board: Board,
     id: String,
     is_on: bool,
-    /// How often it was switched on.
-    lives: usize,
+    /// How often it has been switched on.
+    incarnation: usize,
     state: State,
     term: u64,
     leader: String,
     _member: Member,
 }
 
-/// What a board has logged, or that it logs nothing any more.
+/// A line that a board has logged; none when its log has ended.
 #[derive(Debug)]
 struct Logged {
-    place: usize,
-    life: usize,
+    index: usize,
+    incarnation: usize,
     line: Option<String>,
 }
 
-/// How it went, for programs: the line of `graft demo`.
+/// The summary for programs, with the keys that `graft demo` has.
 #[derive(Debug, Serialize)]
 struct Summary<'a> {
     #[serde(flatten)]
@@ -65,19 +65,20 @@ struct Summary<'a> {
     last_term: u64,
 }
 
-impl Stage {
+impl Scene {
     /// Switches on `size` new boards.
     pub(crate) fn start(size: u32, reporter: Reporter) -> Result<Self> {
-        let folder = tempfile::tempdir().context("there is no folder for the boards' memory")?;
+        let folder =
+            tempfile::tempdir().context("could not create a folder for the boards' memory")?;
         let bus = Bus::new();
         let boards = (1..=size).map(|number| {
             let member = bus.join(&format!("board-{number}"));
             let board = Board::new(number, size, folder.path(), member.socket());
-            OnStage {
+            ShownBoard {
                 id: board.id(),
                 board,
                 is_on: false,
-                lives: 0,
+                incarnation: 0,
                 state: State::Follower,
                 term: 0,
                 leader: String::new(),
@@ -87,42 +88,42 @@ impl Stage {
         let boards = boards.collect();
         let (log, logged) = mpsc::unbounded_channel();
         let story = Story::begin();
-        let mut stage = Self { reporter, story, boards, logged, log, _bus: bus, _folder: folder };
-        stage.reporter.heading(&format!("{size} boards are switched on"))?;
-        for place in 0..stage.boards.len() {
-            stage.give_power(place)?;
+        let mut scene = Self { reporter, story, boards, logged, log, _bus: bus, _folder: folder };
+        scene.reporter.heading(&format!("{size} boards are switched on"))?;
+        for index in 0..scene.boards.len() {
+            scene.give_power(index)?;
         }
-        Ok(stage)
+        Ok(scene)
     }
 
     /// Gives a board its power back.
-    pub(crate) fn switch_on(&mut self, place: usize) -> Result<()> {
-        let id = &self.boards[place].id;
+    pub(crate) fn switch_on(&mut self, index: usize) -> Result<()> {
+        let id = &self.boards[index].id;
         self.reporter.heading(&format!("{id} has its power back"))?;
-        self.give_power(place)
+        self.give_power(index)
     }
 
-    /// Takes a board's power away.
-    pub(crate) fn cut_power(&mut self, place: usize) -> Result<()> {
+    /// Cuts a board's power.
+    pub(crate) fn cut_power(&mut self, index: usize) -> Result<()> {
         let Self { boards, reporter, story, .. } = self;
-        let on_stage = &mut boards[place];
-        reporter.heading(&format!("{} loses its power", on_stage.id))?;
-        on_stage.board.cut_power();
-        on_stage.is_on = false;
-        story.loses(&on_stage.id);
-        self.report_power(place, ["on", "off"])
+        let shown = &mut boards[index];
+        reporter.heading(&format!("{} loses its power", shown.id))?;
+        shown.board.cut_power();
+        shown.is_on = false;
+        story.loses(&shown.id);
+        self.report_power(index, ["on", "off"])
     }
 
-    /// Takes a board's power away, or gives it back. There may be no such board.
-    pub(crate) fn toggle(&mut self, place: usize) -> Result<()> {
-        match self.boards.get(place) {
+    /// Cuts a board's power, or gives it back. If there is no such board, does nothing.
+    pub(crate) fn toggle(&mut self, index: usize) -> Result<()> {
+        match self.boards.get(index) {
             None => Ok(()),
-            Some(on_stage) if on_stage.is_on => self.cut_power(place),
-            Some(_) => self.switch_on(place),
+            Some(shown) if shown.is_on => self.cut_power(index),
+            Some(_) => self.switch_on(index),
         }
     }
 
-    /// Prints what is logged for so long.
+    /// Prints what is logged for this long.
     pub(crate) async fn watch_for(&mut self, duration: Duration) -> Result<()> {
         let watched = timeout(duration, async {
             loop {
@@ -132,9 +133,9 @@ impl Stage {
         watched.await.unwrap_or(Ok(()))
     }
 
-    /// Waits until all boards that have power follow one of them, which is returned.
-    pub(crate) async fn wait_for_leader(&mut self, patience: Duration) -> Result<usize> {
-        let agreed = timeout(patience, async {
+    /// Waits until all boards that have power follow one of them, and returns its index.
+    pub(crate) async fn wait_for_leader(&mut self, limit: Duration) -> Result<usize> {
+        let agreed = timeout(limit, async {
             loop {
                 match self.agreed_leader() {
                     Some(leader) => return Ok(leader),
@@ -142,22 +143,22 @@ impl Stage {
                 }
             }
         });
-        let seconds = patience.as_secs();
+        let seconds = limit.as_secs();
         agreed.await.with_context(|| format!("no leader within {seconds} seconds"))?
     }
 
     /// Waits for the next thing that is logged, and prints it. Cancel-safe.
     pub(crate) async fn watch(&mut self) -> Result<()> {
-        let Some(Logged { place, life, line }) = self.logged.recv().await else {
-            bail!("nothing is logged any more");
+        let Some(Logged { index, incarnation, line }) = self.logged.recv().await else {
+            bail!("no board logs anything any more");
         };
-        let on_stage = &self.boards[place];
-        // What a board without power said last may still be on its way.
-        if !on_stage.is_on || life != on_stage.lives {
+        let shown = &self.boards[index];
+        // The last lines of a board without power may arrive late.
+        if !shown.is_on || incarnation != shown.incarnation {
             return Ok(());
         }
-        let Some(line) = line else { return self.end(place) };
-        self.note_down(place, &line)?;
+        let Some(line) = line else { return self.end(index) };
+        self.take_in(index, &line)?;
         if let Some(leader) = self.agreed_leader() {
             let leader = &self.boards[leader];
             self.story.leads(&leader.id, leader.term);
@@ -165,22 +166,22 @@ impl Stage {
         Ok(())
     }
 
-    /// Who leads; in the highest term, if there are two.
+    /// The board that leads; the one in the higher term, if two do.
     pub(crate) fn leader(&self) -> Option<usize> {
-        let leads = |place: &usize| {
-            let on_stage = &self.boards[*place];
-            on_stage.is_on && on_stage.state == State::Leader
+        let leads = |index: &usize| {
+            let shown = &self.boards[*index];
+            shown.is_on && shown.state == State::Leader
         };
         let leaders = (0..self.boards.len()).filter(leads);
-        leaders.max_by_key(|place| self.boards[*place].term)
+        leaders.max_by_key(|index| self.boards[*index].term)
     }
 
-    /// A line that is about no board.
+    /// Prints a line that isn't about one board.
     pub(crate) fn note(&self, words: &str) -> Result<()> {
         Ok(self.reporter.note(words)?)
     }
 
-    /// Tells how it went.
+    /// Prints the summary.
     ///
     /// # Errors
     ///
@@ -209,7 +210,7 @@ impl Stage {
             format!("{} in term {}, {} ms after", led.leader, led.term, led.after.as_millis())
         };
         let size = self.boards.len();
-        let on = self.boards.iter().filter(|on_stage| on_stage.is_on).count();
+        let on = self.boards.iter().filter(|shown| shown.is_on).count();
         let lines = [
             format!("first leader  {} the start", in_words(first)),
             match (next, lost) {
@@ -234,94 +235,94 @@ impl Stage {
         Ok(self.reporter.summary(&summary, &lines)?)
     }
 
-    /// The one whom all that have power follow in its term, if they are enough to elect one.
+    /// The board that all boards with power follow in its term, if these are enough to elect one.
     fn agreed_leader(&self) -> Option<usize> {
         let leader = self.leader()?;
-        let OnStage { id, term, .. } = &self.boards[leader];
-        let mut on = self.boards.iter().filter(|on_stage| on_stage.is_on);
+        let ShownBoard { id, term, .. } = &self.boards[leader];
+        let mut on = self.boards.iter().filter(|shown| shown.is_on);
         let are_enough = on.clone().count() >= quorum(self.boards.len());
-        let agree = on.all(|on_stage| on_stage.term == *term && on_stage.leader == *id);
+        let agree = on.all(|shown| shown.term == *term && shown.leader == *id);
         (are_enough && agree).then_some(leader)
     }
 
-    /// Switches a board on, and has its log come in.
-    fn give_power(&mut self, place: usize) -> Result<()> {
-        let on_stage = &mut self.boards[place];
-        on_stage.board.switch_on();
-        on_stage.is_on = true;
-        on_stage.lives += 1;
-        on_stage.state = State::Follower;
-        on_stage.leader.clear();
-        let (life, log) = (on_stage.lives, self.log.clone());
-        let mut lines = on_stage.board.listen();
+    /// Switches a board on, and forwards its log.
+    fn give_power(&mut self, index: usize) -> Result<()> {
+        let shown = &mut self.boards[index];
+        shown.board.switch_on();
+        shown.is_on = true;
+        shown.incarnation += 1;
+        shown.state = State::Follower;
+        shown.leader.clear();
+        let (incarnation, log) = (shown.incarnation, self.log.clone());
+        let mut lines = shown.board.listen();
         tokio::spawn(async move {
-            let mut told = 0;
+            let mut forwarded = 0;
             loop {
                 let is_open = lines.changed().await.is_ok();
                 let all = std::sync::Arc::clone(&lines.borrow_and_update());
-                for line in &all[told..] {
-                    let _ = log.send(Logged { place, life, line: Some(line.clone()) });
+                for line in &all[forwarded..] {
+                    let _ = log.send(Logged { index, incarnation, line: Some(line.clone()) });
                 }
-                told = all.len();
+                forwarded = all.len();
                 if !is_open {
                     break;
                 }
             }
-            // The program may be over.
-            let _ = log.send(Logged { place, life, line: None });
+            // Nobody receives it once the show is over.
+            let _ = log.send(Logged { index, incarnation, line: None });
         });
-        self.report_power(place, ["off", "on"])
+        self.report_power(index, ["off", "on"])
     }
 
-    /// The firmware ended by itself. That is a defect of it, which is shown and not hidden.
-    fn end(&mut self, place: usize) -> Result<()> {
-        let on_stage = &mut self.boards[place];
-        on_stage.board.cut_power();
-        on_stage.is_on = false;
-        self.report_fault(place, "the firmware ended by itself")?;
-        self.report_power(place, ["on", "off"])?;
-        let is_any_on = self.boards.iter().any(|on_stage| on_stage.is_on);
+    /// The firmware exited, which is a defect that the show must not hide.
+    fn end(&mut self, index: usize) -> Result<()> {
+        let shown = &mut self.boards[index];
+        shown.board.cut_power();
+        shown.is_on = false;
+        self.report_fault(index, "the firmware ended by itself")?;
+        self.report_power(index, ["on", "off"])?;
+        let is_any_on = self.boards.iter().any(|shown| shown.is_on);
         ensure!(is_any_on, "no firmware runs any more");
         Ok(())
     }
 
     /// Takes in what a board has logged, and prints it.
-    fn note_down(&mut self, place: usize, line: &str) -> Result<()> {
-        let on_stage = &mut self.boards[place];
-        let id = on_stage.id.clone();
+    fn take_in(&mut self, index: usize, line: &str) -> Result<()> {
+        let shown = &mut self.boards[index];
+        let id = shown.id.clone();
         match LogLine::read(line) {
             LogLine::Started { term, vote } => {
-                (on_stage.state, on_stage.term) = (State::Follower, term);
-                on_stage.leader.clear();
+                (shown.state, shown.term) = (State::Follower, term);
+                shown.leader.clear();
                 let words = match vote {
                     Some(vote) => format!("starts with its vote for {vote}"),
                     None => "starts without a vote".to_owned(),
                 };
-                let line = Line { to: State::Follower.to_string(), ..self.line(place, "start") };
-                self.report(place, &line, Some(&words))
+                let line = Line { to: State::Follower.to_string(), ..self.line(index, "start") };
+                self.report(index, &line, Some(&words))
             }
             LogLine::StateChanged { from, to, term, reason } => {
-                (on_stage.state, on_stage.term) = (to, term);
-                on_stage.leader = if to == State::Leader { id } else { String::new() };
+                (shown.state, shown.term) = (to, term);
+                shown.leader = if to == State::Leader { id } else { String::new() };
                 let words = format!("{from} -> {} ({reason})", painted(to));
                 let (from, to) = (from.to_string(), to.to_string());
                 let reason = Some(reason.to_string());
-                let line = Line { from, to, reason, ..self.line(place, "state") };
-                self.report(place, &line, Some(&words))
+                let line = Line { from, to, reason, ..self.line(index, "state") };
+                self.report(index, &line, Some(&words))
             }
             LogLine::LeaderChanged { leader, term } => {
-                on_stage.term = term;
-                on_stage.leader = leader.unwrap_or_default().to_owned();
-                // Its own leadership was just told.
+                shown.term = term;
+                shown.leader = leader.unwrap_or_default().to_owned();
+                // Its own leadership has just been printed.
                 let words = match leader {
                     Some(leader) if leader == id => None,
                     Some(leader) => Some(format!("follows {leader}")),
                     None => Some("has no leader".to_owned()),
                 };
-                self.report(place, &self.line(place, "leader"), words.as_deref())
+                self.report(index, &self.line(index, "leader"), words.as_deref())
             }
             LogLine::Light { token } => {
-                let line = self.line(place, "lease");
+                let line = self.line(index, "lease");
                 let (line, words) = match token {
                     Some(token) => {
                         let words = format!("holds the lease (token {token}): its light is on");
@@ -332,30 +333,30 @@ impl Stage {
                         (Line { from: "held".to_owned(), ..line }, words)
                     }
                 };
-                self.report(place, &line, Some(&words))
+                self.report(index, &line, Some(&words))
             }
-            LogLine::Fault(error) => self.report_fault(place, error),
+            LogLine::Fault(error) => self.report_fault(index, error),
         }
     }
 
-    fn report_power(&self, place: usize, [from, to]: [&str; 2]) -> Result<()> {
-        let line = self.line(place, "power");
-        self.report(place, &Line { from: from.into(), to: to.into(), ..line }, None)
+    fn report_power(&self, index: usize, [from, to]: [&str; 2]) -> Result<()> {
+        let line = self.line(index, "power");
+        self.report(index, &Line { from: from.into(), to: to.into(), ..line }, None)
     }
 
-    fn report_fault(&self, place: usize, error: &str) -> Result<()> {
-        let line = Line { error: Some(error), ..self.line(place, "error") };
-        self.report(place, &line, Some(&alarming(error)))
+    fn report_fault(&self, index: usize, error: &str) -> Result<()> {
+        let line = Line { error: Some(error), ..self.line(index, "error") };
+        self.report(index, &line, Some(&alarming(error)))
     }
 
-    fn report(&self, place: usize, line: &Line<'_>, words: Option<&str>) -> Result<()> {
-        let OnStage { id, term, .. } = &self.boards[place];
-        let about = About { at: self.story.elapsed(), place, id, term: *term };
+    fn report(&self, index: usize, line: &Line<'_>, words: Option<&str>) -> Result<()> {
+        let ShownBoard { id, term, .. } = &self.boards[index];
+        let about = About { at: self.story.elapsed(), index, id, term: *term };
         Ok(self.reporter.event(line, about, words)?)
     }
 
-    fn line<'a>(&'a self, place: usize, event: &'a str) -> Line<'a> {
-        let OnStage { id, term, leader, .. } = &self.boards[place];
+    fn line<'a>(&'a self, index: usize, event: &'a str) -> Line<'a> {
+        let ShownBoard { id, term, leader, .. } = &self.boards[index];
         Line::new(event, id, *term, leader)
     }
 }

@@ -1,0 +1,22 @@
+//! Ids and messages, briefly written.
+
+use graft_election_core::{Heartbeat, Message, NodeId, VoteRequest};
+
+pub(crate) fn id(name: &str) -> NodeId {
+    NodeId::new(name).unwrap()
+}
+
+pub(crate) fn heartbeat(leader: &str, term: u64) -> Message {
+    Message::Heartbeat(Heartbeat { term, leader: id(leader), sent_at: None, size: None })
+}
+
+pub(crate) fn vote_request(candidate: &str, term: u64) -> Message {
+    Message::VoteRequest(VoteRequest {
+        term,
+        candidate: id(candidate),
+        position: Default::default(),
+        handover_from: None,
+        size: None,
+        round: None,
+    })
+}
