@@ -3,8 +3,8 @@ use embedded_hal_async::digital::Wait;
 use embedded_io_async::{ErrorType, Write};
 use rand_core::Rng;
 
-/// The writing half of a line on which two nodes that talk at once spoil each other's frames. Before
-/// each frame it waits for a random time, and then until the line is silent.
+/// The writing half of a line on which two nodes that talk at once spoil each other's frames.
+/// Before each frame it waits for a random time, and then until the line is silent.
 ///
 /// Without it, two nodes that are asked for their votes at the same time would answer at the same
 /// time, every time. It can't prevent every collision: two nodes that begin within a bit of each
@@ -23,11 +23,11 @@ impl<W: Write, P: Wait, R: Rng> CarrierSense<W, P, R> {
     /// heartbeat interval.
     pub const WAIT_MAX: Duration = Duration::from_millis(16);
 
-    /// The half that writes to `output`, a line of `baud` bits per second whose state the pin `sense`
-    /// shows. `rng` must differ between the nodes on the line.
+    /// The half that writes to `output`, a line of `baud` bits per second whose state the pin
+    /// `sense` shows. `rng` must differ between the nodes on the line.
     ///
-    /// A flush ends a frame; the next write begins one. If the pin fails, the frame is sent after the
-    /// random wait alone.
+    /// A flush ends a frame; the next write begins one. If the pin fails, the frame is sent after
+    /// the random wait alone.
     pub fn new(output: W, sense: P, rng: R, baud: u32) -> Self {
         // A line that carries bytes changes at the beginning of each, every ten bits.
         let silence = Duration::from_hz(u64::from(baud).div_ceil(20).max(1));

@@ -7,8 +7,8 @@ use graft_election_core::Instant;
 
 const MICROS_PER_SECOND: u64 = 1_000_000;
 
-/// How long embassy's clock shows the same time, rounded up to microseconds. The leases and promises
-/// of rules L3 and V2 allow for it.
+/// How long embassy's clock shows the same time, rounded up to microseconds. The leases and
+/// promises of rules L3 and V2 allow for it.
 pub(crate) const TICK: Duration = Duration::from_micros(MICROS_PER_SECOND.div_ceil(TICK_HZ));
 
 /// The time by embassy's clock, rounded down to microseconds.
@@ -24,15 +24,15 @@ pub(crate) fn at_or_after(instant: Instant) -> embassy_time::Instant {
     embassy_time::Instant::from_ticks(ticks_rounded_up(instant.as_micros(), TICK_HZ))
 }
 
-/// How many ticks it takes until `micros` microseconds have passed; `u64::MAX` if that is more ticks
-/// than can be counted.
+/// How many ticks it takes until `micros` microseconds have passed; `u64::MAX` if that is more
+/// ticks than can be counted.
 const fn ticks_rounded_up(micros: u64, tick_hz: u64) -> u64 {
     if tick_hz == MICROS_PER_SECOND {
         // At the usual rate there is nothing to divide; a 64-bit division takes long.
         return micros;
     }
-    // Whole seconds are converted separately, so that the product fits in 64 bits for as long as the
-    // clock runs.
+    // Whole seconds are converted separately, so that the product fits in 64 bits for as long as
+    // the clock runs.
     let whole_seconds = (micros / MICROS_PER_SECOND).saturating_mul(tick_hz);
     let rest = ((micros % MICROS_PER_SECOND) * tick_hz).div_ceil(MICROS_PER_SECOND);
     whole_seconds.saturating_add(rest)

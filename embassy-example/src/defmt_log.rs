@@ -2,8 +2,8 @@ use graft_election_core::{NodeId, Report, VoteRecord};
 
 use crate::{Observer, SendError, StateChange};
 
-/// An [`Observer`] that logs with [`defmt`]: changes at level `info`, what is wrong at `warn`, and a
-/// vote that could not be saved at `error`.
+/// An [`Observer`] that logs with [`defmt`]: changes at level `info`, what is wrong at `warn`, and
+/// a vote that could not be saved at `error`.
 ///
 /// An observer that does more, with a light for instance, can forward each call to it.
 #[derive(Clone, Copy, Debug, Default)]

@@ -33,8 +33,8 @@ pub struct Board<T, V, R, O> {
 /// The loop waits for a message or for the node's deadline, hands it to the node, saves the vote if
 /// the node asks for it, and only then sends the node's message. Its clock is that of
 /// [`embassy_time`], at any tick rate; the tick counts as the configuration's
-/// [`clock_tick`](Config::clock_tick) if that is shorter. On a chip that sleeps, the clock must count
-/// the time asleep (protocol, section 1).
+/// [`clock_tick`](Config::clock_tick) if that is shorter. On a chip that sleeps, the clock must
+/// count the time asleep (protocol, section 1).
 #[derive(Debug)]
 pub struct Driver<T, V, R, A, O, const VOTERS: usize> {
     node: Node<R, A, VOTERS>,
@@ -61,9 +61,9 @@ where
     ///
     /// # Errors
     ///
-    /// [`StartError`] if the record can't be loaded or the configuration makes no sense. The board is
-    /// dropped with it. Try again with a new one, after a reset for instance, but never with an empty
-    /// vote store in place of one that fails (rule V9).
+    /// [`StartError`] if the record can't be loaded or the configuration makes no sense. The board
+    /// is dropped with it. Try again with a new one, after a reset for instance, but never with an
+    /// empty vote store in place of one that fails (rule V9).
     #[expect(clippy::manual_async_fn, reason = "an async fn would keep each argument twice")]
     pub fn start(
         id: NodeId,
@@ -97,9 +97,9 @@ where
     ///
     /// While the node has a lease, the tasks that share `lease` may act as the leader.
     ///
-    /// A failing transport or vote store does not end the loop; the observer hears of it. Don't drop
-    /// this future before its end, since that could cancel a save: use `stop`. After its end the node
-    /// is closed for good.
+    /// A failing transport or vote store does not end the loop; the observer hears of it. Don't
+    /// drop this future before its end, since that could cancel a save: use `stop`. After its end
+    /// the node is closed for good.
     pub async fn run(&mut self, lease: &Lease<impl RawMutex>, stop: impl Future<Output = ()>) {
         lease.begin(self.heartbeat_interval, self.election_timeout_max);
         let mut stop = pin!(stop);
@@ -119,8 +119,8 @@ where
         }
     }
 
-    /// Waits for a message or for the node's deadline, whichever comes first. Cancel-safe, as it only
-    /// waits.
+    /// Waits for a message or for the node's deadline, whichever comes first. Cancel-safe, as it
+    /// only waits.
     async fn next_input(&mut self) -> Input {
         let deadline = clock::at_or_after(self.node.deadline());
         match select(self.receive(), Timer::at(deadline)).await {
@@ -141,9 +141,9 @@ where
         self.transport.receive().await
     }
 
-    /// A transport that fails at once every time would never let the loop wait, and the clock of the
-    /// election and every other task of the executor would stop with it. The pause is shorter than
-    /// the time between two heartbeats, so it costs one of them at most.
+    /// A transport that fails at once every time would never let the loop wait, and the clock of
+    /// the election and every other task of the executor would stop with it. The pause is shorter
+    /// than the time between two heartbeats, so it costs one of them at most.
     fn pause_receiving(&mut self, error: T::Error) {
         let pause = self.heartbeat_interval / 2;
         self.receive_again_at = Some(clock::now().saturating_add(pause));

@@ -13,8 +13,8 @@ use graft_election_core::{self as election, Instant};
 
 use crate::clock;
 
-/// The lease of this board's node, which its [`Driver`](crate::Driver) shares with the tasks that act
-/// as the leader (rule L3).
+/// The lease of this board's node, which its [`Driver`](crate::Driver) shares with the tasks that
+/// act as the leader (rule L3).
 ///
 /// While it is valid, no other node of the cluster has a valid one. `M` says who may share it:
 /// `CriticalSectionRawMutex` of [`embassy_sync`] is for a `static`, which even interrupts may read;
@@ -62,8 +62,8 @@ impl<M: RawMutex> Lease<M> {
         })))
     }
 
-    /// The right to act as the leader, if the node has it at this moment. Ask for it just before you
-    /// act, and keep it until you are done.
+    /// The right to act as the leader, if the node has it at this moment. Ask for it just before
+    /// you act, and keep it until you are done.
     pub fn leadership(&self) -> Option<Leadership<'_, M>> {
         // Counted before the clock is read, so that it can't be handed over in between.
         let token = self.with(|shared| {
@@ -82,9 +82,9 @@ impl<M: RawMutex> Lease<M> {
     /// memory that holds the votes.
     ///
     /// The job's future is dropped when half a heartbeat interval is left of a lease that was not
-    /// renewed, or at once if the leadership is lost or handed over earlier; the other nodes learn of
-    /// that only afterwards. Runs never overlap: each is polled in place, and the next begins after
-    /// the last was dropped, when the node leads again.
+    /// renewed, or at once if the leadership is lost or handed over earlier; the other nodes learn
+    /// of that only afterwards. Runs never overlap: each is polled in place, and the next begins
+    /// after the last was dropped, when the node leads again.
     ///
     /// In Graft mode, or once the node is closed, this waits for ever. Dropping the returned future
     /// drops the job, and the node keeps leading.
@@ -155,8 +155,8 @@ impl<M: RawMutex> Lease<M> {
         self.until(|shared| shared.current.is_some() && shared.usable().is_none())
     }
 
-    /// Waits until nobody acts on a lease that was given up early, or until it would have ended. The
-    /// node sends nothing before that, so that no other node can lead meanwhile.
+    /// Waits until nobody acts on a lease that was given up early, or until it would have ended.
+    /// The node sends nothing before that, so that no other node can lead meanwhile.
     pub(crate) async fn released(&self) {
         if let Some(until) = self.with(|shared| shared.given_up_until.take()) {
             let free = self.until(|shared| shared.holders == 0);
@@ -203,9 +203,9 @@ impl Shared {
 
 /// The right to act as the leader, for as long as its lease lasts (rules L3, I4).
 ///
-/// A healthy leader renews the lease with each heartbeat that a quorum acknowledges. Keep this value
-/// only while you act on it: a node that hands its leadership over first waits until all of these are
-/// dropped, or until the lease would have ended.
+/// A healthy leader renews the lease with each heartbeat that a quorum acknowledges. Keep this
+/// value only while you act on it: a node that hands its leadership over first waits until all of
+/// these are dropped, or until the lease would have ended.
 pub struct Leadership<'l, M: RawMutex> {
     lease: &'l Lease<M>,
     token: u64,
@@ -230,8 +230,8 @@ impl<M: RawMutex> Leadership<'_, M> {
         self.ending_within(heartbeat_interval).await;
     }
 
-    /// Hands the leadership over to the follower that answered last and is fit to lead (rule H1). From
-    /// now on it is no longer valid.
+    /// Hands the leadership over to the follower that answered last and is fit to lead (rule H1).
+    /// From now on it is no longer valid.
     pub fn hand_over(&self) {
         self.lease.with(|shared| {
             shared.handing_over = shared.handing_over.max(Some(self.token));

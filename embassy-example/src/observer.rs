@@ -3,9 +3,10 @@ use graft_election_core::{NodeId, Reason, Report, State, VoteRecord};
 /// How an application follows the election: it turns on a light, or writes a log.
 ///
 /// `T` is the error of the [`Transport`](crate::Transport), `V` that of the
-/// [`VoteStore`](crate::VoteStore). Each method does nothing by default, is called from the driver's
-/// loop, and must return soon. A change is reported before the message that goes with it is sent, so
-/// that a node doesn't still look like the leader while a slow line carries its farewell.
+/// [`VoteStore`](crate::VoteStore). Each method does nothing by default, is called from the
+/// driver's loop, and must return soon. A change is reported before the message that goes with it
+/// is sent, so that a node doesn't still look like the leader while a slow line carries its
+/// farewell.
 pub trait Observer<T, V> {
     /// The node `id` starts with the `record` that its vote store held.
     fn started(&mut self, id: &NodeId, record: &VoteRecord) {
@@ -17,8 +18,8 @@ pub trait Observer<T, V> {
         let _ = change;
     }
 
-    /// The node follows another leader in `term`, or leads itself; with `None` it no longer knows of
-    /// any. The same leader in a later term counts as another.
+    /// The node follows another leader in `term`, or leads itself; with `None` it no longer knows
+    /// of any. The same leader in a later term counts as another.
     fn leader_changed(&mut self, leader: Option<&NodeId>, term: u64) {
         let _ = (leader, term);
     }

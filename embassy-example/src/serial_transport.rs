@@ -10,13 +10,13 @@ use graft_election_proto::frame::{FRAME_MAX, FrameErrors, FrameReader, encode_fr
 use crate::Transport;
 
 /// A [`Transport`] over the two halves of a serial line, in the frames of
-/// [`graft_election_proto::frame`]. Many nodes may share the line: each hears every frame, and skips
-/// those that are addressed to another node.
+/// [`graft_election_proto::frame`]. Many nodes may share the line: each hears every frame, and
+/// skips those that are addressed to another node.
 ///
 /// A send writes one whole frame and waits until it is out, so the line must carry a frame within a
-/// heartbeat interval. At 9,600 baud the longest frame takes 323 ms; with short ids and no position,
-/// about 40 ms. On a line where two nodes that talk at once spoil each other's frames, the writing
-/// half should be a [`CarrierSense`](crate::CarrierSense).
+/// heartbeat interval. At 9,600 baud the longest frame takes 323 ms; with short ids and no
+/// position, about 40 ms. On a line where two nodes that talk at once spoil each other's frames,
+/// the writing half should be a [`CarrierSense`](crate::CarrierSense).
 #[derive(Debug)]
 pub struct SerialTransport<'e, R, W> {
     id: NodeId,

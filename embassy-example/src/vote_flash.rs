@@ -12,12 +12,13 @@ use crate::VoteStore;
 /// It takes three pages, each with its own log of records. A save goes to the page whose latest
 /// record is the oldest, and is read back before it counts. So whatever a power cut leaves on that
 /// page, half an erasure for instance, the latest record and the one before it are untouched. The
-/// latest record is the one with the highest term (rule T1), so the remains of an older one can't be
-/// mistaken for it.
+/// latest record is the one with the highest term (rule T1), so the remains of an older one can't
+/// be mistaken for it.
 ///
-/// A node that starts saves the record it found once more, since a write that was cut short may read
-/// back correctly once and wrongly the next time. A bit that decays later goes unnoticed, and brings
-/// the record before it back; preventing that is the job of the flash's own error correction.
+/// A node that starts saves the record it found once more, since a write that was cut short may
+/// read back correctly once and wrongly the next time. A bit that decays later goes unnoticed, and
+/// brings the record before it back; preventing that is the job of the flash's own error
+/// correction.
 ///
 /// The pages must hold nothing else, and must have been erased before their first use.
 #[derive(Debug)]
@@ -27,8 +28,8 @@ pub struct VoteFlash<F> {
     start: u32,
 }
 
-/// One to write to; one with the latest record; and one with the record before it, in case the write
-/// of the latest was cut short.
+/// One to write to; one with the latest record; and one with the record before it, in case the
+/// write of the latest was cut short.
 const PAGES: u32 = 3;
 
 type Log<'f, F> = QueueStorage<&'f mut F, Cache<Uncached, Uncached, Uncached>>;
@@ -56,8 +57,8 @@ impl<F: NorFlash> VoteFlash<F> {
         Ok(Self { flash, start })
     }
 
-    /// How many saves the flash lasts for, at least, if each page endures `erase_cycles` erasures and
-    /// no id in the cluster has more than `id_len` bytes.
+    /// How many saves the flash lasts for, at least, if each page endures `erase_cycles` erasures
+    /// and no id in the cluster has more than `id_len` bytes.
     ///
     /// A node saves once when it starts and at most twice per term. A power cut during a save costs
     /// at most two more erasures.
@@ -116,8 +117,8 @@ impl<F: NorFlash> VoteFlash<F> {
             }
         }
         let free = log.space_left().await? as usize;
-        // A write that was cut short leaves a gap. Once its bits read as something else, it could hide
-        // what comes after it; so could the mark at the start of a page without records.
+        // A write that was cut short leaves a gap. Once its bits read as something else, it could
+        // hide what comes after it; so could the mark at the start of a page without records.
         let is_in_order = match latest {
             Some(_) => len.saturating_add(free) == Self::CONTENT_LEN,
             None => self.is_blank(page).await?,
@@ -263,8 +264,8 @@ pub enum VoteFlashError {
     /// The pages hold a whole item that is not a vote record of this version.
     #[error("the flash holds something other than vote records")]
     Malformed,
-    /// The pages are in use, but hold no record. A node that lost its vote must not vote again under
-    /// its id (rule V9).
+    /// The pages are in use, but hold no record. A node that lost its vote must not vote again
+    /// under its id (rule V9).
     #[error("the vote record is lost")]
     Lost,
     /// The record does not read back as it was written: the flash is worn out.

@@ -29,7 +29,7 @@ const FRAME: &[u8] = &[0x55; 40];
 /// The program has only one mock clock, so only one test at a time may use it.
 static CLOCK: Mutex<()> = Mutex::new(());
 
-/// The begin and end of each transmission.
+/// The beginning and end of each transmission.
 type Air = RefCell<Vec<(Instant, Instant)>>;
 
 struct Wire<'a>(&'a Air);
@@ -99,8 +99,8 @@ fn run(mut all: Vec<Pin<Box<dyn Future<Output = ()> + '_>>>) {
     }
 }
 
-/// Asks this many talkers at once, this many times, and counts the frames that collide. Every talker
-/// must be done within a heartbeat interval.
+/// Asks this many talkers at once, this many times, and counts the frames that collide. Every
+/// talker must be done within a heartbeat interval.
 fn collisions(talkers: u64, times: u64) -> usize {
     let _clock = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
     let in_time = Duration::from_millis(Config::HEARTBEAT_INTERVAL.as_millis() as u64);

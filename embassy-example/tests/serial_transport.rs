@@ -1,5 +1,5 @@
-//! The serial transport on lines that deliver piecemeal, fail or end, and whose reads and writes are
-//! given up at any moment.
+//! The serial transport on lines that deliver piecemeal, fail or end, and whose reads and writes
+//! are given up at any moment.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -96,7 +96,8 @@ fn a_send_that_is_given_up_anywhere_spoils_no_other_frame() {
         while let Some(frame) = reader.read(&mut line) {
             heard.push(frame.message);
         }
-        // Without its last delimiter a frame is still whole, since the next one begins with another.
+        // Without its last delimiter a frame is still whole, since the next one begins with
+        // another.
         let whole =
             if end == whole - 1 { vec![heartbeat(1), heartbeat(2)] } else { vec![heartbeat(2)] };
         assert_eq!(heard, whole, "given up after {end} bytes");

@@ -54,8 +54,8 @@ impl Board {
         Self { number, size, heartbeat_interval, socket: socket.to_owned(), memory, power: None }
     }
 
-    /// The same board with times for a slow line: T_min is five times `interval`, T_max ten times. The
-    /// interval is a whole number of milliseconds.
+    /// The same board with times for a slow line: T_min is five times `interval`, T_max ten times.
+    /// The interval is a whole number of milliseconds.
     #[must_use]
     pub fn with_heartbeat_interval(self, interval: Duration) -> Self {
         Self { heartbeat_interval: interval, ..self }

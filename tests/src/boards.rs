@@ -103,8 +103,8 @@ impl Boards {
         self.board(id).switch_on();
     }
 
-    /// Hears everything a board sent before its power was cut, of which the last may still be on its
-    /// way.
+    /// Hears everything a board sent before its power was cut, of which the last may still be on
+    /// its way.
     pub async fn hear_out(&mut self, id: &NodeId) {
         self.member(id).left().await;
         self.witness.catch_up();

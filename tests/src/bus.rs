@@ -1,7 +1,7 @@
 //! A serial bus of many members, on Unix sockets: what one sends, all others hear.
 //!
-//! Only one member talks at a time: the others wait until the line is free, for which real lines need
-//! carrier sense. A bus may have the speed of a real one.
+//! Only one member talks at a time: the others wait until the line is free, for which real lines
+//! need carrier sense. A bus may have the speed of a real one.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +21,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 /// How far a listener may fall behind.
 const CAPACITY: usize = 1024;
 
-/// How many bytes at a time come over a line that has a speed: fewer than any receiver has room for.
+/// How many bytes at a time come over a line that has a speed: fewer than any receiver has room
+/// for.
 const PIECE_MAX: usize = 64;
 
 /// A bus, which lasts as long as this value.
@@ -52,7 +53,8 @@ struct Line {
     taken_until: Arc<tokio::sync::Mutex<Instant>>,
 }
 
-/// A connection to the bus, through a socket to which its user connects, again and again if need be.
+/// A connection to the bus, through a socket to which its user connects, again and again if need
+/// be.
 #[derive(Debug)]
 pub struct Member {
     name: Arc<str>,

@@ -11,8 +11,8 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::witness::Heard;
 
-/// A network that connects nodes; clones are the same network. Its seed decides what happens to each
-/// message.
+/// A network that connects nodes; clones are the same network. Its seed decides what happens to
+/// each message.
 #[derive(Clone, Debug)]
 pub struct FaultyNetwork(Arc<Mutex<Inside>>);
 

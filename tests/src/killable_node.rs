@@ -3,8 +3,8 @@
 use graft_election::Node;
 use tokio::runtime::{Builder, Runtime};
 
-/// A node in its own runtime. Ending the runtime ends the node wherever it is, without a farewell, as
-/// `kill -9` ends a process.
+/// A node in its own runtime. Ending the runtime ends the node wherever it is, without a farewell,
+/// as `kill -9` ends a process.
 #[derive(Debug)]
 pub struct KillableNode {
     node: Node,

@@ -22,8 +22,8 @@ const ROUNDS: usize = 20;
 /// How long a leader has to last.
 const LEADING: Duration = Duration::from_secs(60);
 
-/// How often a leader is heard when a heartbeat and its answers have to wait for their turn: on a slow
-/// line, or because of noise.
+/// How often a leader is heard when a heartbeat and its answers have to wait for their turn: on a
+/// slow line, or because of noise.
 const SLOW_HEARTBEAT_INTERVAL: Duration = Duration::from_millis(400);
 
 /// V1, I1, I2, I3: the leader's power is cut, 20 times.
@@ -46,8 +46,8 @@ async fn boards_that_lose_power_are_replaced_and_come_back_with_their_votes() {
     boards.check_that_all_run();
 }
 
-/// L3, L4, T3: a leader whose wire is cut stops acting before another begins to, and follows the other
-/// once it hears of it.
+/// L3, L4, T3: a leader whose wire is cut stops acting before another begins to, and follows the
+/// other once it hears of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_board_whose_wire_is_cut_follows_once_it_is_mended() {
     let mut boards = Boards::start(3);
@@ -67,8 +67,8 @@ async fn a_board_whose_wire_is_cut_follows_once_it_is_mended() {
 /// V7: noise changes nothing, however much of it there is.
 #[tokio::test(flavor = "multi_thread")]
 async fn v7_a_board_keeps_leading_through_a_minute_of_noise() {
-    // 38,400 baud. Bytes that an emulator on a busy machine is too slow for are lost, which makes for
-    // more noise.
+    // 38,400 baud. Bytes that an emulator on a busy machine is too slow for are lost, which makes
+    // for more noise.
     let bus = Arc::new(Bus::with_speed(3_840));
     let mut boards = Boards::start_slow(&bus, 3, SLOW_HEARTBEAT_INTERVAL);
     let (term, leader) = boards.leader_after(0).await;
@@ -180,8 +180,8 @@ impl Listener {
     }
 }
 
-/// L1, L2: three boards on a slow line elect a leader and acknowledge its heartbeats, which take only a
-/// part of the line. It needs longer times: a heartbeat and its two answers take 132 ms.
+/// L1, L2: three boards on a slow line elect a leader and acknowledge its heartbeats, which take
+/// only a part of the line. It needs longer times: a heartbeat and its two answers take 132 ms.
 #[tokio::test(flavor = "multi_thread")]
 async fn l1_a_line_of_9600_baud_is_enough_for_three_boards() {
     /// Ten bits for each byte.

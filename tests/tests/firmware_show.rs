@@ -17,8 +17,8 @@ fn text(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).unwrap()
 }
 
-/// V1, I1: the leader's power is cut, another board leads in a later term, and the first comes back in
-/// the term of its vote.
+/// V1, I1: the leader's power is cut, another board leads in a later term, and the first comes back
+/// in the term of its vote.
 #[test]
 fn the_events_show_an_election_a_power_cut_and_a_successor() {
     let output = show(&["--json"], &[]);

@@ -6,8 +6,8 @@ use std::{env, fs, io};
 /// The script that cortex-m-rt's own includes.
 const SCRIPT: &str = "memory.x";
 
-/// How the firmware is linked: with the scripts of cortex-m-rt, of the HAL for the boot loader's second
-/// stage, and of the logs, and without padding to the pages of an operating system.
+/// How the firmware is linked: with the scripts of cortex-m-rt, of the HAL for the boot loader's
+/// second stage, and of the logs, and without padding to the pages of an operating system.
 const ARGUMENTS: [&str; 4] = ["-Tlink.x", "-Tlink-rp.x", "-Tdefmt.x", "--nmagic"];
 
 fn main() -> io::Result<()> {

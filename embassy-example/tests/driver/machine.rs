@@ -15,8 +15,8 @@ use graft_election_embassy::{Lease, Observer, SendError, StateChange, Transport,
 /// A lease that the tasks of one executor share.
 pub(crate) type SharedLease = Lease<NoopRawMutex>;
 
-/// A driver that is polled more often than this before time goes on, or that asks a broken transport
-/// more often than this within one test, is spinning.
+/// A driver that is polled more often than this before time goes on, or that asks a broken
+/// transport more often than this within one test, is spinning.
 pub(crate) const POLLS_MAX: usize = 1_000;
 
 /// Virtual milliseconds since the world began.

@@ -159,8 +159,8 @@ impl World {
         self.poll_all();
     }
 
-    /// Lets time go by until the condition holds, for at most `millis_max` milliseconds; returns how
-    /// many it took.
+    /// Lets time go by until the condition holds, for at most `millis_max` milliseconds; returns
+    /// how many it took.
     #[track_caller]
     pub(crate) fn run_until(&mut self, millis_max: u64, condition: impl Fn(&Self) -> bool) -> u64 {
         let start = now();

@@ -7,8 +7,8 @@ use cortex_m::interrupt::InterruptNumber;
 /// The clock that drives the timers, and from which the baud rate is divided.
 pub(crate) const CLOCK_HZ: u32 = 25_000_000;
 
-/// The interrupts in use, by number. The executor's belongs to a device that is not in use, the third
-/// serial line.
+/// The interrupts in use, by number. The executor's belongs to a device that is not in use, the
+/// third serial line.
 #[derive(Clone, Copy, Debug)]
 #[repr(u16)]
 pub(crate) enum Interrupt {

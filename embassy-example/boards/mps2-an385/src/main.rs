@@ -1,5 +1,5 @@
-//! Leader election on the emulated board mps2-an385. This program has only what is particular to the
-//! board; the election is in the libraries.
+//! Leader election on the emulated board mps2-an385. This program has only what is particular to
+//! the board; the election is in the libraries.
 
 #![no_std]
 #![no_main]
@@ -42,8 +42,8 @@ const VOTERS: usize = 7;
 /// Says until when this board may act as the leader.
 static LEASE: Lease<CriticalSectionRawMutex> = Lease::new();
 
-/// Runs in an interrupt of its own, so that the main thread can sleep (WFI). Embassy's thread executor
-/// waits for an event instead (WFE), with which this emulator never sleeps.
+/// Runs in an interrupt of its own, so that the main thread can sleep (WFI). Embassy's thread
+/// executor waits for an event instead (WFE), with which this emulator never sleeps.
 static EXECUTOR: InterruptExecutor = InterruptExecutor::new();
 
 defmt::timestamp!("{=u64:us}", embassy_time::Instant::now().as_micros());

@@ -1,5 +1,6 @@
-//! The flash that the emulated machine lacks, made of memory that the emulator keeps in a file, which
-//! survives a power cut. That memory would accept any byte anywhere; this accepts only what flash does.
+//! The flash that the emulated machine lacks, made of memory that the emulator keeps in a file,
+//! which survives a power cut. That memory would accept any byte anywhere; this accepts only what
+//! flash does.
 
 use embedded_storage_async::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash,

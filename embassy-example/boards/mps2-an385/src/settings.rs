@@ -1,5 +1,5 @@
-//! What distinguishes one board from another that runs the same firmware: three words, put into memory
-//! before it starts.
+//! What distinguishes one board from another that runs the same firmware: three words, put into
+//! memory before it starts.
 
 use core::fmt::Write;
 use core::time::Duration;

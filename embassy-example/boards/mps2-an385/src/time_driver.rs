@@ -1,5 +1,5 @@
-//! Embassy's clock and alarm, on the machine's two timers. One runs freely and is the clock; the other
-//! is set for each alarm. Nothing ticks in between.
+//! Embassy's clock and alarm, on the machine's two timers. One runs freely and is the clock; the
+//! other is set for each alarm. Nothing ticks in between.
 
 use core::cell::RefCell;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -71,8 +71,8 @@ impl TimeDriver {
         if next == u64::MAX {
             self.alarm.stop();
         } else {
-            // An alarm further away than the timer can count goes off early, wakes nobody, and is set
-            // again.
+            // An alarm further away than the timer can count goes off early, wakes nobody, and is
+            // set again.
             let counts = next.saturating_sub(now).saturating_mul(COUNTS_PER_TICK);
             self.alarm.run(u32::try_from(counts).unwrap_or(u32::MAX).max(1));
         }

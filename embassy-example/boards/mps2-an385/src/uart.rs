@@ -1,8 +1,8 @@
 //! The serial line: a CMSDK UART that raises an interrupt for each byte.
 //!
 //! The task that receives is woken at the end of a frame, and not by each of its bytes. A follower
-//! hears ten heartbeats a second, of some 40 bytes each; if each byte made it look at its timer, that
-//! would be most of its work.
+//! hears ten heartbeats a second, of some 40 bytes each; if each byte made it look at its timer,
+//! that would be most of its work.
 
 use core::cell::RefCell;
 use core::convert::Infallible;
@@ -23,8 +23,8 @@ use crate::machine::{CLOCK_HZ, Register};
 /// Bits per second.
 const BAUD: u32 = 115_200;
 
-/// Room for what arrives while the node is busy, with a save for instance: a few frames of the usual
-/// length.
+/// Room for what arrives while the node is busy, with a save for instance: a few frames of the
+/// usual length.
 const RECEIVED_CAPACITY: usize = 256;
 
 /// Room for more than half a usual frame, so that a sender waits for the line and not for the
@@ -129,8 +129,8 @@ impl Received {
         if self.bytes.push_back(byte).is_err() {
             self.lost = self.lost.saturating_add(1);
         }
-        // A delimiter with nothing before it begins a frame. When there is no room left, what came was
-        // not a frame.
+        // A delimiter with nothing before it begins a frame. When there is no room left, what came
+        // was not a frame.
         let begun = self.bytes.len() - self.whole;
         let is_frame = byte == DELIMITER && begun > 1 || begun > 0 && self.bytes.is_full();
         if is_frame {

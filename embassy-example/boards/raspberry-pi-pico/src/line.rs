@@ -34,7 +34,8 @@ pub(crate) struct Line {
     pub(crate) output: Peri<'static, PIN_0>,
     /// Carries what it receives.
     pub(crate) input: Peri<'static, PIN_1>,
-    /// Shows whether the line is busy. It is on the same wire as `input`, which belongs to the UART.
+    /// Shows whether the line is busy. It is on the same wire as `input`, which belongs to the
+    /// UART.
     pub(crate) sense: Peri<'static, PIN_2>,
 }
 
@@ -56,8 +57,8 @@ impl Line {
     }
 }
 
-/// The half that receives. A collision on the line shows as an error in some byte, which costs no more
-/// than a frame.
+/// The half that receives. A collision on the line shows as an error in some byte, which costs no
+/// more than a frame.
 pub(crate) struct Receiver(BufferedUartRx);
 
 impl ErrorType for Receiver {

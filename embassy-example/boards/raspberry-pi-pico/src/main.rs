@@ -100,8 +100,8 @@ impl Drop for LightGuard<'_, '_> {
     }
 }
 
-/// Random numbers, seeded from the jitter of the chip's ring oscillator. The chip's number makes the
-/// boards differ even if their oscillators don't.
+/// Random numbers, seeded from the jitter of the chip's ring oscillator. The chip's number makes
+/// the boards differ even if their oscillators don't.
 fn noise(chip_number: u64) -> Xoroshiro64StarStar {
     Xoroshiro64StarStar::seed_from_u64(RoscRng.next_u64() ^ chip_number)
 }

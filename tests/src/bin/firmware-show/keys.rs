@@ -6,12 +6,12 @@ use anyhow::{Context, Result};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::sync::mpsc;
 
-/// Ctrl-C, which is read as a key: as a signal it would end the programs that started this one before
-/// the terminal is restored.
+/// Ctrl-C, which is read as a key: as a signal it would end the programs that started this one
+/// before the terminal is restored.
 pub(crate) const INTERRUPT: u8 = 3;
 
-/// The keys that are pressed. While this value lives, the terminal neither echoes them nor waits for
-/// the end of a line.
+/// The keys that are pressed. While this value lives, the terminal neither echoes them nor waits
+/// for the end of a line.
 #[derive(Debug)]
 pub(crate) struct Keys {
     before: Termios,

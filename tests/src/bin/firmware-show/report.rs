@@ -52,8 +52,8 @@ impl Reporter {
         Self { json }
     }
 
-    /// Reports that something happened to a board: with a line for programs, or with words for people,
-    /// if there are any.
+    /// Reports that something happened to a board: with a line for programs, or with words for
+    /// people, if there are any.
     pub(crate) fn event(
         self,
         line: &Line<'_>,
