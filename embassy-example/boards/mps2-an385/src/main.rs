@@ -78,7 +78,7 @@ fn main() -> ! {
 /// Lets the devices interrupt the executor, whose own interrupt is the least urgent.
 fn enable_interrupts() {
     let Some(mut processor) = Peripherals::take() else {
-        fatal::no_start("the processor's peripherals are already taken");
+        fatal::no_start("the processor is taken");
     };
     // SAFETY: no critical section depends on priorities.
     unsafe { processor.NVIC.set_priority(Interrupt::Executor, u8::MAX) };
