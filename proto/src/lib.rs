@@ -39,17 +39,15 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-mod decode;
-mod encode;
 mod field;
 pub mod frame;
 mod kind;
 mod message;
-#[cfg(feature = "prost")]
-pub mod prost_messages;
-pub mod wire;
+mod reader;
+mod wire_type;
+mod writer;
 
-pub use decode::WireError;
-pub use encode::EncodeError;
 pub use kind::Kind;
 pub use message::{DecodeError, ENCODED_MAX, decode, encode};
+pub use reader::WireError;
+pub use writer::EncodeError;

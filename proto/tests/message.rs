@@ -11,7 +11,7 @@ use graft_election_core::{
     PositionTooLong, PreVoteResponse, VoteRequest, VoteResponse,
 };
 use graft_election_proto::{
-    DecodeError, ENCODED_MAX, EncodeError, Kind, WireError, decode, encode, wire,
+    DecodeError, ENCODED_MAX, EncodeError, Kind, WireError, decode, encode,
 };
 use proptest::prelude::*;
 
@@ -87,6 +87,8 @@ fn v7_a_malformed_or_over_long_id_is_refused_and_not_cut() {
     let forbidden = NodeIdError::Forbidden { at: 1 };
     refuses_id(Kind::VoteRequest, b"\x12\x03a.b", "Candidate", forbidden);
     refuses_id(Kind::VoteResponse, b"\x42\x03a b", "Voter", forbidden);
+    // Not even UTF-8.
+    refuses_id(Kind::Heartbeat, b"\x12\x03a\xffb", "Leader", forbidden);
     refuses_id(Kind::Handover, b"\x12\x01a\x1a\x02a>", "Target", forbidden);
     let over_long = [&[0x12, 65], [b'n'; 65].as_slice()].concat();
     refuses_id(Kind::Heartbeat, &over_long, "Leader", NodeIdError::TooLong { bytes: 65 });
@@ -114,7 +116,6 @@ fn v7_a_payload_that_is_no_message_is_refused_and_the_place_named() {
     refuses(b"\x2b\x33\x2c\x34", WireError::UnexpectedGroupEnd { at: 2 });
     refuses(&[0x2b; 101], WireError::NestedTooDeep { at: 100 });
     refuses(b"\x08\x03\x10\x01", WireError::WrongWireType { field: "Leader", at: 2 });
-    refuses(b"\x12\x03ab\xff", WireError::InvalidUtf8 { field: "Leader", at: 4 });
 }
 
 #[test]
@@ -139,7 +140,7 @@ fn v7_errors_read_well() {
     }
 }
 
-/// The field names and numbers stand in `graft.proto` and in the code: both must say the same.
+/// The field names and numbers are in `graft.proto` and in the code: both must say the same.
 #[test]
 fn the_messages_are_those_of_the_proto_file() {
     let mut fields = Vec::new();
@@ -199,10 +200,9 @@ fn refuses_id(kind: Kind, payload: &[u8], field: &'static str, error: NodeIdErro
     assert_eq!(decode(kind, payload), Err(DecodeError::InvalidId { field, error }));
 }
 
-/// Heartbeats stand for all: the message's table of fields is all that differs.
+/// Heartbeats will do for all: only the message's table of fields differs.
 #[track_caller]
 fn refuses(payload: &[u8], error: WireError) {
-    assert_eq!(wire::Heartbeat::decode(payload), Err(error));
     assert_eq!(decode(Kind::Heartbeat, payload), Err(DecodeError::Wire(error)));
 }
 
