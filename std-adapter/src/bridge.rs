@@ -15,7 +15,7 @@ use async_nats::{ConnectError, ToServerAddrs};
 use graft_election_core::{
     Config, ConfigError, Message, NodeId, Outgoing, Recipient, VoteResponse,
 };
-use graft_election_proto::frame::{FRAME_MAX, encode_frame, encode_payload};
+use graft_election_proto::frame::{FRAME_MAX, Frame, FrameReader, encode_frame, encode_payload};
 use graft_election_proto::{Kind, decode};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -31,7 +31,7 @@ use crate::error::StartError;
 use crate::nats::{CLUSTER_KINDS, NatsError};
 use crate::node::random_id;
 use crate::serial_line::SerialLine;
-use crate::serial_wire::{Heard, HeardFrame, Unwritten, Wire};
+use crate::serial_wire::{Heard, Unwritten, Wire};
 use crate::transport::Connection;
 
 /// How often the bridge tells what it has counted.
@@ -166,7 +166,7 @@ impl Bridge {
         loop {
             tokio::select! {
                 () = &mut stop => break,
-                heard = self.wire.receive() => match heard {
+                heard = self.wire.receive(HeardFrame::read) => match heard {
                     Heard::Frame(frame) => self.handle_frame(*frame).await,
                     Heard::Noise(_) => self.counts.to_nats.count(Fate::Malformed),
                     Heard::Changed(change) => {
@@ -317,6 +317,22 @@ impl std::fmt::Debug for Bridge {
             .field("id", &self.id)
             .field("counts", &self.counts)
             .finish_non_exhaustive()
+    }
+}
+
+/// A frame that came over the line, whoever it is for.
+struct HeardFrame {
+    sender: NodeId,
+    to: Recipient,
+    message: Message,
+    /// The message's bytes as they came.
+    payload: Vec<u8>,
+}
+
+impl HeardFrame {
+    fn read(reader: &mut FrameReader, bytes: &mut &[u8]) -> Option<Box<Self>> {
+        let Frame { sender, to, message, payload } = reader.read_any(bytes)?;
+        Some(Box::new(Self { sender, to, message, payload: payload.to_vec() }))
     }
 }
 

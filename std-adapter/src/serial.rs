@@ -1,6 +1,6 @@
 use std::io;
 
-use graft_election_core::{NodeId, Outgoing, Recipient};
+use graft_election_core::{NodeId, Outgoing};
 use graft_election_proto::EncodeError;
 use graft_election_proto::frame::{FRAME_MAX, encode_frame};
 
@@ -52,22 +52,10 @@ impl Transport for SerialTransport {
         let Some(Joined { id, wire }) = &mut self.joined else {
             return std::future::pending().await;
         };
-        loop {
-            match wire.receive().await {
-                Heard::Frame(frame) => {
-                    let is_for_it = match &frame.to {
-                        Recipient::Everyone => true,
-                        Recipient::Node(node) => node == id,
-                    };
-                    // Its own come back where the line echoes. The election ignores those that it
-                    // has sent, and takes others for a second node of this id (rule V5).
-                    if is_for_it {
-                        return Arrival::Message(frame.message);
-                    }
-                }
-                Heard::Noise(noise) => return Arrival::Malformed(Box::new(noise)),
-                Heard::Changed(change) => return Arrival::Connection(change),
-            }
+        match wire.receive(|reader, bytes| reader.read_for(id, bytes)).await {
+            Heard::Frame(message) => Arrival::Message(message),
+            Heard::Noise(noise) => Arrival::Malformed(Box::new(noise)),
+            Heard::Changed(change) => Arrival::Connection(change),
         }
     }
 

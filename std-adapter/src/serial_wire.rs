@@ -6,9 +6,6 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-#[cfg(feature = "bridge")]
-use graft_election_core::NodeId;
-use graft_election_core::{Message, Recipient};
 use graft_election_proto::frame::{DELIMITER, FrameErrors, FrameReader};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::unconstrained;
@@ -49,25 +46,13 @@ type Opening = Pin<Box<dyn Future<Output = io::Result<Box<dyn ByteStream>>> + Se
 
 /// What came from the line.
 #[derive(Debug)]
-pub(crate) enum Heard {
-    /// A frame whose message is sound.
-    Frame(Box<HeardFrame>),
+pub(crate) enum Heard<F> {
+    /// A sound frame, or what its reader makes of it.
+    Frame(F),
     /// Bytes that are no such frame.
     Noise(Noise),
     /// The line was lost or is back.
     Changed(Connection),
-}
-
-/// A frame. What the bridge alone wants to know of it is there with the bridge.
-#[derive(Debug)]
-pub(crate) struct HeardFrame {
-    #[cfg(feature = "bridge")]
-    pub(crate) sender: NodeId,
-    pub(crate) to: Recipient,
-    pub(crate) message: Message,
-    /// The message's bytes as they came.
-    #[cfg(feature = "bridge")]
-    pub(crate) payload: Vec<u8>,
 }
 
 /// Why a frame was dropped.
@@ -109,10 +94,13 @@ impl Wire {
         })
     }
 
-    /// Waits for what comes next. Cancel-safe.
-    pub(crate) async fn receive(&mut self) -> Heard {
+    /// Waits for what comes next, and has `read` find the frames. Cancel-safe.
+    pub(crate) async fn receive<F>(
+        &mut self,
+        read: impl Fn(&mut FrameReader, &mut &[u8]) -> Option<F>,
+    ) -> Heard<F> {
         loop {
-            if let Some(heard) = self.take_unread() {
+            if let Some(heard) = self.take_unread(&read) {
                 return heard;
             }
             match &mut self.link {
@@ -172,7 +160,10 @@ impl Wire {
     }
 
     /// Takes bytes up to the end of a frame, or of what could have been one.
-    fn take_unread(&mut self) -> Option<Heard> {
+    fn take_unread<F>(
+        &mut self,
+        read: impl Fn(&mut FrameReader, &mut &[u8]) -> Option<F>,
+    ) -> Option<Heard<F>> {
         loop {
             let unread = self.buffer.get(self.unread.clone()).filter(|bytes| !bytes.is_empty())?;
             let count = match unread.iter().position(|byte| *byte == DELIMITER) {
@@ -182,15 +173,8 @@ impl Wire {
             self.unread.start = self.unread.start.saturating_add(count);
             let mut bytes = unread.get(..count).unwrap_or_default();
             let before = self.reader.errors();
-            if let Some(frame) = self.reader.read(&mut bytes) {
-                return Some(Heard::Frame(Box::new(HeardFrame {
-                    #[cfg(feature = "bridge")]
-                    sender: frame.sender,
-                    to: frame.to,
-                    message: frame.message,
-                    #[cfg(feature = "bridge")]
-                    payload: frame.payload.to_vec(),
-                })));
+            if let Some(frame) = read(&mut self.reader, &mut bytes) {
+                return Some(Heard::Frame(frame));
             }
             if let Some(noise) = Noise::between(before, self.reader.errors()) {
                 return Some(Heard::Noise(noise));

@@ -9,7 +9,6 @@ use async_nats::Client;
 use futures_util::StreamExt;
 use graft_election::core::{self, Outgoing, Position, Recipient, VoteRequest};
 use graft_election::proto::Kind;
-use graft_election::proto::prost_messages as pb;
 use graft_election::{
     Config, Connection, Events, Fault, MemoryVotes, NatsTransport, Node, StartError, State,
     Transport,
@@ -18,6 +17,7 @@ use graft_election_tests::cluster::{
     PATIENCE, builder, graft_builder, id, wait_for_agreement, wait_for_fault, wait_until,
 };
 use graft_election_tests::nats_server::NatsServer;
+use graft_election_tests::pb;
 use prost::Message;
 use tokio::runtime::Handle;
 use tokio::time::timeout;

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use futures_util::future::{join_all, select_all};
 use futures_util::{Stream, StreamExt};
-use graft_election::proto::prost_messages as pb;
 use graft_election::{
     Config, Connection, EventKind, Events, Fault, Leadership, MemoryVotes, Mode, NatsTransport,
     Node, NodeId, Reason, State,
@@ -17,6 +16,7 @@ use graft_election_tests::cluster::{
     PATIENCE, builder, wait_for_agreement, wait_for_fault, wait_until,
 };
 use graft_election_tests::nats_server::NatsServer;
+use graft_election_tests::pb;
 use graft_election_tests::proxy::{Line, Proxy};
 use prost::Message;
 use tokio::time::timeout;

@@ -267,5 +267,5 @@ fn at_once<T>(future: impl Future<Output = T>) -> T {
 /// The terms of all frames in `bytes`.
 fn terms(mut bytes: &[u8]) -> Vec<u64> {
     let mut reader = FrameReader::new();
-    std::iter::from_fn(|| reader.read(&mut bytes).map(|frame| frame.message.term())).collect()
+    std::iter::from_fn(|| reader.read_any(&mut bytes).map(|frame| frame.message.term())).collect()
 }

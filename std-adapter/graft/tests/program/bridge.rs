@@ -35,7 +35,7 @@ impl Voter {
         loop {
             let mut byte = [0];
             self.stream.read_exact(&mut byte).unwrap();
-            if let Some(frame) = self.frames.read(&mut &byte[..])
+            if let Some(frame) = self.frames.read_any(&mut &byte[..])
                 && let Some(taken) = takes(&frame.sender, &frame.message)
             {
                 return taken;
