@@ -330,7 +330,8 @@ fn parse<T>(content: &[u8], select: impl Fn(Parsed) -> T) -> Result<T, Fault> {
     Ok(select(Parsed { sender, to, message, payload_at }))
 }
 
-/// Takes an id and the length before it off the front of `bytes`; a zero length means there is none.
+/// Takes an id and the length before it off the front of `bytes`. A zero length means that there
+/// is no id.
 fn split_id(bytes: &[u8]) -> Result<(Option<NodeId>, &[u8]), Fault> {
     let (len, rest) = bytes.split_first().ok_or(Fault::Id)?;
     let (id, rest) = rest.split_at_checked(usize::from(*len)).ok_or(Fault::Id)?;

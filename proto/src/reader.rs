@@ -135,8 +135,8 @@ impl<'a> Reader<'a> {
 
     /// Skips the value of an unknown field, a group with all that lies in it included.
     ///
-    /// It keeps the open groups in an array instead of calling itself: the sender must not decide how
-    /// deep the stack gets.
+    /// It keeps the open groups in an array instead of calling itself: the sender must not decide
+    /// how deep the stack gets.
     #[cold]
     #[inline(never)]
     pub(crate) fn skip(&mut self, mut key: Key) -> Result<(), WireError> {

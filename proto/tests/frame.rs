@@ -273,7 +273,10 @@ proptest! {
 
     /// With a good check sum, so that what lies behind it is reached.
     #[test]
-    fn any_content_is_survived(content in prop::collection::vec(any::<u8>(), 0..300), kind in 0_u8..9) {
+    fn any_content_is_survived(
+        content in prop::collection::vec(any::<u8>(), 0..300),
+        kind in 0_u8..9,
+    ) {
         let content = [&[kind, 1, b'a', 0], content.as_slice()].concat();
         let (frames, errors) = read(&stuffed(&content, 0));
         prop_assert_eq!(frames.len() + errors.total() as usize, 1);

@@ -1,5 +1,5 @@
-//! The codec and prost write the same bytes and read the same values (protocol, section 3), whatever
-//! the payload; what rule V7 refuses besides is refused for the right reason.
+//! The codec and prost write the same bytes and read the same values (protocol, section 3),
+//! whatever the payload; what only rule V7 refuses is refused for the right reason.
 
 pub mod pb;
 

@@ -66,7 +66,7 @@ fn what_google_writes_is_read_here_however_odd_it_is() {
     }
     assert!(google.wait().unwrap().success());
     assert_eq!(accepted + refused, COUNT);
-    assert!(accepted.min(refused) > COUNT / 4, "{accepted} accepted, {refused} refused");
+    assert!(accepted.min(refused) > COUNT / 10, "{accepted} accepted, {refused} refused");
 }
 
 /// A random message of `kind`.

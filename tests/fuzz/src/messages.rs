@@ -1,5 +1,5 @@
-//! Payloads of each kind: what is accepted survives being written and read again, and the verdict on
-//! a payload is prost's, save for what rule V7 adds.
+//! Payloads of each kind: what is accepted survives being written and read again, and the verdict
+//! on a payload is prost's, except for what rule V7 adds.
 
 #![no_main]
 
