@@ -266,12 +266,5 @@ impl fmt::Display for DecodeError {
     }
 }
 
-impl core::error::Error for DecodeError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Wire(error) => Some(error),
-            Self::InvalidId { error, .. } => Some(error),
-            Self::PositionTooLong(error) => Some(error),
-        }
-    }
-}
+// Its text has that of the error behind it, so there is no source to print a second time.
+impl core::error::Error for DecodeError {}
