@@ -5,6 +5,7 @@
 mod choices;
 mod model_disk;
 
+use super::file_system::with_suffix;
 use super::*;
 use choices::Choices;
 use model_disk::{Limits, ModelDisk};
@@ -90,7 +91,7 @@ impl Life {
         };
         let encoded = |record: &VoteRecord| {
             let voted_for = record.voted_for.as_ref().unwrap().as_str();
-            format::encode(record.term, voted_for, Some(&id()), &UnknownKeys::default())
+            format::encode(record.term, voted_for, Some(&id())).unwrap()
         };
         if !matches!(found, Found::Nothing) {
             let contents = [encoded(&old), encoded(&new)];
@@ -138,7 +139,7 @@ impl Life {
         match votes.load() {
             Ok(stored) => self.check(stored),
             Err(_) if !self.disk.is_on() => return End::PowerLoss,
-            Err(LoadError::Read { .. }) => return End::Failed,
+            Err(VoteFileError::Load(LoadError::Read { .. })) => return End::Failed,
             Err(error) => panic!("{error}: {self:#?}"),
         }
         for _ in 0..self.saves {
