@@ -217,8 +217,8 @@ impl<T: Transport> Driver<T> {
         self.node.application_mut().set_granted(granted);
     }
 
-    /// `position`, if the application would accept a candidate there as the leader. Without waiting,
-    /// only a recent answer counts.
+    /// `position`, if the application would accept a candidate there as the leader. Without
+    /// waiting, only a recent answer counts.
     async fn ask_for_vote(&mut self, position: &Position, may_wait: bool) -> Option<Position> {
         let is_granted = if may_wait {
             self.queries.grants_vote(position.clone()).await.unwrap_or_else(|fault| {

@@ -96,7 +96,8 @@ pub enum EventKind {
     Fault(Fault),
 }
 
-/// What can go wrong while a node runs. [`ErrorChain`](crate::ErrorChain) prints it with its causes.
+/// What can go wrong while a node runs. [`ErrorChain`](crate::ErrorChain) prints it with its
+/// causes.
 ///
 /// A fault that may come with every message is reported again only after ten seconds.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -141,8 +142,8 @@ pub enum Fault {
     /// last one it knew.
     #[error("the application's position has {0} bytes, more than a message carries")]
     PositionTooLong(usize),
-    /// The job of [`Node::run_while_leader`](crate::Node::run_while_leader) returned this error. The
-    /// node hands its leadership over.
+    /// The job of [`Node::run_while_leader`](crate::Node::run_while_leader) returned this error.
+    /// The node hands its leadership over.
     #[error("the leader's job failed: {0}")]
     JobFailed(String),
     /// That job panicked with this message. The node hands its leadership over.
@@ -167,8 +168,8 @@ impl Events {
 
     /// Waits for the next event; `None` when the node has closed and there are no more.
     ///
-    /// The node never waits for its listeners. One that falls more than [`EVENTS_MAX`] events behind
-    /// loses the oldest, and is told how many: [`Fault::Missed`]. Cancel-safe.
+    /// The node never waits for its listeners. One that falls more than [`EVENTS_MAX`] events
+    /// behind loses the oldest, and is told how many: [`Fault::Missed`]. Cancel-safe.
     pub async fn next(&mut self) -> Option<Event> {
         let received = self.receiver.recv().await;
         self.take(received)

@@ -20,8 +20,8 @@ use crate::node::NodeBuilder;
 ///
 /// A handler that is slow or stuck never holds up the election: it is told how many events it
 /// missed, as [`Fault::Missed`]. After a panic it is called with the next event all the same.
-/// Leases are not reported to it, since it may be late: [`Node::leadership`](crate::Node::leadership)
-/// has them.
+/// Leases are not reported to it, since it may be late:
+/// [`Node::leadership`](crate::Node::leadership) has them.
 pub trait Handler: Application {
     /// The node's state changed.
     fn state_changed(&self, from: State, to: State, status: &Status);

@@ -93,9 +93,9 @@ impl Node {
 
     /// The right to act as the leader, if the node has it at this moment by its clock (rule L3).
     ///
-    /// `None` while the node doesn't lead, before a quorum has acknowledged it, from the moment that
-    /// it hands over, and always in [`Mode::Graft`]. There is no lease in that mode: Go nodes promise
-    /// nothing, so a leader can't know whether there is another.
+    /// `None` while the node doesn't lead, before a quorum has acknowledged it, from the moment
+    /// that it hands over, and always in [`Mode::Graft`]. There is no lease in that mode: Go nodes
+    /// promise nothing, so a leader can't know whether there is another.
     pub fn leadership(&self) -> Option<Leadership> {
         self.leases.current()
     }

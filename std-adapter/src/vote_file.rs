@@ -24,8 +24,8 @@ pub use format::{Corruption, Digest, Unusable, VoteFileContents};
 
 /// A vote store in a file of the Go original's format.
 ///
-/// Only [`delete`](Self::delete) removes the record: a node that forgot its vote could vote again in
-/// the same term (rule V1). Each save replaces the file as a whole, so that a crash at any
+/// Only [`delete`](Self::delete) removes the record: a node that forgot its vote could vote again
+/// in the same term (rule V1). Each save replaces the file as a whole, so that a crash at any
 /// instruction leaves the old record or the new one (rule I2). Beside the file, `FILE.lock` keeps
 /// other nodes out and is never removed, and `FILE.tmp` exists during a save. All of them have the
 /// permissions 0660, less the umask. If the path is a symbolic link, all this applies to the file
@@ -57,8 +57,9 @@ impl VoteFile {
     /// Reserves the file at `path` for this node alone, until the value is dropped. If there is no
     /// file, the first save creates it: a node saves when it starts.
     ///
-    /// Whatever could fail later is tried now, rather than at the first election: that no other node
-    /// uses the file, that files can be written there, and that a node can start from its record.
+    /// Whatever could fail later is tried now, rather than at the first election: that no other
+    /// node uses the file, that files can be written there, and that a node can start from its
+    /// record.
     ///
     /// # Errors
     ///
@@ -71,9 +72,9 @@ impl VoteFile {
     /// Opens the file at `path`, which is not a symbolic link.
     ///
     /// A record that is there is written again, even if it looks sound: it may not be durable, and
-    /// a sync can't make it so. Its writer may have been killed between rename and sync, or its sync
-    /// may have failed, or it is a Go node, which never syncs. A node that answered from such a
-    /// record could lose it in a power failure (rule T1).
+    /// a sync can't make it so. Its writer may have been killed between rename and sync, or its
+    /// sync may have failed, or it is a Go node, which never syncs. A node that answered from such
+    /// a record could lose it in a power failure (rule T1).
     fn open_on(files: Arc<dyn FileSystem>, path: PathBuf) -> Result<Self, OpenError> {
         let lock = files.lock(&path)?;
         let file = AtomicFile::new(Arc::clone(&files), path);

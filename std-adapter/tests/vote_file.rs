@@ -357,7 +357,7 @@ fn errors_name_the_file_and_the_reason() {
     };
     expect(
         r#"{"SHA":"9aq5"#,
-        "is corrupt: it is not the JSON of a vote file: EOF while parsing a string at line 1 column 12",
+        "is corrupt: it is not a vote file in JSON: EOF while parsing a string at line 1 column 12",
     );
     expect("{}", "is corrupt: its digest does not match its data");
     expect(

@@ -342,6 +342,37 @@ async fn a_server_that_falls_silent_is_noticed_and_reported_to_be_back() {
     node.close().await;
 }
 
+/// What a caller doesn't set stays as an election needs it: a minute between pings is too long.
+#[tokio::test]
+async fn a_connection_with_a_password_notices_a_silent_server_as_soon_as_any_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("server.conf");
+    fs::write(&config, "authorization { user: a, password: secret }").unwrap();
+    let server = NatsServer::start_with(&config);
+    assert!(NatsTransport::connect(server.url()).await.is_err());
+    let transport = NatsTransport::connect_with_options(server.url(), |options| {
+        Ok(options.user_and_password("a".to_owned(), "secret".to_owned()))
+    });
+    let transport = transport.await.unwrap();
+    let node = builder("n1", 1).start(transport, MemoryVotes::new()).await.unwrap();
+    let mut events = node.events();
+    server.pause();
+    let began = Instant::now();
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::ConnectionLost(_))).await;
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    server.resume();
+    wait_for_restored(&mut events).await;
+    node.close().await;
+}
+
+#[tokio::test]
+async fn options_that_can_not_be_made_are_an_error() {
+    let refused = NatsTransport::connect_with_options("nats://127.0.0.1:1", |options| {
+        options.credentials("no credentials")
+    });
+    assert_eq!(refused.await.unwrap_err().kind(), async_nats::ConnectErrorKind::Io);
+}
+
 #[tokio::test]
 async fn a_connection_that_was_lent_is_reported_lost_and_restored_too() {
     let server = NatsServer::start();

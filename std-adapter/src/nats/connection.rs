@@ -130,3 +130,14 @@ fn change_of(event: Event) -> Option<Connection> {
         Event::Draining => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_failed_attempts_to_connect_delay_the_next() {
+        let delays = [1, 2, 3, 26, 27, usize::MAX].map(connect_delay);
+        assert_eq!(delays, [0, 20, 40, 500, 500, 500].map(Duration::from_millis));
+    }
+}

@@ -106,8 +106,8 @@ impl NodeBuilder {
         Self { priority, ..self }
     }
 
-    /// By how many percent the rates of two nodes' clocks may differ: 10 by default. A lease is that
-    /// much shorter than the least election timeout (rule L3).
+    /// By how many percent the rates of two nodes' clocks may differ: 10 by default. A lease is
+    /// that much shorter than the least election timeout (rule L3).
     pub fn clock_drift_percent(self, percent: u8) -> Self {
         Self { clock_drift_percent: percent, ..self }
     }

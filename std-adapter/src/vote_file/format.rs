@@ -105,10 +105,10 @@ impl Digest {
 #[derive(Debug, Error)]
 pub enum Corruption {
     /// The file is not a JSON object of the format. It may be cut off.
-    #[error("it is not the JSON of a vote file")]
+    #[error("it is not a vote file in JSON")]
     Envelope(#[source] serde_json::Error),
     /// The data is not a JSON object of the format, though its digest is right.
-    #[error("its data is not the JSON of a vote")]
+    #[error("its data is not a vote in JSON")]
     Data(#[source] serde_json::Error),
     /// The value of a key is not base64.
     #[error("the value of {key} is not base64")]

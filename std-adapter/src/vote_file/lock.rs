@@ -43,8 +43,8 @@ impl HeldLock for Lock {
         &self.path
     }
 
-    /// The check fails if someone took the lock file for a leftover and removed it; another node may
-    /// then use the vote file, too.
+    /// The check fails if someone took the lock file for a leftover and removed it; another node
+    /// may then use the vote file, too.
     fn verify(&self) -> io::Result<()> {
         let (own, found) = (self.file.metadata()?, fs::metadata(&self.path)?);
         if (own.dev(), own.ino()) != (found.dev(), found.ino()) {

@@ -21,9 +21,9 @@ fn i2_after_any_crashes_and_faults_there_is_the_old_record_or_the_new() {
     try_everything(&[(2, 2, 0), (2, 1, 1), (2, 0, 2)]);
 }
 
-/// Tries all that can happen to a node, whatever it finds at first, within each of the `limits`: how
-/// many records it saves before it ends well, how often the power is lost, and how many operations
-/// fail.
+/// Tries all that can happen to a node, whatever it finds at first, within each of the `limits`:
+/// how many records it saves before it ends well, how often the power is lost, and how many
+/// operations fail.
 fn try_everything(limits: &[(u64, usize, usize)]) {
     let mut runs = 0_u64;
     for &(saves, crashes, faults) in limits {

@@ -11,10 +11,10 @@ use crate::{LoadError, OpenError};
 /// which any operation may fail. Clones are the same disk.
 ///
 /// Of what was written since the last sync, the loss of power leaves what POSIX permits: each name
-/// stands for any of the files that it stood for since, whatever became of the others, and each file
-/// has any of the contents that it had since, or a torn one. A sync that fails leaves that open for
-/// good, since it marks the cache as clean: later syncs succeed and write nothing. Whoever reads
-/// finds the cache.
+/// stands for any of the files that it stood for since, whatever became of the others, and each
+/// file has any of the contents that it had since, or a torn one. A sync that fails leaves that
+/// open for good, since it marks the cache as clean: later syncs succeed and write nothing. Whoever
+/// reads finds the cache.
 ///
 /// The lock file is not on this disk: what a crash leaves of it has no meaning.
 #[derive(Clone, Debug)]
