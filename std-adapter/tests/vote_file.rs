@@ -1,6 +1,6 @@
 //! The vote file as its users see it: opened, saved, shared, damaged and killed.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::env;
 use std::fs;
