@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         eprintln!("fencing: give the URL of a NATS server with JetStream");
         return ExitCode::from(2);
     };
-    match tell(&url, &mut std::io::stdout()) {
+    match play(&url, &mut std::io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("fencing: {}", ErrorChain(&*error));
@@ -137,7 +137,7 @@ async fn write_at(store: &kv::Store, value: &Value, revision: u64) -> Result<Opt
 /// # Errors
 ///
 /// Whatever goes wrong, and if the late write was not refused.
-pub fn tell(url: &str, output: &mut impl Write) -> Result<(), Failure> {
+pub fn play(url: &str, output: &mut impl Write) -> Result<(), Failure> {
     let runtime = runtime()?;
     let store = runtime.block_on(new_store(url))?;
     let (events, story) = channel();
@@ -225,7 +225,7 @@ impl NodeThread<'_> {
         };
         let lived = runtime().and_then(|runtime| runtime.block_on(live));
         if let Err(failure) = lived {
-            self.tell(Err(failure));
+            self.report(Err(failure));
         }
     }
 
@@ -238,10 +238,10 @@ impl NodeThread<'_> {
             if let Some(mut claim) = Claim::make(store, token).await?
                 && claim.write(format!("written by {id}")).await?
             {
-                self.tell(Ok(Event::Leads { id, token }));
+                self.report(Ok(Event::Leads { id, token }));
                 if self.is_valid_until_paused(&leadership) {
                     let got_through = claim.write(format!("written LATE by {id}")).await?;
-                    self.tell(Ok(Event::WroteLate { id, token, got_through }));
+                    self.report(Ok(Event::WroteLate { id, token, got_through }));
                 }
             }
             leadership.ended().await;
@@ -259,11 +259,11 @@ impl NodeThread<'_> {
         else {
             return false;
         };
-        self.tell(Ok(Event::Paused { id: self.id, token: leadership.token() }));
+        self.report(Ok(Event::Paused { id: self.id, token: leadership.token() }));
         pause.recv().is_ok()
     }
 
-    fn tell(&self, event: Result<Event, Failure>) {
+    fn report(&self, event: Result<Event, Failure>) {
         // At the end of the story there is no receiver.
         let _ = self.events.send(event);
     }

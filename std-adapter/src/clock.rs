@@ -128,7 +128,7 @@ mod tests {
     struct Machine {
         boottime: Cell<i64>,
         monotonic: Cell<i64>,
-        /// For so long the next reading of both is interrupted between the two.
+        /// For how long the next reading of both clocks is interrupted between the two.
         interruption: Cell<i64>,
     }
 

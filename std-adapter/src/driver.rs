@@ -133,7 +133,7 @@ impl<T: Transport> Driver<T> {
         }
     }
 
-    /// Waits for the next input or request; `None` if only the connection changed.
+    /// Waits for the next input or request; `None` if what arrived is neither.
     ///
     /// A leader's heartbeat waits for one message at most. A node that waits for a leader first
     /// receives what has already arrived: after a pause of the node itself, the leader's heartbeats

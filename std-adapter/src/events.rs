@@ -77,7 +77,7 @@ pub enum EventKind {
         /// The fencing token.
         token: u64,
     },
-    /// The node has no lease any more.
+    /// The node no longer has a lease.
     LeadershipLost {
         /// The fencing token that it had.
         token: u64,

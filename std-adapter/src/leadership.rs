@@ -123,7 +123,7 @@ mod tests {
     use super::*;
     use crate::{ClusterInfo, MemoryNetwork, MemoryVotes, Node};
 
-    /// L1, L4: timers stand still meanwhile, but the heartbeat that is due finds the lease over.
+    /// L1, L4: timers stop meanwhile, but the heartbeat that is due finds the lease over.
     #[tokio::test(start_paused = true)]
     async fn a_job_is_dropped_within_one_heartbeat_after_its_machine_was_suspended() {
         let node = Node::builder(ClusterInfo::new("c", 1))

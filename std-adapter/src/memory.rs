@@ -20,7 +20,7 @@ pub struct MemoryNetwork {
 struct Member {
     cluster: String,
     inbox: mpsc::Sender<Message>,
-    /// Nodes hear only those of their own group.
+    /// Messages stay within a group.
     group: usize,
     is_silent: bool,
 }
@@ -108,8 +108,8 @@ impl MemoryTransport {
 /// Why a [`MemoryTransport`] could not join.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MemoryJoinError {
-    /// It was told to fail.
-    #[error("the transport was told to fail")]
+    /// It was made with [`failing_to_join`](MemoryTransport::failing_to_join).
+    #[error("the transport was made to fail")]
     ToldToFail,
     /// A node of this id is there already.
     #[error("there is a node {0} on this network already")]

@@ -75,7 +75,7 @@ impl Publisher {
     /// it holds that no longer.
     pub(crate) fn publish(&mut self, node: &CoreNode, now: Instant) -> Option<Leadership> {
         let lease = node.leadership(now);
-        // Whoever acts on a lease learns first that it is lost.
+        // Published first, for those who act on a lease that is lost.
         let before = self.lease.send_replace(lease);
         let (token_before, token) =
             (before.map(|lease| lease.token), lease.map(|lease| lease.token));

@@ -3,7 +3,7 @@ use std::future::Future;
 
 use graft_election_core::{Message, NodeId, Outgoing};
 
-/// A way for the nodes of a cluster to hear each other.
+/// A way for the nodes of a cluster to exchange messages.
 ///
 /// A node owns its transport and calls one method at a time. A transport may lose, delay, duplicate
 /// and reorder messages: the election expects that. It must not change messages, nor keep them for

@@ -31,7 +31,7 @@ pub trait VoteStore: Send + 'static {
     fn save(&mut self, id: &NodeId, record: &VoteRecord) -> Result<(), Self::Error>;
 }
 
-/// Any error of a store, to be passed on to whoever listens.
+/// An error of any store or transport, as events carry it.
 pub(crate) type SharedError = Arc<dyn Error + Send + Sync>;
 
 /// All that the driver needs of a vote store, whichever it is.

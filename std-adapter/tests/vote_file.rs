@@ -290,7 +290,7 @@ fn c4_a_save_into_a_place_that_is_gone_fails() {
     let mut votes = open(&path);
     fs::create_dir(&path).unwrap();
     assert_eq!(save_error(votes.save(&id("a"), &vote(1, "b"))).step, SaveStep::Rename);
-    // What the failed save has left does not stand in the way of the next one.
+    // What the failed save has left does not obstruct the next one.
     fs::remove_dir(&path).unwrap();
     votes.save(&id("a"), &vote(1, "b")).unwrap();
 

@@ -150,7 +150,8 @@ impl NodeBuilder {
         let id = choose_id(self.id.as_ref(), kept.as_ref())?;
         let seed = self.seed.map_or_else(random_seed, Ok)?;
         let clock = Clock::start();
-        // Checked before the cluster hears of the node; made after, since its timer starts then.
+        // A trial, before other nodes can notice this one. The node itself is made after it has
+        // joined, since its timer starts then.
         self.core_node(&id, record.clone(), seed, &clock)?;
         let queries =
             ApplicationQueries::start(self.application.clone(), self.heartbeat_interval / 2)

@@ -19,7 +19,7 @@ pub(super) trait FileSystem: fmt::Debug + Send + Sync {
     /// The contents of the file at `path`: at most [`LEN_MAX`] bytes.
     fn read(&self, path: &Path) -> Result<Vec<u8>, LoadError>;
 
-    /// Creates a file where there is none.
+    /// Creates the file at `path`, which must not exist.
     fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile>>;
 
     /// Renames the file at `from` to `to`, in place of the one that is there, if any.
