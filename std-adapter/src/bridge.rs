@@ -26,7 +26,7 @@ use self::known::Known;
 use self::peers::Peers;
 use self::rate::Rate;
 use self::server::{Happening, Listening, Received, Server};
-use crate::driver::VOTERS_MAX;
+use crate::core_node::VOTERS_MAX;
 use crate::error::StartError;
 use crate::nats::{CLUSTER_KINDS, NatsError};
 use crate::node::random_id;

@@ -41,9 +41,12 @@ async fn agreed_leader(nodes: &[Node]) -> usize {
 async fn wait_for(events: &mut Events, mut is_it: impl FnMut(&Connection) -> bool) {
     let found = async {
         while let Some(event) = events.next().await {
-            if let EventKind::Fault(Fault::Connection(connection)) = &event.kind
-                && is_it(connection)
-            {
+            let change = match event.kind {
+                EventKind::ConnectionRestored => Connection::Restored,
+                EventKind::Fault(Fault::ConnectionLost(why)) => Connection::Lost(why),
+                _ => continue,
+            };
+            if is_it(&change) {
                 return;
             }
         }

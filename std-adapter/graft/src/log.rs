@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use graft_election::{Digest, VoteFile};
 
@@ -44,14 +44,12 @@ impl Log {
             Digest::Legacy => "the data itself, as old Go nodes wrote it",
         };
         writeln!(out, "digest     {digest}")?;
-        for key in contents.unknown_keys() {
-            writeln!(out, "also has   {key:?}")?;
-        }
         let stored = match contents.to_stored_vote() {
             Ok(stored) => stored,
             Err(reason) => {
                 writeln!(out, "sound      no")?;
-                bail!("no node can start from {}: {reason}", self.file.display());
+                let file = self.file.display();
+                return Err(reason).with_context(|| format!("no node can start from {file}"));
             }
         };
         for warning in &stored.warnings {

@@ -16,6 +16,7 @@ mod watchdog;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use graft_election::ErrorChain;
 
 /// Elects one leader among the nodes of a cluster.
 #[derive(Debug, Parser)]
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
         Task::Watchdog(watch) => watch.run(),
     };
     done.unwrap_or_else(|error| {
-        report::complain(format_args!("{error:#}"));
+        report::complain(ErrorChain(&*error));
         ExitCode::FAILURE
     })
 }

@@ -2,10 +2,11 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anstyle::{AnsiColor, Style};
-use graft_election::{Event, EventKind, Fault, NodeId, State, Status};
+use graft_election::{ErrorChain, Event, EventKind, Fault, NodeId, State, Status};
 use serde::Serialize;
 
 const DIM: Style = Style::new().dimmed();
@@ -44,15 +45,15 @@ impl Reporter {
         self.json
     }
 
-    /// A node has started.
-    pub(crate) fn started(&self, status: &Status) -> io::Result<()> {
+    /// A node has started, with its votes in the file at `path` if they are in one.
+    pub(crate) fn started(&self, status: &Status, path: Option<&Path>) -> io::Result<()> {
         if self.json {
             let line = Line { to: State::Follower.to_string(), ..line("start", status) };
             return print_json(&line);
         }
         let cluster = &status.cluster;
         let (name, size) = (&cluster.name, cluster.size);
-        let votes = match &status.vote_path {
+        let votes = match path {
             Some(path) => format!(", votes in {}", path.display()),
             None => String::new(),
         };
@@ -120,10 +121,18 @@ impl Reporter {
                 reason: Some(refusal.to_string()),
                 ..line("refused", status)
             },
+            EventKind::ConnectionRestored => {
+                Line { to: "restored".to_owned(), ..line("conn", status) }
+            }
             EventKind::Fault(fault) => {
-                let is_connection = matches!(fault, Fault::Connection(_));
+                let is_connection = matches!(
+                    fault,
+                    Fault::ConnectionLost(_)
+                        | Fault::ConnectionClosed(_)
+                        | Fault::ConnectionImpaired(_)
+                );
                 let name = if is_connection { "conn" } else { "error" };
-                Line { error: Some(fault.to_string()), ..line(name, status) }
+                Line { error: Some(ErrorChain(fault).to_string()), ..line(name, status) }
             }
             // Kinds this program doesn't know have nothing to print.
             _ => return Ok(()),
@@ -158,8 +167,9 @@ impl Reporter {
             }
             EventKind::Fault(fault) => {
                 let style = AnsiColor::Red.on_default();
-                format!("{style}{fault}{style:#}")
+                format!("{style}{}{style:#}", ErrorChain(fault))
             }
+            EventKind::ConnectionRestored => "connection restored".to_owned(),
             _ => return Ok(()),
         };
         self.text(event.at, status, &words)
