@@ -397,9 +397,9 @@ async fn a_handler_that_panics_gives_no_vote_then_and_is_asked_again() {
     let fragile = Fragile::default();
     fragile.0.store(true, Ordering::SeqCst);
     let node = graft_builder("a", 3)
-        // Its half is time enough to print a backtrace.
-        .heartbeat_interval(Duration::from_secs(1))
-        .election_timeout(Duration::from_secs(2), Duration::from_secs(3))
+        // Half of it is time enough to print a backtrace, even on a busy machine.
+        .heartbeat_interval(Duration::from_secs(2))
+        .election_timeout(Duration::from_secs(4), Duration::from_secs(5))
         .handler(ChannelHandler::with_application(fragile.clone(), states, errors))
         .start(network.transport(), MemoryVotes::new())
         .await
