@@ -18,6 +18,8 @@ mod counts;
 mod driver;
 mod error;
 mod events;
+#[cfg(all(unix, feature = "serial"))]
+mod framed_line;
 mod handler;
 mod judge;
 mod leadership;
@@ -33,8 +35,6 @@ mod run_while_leader;
 mod serial;
 #[cfg(all(unix, feature = "serial"))]
 mod serial_line;
-#[cfg(all(unix, feature = "serial"))]
-mod serial_wire;
 mod transport;
 mod vote_file;
 mod vote_store;
