@@ -1,11 +1,12 @@
 //! What the program prints: a line for each thing that happens, for people or for programs.
 
+use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anstyle::{AnsiColor, Style};
-use graft_election::{Event, EventKind, Fault, NodeId, State, Status};
+use graft_election::{Connection, Event, EventKind, Fault, NodeId, State, Status};
 use serde::Serialize;
 
 const DIM: Style = Style::new().dimmed();
@@ -17,8 +18,8 @@ pub(crate) struct Reporter {
     json: bool,
 }
 
-/// A line for programs: one JSON object. Its keys are those of the protocol's own recordings, and
-/// every line has them all, but for the reason and the error.
+/// A line for programs: one JSON object, with the keys of the protocol's recordings. Every line has
+/// all keys except `reason` and `error`, which appear when there is one.
 #[derive(Debug, Serialize)]
 pub(crate) struct Line<'a> {
     /// Nanoseconds since 1970.
@@ -63,7 +64,7 @@ impl Reporter {
         )
     }
 
-    /// A node was killed, which it can't tell itself. People get a heading instead.
+    /// A node was killed, and can't report that itself. People get a heading instead.
     pub(crate) fn killed(&self, status: &Status) -> io::Result<()> {
         if !self.json {
             return Ok(());
@@ -76,7 +77,7 @@ impl Reporter {
         if self.json { self.event_as_json(event) } else { self.event_as_text(event) }
     }
 
-    /// A line that is no event of a node, but of the program. Programs don't get it.
+    /// A line for people about the program rather than about a node.
     pub(crate) fn note(&self, words: &str) -> io::Result<()> {
         if self.json {
             return Ok(());
@@ -120,12 +121,16 @@ impl Reporter {
                 reason: Some(refusal.to_string()),
                 ..line("refused", status)
             },
-            EventKind::Fault(fault) => {
-                let is_connection = matches!(fault, Fault::Connection(_));
-                let name = if is_connection { "conn" } else { "error" };
-                Line { error: Some(fault.to_string()), ..line(name, status) }
+            EventKind::Fault(Fault::Connection(change)) => {
+                let words = change.to_string();
+                let (reason, error) = match change {
+                    Connection::Restored => (Some(words), None),
+                    _ => (None, Some(words)),
+                };
+                Line { reason, error, ..line("conn", status) }
             }
-            // Kinds this program doesn't know have nothing to print.
+            EventKind::Fault(fault) => Line { error: Some(chain(fault)), ..line("error", status) },
+            // There is nothing to print for kinds that this program doesn't know.
             _ => return Ok(()),
         };
         print_json(&Line { ts: nanoseconds(event.at), ..line })
@@ -138,7 +143,7 @@ impl Reporter {
                 let style = state_style(*to);
                 format!("{from} -> {style}{to}{style:#} ({})", status.reason)
             }
-            // Its own leadership was just told.
+            // The node has just reported that it leads.
             EventKind::LeaderChanged if status.leader.as_ref() == Some(&status.id) => {
                 return Ok(());
             }
@@ -156,9 +161,12 @@ impl Reporter {
             EventKind::Refused { node, refusal } => {
                 format!("{DIM}refused {node}: {refusal}{DIM:#}")
             }
+            EventKind::Fault(Fault::Connection(Connection::Restored)) => {
+                Connection::Restored.to_string()
+            }
             EventKind::Fault(fault) => {
                 let style = AnsiColor::Red.on_default();
-                format!("{style}{fault}{style:#}")
+                format!("{style}{}{style:#}", chain(fault))
             }
             _ => return Ok(()),
         };
@@ -172,7 +180,7 @@ impl Reporter {
     }
 }
 
-/// Prints one object and flushes it, so that whoever reads along sees it at once.
+/// Prints one object and flushes it, so that a reader sees it at once.
 pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
     let mut out = io::stdout().lock();
     serde_json::to_writer(&mut out, value)?;
@@ -180,12 +188,27 @@ pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
     out.flush()
 }
 
-/// Tells people what went wrong. If they can't be told either, there is nobody left to tell.
-pub(crate) fn complain(words: impl Display) {
+/// Prints what went wrong, or may be wrong.
+pub(crate) fn print_error(words: impl Display) {
+    // If standard error is closed, there is nowhere left to report it.
     let _ = writeln!(io::stderr(), "graft: {words}");
 }
 
-/// A line about a node as it stands, at this moment.
+/// An error with its causes, each once: some libraries' errors repeat their cause in their text.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_words = cause.to_string();
+        if !words.ends_with(&cause_words) {
+            words = format!("{words}: {cause_words}");
+        }
+        next = cause.source();
+    }
+    words
+}
+
+/// A line about a node at this moment.
 pub(crate) fn line<'a>(event: &'a str, status: &'a Status) -> Line<'a> {
     Line {
         ts: nanoseconds(SystemTime::now()),

@@ -165,7 +165,9 @@ impl Received {
     /// Whether a bridge carried the message to NATS from the line of this name.
     pub(super) fn comes_from_line(&self, name: &str) -> bool {
         let headers = self.message.headers.as_ref();
-        headers.and_then(|headers| headers.get(LINE_HEADER)).is_some_and(|line| line.as_str() == name)
+        headers
+            .and_then(|headers| headers.get(LINE_HEADER))
+            .is_some_and(|line| line.as_str() == name)
     }
 }
 

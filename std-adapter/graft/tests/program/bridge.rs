@@ -53,10 +53,33 @@ impl Voter {
     }
 }
 
+/// The arguments of a bridge between the line at `line` and the server at `url`.
+fn arguments(url: &str) -> [&str; 8] {
+    ["bridge", "--json", "--cluster", "c", "--serial", "unix:line", "--nats", url]
+}
+
 fn start(directory: &Path, server: &NatsServer) -> Program {
-    let (url, link) = (server.url(), "unix:line");
-    let bridge = ["bridge", "--json", "--cluster", "c", "--link", link, "--nats", &url];
-    Program::start(directory, &bridge)
+    Program::start(directory, &arguments(&server.url()))
+}
+
+/// Waits for node `n` to campaign, and votes for it. The term it then leads in.
+fn elect(voter: &mut Voter, node: &mut Program) -> u64 {
+    let (candidate, term) = voter.hear(|sender, message| match message {
+        Message::VoteRequest(request) => Some((sender.clone(), request.term)),
+        _ => None,
+    });
+    assert_eq!(candidate.as_str(), "n");
+    voter.vote_for(candidate, term);
+    assert_eq!(node.wait_for_leader().term(), term);
+    term
+}
+
+/// Who leads, and in which term, if the message says so.
+fn leader(_: &NodeId, message: &Message) -> Option<(String, u64)> {
+    match message {
+        Message::Heartbeat(heartbeat) => Some((heartbeat.leader.to_string(), heartbeat.term)),
+        _ => None,
+    }
 }
 
 fn count(line: &Line, direction: &str, fate: &str) -> u64 {
@@ -76,22 +99,12 @@ fn a_node_on_nats_is_elected_with_a_vote_from_the_line_and_the_bridge_ends_when_
 
     let url = server.url();
     let cluster = ["run", "--json", "--cluster", "c", "--size", "2", "--mode", "graft"];
-    let node = ["--id", "n", "--log", "n.vote", "--nats", &url];
+    let node = ["--id", "n", "--vote-file", "n.vote", "--nats", &url];
     let mut node = Program::start(directory.path(), &[&cluster[..], &node].concat());
-    let (candidate, term) = voter.hear(|sender, message| match message {
-        Message::VoteRequest(request) => Some((sender.clone(), request.term)),
-        _ => None,
-    });
-    assert_eq!(candidate.as_str(), "n");
-    voter.vote_for(candidate, term);
-    assert_eq!(node.wait_for_leader().term(), term);
-    let led = |_: &NodeId, message: &Message| match message {
-        Message::Heartbeat(heartbeat) => Some((heartbeat.leader.to_string(), heartbeat.term)),
-        _ => None,
-    };
-    assert_eq!(voter.hear(led), ("n".to_owned(), term));
+    let term = elect(&mut voter, &mut node);
+    assert_eq!(voter.hear(leader), ("n".to_owned(), term));
 
-    // Neither of these can be carried, and that is told at the end.
+    // Neither of these can be carried, and the counts at the end say so.
     voter.stream.write_all(b"\0noise\0half a frame\0").unwrap();
     node.terminate();
     assert!(node.wait().success());
@@ -104,15 +117,17 @@ fn a_node_on_nats_is_elected_with_a_vote_from_the_line_and_the_bridge_ends_when_
 }
 
 #[test]
-fn a_bridge_tells_of_a_side_that_is_lost_and_comes_back() {
+fn a_bridge_reports_a_side_that_is_lost_and_comes_back() {
     let (server, directory) = (NatsServer::start(), tempfile::tempdir().unwrap());
     let line = UnixListener::bind(directory.path().join("line")).unwrap();
     let mut bridge = start(directory.path(), &server);
     bridge.wait_for_start();
     drop(Voter::accept(&line));
-    bridge.wait_for(|line| line.is("conn", &[("side", "line")]));
+    let lost = bridge.wait_for(|line| line.is("conn", &[("side", "line")]));
+    assert_eq!(lost.str("error"), "connection lost: the line was closed");
     let _voter = Voter::accept(&line);
-    bridge.wait_for(|line| line.is("conn", &[("side", "line")]));
+    let restored = bridge.wait_for(|line| line.is("conn", &[("side", "line")]));
+    assert_eq!(restored.str("reason"), "connection restored");
 
     let stopped = server.stop();
     bridge.wait_for(|line| line.is("conn", &[("side", "nats")]));
@@ -122,37 +137,59 @@ fn a_bridge_tells_of_a_side_that_is_lost_and_comes_back() {
     assert!(bridge.wait().success());
 }
 
+/// One of three voters for who runs the bridge: two with a bridge, and a witness.
+fn start_voter(directory: &Path, server: &NatsServer, id: &str) -> Program {
+    let (url, vote_file) = (server.url(), format!("{id}.vote"));
+    let run = ["run", "--json", "--cluster", "bridges", "--size", "3", "--id", id];
+    let run = [&run[..], &["--vote-file", &vote_file, "--nats", &url]].concat();
+    let is_witness = id == "witness";
+    let bridge = [&["--", env!("CARGO_BIN_EXE_graft")], &arguments(&url)[..]].concat();
+    let rest = if is_witness { &["--witness"][..] } else { &bridge };
+    let mut program = Program::start(directory, &[&run, rest].concat());
+    program.wait_for(|line| line.is("start", &[("id", id)]));
+    program
+}
+
+/// A spare bridge is a COMMAND: the election that the program is for chooses which of two runs.
 #[test]
-fn one_of_two_bridges_says_that_it_stands_by() {
+fn a_spare_bridge_takes_over_when_the_node_that_runs_the_first_dies() {
     let (server, directory) = (NatsServer::start(), tempfile::tempdir().unwrap());
     let line = UnixListener::bind(directory.path().join("line")).unwrap();
-    let mut bridges = [(); 2].map(|()| start(directory.path(), &server));
-    let (one, other) = (Voter::accept(&line), Voter::accept(&line));
-    for (from, to) in [(&one, &other), (&other, &one)] {
-        let (mut from, mut to) = (from.stream.try_clone().unwrap(), to.stream.try_clone().unwrap());
-        // What the one says the other hears, until both are gone.
-        std::thread::spawn(move || std::io::copy(&mut from, &mut to));
-    }
-    // Ids are random: the lower of them carries.
-    let ids = bridges.each_mut().map(|bridge| bridge.wait_for_start().str("id").to_owned());
-    let (carrier, idle) = if ids[0] < ids[1] { (0, 1) } else { (1, 0) };
-    bridges[idle].wait_for(|line| line.is("standby", &[("carrier", &ids[carrier])]));
-    bridges[carrier].terminate();
-    assert!(bridges[carrier].wait().success());
-    bridges[idle].wait_for(|line| line.is("standby", &[("carrier", "")]));
+    let url = server.url();
+    let mut voters =
+        ["a", "b", "witness"].map(|id| start_voter(directory.path(), &server, id)).into_iter();
+    let (mut a, mut b, _witness) =
+        (voters.next().unwrap(), voters.next().unwrap(), voters.next().unwrap());
+    let mut voter = Voter::accept(&line);
+
+    // A node on NATS needs a vote from the line.
+    let node = ["run", "--json", "--cluster", "c", "--size", "2", "--mode", "graft"];
+    let node = [&node[..], &["--id", "n", "--vote-file", "n.vote", "--nats", &url]].concat();
+    let mut node = Program::start(directory.path(), &node);
+    let term = elect(&mut voter, &mut node);
+
+    let first = a.wait_for_leader().str("leader").to_owned();
+    let (first, second) = if first == "a" { (&mut a, &mut b) } else { (&mut b, &mut a) };
+    first.kill();
+    let lost = voter.stream.read_to_end(&mut Vec::new());
+    assert!(lost.is_ok(), "the first bridge is gone before the second one comes: {lost:?}");
+    let mut voter = Voter::accept(&line);
+    second.wait_for(|line| line.is("start", &[]));
+    assert_eq!(voter.hear(leader), ("n".to_owned(), term));
+    assert!(!first.wait().success());
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_with_a_reason() {
+fn wrong_arguments_are_refused_with_a_reason() {
     let (server, directory) = (NatsServer::start(), tempfile::tempdir().unwrap());
     let _line = UnixListener::bind(directory.path().join("line")).unwrap();
     let url = server.url();
-    let usual = ["bridge", "--cluster", "c", "--link", "unix:line", "--nats", &url];
-    for (place, value, code, reason) in [
+    let valid = ["bridge", "--cluster", "c", "--serial", "unix:line", "--nats", &url];
+    for (index, value, code, reason) in [
         (2, "a b", 1, "graft: could not start the bridge: the cluster name must be"),
         (4, "/dev/ttyUSB0", 2, "a line is DEVICE@BAUD, unix:PATH or tcp:HOST:PORT"),
         (4, "/dev/ttyUSB0@fast", 2, "\"fast\" is not a baud rate"),
-        (4, "tcp:4000", 2, "tcp: is followed by HOST:PORT"),
+        (4, "tcp:4000", 2, "tcp: must be followed by HOST:PORT"),
         (
             4,
             "unix:nonesuch",
@@ -166,15 +203,20 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
             "graft: could not start the bridge: could not connect to NATS",
         ),
     ] {
-        let mut arguments = usual;
-        arguments[place] = value;
+        let mut arguments = valid;
+        arguments[index] = value;
         let output = graft(directory.path(), &arguments);
         assert_eq!(output.status.code(), Some(code), "{output:?}");
         assert!(text(&output.stderr).contains(reason), "{output:?}");
         assert_eq!(text(&output.stdout), "");
     }
-    for (option, value) in [("--nats-rate", "0"), ("--link-rate", "0"), ("--nats-rate", "many")] {
-        let output = graft(directory.path(), &[&usual[..], &[option, value]].concat());
+    for (option, value) in [
+        ("--nats-rate", "0"),
+        ("--serial-rate", "0"),
+        ("--nats-rate", "many"),
+        ("--line-name", "a.b"),
+    ] {
+        let output = graft(directory.path(), &[&valid[..], &[option, value]].concat());
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         assert!(text(&output.stderr).contains(option), "{output:?}");
     }
