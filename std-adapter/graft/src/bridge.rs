@@ -10,6 +10,7 @@ use graft_election::{
     Bridge, BridgeCounts, BridgeEvent, BridgeRates, Connection, NodeId, SerialLine,
 };
 use serde::Serialize;
+use tokio::sync::Notify;
 
 use crate::report::{Reporter, nanoseconds, print_json};
 use crate::stop::Stop;
@@ -43,6 +44,10 @@ pub(crate) struct BridgeArgs {
     /// their names differ. All bridges of one line use the same name.
     #[arg(long, value_name = "NAME", default_value = Bridge::LINE_NAME)]
     line_name: NodeId,
+    /// Exit with status 1 when the line is lost, instead of waiting for it to return. A spare bridge,
+    /// if there is one, can then take over.
+    #[arg(long)]
+    exit_on_line_loss: bool,
     /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
@@ -91,9 +96,21 @@ impl BridgeArgs {
         let (cluster, line, nats) = (&self.cluster, &self.serial, &self.nats);
         bridge_reporter
             .line(Line::new("start"), &format!("carries {cluster} between {line} and {nats}"))?;
+        let line_lost = Notify::new();
+        let stopped = async {
+            tokio::select! {
+                () = stop.wait() => ExitCode::SUCCESS,
+                () = line_lost.notified() => ExitCode::FAILURE,
+            }
+        };
+        let mut exit_code = ExitCode::SUCCESS;
         let mut all_reported = Ok(());
         let counts = bridge
-            .run(stop.wait(), |event| {
+            .run(async { exit_code = stopped.await }, |event| {
+                if self.exit_on_line_loss && matches!(event, BridgeEvent::Line(Connection::Lost(_)))
+                {
+                    line_lost.notify_one();
+                }
                 let reported = bridge_reporter.event(&event);
                 all_reported = std::mem::replace(&mut all_reported, Ok(())).and(reported);
             })
@@ -101,7 +118,7 @@ impl BridgeArgs {
         bridge_reporter
             .line(Line { counts: Some(counts), ..Line::new("closed") }, &counts.to_string())?;
         all_reported?;
-        Ok(ExitCode::SUCCESS)
+        Ok(exit_code)
     }
 }
 

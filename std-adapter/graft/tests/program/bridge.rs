@@ -62,6 +62,14 @@ fn start(directory: &Path, server: &NatsServer) -> Program {
     Program::start(directory, &arguments(&server.url()))
 }
 
+/// Node `n` of cluster `c`, which needs one vote more than its own.
+fn start_node(directory: &Path, server: &NatsServer) -> Program {
+    let url = server.url();
+    let cluster = ["run", "--json", "--cluster", "c", "--size", "2", "--mode", "graft"];
+    let node = ["--id", "n", "--vote-file", "n.vote", "--nats", &url];
+    Program::start(directory, &[&cluster[..], &node].concat())
+}
+
 /// Waits for node `n` to campaign, and votes for it. The term it then leads in.
 fn elect(voter: &mut Voter, node: &mut Program) -> u64 {
     let (candidate, term) = voter.hear(|sender, message| match message {
@@ -97,10 +105,7 @@ fn a_node_on_nats_is_elected_with_a_vote_from_the_line_and_the_bridge_ends_when_
     bridge.wait_for_start();
     let mut voter = Voter::accept(&line);
 
-    let url = server.url();
-    let cluster = ["run", "--json", "--cluster", "c", "--size", "2", "--mode", "graft"];
-    let node = ["--id", "n", "--vote-file", "n.vote", "--nats", &url];
-    let mut node = Program::start(directory.path(), &[&cluster[..], &node].concat());
+    let mut node = start_node(directory.path(), &server);
     let term = elect(&mut voter, &mut node);
     assert_eq!(voter.hear(leader), ("n".to_owned(), term));
 
@@ -137,46 +142,53 @@ fn a_bridge_reports_a_side_that_is_lost_and_comes_back() {
     assert!(bridge.wait().success());
 }
 
-/// One of three voters for who runs the bridge: two with a bridge, and a witness.
-fn start_voter(directory: &Path, server: &NatsServer, id: &str) -> Program {
-    let (url, vote_file) = (server.url(), format!("{id}.vote"));
-    let run = ["run", "--json", "--cluster", "bridges", "--size", "3", "--id", id];
-    let run = [&run[..], &["--vote-file", &vote_file, "--nats", &url]].concat();
-    let is_witness = id == "witness";
-    let bridge = [&["--", env!("CARGO_BIN_EXE_graft")], &arguments(&url)[..]].concat();
-    let rest = if is_witness { &["--witness"][..] } else { &bridge };
-    let mut program = Program::start(directory, &[&run, rest].concat());
-    program.wait_for(|line| line.is("start", &[("id", id)]));
-    program
+/// Two machines that have the line at `line` and may run a bridge, and a witness that makes a
+/// majority of them when one is gone.
+fn start_voters(directory: &Path, server: &NatsServer) -> [Program; 3] {
+    let url = server.url();
+    let bridge =
+        [&["--", env!("CARGO_BIN_EXE_graft")], &arguments(&url)[..], &["--exit-on-line-loss"]];
+    let (bridge, witness) = (bridge.concat(), ["--witness"]);
+    [("a", &bridge[..]), ("b", &bridge), ("w", &witness)].map(|(id, rest)| {
+        let vote_file = format!("{id}.vote");
+        let cluster = ["run", "--json", "--cluster", "bridges", "--size", "3", "--nats", &url];
+        let node = ["--id", id, "--vote-file", &vote_file];
+        let mut program = Program::start(directory, &[&cluster[..], &node, rest].concat());
+        program.wait_for_start();
+        program
+    })
 }
 
-/// A spare bridge is a COMMAND: the election that the program is for chooses which of two runs.
+/// Spare bridges are COMMANDs: the election that the program is for chooses which of them runs.
 #[test]
-fn a_spare_bridge_takes_over_when_the_node_that_runs_the_first_dies() {
-    let (server, directory) = (NatsServer::start(), tempfile::tempdir().unwrap());
-    let line = UnixListener::bind(directory.path().join("line")).unwrap();
-    let url = server.url();
-    let mut voters =
-        ["a", "b", "witness"].map(|id| start_voter(directory.path(), &server, id)).into_iter();
-    let (mut a, mut b, _witness) =
-        (voters.next().unwrap(), voters.next().unwrap(), voters.next().unwrap());
-    let mut voter = Voter::accept(&line);
+fn a_spare_bridge_takes_over_from_one_that_dies_or_loses_its_line() {
+    for dies in [true, false] {
+        let (server, directory) = (NatsServer::start(), tempfile::tempdir().unwrap());
+        let line = UnixListener::bind(directory.path().join("line")).unwrap();
+        let [mut a, mut b, _witness] = start_voters(directory.path(), &server);
+        let mut voter = Voter::accept(&line);
+        // This node needs a vote from the line.
+        let mut node = start_node(directory.path(), &server);
+        let first_term = elect(&mut voter, &mut node);
 
-    // A node on NATS needs a vote from the line.
-    let node = ["run", "--json", "--cluster", "c", "--size", "2", "--mode", "graft"];
-    let node = [&node[..], &["--id", "n", "--vote-file", "n.vote", "--nats", &url]].concat();
-    let mut node = Program::start(directory.path(), &node);
-    let term = elect(&mut voter, &mut node);
-
-    let first = a.wait_for_leader().str("leader").to_owned();
-    let (first, second) = if first == "a" { (&mut a, &mut b) } else { (&mut b, &mut a) };
-    first.kill();
-    let lost = voter.stream.read_to_end(&mut Vec::new());
-    assert!(lost.is_ok(), "the first bridge is gone before the second one comes: {lost:?}");
-    let mut voter = Voter::accept(&line);
-    second.wait_for(|line| line.is("start", &[]));
-    assert_eq!(voter.hear(leader), ("n".to_owned(), term));
-    assert!(!first.wait().success());
+        let is_a = a.wait_for_leader().str("leader") == "a";
+        let (first, second) = if is_a { (&mut a, &mut b) } else { (&mut b, &mut a) };
+        if dies {
+            first.kill();
+            // The first bridge leaves the line before the second one is there.
+            voter.stream.read_to_end(&mut Vec::new()).unwrap();
+        } else {
+            drop(voter);
+        }
+        assert!(!first.wait().success());
+        let mut voter = Voter::accept(&line);
+        assert_eq!(voter.hear(leader), ("n".to_owned(), first_term));
+        node.kill();
+        let mut node = start_node(directory.path(), &server);
+        assert!(elect(&mut voter, &mut node) > first_term);
+        second.terminate();
+        assert!(second.wait().success());
+    }
 }
 
 #[test]
