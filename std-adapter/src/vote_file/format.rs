@@ -7,7 +7,7 @@ use base64::alphabet;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use graft_election_core::{NodeId, NodeIdError, TERM_END, VoteRecord};
 use serde_json::value::RawValue;
-use sha1::{Digest as _, Sha1};
+use sha1_smol::Sha1;
 use thiserror::Error;
 
 use super::error::Unusable;
@@ -97,8 +97,8 @@ pub enum Digest {
 impl Digest {
     /// The kind of digest that `sha` is of `data`, if it is one.
     fn find(sha: &[u8], data: &[u8]) -> Option<Self> {
-        let copy = sha.strip_suffix(&Sha1::digest([])[..]);
-        if sha == &Sha1::digest(data)[..] {
+        let copy = sha.strip_suffix(&sha1([]));
+        if sha == sha1(data) {
             Some(Self::Sha1)
         } else if copy == Some(data) {
             Some(Self::Legacy)
@@ -223,11 +223,15 @@ pub(super) fn encode(
     data.extend(unknown.data.iter().map(UnknownMember::encode));
     data.push('}');
 
-    let sha = BASE64.encode(Sha1::digest(&data));
+    let sha = BASE64.encode(sha1(&data));
     let mut file = format!(r#"{{"{SHA}":"{sha}","{DATA}":"{}""#, BASE64.encode(&data));
     file.extend(unknown.envelope.iter().map(UnknownMember::encode));
     file.push('}');
     file
+}
+
+fn sha1(data: impl AsRef<[u8]>) -> [u8; 20] {
+    Sha1::from(data).digest().bytes()
 }
 
 /// Go takes an array of numbers, too, for bytes.
