@@ -40,7 +40,7 @@ struct Running {
     /// The process group of the command and all that it starts.
     group: Option<Pid>,
     watchdog: Option<Watchdog>,
-    /// When to kill it, once it has been told to end.
+    /// When to kill it, once it was sent SIGTERM.
     kill_at: Option<Instant>,
 }
 
@@ -145,7 +145,7 @@ impl Running {
 /// How a command ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// Nobody told it to.
+    /// Neither a signal nor the end of its permit ended it.
     pub(crate) by_itself: bool,
     status: ExitStatus,
 }

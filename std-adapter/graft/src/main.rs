@@ -26,22 +26,17 @@ struct Arguments {
     task: Task,
 }
 
+/// Each has its help where its arguments are.
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Show a cluster in this process: it elects a leader, loses it, and elects another.
     Demo(demo::DemoArgs),
-    /// Run one node until it is told to stop, and COMMAND while the node leads.
     Run(run::RunArgs),
-    /// Carry a cluster's messages between a serial line and NATS.
     Bridge(bridge::BridgeArgs),
-    /// Show what is in a vote file, and whether a node could start from it.
-    // Go's users call that file a log.
+    // Go's users call the file a log.
     #[command(alias = "log")]
     Inspect(inspect::InspectArgs),
-    /// Become COMMAND, and die with the node that started it.
     #[command(name = command::CHILD_TASK, hide = true)]
     Child(command::ChildArgs),
-    /// End COMMAND in time, even if the node that started it can't.
     #[command(name = watchdog::WATCHDOG_TASK, hide = true)]
     Watchdog(watchdog::WatchdogArgs),
 }

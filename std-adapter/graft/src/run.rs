@@ -18,7 +18,7 @@ use crate::stop::Stop;
 
 /// Run one node until SIGINT or SIGTERM, and COMMAND while the node leads.
 ///
-/// Either signal closes the node in order: COMMAND ends first, then a leader hands over.
+/// Either signal closes the node in order: COMMAND ends, then a leader hands its leadership over.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// The cluster's name.
@@ -34,7 +34,7 @@ pub(crate) struct RunArgs {
     /// nodes may vote.
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
     voters: Vec<NodeId>,
-    /// Which election the node takes part in.
+    /// Which voters the cluster has.
     #[arg(long, value_enum, default_value_t = ModeName::Extended)]
     mode: ModeName,
     /// The node's preference for leading: a leader eventually hands over to a follower of higher
@@ -78,9 +78,9 @@ pub(crate) struct RunArgs {
 /// A mode by its name.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ModeName {
-    /// All voters run this implementation: there are pre-votes and a lease.
+    /// All run this implementation: pre-votes and a lease.
     Extended,
-    /// Some voters are Go nodes: plain votes, and no lease.
+    /// Some are Go nodes: plain votes, and no lease.
     Graft,
 }
 
