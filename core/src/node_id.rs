@@ -21,13 +21,32 @@ impl NodeId {
     ///
     /// [`NodeIdError`] says which rule the name breaks; it is never cut to fit.
     pub fn new(name: &str) -> Result<Self, NodeIdError> {
+        Self::from_bytes(name.as_bytes())
+    }
+
+    /// Takes the bytes of a name as a node id, as they come off a line or out of flash.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new); bytes that aren't text are forbidden like any other character.
+    pub fn from_bytes(name: &[u8]) -> Result<Self, NodeIdError> {
         if name.is_empty() {
             return Err(NodeIdError::Empty);
         }
-        if let Some(at) = name.bytes().position(|byte| !is_token_byte(byte)) {
-            return Err(NodeIdError::Forbidden { at });
+        // Character by character, since each is known to be ASCII. To take all of the bytes as text
+        // at once would need a table of UTF-8, and half a kibibyte of flash for it.
+        let mut id = String::new();
+        for (at, byte) in name.iter().enumerate() {
+            if !is_token_byte(*byte) {
+                return Err(NodeIdError::Forbidden { at });
+            }
+            // A name that is too long is refused below, once all of it has been judged.
+            let _ = id.push(char::from(*byte));
         }
-        String::try_from(name).map(Self).map_err(|_| NodeIdError::TooLong { bytes: name.len() })
+        if name.len() > Self::CAPACITY {
+            return Err(NodeIdError::TooLong { bytes: name.len() });
+        }
+        Ok(Self(id))
     }
 
     /// The name as text.
@@ -36,7 +55,7 @@ impl NodeId {
     }
 }
 
-/// Whether a byte may stand in one token of a NATS subject that every tool prints alike.
+/// Whether a byte may be part of one token of a NATS subject that every tool prints alike.
 pub(crate) const fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'.' | b'*' | b'>')
 }
@@ -131,6 +150,16 @@ mod tests {
         assert_eq!(NodeId::new("a\r\n"), forbidden(1));
         assert_eq!(NodeId::new("\0"), forbidden(0));
         assert_eq!(NodeId::new("n\u{f6}de"), forbidden(1));
+        assert_eq!(NodeId::new(&"n".repeat(65).replace("nn", "n*")), forbidden(1));
+    }
+
+    #[test]
+    fn bytes_are_judged_as_the_text_that_they_are() {
+        let over_long = "n".repeat(65);
+        for name in ["", "a", "rack-7/node_1", "a.b", "a b", "n\u{f6}de", "\u{80}", &over_long] {
+            assert_eq!(NodeId::from_bytes(name.as_bytes()), NodeId::new(name), "{name:?}");
+        }
+        assert_eq!(NodeId::from_bytes(b"ab\xff"), Err(NodeIdError::Forbidden { at: 2 }));
     }
 
     #[test]

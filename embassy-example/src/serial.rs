@@ -3,7 +3,7 @@ use core::ops::Range;
 
 use embassy_futures::yield_now;
 use embedded_io_async::{Read, Write};
-use graft_election_core::{Message, NodeId, Outgoing, Recipient};
+use graft_election_core::{Message, NodeId, Outgoing};
 use graft_election_proto::EncodeError;
 use graft_election_proto::frame::{FRAME_MAX, FrameErrors, FrameReader, encode_frame};
 
@@ -51,13 +51,7 @@ impl<'e, R: Read, W: Write<Error = R::Error>> SerialTransport<'e, R, W> {
     #[inline(never)]
     fn buffered_message(&mut self) -> Option<Message> {
         let mut unread = self.buffer.get(self.unread.clone()).unwrap_or_default();
-        let message = loop {
-            let Some(frame) = self.frames.read(&mut unread) else { break None };
-            match frame.to {
-                Recipient::Node(node) if node != self.id => {}
-                _ => break Some(frame.message),
-            }
-        };
+        let message = self.frames.read_for(&self.id, &mut unread);
         self.unread.start = self.unread.end.saturating_sub(unread.len());
         self.errors.set(self.frames.errors());
         message

@@ -244,10 +244,7 @@ impl Encoded {
 fn decode(bytes: &[u8]) -> Option<VoteRecord> {
     let (term, id) = bytes.strip_prefix(&[VERSION])?.split_first_chunk()?;
     let term = u64::from_le_bytes(*term);
-    let voted_for = match str::from_utf8(id).ok()? {
-        "" => None,
-        id => Some(NodeId::new(id).ok()?),
-    };
+    let voted_for = if id.is_empty() { None } else { Some(NodeId::from_bytes(id).ok()?) };
     Some(VoteRecord { term, voted_for })
 }
 

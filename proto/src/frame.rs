@@ -3,19 +3,23 @@
 //! A frame says what its payload is, from whom and for whom, ends where the next one can begin, and
 //! carries a check sum. `docs/serial-frames.md` lays the format down byte by byte.
 //!
+//! A vote doesn't say for whom it is; only its frame does. Counted by another candidate, it could
+//! make a second leader. So a node reads with [`FrameReader::read_for`], which yields what is for
+//! that node or for everyone, and nothing else:
+//!
 //! ```
-//! use graft_election_core::{Heartbeat, Message, NodeId, Outgoing, Recipient};
+//! use graft_election_core::{Message, NodeId, Outgoing, Recipient, VoteResponse};
 //! use graft_election_proto::frame::{FRAME_MAX, FrameReader, encode_frame};
 //!
-//! let leader = NodeId::new("a")?;
-//! let heartbeat = Heartbeat { term: 7, leader: leader.clone(), sent_at: None, size: None };
-//! let outgoing = Outgoing { to: Recipient::Everyone, message: Message::Heartbeat(heartbeat) };
+//! let (voter, candidate, rival) = (NodeId::new("a")?, NodeId::new("b")?, NodeId::new("c")?);
+//! let vote = VoteResponse { term: 7, granted: true, voter: Some(voter.clone()) };
+//! let message = Message::VoteResponse(vote);
+//! let outgoing = Outgoing { to: Recipient::Node(candidate.clone()), message: message.clone() };
 //! let mut buffer = [0; FRAME_MAX];
-//! let mut line = encode_frame(&leader, &outgoing, &mut buffer)?;
+//! let line = encode_frame(&voter, &outgoing, &mut buffer)?;
 //!
-//! let mut reader = FrameReader::new();
-//! let frame = reader.read(&mut line).ok_or("no frame")?;
-//! assert_eq!((frame.sender, frame.to, frame.message), (leader, outgoing.to, outgoing.message));
+//! assert_eq!(FrameReader::new().read_for(&candidate, &mut &*line), Some(message));
+//! assert_eq!(FrameReader::new().read_for(&rival, &mut &*line), None);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -23,12 +27,14 @@ use cobs::{CobsEncoder, DecodeResult, DecoderState};
 use crc::{CRC_32_ISCSI, Crc, NoTable};
 use graft_election_core::{Message, NodeId, Outgoing, Recipient};
 
-use crate::{ENCODED_MAX, EncodeError, Kind, decode, encode};
+use crate::kind::Kind;
+use crate::message::{ENCODED_MAX, decode, encode};
+use crate::writer::EncodeError;
 
 /// The most bytes that a frame takes, its two delimiters included.
 pub const FRAME_MAX: usize = cobs::max_encoding_length(CONTENT_MAX) + 2;
 
-/// The byte that stands before and after each frame, and never in one.
+/// The byte before and after each frame. No frame contains it.
 pub const DELIMITER: u8 = 0;
 
 /// What a frame holds before it is stuffed: the kind, two ids with their lengths, the payload, and
@@ -105,7 +111,7 @@ pub fn encode_payload<'b>(
     buffer.get(..end.saturating_add(2)).ok_or(too_small)
 }
 
-/// A message that came in a frame.
+/// A message that came in a frame, and what the frame says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Frame<'r> {
@@ -122,7 +128,7 @@ pub struct Frame<'r> {
 /// Finds the frames in a stream of bytes that comes in any portions.
 ///
 /// All of its state is in this struct, so that a wait for more bytes may be given up at any time.
-/// What is no frame is dropped and counted; the next delimiter is a new start.
+/// What is not a frame is dropped and counted; after the next delimiter it starts afresh.
 #[derive(Debug)]
 pub struct FrameReader {
     stuffing: DecoderState,
@@ -146,20 +152,42 @@ impl FrameReader {
         }
     }
 
-    /// Takes bytes from the front of `bytes` until a frame is complete, and returns it. Once it
-    /// returns none, all bytes have been taken.
-    pub fn read(&mut self, bytes: &mut &[u8]) -> Option<Frame<'_>> {
+    /// Takes bytes from the front of `bytes` until a frame for `node` or for everyone is complete,
+    /// and returns its message; frames for other nodes are passed over. Once it returns `None`, all
+    /// bytes have been taken.
+    ///
+    /// What `node` itself has sent comes back where the line echoes. The election ignores such a
+    /// message, and takes one that it can't have sent for a sign that two nodes have one id (rule
+    /// V5).
+    pub fn read_for(&mut self, node: &NodeId, bytes: &mut &[u8]) -> Option<Message> {
+        self.read(bytes, |Parsed { to, message, .. }| match to {
+            Recipient::Node(receiver) if receiver != *node => None,
+            Recipient::Node(_) | Recipient::Everyone => Some(message),
+        })
+    }
+
+    /// Takes bytes from the front of `bytes` until a frame is complete, whoever it is for, and
+    /// returns it. Once it returns `None`, all bytes have been taken.
+    ///
+    /// This is for bridges, and for those who only watch a line. A node that counted votes for
+    /// another candidate could lead without a majority: it reads with [`read_for`](Self::read_for).
+    pub fn read_any(&mut self, bytes: &mut &[u8]) -> Option<Frame<'_>> {
+        let Parsed { sender, to, message, payload_at } = self.read(bytes, Some)?;
+        let end = self.content_len.saturating_sub(CHECKSUM_LEN);
+        let payload = self.content.get(payload_at..end).unwrap_or_default();
+        Some(Frame { sender, to, message, payload })
+    }
+
+    /// Takes bytes until a frame is complete of which `select` makes something.
+    fn read<T>(&mut self, bytes: &mut &[u8], select: impl Fn(Parsed) -> Option<T>) -> Option<T> {
         while let Some((byte, rest)) = bytes.split_first() {
             *bytes = rest;
             if !self.take(*byte) {
                 continue;
             }
-            match parse(self.content.get(..self.content_len).unwrap_or_default()) {
-                Ok(Parsed { sender, to, message, payload_at }) => {
-                    let end = self.content_len.saturating_sub(CHECKSUM_LEN);
-                    let payload = self.content.get(payload_at..end).unwrap_or_default();
-                    return Some(Frame { sender, to, message, payload });
-                }
+            match parse(self.content.get(..self.content_len).unwrap_or_default(), &select) {
+                Ok(Some(selected)) => return Some(selected),
+                Ok(None) => {}
                 Err(fault) => self.errors.count(fault),
             }
         }
@@ -229,9 +257,9 @@ pub struct FrameErrors {
     pub checksum: u32,
     /// Its kind of message is unknown.
     pub kind: u32,
-    /// The sender or the receiver is no node id, or the message names another sender.
+    /// The sender or the receiver is not a node id, or the message names another sender.
     pub id: u32,
-    /// Its payload is no message of its kind (rule V7).
+    /// Its payload is not a message of its kind (rule V7).
     pub payload: u32,
 }
 
@@ -278,8 +306,12 @@ struct Parsed {
     payload_at: usize,
 }
 
-/// Reads a frame's content, its check sum included.
-fn parse(content: &[u8]) -> Result<Parsed, Fault> {
+/// Reads a frame's content, its check sum included, and returns what `select` makes of it.
+///
+/// It is a function of its own, and selects by itself, so that ids that nobody asks for are not
+/// copied: that takes half a kibibyte more flash.
+#[inline(never)]
+fn parse<T>(content: &[u8], select: impl Fn(Parsed) -> T) -> Result<T, Fault> {
     let (checked, checksum) = content.split_last_chunk().ok_or(Fault::CutOff)?;
     if CHECKSUM.checksum(checked) != u32::from_le_bytes(*checksum) {
         return Err(Fault::Checksum);
@@ -294,16 +326,18 @@ fn parse(content: &[u8]) -> Result<Parsed, Fault> {
         return Err(Fault::Id);
     }
     let to = receiver.map_or(Recipient::Everyone, Recipient::Node);
-    Ok(Parsed { sender, to, message, payload_at: checked.len().saturating_sub(payload.len()) })
+    let payload_at = checked.len().saturating_sub(payload.len());
+    Ok(select(Parsed { sender, to, message, payload_at }))
 }
 
-/// Takes an id and the length before it off the front of `bytes`; of no length, it is none.
+/// Takes an id and the length before it off the front of `bytes`. A zero length means that there
+/// is no id.
 fn split_id(bytes: &[u8]) -> Result<(Option<NodeId>, &[u8]), Fault> {
     let (len, rest) = bytes.split_first().ok_or(Fault::Id)?;
     let (id, rest) = rest.split_at_checked(usize::from(*len)).ok_or(Fault::Id)?;
     if id.is_empty() {
         return Ok((None, rest));
     }
-    let id = core::str::from_utf8(id).ok().and_then(|id| NodeId::new(id).ok());
-    Ok((Some(id.ok_or(Fault::Id)?), rest))
+    let id = NodeId::from_bytes(id).map_err(|_| Fault::Id)?;
+    Ok((Some(id), rest))
 }

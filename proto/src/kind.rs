@@ -64,17 +64,17 @@ impl Kind {
         }
     }
 
-    /// The byte that stands for it in a frame: 1 to 7.
+    /// Its byte in a frame: 1 to 7.
     pub const fn number(self) -> u8 {
         self as u8
     }
 
-    /// The kind that is called `name`.
+    /// The kind with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The kind that `number` stands for.
+    /// The kind with this number.
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.number() == number)
     }

@@ -8,8 +8,10 @@ use graft_election_core::{
     PositionTooLong, PreVoteResponse, VoteRequest, VoteResponse,
 };
 
-use crate::field::{Field, Values, read_fields, write_fields};
-use crate::{EncodeError, Kind, WireError, wire};
+use crate::field::{Content, Field, Value, Values, read_fields, write_fields};
+use crate::kind::Kind;
+use crate::reader::WireError;
+use crate::writer::EncodeError;
 
 /// The most bytes that any message takes: those of a heartbeat response with everything in it.
 pub const ENCODED_MAX: usize = 171;
@@ -26,113 +28,202 @@ pub fn decode(kind: Kind, payload: &[u8]) -> Result<Message, DecodeError> {
     message(kind, &values)
 }
 
-/// The message that has these values.
-///
-/// It is a function of its own, and each of its arms the whole result, for the message to be put
-/// together where it is to be: as a part of another function it is copied from place to place, which
-/// takes a kibibyte more flash.
-#[inline(never)]
-fn message(kind: Kind, values: &Values<'_>) -> Result<Message, DecodeError> {
-    match kind {
-        Kind::VoteRequest => vote_request(values).map(Message::VoteRequest),
-        Kind::PreVoteRequest => vote_request(values).map(Message::PreVoteRequest),
-        Kind::VoteResponse => {
-            let response = wire::VoteResponse::from_values(values);
-            Ok(Message::VoteResponse(VoteResponse {
-                term: response.term,
-                granted: response.granted,
-                voter: optional_id("Voter", response.voter)?,
-            }))
-        }
-        Kind::Heartbeat => {
-            let heartbeat = wire::Heartbeat::from_values(values);
-            Ok(Message::Heartbeat(Heartbeat {
-                term: heartbeat.term,
-                leader: id("Leader", heartbeat.leader)?,
-                sent_at: NonZeroU64::new(heartbeat.sent_at),
-                size: NonZeroU32::new(heartbeat.size),
-            }))
-        }
-        Kind::HeartbeatResponse => {
-            let response = wire::HeartbeatResponse::from_values(values);
-            Ok(Message::HeartbeatResponse(HeartbeatResponse {
-                term: response.term,
-                follower: id("Follower", response.follower)?,
-                position: Position::new(response.current_state)?,
-                sent_at: NonZeroU64::new(response.sent_at),
-                priority: response.priority,
-                bound_for: NonZeroU64::new(response.bound_for),
-            }))
-        }
-        Kind::PreVoteResponse => {
-            let response = wire::PreVoteResponse::from_values(values);
-            Ok(Message::PreVoteResponse(PreVoteResponse {
-                term: response.term,
-                granted: response.granted,
-                voter: id("Voter", response.voter)?,
-                proposed_term: response.proposed_term,
-                round: NonZeroU32::new(response.round),
-            }))
-        }
-        Kind::Handover => {
-            let handover = wire::Handover::from_values(values);
-            Ok(Message::Handover(Handover {
-                term: handover.term,
-                leader: id("Leader", handover.leader)?,
-                target: optional_id("Target", handover.target)?,
-            }))
-        }
-    }
-}
-
-fn vote_request(values: &Values<'_>) -> Result<VoteRequest, DecodeError> {
-    // All that either kind has: those of a request for a vote have no round.
-    let request = wire::PreVoteRequest::from_values(values);
-    Ok(VoteRequest {
-        term: request.term,
-        candidate: id("Candidate", request.candidate)?,
-        position: Position::new(request.current_state)?,
-        handover_from: NonZeroU64::new(request.handover_from),
-        size: NonZeroU32::new(request.size),
-        round: NonZeroU32::new(request.round),
-    })
-}
-
-/// Writes `message` at the front of `buffer` and returns what was written. A buffer of
-/// [`ENCODED_MAX`] bytes has room for any.
+/// Writes `message` at the front of `buffer` and returns what was written; zero and empty fields
+/// are left out, as the Go original does. A buffer of [`ENCODED_MAX`] bytes has room for any.
 ///
 /// # Errors
 ///
 /// [`EncodeError`] if the message doesn't fit.
 pub fn encode<'b>(message: &Message, buffer: &'b mut [u8]) -> Result<&'b [u8], EncodeError> {
     let mut values = Values::default();
-    match message {
-        Message::VoteRequest(request) | Message::PreVoteRequest(request) => {
-            wire::PreVoteRequest::from(request).fill(&mut values)
-        }
-        Message::VoteResponse(response) => wire::VoteResponse::from(response).fill(&mut values),
-        Message::Heartbeat(heartbeat) => wire::Heartbeat::from(heartbeat).fill(&mut values),
-        Message::HeartbeatResponse(response) => {
-            wire::HeartbeatResponse::from(response).fill(&mut values)
-        }
-        Message::PreVoteResponse(response) => {
-            wire::PreVoteResponse::from(response).fill(&mut values)
-        }
-        Message::Handover(handover) => wire::Handover::from(handover).fill(&mut values),
-    }
+    fill(&mut values, message);
     write_fields(fields(Kind::of(message)), &values, buffer)
 }
 
-/// The fields of the messages of a kind.
-const fn fields(kind: Kind) -> &'static [Field] {
-    match kind {
-        Kind::VoteRequest => wire::VoteRequest::FIELDS,
-        Kind::PreVoteRequest => wire::PreVoteRequest::FIELDS,
-        Kind::VoteResponse => wire::VoteResponse::FIELDS,
-        Kind::Heartbeat => wire::Heartbeat::FIELDS,
-        Kind::HeartbeatResponse => wire::HeartbeatResponse::FIELDS,
-        Kind::PreVoteResponse => wire::PreVoteResponse::FIELDS,
-        Kind::Handover => wire::Handover::FIELDS,
+/// Declares for each [`Kind`] which of the core's structs it carries, and which field of
+/// `graft.proto` holds which member of that struct. A kind is `without` the members that it has no
+/// field for.
+macro_rules! messages {
+    ($(
+        $kind:ident: $message:ident $( without $absent:ident )? {
+            $( $name:ident = $number:literal => $member:ident, )*
+        }
+    )*) => {
+        /// The fields of the messages of a kind, in the order of their numbers.
+        const fn fields(kind: Kind) -> &'static [Field] {
+            match kind {
+                $( Kind::$kind => const { &[ $( Field {
+                    number: $number,
+                    name: stringify!($name),
+                    content: content_of(|message: &$message| &message.$member),
+                }, )* ] }, )*
+            }
+        }
+
+        /// The message that has these values.
+        ///
+        /// It is a function of its own, and each of its arms the whole result, so that the message
+        /// is put together where it is to be: as a part of another function, or by one function for
+        /// each kind, it is copied from place to place, which takes a kibibyte more flash.
+        #[inline(never)]
+        fn message(kind: Kind, values: &Values<'_>) -> Result<Message, DecodeError> {
+            match kind {
+                $( Kind::$kind => {
+                    let [ $( $member, )* .. ] = values;
+                    Ok(Message::$kind($message {
+                        $( $member: Member::read(stringify!($name), $member)?, )*
+                        $( $absent: None, )?
+                    }))
+                } )*
+            }
+        }
+
+        /// Sets the values that `message` has.
+        fn fill<'m>(values: &mut Values<'m>, message: &'m Message) {
+            match message {
+                $( Message::$kind(message) => {
+                    let [ $( $member, )* .. ] = values;
+                    $( *$member = message.$member.value(); )*
+                } )*
+            }
+        }
+    };
+}
+
+messages! {
+    VoteRequest: VoteRequest without round {
+        Term = 1 => term,
+        Candidate = 2 => candidate,
+        CurrentState = 3 => position,
+        HandoverFrom = 8 => handover_from,
+        Size = 9 => size,
+    }
+
+    VoteResponse: VoteResponse {
+        Term = 1 => term,
+        Granted = 2 => granted,
+        Voter = 8 => voter,
+    }
+
+    Heartbeat: Heartbeat {
+        Term = 1 => term,
+        Leader = 2 => leader,
+        SentAt = 8 => sent_at,
+        Size = 9 => size,
+    }
+
+    HeartbeatResponse: HeartbeatResponse {
+        Term = 1 => term,
+        Follower = 2 => follower,
+        CurrentState = 3 => position,
+        SentAt = 8 => sent_at,
+        Priority = 9 => priority,
+        BoundFor = 10 => bound_for,
+    }
+
+    PreVoteRequest: VoteRequest {
+        Term = 1 => term,
+        Candidate = 2 => candidate,
+        CurrentState = 3 => position,
+        HandoverFrom = 8 => handover_from,
+        Size = 9 => size,
+        Round = 10 => round,
+    }
+
+    PreVoteResponse: PreVoteResponse {
+        Term = 1 => term,
+        Granted = 2 => granted,
+        Voter = 8 => voter,
+        ProposedTerm = 9 => proposed_term,
+        Round = 10 => round,
+    }
+
+    Handover: Handover {
+        Term = 1 => term,
+        Leader = 2 => leader,
+        Target = 3 => target,
+    }
+}
+
+/// What the field of a member holds, so that the table needn't repeat the member's type.
+const fn content_of<S, M: Member>(_: fn(&S) -> &M) -> Content {
+    M::CONTENT
+}
+
+/// A member of one of the core's messages.
+trait Member: Sized {
+    /// What its field holds.
+    const CONTENT: Content;
+
+    /// Takes the value of the field `name`, unless no node may see it (rule V7).
+    fn read(name: &'static str, value: &Value<'_>) -> Result<Self, DecodeError>;
+
+    fn value(&self) -> Value<'_>;
+}
+
+/// Declares the members that are numbers on the wire: how they are read, and how they are written.
+macro_rules! numbers {
+    ($( $member:ty: $read:expr, $write:expr; )*) => { $(
+        impl Member for $member {
+            const CONTENT: Content = Content::Number;
+
+            fn read(_: &'static str, value: &Value<'_>) -> Result<Self, DecodeError> {
+                let read: fn(u64) -> Self = $read;
+                Ok(read(value.number))
+            }
+
+            fn value(&self) -> Value<'_> {
+                let write: fn(Self) -> u64 = $write;
+                Value::of_number(write(*self))
+            }
+        }
+    )* };
+}
+
+// Of a number that is too long, the low half is kept, as protobuf demands.
+numbers! {
+    u64: |number| number, |member| member;
+    u32: |number| number as u32, u64::from;
+    bool: |number| number != 0, u64::from;
+    Option<NonZeroU64>: NonZeroU64::new, |member| member.map_or(0, NonZeroU64::get);
+    Option<NonZeroU32>: |number| NonZeroU32::new(number as u32),
+        |member| member.map_or(0, NonZeroU32::get).into();
+}
+
+impl Member for NodeId {
+    const CONTENT: Content = Content::Bytes;
+
+    fn read(field: &'static str, value: &Value<'_>) -> Result<Self, DecodeError> {
+        Self::from_bytes(value.bytes).map_err(|error| DecodeError::InvalidId { field, error })
+    }
+
+    fn value(&self) -> Value<'_> {
+        Value::of_bytes(self.as_str().as_bytes())
+    }
+}
+
+/// An id that may be left out, which protobuf can't tell from an empty one.
+impl Member for Option<NodeId> {
+    const CONTENT: Content = Content::Bytes;
+
+    fn read(field: &'static str, value: &Value<'_>) -> Result<Self, DecodeError> {
+        if value.bytes.is_empty() { Ok(None) } else { NodeId::read(field, value).map(Some) }
+    }
+
+    fn value(&self) -> Value<'_> {
+        self.as_ref().map(NodeId::value).unwrap_or_default()
+    }
+}
+
+impl Member for Position {
+    const CONTENT: Content = Content::Bytes;
+
+    fn read(_: &'static str, value: &Value<'_>) -> Result<Self, DecodeError> {
+        Ok(Self::new(value.bytes)?)
+    }
+
+    fn value(&self) -> Value<'_> {
+        Value::of_bytes(self.as_bytes())
     }
 }
 
@@ -175,90 +266,5 @@ impl fmt::Display for DecodeError {
     }
 }
 
-impl core::error::Error for DecodeError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Wire(error) => Some(error),
-            Self::InvalidId { error, .. } => Some(error),
-            Self::PositionTooLong(error) => Some(error),
-        }
-    }
-}
-
-impl<'a> From<&'a VoteRequest> for wire::PreVoteRequest<'a> {
-    fn from(request: &'a VoteRequest) -> Self {
-        Self {
-            term: request.term,
-            candidate: request.candidate.as_str(),
-            current_state: request.position.as_bytes(),
-            handover_from: request.handover_from.map_or(0, NonZeroU64::get),
-            size: request.size.map_or(0, NonZeroU32::get),
-            round: request.round.map_or(0, NonZeroU32::get),
-        }
-    }
-}
-
-impl<'a> From<&'a VoteResponse> for wire::VoteResponse<'a> {
-    fn from(response: &'a VoteResponse) -> Self {
-        Self {
-            term: response.term,
-            granted: response.granted,
-            voter: response.voter.as_ref().map_or("", NodeId::as_str),
-        }
-    }
-}
-
-impl<'a> From<&'a Heartbeat> for wire::Heartbeat<'a> {
-    fn from(heartbeat: &'a Heartbeat) -> Self {
-        Self {
-            term: heartbeat.term,
-            leader: heartbeat.leader.as_str(),
-            sent_at: heartbeat.sent_at.map_or(0, NonZeroU64::get),
-            size: heartbeat.size.map_or(0, NonZeroU32::get),
-        }
-    }
-}
-
-impl<'a> From<&'a HeartbeatResponse> for wire::HeartbeatResponse<'a> {
-    fn from(response: &'a HeartbeatResponse) -> Self {
-        Self {
-            term: response.term,
-            follower: response.follower.as_str(),
-            current_state: response.position.as_bytes(),
-            sent_at: response.sent_at.map_or(0, NonZeroU64::get),
-            priority: response.priority,
-            bound_for: response.bound_for.map_or(0, NonZeroU64::get),
-        }
-    }
-}
-
-impl<'a> From<&'a PreVoteResponse> for wire::PreVoteResponse<'a> {
-    fn from(response: &'a PreVoteResponse) -> Self {
-        Self {
-            term: response.term,
-            granted: response.granted,
-            voter: response.voter.as_str(),
-            proposed_term: response.proposed_term,
-            round: response.round.map_or(0, NonZeroU32::get),
-        }
-    }
-}
-
-impl<'a> From<&'a Handover> for wire::Handover<'a> {
-    fn from(handover: &'a Handover) -> Self {
-        Self {
-            term: handover.term,
-            leader: handover.leader.as_str(),
-            target: handover.target.as_ref().map_or("", NodeId::as_str),
-        }
-    }
-}
-
-fn id(field: &'static str, name: &str) -> Result<NodeId, DecodeError> {
-    NodeId::new(name).map_err(|error| DecodeError::InvalidId { field, error })
-}
-
-/// An id that may be left out, which protobuf can't tell from an empty one.
-fn optional_id(field: &'static str, name: &str) -> Result<Option<NodeId>, DecodeError> {
-    if name.is_empty() { Ok(None) } else { id(field, name).map(Some) }
-}
+// Its text has that of the error behind it, so there is no source to print a second time.
+impl core::error::Error for DecodeError {}

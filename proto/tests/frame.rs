@@ -64,7 +64,7 @@ fn a_payload_comes_out_as_it_went_in_unknown_fields_included() {
     let (kind, to) = (Kind::Heartbeat, Recipient::Everyone);
     let mut line = encode_payload(kind, &id("a"), &to, payload, &mut buffer).unwrap();
     let mut reader = FrameReader::new();
-    assert_eq!(reader.read(&mut line).unwrap().payload, payload);
+    assert_eq!(reader.read_any(&mut line).unwrap().payload, payload);
 }
 
 #[test]
@@ -137,6 +137,41 @@ fn a_nameless_vote_says_who_sent_it_in_its_frame_alone() {
 }
 
 #[test]
+fn v6_a_vote_reaches_its_candidate_and_no_other() {
+    let line = [("c", 1), ("a", 2), ("aa", 3), ("A", 4)].map(|(candidate, term)| {
+        let mut vote = vote("b", candidate);
+        let Message::VoteResponse(response) = &mut vote.outgoing.message else { unreachable!() };
+        response.term = term;
+        encoded(&vote)
+    });
+    let terms = |node: &str| -> Vec<u64> {
+        read_for(&id(node), &line.concat()).iter().map(Message::term).collect()
+    };
+    assert_eq!(terms("a"), [2]);
+    assert_eq!(terms("aa"), [3]);
+    assert_eq!(terms("c"), [1]);
+    // Not even to the voter itself, where the line echoes.
+    assert_eq!(terms("b"), []);
+}
+
+#[test]
+fn v5_what_is_for_everyone_reaches_everyone_its_sender_included() {
+    let line = [encoded(&vote("b", "c")), encoded(&heartbeat("a", 7))].concat();
+    for node in ["a", "b", "d"] {
+        assert_eq!(read_for(&id(node), &line), [heartbeat("a", 7).outgoing.message], "{node}");
+    }
+}
+
+#[test]
+fn v7_what_is_wrong_with_a_frame_is_counted_whoever_it_is_for() {
+    let mut line = &[encoded(&vote("b", "c")), stuffed(b"\x03\x01b\x01c\x12\x01*", 0)].concat()[..];
+    let mut reader = FrameReader::new();
+    assert_eq!(reader.read_for(&id("a"), &mut line), None);
+    assert!(line.is_empty());
+    assert_eq!(reader.errors(), FrameErrors { payload: 1, ..FrameErrors::NONE });
+}
+
+#[test]
 fn one_or_two_wrong_bits_never_make_another_frame() {
     let first = encoded(&vote("b", "a"));
     let bits = 8 * first.len();
@@ -172,6 +207,23 @@ proptest! {
         }
         prop_assert_eq!(frames, sent);
         prop_assert_eq!(reader.errors(), FrameErrors::NONE);
+    }
+
+    #[test]
+    fn a_node_hears_just_what_is_for_it_or_for_everyone(
+        sent in prop::collection::vec(sent(), 0..5),
+        node in ids(),
+        receiver in any::<prop::sample::Index>(),
+    ) {
+        let mut sent = sent;
+        if let Some(index) = sent.len().checked_sub(1).map(|last| receiver.index(last + 1)) {
+            sent[index].outgoing.to = Recipient::Node(node.clone());
+        }
+        let line: Vec<u8> = sent.iter().flat_map(encoded).collect();
+        let for_others = |to: &Recipient| matches!(to, Recipient::Node(other) if *other != node);
+        sent.retain(|sent| !for_others(&sent.outgoing.to));
+        let expected: Vec<Message> = sent.into_iter().map(|sent| sent.outgoing.message).collect();
+        prop_assert_eq!(read_for(&node, &line), expected);
     }
 
     #[test]
@@ -221,7 +273,10 @@ proptest! {
 
     /// With a good check sum, so that what lies behind it is reached.
     #[test]
-    fn any_content_is_survived(content in prop::collection::vec(any::<u8>(), 0..300), kind in 0_u8..9) {
+    fn any_content_is_survived(
+        content in prop::collection::vec(any::<u8>(), 0..300),
+        kind in 0_u8..9,
+    ) {
         let content = [&[kind, 1, b'a', 0], content.as_slice()].concat();
         let (frames, errors) = read(&stuffed(&content, 0));
         prop_assert_eq!(frames.len() + errors.total() as usize, 1);
@@ -271,9 +326,17 @@ fn read(mut line: &[u8]) -> (Vec<Sent>, FrameErrors) {
     (drain(&mut reader, &mut line), reader.errors())
 }
 
+/// All messages on the line that are for `node`.
+fn read_for(node: &NodeId, mut line: &[u8]) -> Vec<Message> {
+    let mut reader = FrameReader::new();
+    let messages = std::iter::from_fn(|| reader.read_for(node, &mut line)).collect();
+    assert!(line.is_empty());
+    messages
+}
+
 fn drain(reader: &mut FrameReader, line: &mut &[u8]) -> Vec<Sent> {
     let mut frames = Vec::new();
-    while let Some(frame) = reader.read(line) {
+    while let Some(frame) = reader.read_any(line) {
         let outgoing = Outgoing { to: frame.to, message: frame.message };
         frames.push(Sent { sender: frame.sender, outgoing });
     }

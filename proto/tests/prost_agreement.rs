@@ -1,13 +1,14 @@
-//! The borrowed codec and prost write the same bytes and read the same values (protocol, section
-//! 3), whatever the payload.
+//! The codec and prost write the same bytes and read the same values (protocol, section 3),
+//! whatever the payload; what only rule V7 refuses is refused for the right reason.
 
-use graft_election_proto::{prost_messages, wire};
+pub mod pb;
+
+use graft_election_proto::{DecodeError, ENCODED_MAX, EncodeError, Kind, decode, encode};
+use pb::Judge;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use prost::Message as _;
-
-const BUFFER: usize = 1024;
 
 /// States that the two codecs agree on one message of `graft.proto`: on the bytes of its fields, on
 /// the fields of its bytes, and on what is not such a message at all.
@@ -21,35 +22,33 @@ macro_rules! agreement {
 
                 #[test]
                 fn both_write_the_same_bytes_and_read_them_back($($field in $strategy),*) {
-                    let by_prost = prost_messages::$message { $($field: $field.clone()),* };
-                    let borrowed = wire::$message { $($field: Borrow::borrow(&$field)),* };
-                    let mut buffer = [0; BUFFER];
-                    let payload = borrowed.encode(&mut buffer).unwrap();
-                    prop_assert_eq!(payload, by_prost.encode_to_vec());
-                    prop_assert_eq!(wire::$message::decode(payload), Ok(borrowed));
-                    prop_assert_eq!(prost_messages::$message::decode(payload), Ok(by_prost));
+                    let by_prost = pb::$message { $($field),* };
+                    let payload = by_prost.encode_to_vec();
+                    let message = decode(Kind::$message, &payload);
+                    prop_assert_eq!(&message, &by_prost.judge());
+                    if let Ok(message) = message {
+                        let mut buffer = [0; ENCODED_MAX];
+                        prop_assert_eq!(encode(&message, &mut buffer).unwrap(), payload);
+                    }
                 }
 
                 #[test]
                 fn a_buffer_is_too_small_by_one_byte_or_not_at_all($($field in $strategy),*) {
-                    let borrowed = wire::$message { $($field: Borrow::borrow(&$field)),* };
-                    let mut buffer = [0; BUFFER];
-                    let len = borrowed.encode(&mut buffer).unwrap().len();
-                    prop_assert!(borrowed.encode(&mut buffer[..len]).is_ok());
-                    if let Some(short) = len.checked_sub(1) {
-                        let error = borrowed.encode(&mut buffer[..short]).unwrap_err();
-                        prop_assert_eq!(error.required, len);
+                    let Ok(message) = (pb::$message { $($field),* }).judge() else {
+                        return Ok(());
+                    };
+                    let mut buffer = [0; ENCODED_MAX];
+                    let required = encode(&message, &mut buffer).unwrap().len();
+                    prop_assert!(encode(&message, &mut buffer[..required]).is_ok());
+                    if let Some(short) = required.checked_sub(1) {
+                        let too_small = Err(EncodeError { required });
+                        prop_assert_eq!(encode(&message, &mut buffer[..short]), too_small);
                     }
                 }
 
                 #[test]
                 fn both_judge_any_payload_alike(payload in payloads()) {
-                    let borrowed = wire::$message::decode(&payload);
-                    let by_prost = prost_messages::$message::decode(payload.as_slice());
-                    prop_assert_eq!(borrowed.is_ok(), by_prost.is_ok(), "{:?}", by_prost);
-                    if let (Ok(borrowed), Ok(by_prost)) = (borrowed, by_prost) {
-                        $( prop_assert_eq!(borrowed.$field, Borrow::borrow(&by_prost.$field)); )*
-                    }
+                    agree(Kind::$message, &payload);
                 }
             }
         }
@@ -60,8 +59,8 @@ agreement!(
     vote_requests,
     VoteRequest {
         term: numbers(),
-        candidate: texts(),
-        current_state: vec(any::<u8>(), 0..100),
+        candidate: ids(),
+        current_state: positions(),
         handover_from: numbers(),
         size: sizes(),
     }
@@ -71,30 +70,27 @@ agreement!(
     pre_vote_requests,
     PreVoteRequest {
         term: numbers(),
-        candidate: texts(),
-        current_state: vec(any::<u8>(), 0..100),
+        candidate: ids(),
+        current_state: positions(),
         handover_from: numbers(),
         size: sizes(),
         round: sizes(),
     }
 );
 
-agreement!(
-    vote_responses,
-    VoteResponse { term: numbers(), granted: any::<bool>(), voter: texts() }
-);
+agreement!(vote_responses, VoteResponse { term: numbers(), granted: any::<bool>(), voter: ids() });
 
 agreement!(
     heartbeats,
-    Heartbeat { term: numbers(), leader: texts(), sent_at: numbers(), size: sizes() }
+    Heartbeat { term: numbers(), leader: ids(), sent_at: numbers(), size: sizes() }
 );
 
 agreement!(
     heartbeat_responses,
     HeartbeatResponse {
         term: numbers(),
-        follower: texts(),
-        current_state: vec(any::<u8>(), 0..100),
+        follower: ids(),
+        current_state: positions(),
         sent_at: numbers(),
         priority: sizes(),
         bound_for: numbers(),
@@ -106,13 +102,13 @@ agreement!(
     PreVoteResponse {
         term: numbers(),
         granted: any::<bool>(),
-        voter: texts(),
+        voter: ids(),
         proposed_term: numbers(),
         round: sizes(),
     }
 );
 
-agreement!(handovers, Handover { term: numbers(), leader: texts(), target: texts() });
+agreement!(handovers, Handover { term: numbers(), leader: ids(), target: ids() });
 
 /// Both refuse a field that lies deeper in groups than 100, and only then.
 #[test]
@@ -121,34 +117,54 @@ fn both_bound_the_depth_of_groups_alike() {
         for filling in [&[][..], &[0x28, 1]] {
             let begin = [0x3b].repeat(depth);
             let end = [0x3c].repeat(depth);
-            let payload = [&begin, filling, &end].concat();
-            let borrowed = wire::Heartbeat::decode(&payload);
-            let by_prost = prost_messages::Heartbeat::decode(payload.as_slice());
-            assert_eq!(borrowed.is_ok(), by_prost.is_ok(), "{depth} deep");
+            agree(Kind::Heartbeat, &[&begin, filling, &end].concat());
         }
     }
 }
 
-/// What an owned field is in the borrowed message.
-trait Borrow<'a, B> {
-    fn borrow(&'a self) -> B;
-}
-
-impl<'a, T: Copy> Borrow<'a, T> for T {
-    fn borrow(&'a self) -> T {
-        *self
+/// Prost refuses a text that isn't UTF-8 even if another follows, which counts.
+#[test]
+fn of_a_repeated_id_only_the_last_is_judged() {
+    for earlier in [&b"\xff"[..], "\u{f6}".as_bytes(), b"", &[b'n'; 65]] {
+        let earlier = [&[0x12, earlier.len() as u8], earlier].concat();
+        let payload = [&earlier, SENDER].concat();
+        assert_eq!(decode(Kind::Heartbeat, &payload), decode(Kind::Heartbeat, SENDER));
+        assert!(decode(Kind::Heartbeat, &[SENDER, &earlier].concat()).is_err());
     }
 }
 
-impl<'a> Borrow<'a, &'a str> for String {
-    fn borrow(&'a self) -> &'a str {
-        self
-    }
-}
+/// A sender in field 2. For a `VoteResponse` that is a truth value, and its sender may be left out.
+const SENDER: &[u8] = b"\x12\x01a";
 
-impl<'a> Borrow<'a, &'a [u8]> for Vec<u8> {
-    fn borrow(&'a self) -> &'a [u8] {
-        self
+/// A sender in field 8. In most requests that is a number.
+const VOTER: &[u8] = b"\x42\x01a";
+
+/// Compares the two codecs on a payload, and on the same with a sender at its end, without which
+/// most are refused.
+#[track_caller]
+fn agree(kind: Kind, payload: &[u8]) {
+    let sender = match kind {
+        Kind::VoteResponse | Kind::PreVoteResponse => VOTER,
+        _ => SENDER,
+    };
+    for payload in [payload, &[payload, sender].concat()] {
+        let ours = decode(kind, payload);
+        match pb::read(kind, payload) {
+            Ok(reading) => {
+                assert_eq!(ours, reading.message, "{kind} {payload:02x?}");
+                if let Ok(message) = ours {
+                    let mut buffer = [0; ENCODED_MAX];
+                    let written = encode(&message, &mut buffer);
+                    assert_eq!(written, Ok(&*reading.rewritten), "{kind} {payload:02x?}");
+                }
+            }
+            // See `of_a_repeated_id_only_the_last_is_judged`.
+            Err(error) if error.to_string().contains("UTF-8") => {}
+            Err(error) => {
+                let is_no_protobuf = matches!(ours, Err(DecodeError::Wire(_)));
+                assert!(is_no_protobuf, "{kind} {payload:02x?}: {ours:?}, {error}");
+            }
+        }
     }
 }
 
@@ -159,6 +175,14 @@ fn numbers() -> impl Strategy<Value = u64> {
 
 fn sizes() -> impl Strategy<Value = u32> {
     numbers().prop_map(|number| number as u32)
+}
+
+fn ids() -> impl Strategy<Value = String> {
+    prop_oneof![4 => "[a-z0-9/_-]{1,64}", 1 => texts()]
+}
+
+fn positions() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![4 => vec(any::<u8>(), 0..=64), 1 => vec(any::<u8>(), 65..100)]
 }
 
 fn texts() -> impl Strategy<Value = String> {

@@ -7,39 +7,41 @@
 //!
 //! # Why a lease is not enough
 //!
-//! While a lease is valid, no other node has one. But to look at the lease and to write are two
-//! things, and between any two instructions a process may be paused for as long as you like: by the
-//! scheduler, by a page that must come from disk, because its virtual machine is moved. It looks, the
-//! lease is valid; it is paused; the lease ends, another leads and writes; it goes on, and writes.
-//! What it sent just before the pause may be just as late. No check on the writer's side helps,
-//! however late it comes. Only what is written to can refuse.
+//! While a lease is valid, no other node has one. But checking the lease and writing are two steps,
+//! and a process can be paused between any two instructions for any length of time: by the
+//! scheduler, by a page that must come from disk, by a move of its virtual machine. A leader checks
+//! its lease, finds it valid, and is paused; the lease ends, another node leads and writes; then
+//! the first goes on, and writes. What it sent just before the pause may arrive just as late. No
+//! check on the writer's side helps, however late it is made. Only the store can refuse.
 //!
 //! # What this does
 //!
 //! The store is one key of a NATS key-value bucket. Its value holds the payload together with the
-//! token of the leadership in which it was written. The server knows nothing of tokens, but has
+//! token of the leadership in which it was written. The server has no notion of tokens, but it has
 //! revisions: `update` writes only if the key is still at the revision that the writer names. A
-//! revision by itself is no token, since whoever reads the latest one may write. Together they fence:
+//! revision alone is not a token, since anyone who reads the latest one may write. Together they
+//! fence:
 //!
-//! * A new leader *claims* the key before it does anything else: it reads the entry, refuses itself
-//!   if the token there is higher than its own, and otherwise writes its own token in, on condition
-//!   of the revision that it has read. If someone came in between, it reads again.
+//! * A new leader *claims* the key before it does anything else: it reads the entry, gives up if
+//!   the token there is higher than its own, and otherwise writes its own token, on condition that
+//!   the revision is still the one that it has read. If another write came in between, it reads
+//!   again.
 //! * From then on it writes on condition of the revision of its own last write, and never reads.
 //!
-//! So the token that was compared is the one that is replaced, and a claim makes the revisions stale
-//! that all earlier leaders know. They can learn the new one only by reading, and then find the
-//! higher token.
+//! So the token that was compared is the one that is replaced, and a claim outdates the revisions
+//! that all earlier leaders know. They can learn the new one only by reading, and then they find
+//! the higher token.
 //!
 //! # What that guarantees
 //!
 //! Once a leader has claimed the key, no write of an earlier leader takes effect, however late it
-//! comes. One that comes before the claim does, and the claim has seen it: nothing is overwritten
-//! unread. This holds without any bound on pauses, delays or clocks, and even if two nodes believe to
-//! lead. It takes tokens that rise with each leadership (rule I5), hence vote files that live as long
-//! as the bucket; and that all who write the key keep to the two rules.
+//! arrives. One that arrives before the claim does take effect, and the claim has seen it: nothing
+//! is overwritten unread. This holds without any bound on pauses, delays or clocks, and even if two
+//! nodes believe that they lead. It requires tokens that rise with each leadership (rule I5), hence
+//! vote files that live as long as the bucket, and that every writer of the key follows both rules.
 //!
-//! Without the lease all this would be just as safe. The lease keeps two leaders from working against
-//! each other and getting nothing done; the token keeps them from doing harm.
+//! Without the lease all this would be just as safe. The lease keeps two leaders from working
+//! against each other and getting nothing done; the token keeps them from doing harm.
 
 use std::error::Error;
 use std::io::Write;
@@ -48,7 +50,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
 use async_nats::jetstream::{self, kv};
-use graft_election::{ClusterInfo, Leadership, MemoryVotes, NatsTransport, Node, NodeId};
+use graft_election::{
+    ClusterInfo, ErrorChain, Leadership, MemoryVotes, NatsTransport, Node, NodeId,
+};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -58,10 +62,10 @@ fn main() -> ExitCode {
         eprintln!("fencing: give the URL of a NATS server with JetStream");
         return ExitCode::from(2);
     };
-    match tell(&url, &mut std::io::stdout()) {
+    match play(&url, &mut std::io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("fencing: {error}");
+            eprintln!("fencing: {}", ErrorChain(&*error));
             ExitCode::FAILURE
         }
     }
@@ -72,20 +76,20 @@ fn main() -> ExitCode {
 pub struct Value {
     /// The fencing token.
     pub token: u64,
-    /// What it is all about.
+    /// What the leader wanted to store.
     pub payload: String,
 }
 
-/// A key that was claimed in one leadership, and can be written in no earlier one any more.
+/// A key that was claimed in one leadership, and can no longer be written in any earlier one.
 struct Claim<'s> {
     store: &'s kv::Store,
     token: u64,
-    /// That of the own last write.
+    /// The revision of this leader's own last write.
     revision: u64,
 }
 
 impl<'s> Claim<'s> {
-    /// Claims the key; `None` if a later leader has.
+    /// Claims the key; `None` if a later leader has claimed it.
     async fn make(store: &'s kv::Store, token: u64) -> Result<Option<Self>, Failure> {
         loop {
             let (found, revision) = read(store).await?;
@@ -101,7 +105,7 @@ impl<'s> Claim<'s> {
 
     /// Writes `payload`; false if it was refused, because a later leader has claimed the key.
     ///
-    /// After an error nobody knows whether it was written. Then claim the key anew.
+    /// After an error it is unknown whether it was written. Claim the key again then.
     async fn write(&mut self, payload: String) -> Result<bool, Failure> {
         let value = Value { token: self.token, payload };
         let written = write_at(self.store, &value, self.revision).await?;
@@ -118,7 +122,7 @@ async fn read(store: &kv::Store) -> Result<(Value, u64), Failure> {
     }
 }
 
-/// Writes the key if it is still at `revision`. Its new revision; `None` if it isn't.
+/// Writes the key if it is still at `revision`, and returns its new revision; otherwise `None`.
 async fn write_at(store: &kv::Store, value: &Value, revision: u64) -> Result<Option<u64>, Failure> {
     let bytes = serde_json::to_vec(value)?.into();
     match store.update(KEY, bytes, revision).await {
@@ -128,12 +132,12 @@ async fn write_at(store: &kv::Store, value: &Value, revision: u64) -> Result<Opt
     }
 }
 
-/// Lets three nodes tell the story on the server at `url`, and prints it to `output`.
+/// Has three nodes play the story on the server at `url`, and prints it to `output`.
 ///
 /// # Errors
 ///
-/// Whatever goes wrong; also if the late write was not refused.
-pub fn tell(url: &str, output: &mut impl Write) -> Result<(), Failure> {
+/// Whatever goes wrong, and if the late write was not refused.
+pub fn play(url: &str, output: &mut impl Write) -> Result<(), Failure> {
     let runtime = runtime()?;
     let store = runtime.block_on(new_store(url))?;
     let (events, story) = channel();
@@ -147,7 +151,7 @@ pub fn tell(url: &str, output: &mut impl Write) -> Result<(), Failure> {
             threads.spawn(move || node.run(url, ending));
         }
         drop(events);
-        // Whatever happens, they are dropped then, so that nobody waits any longer.
+        // Dropped at the end, whatever happens, so that no thread waits any longer.
         let (resume, _end) = (resume, end);
 
         let mut paused_token = None;
@@ -159,7 +163,7 @@ pub fn tell(url: &str, output: &mut impl Write) -> Result<(), Failure> {
                         "{id} leads, has claimed the key with token {token}, and writes"
                     )?;
                     if paused_token.is_some_and(|paused| paused < token) {
-                        // Who has gone on listens no more.
+                        // The paused node may have gone on, and no longer listens.
                         let _ = resume.send(());
                     }
                 }
@@ -184,19 +188,19 @@ pub fn tell(url: &str, output: &mut impl Write) -> Result<(), Failure> {
     })
 }
 
-/// What the nodes tell of.
+/// What the nodes report.
 enum Event {
     Leads { id: &'static str, token: u64 },
     Paused { id: &'static str, token: u64 },
     WroteLate { id: &'static str, token: u64, got_through: bool },
 }
 
-/// A thread that stands for a process. All that the node does is done on it, so that nothing is done
-/// while it is blocked, as in a process that is paused.
+/// A thread that plays a process. The node does everything on it, so that nothing is done while it
+/// is blocked, as in a process that is paused.
 struct NodeThread<'t> {
     id: &'static str,
     events: Sender<Result<Event, Failure>>,
-    /// Ends when something comes. It is for the first who leads.
+    /// The pause ends when something is received. The first node to lead takes it.
     the_pause: &'t Mutex<Option<Receiver<()>>>,
 }
 
@@ -221,22 +225,23 @@ impl NodeThread<'_> {
         };
         let lived = runtime().and_then(|runtime| runtime.block_on(live));
         if let Err(failure) = lived {
-            self.tell(Err(failure));
+            self.report(Err(failure));
         }
     }
 
-    /// Acts whenever the node leads. `Node::run_while_leader` would drop this when the lease is about
-    /// to end; but neither can it while the process is paused, nor call back what has been sent.
+    /// Acts whenever the node leads. `Node::run_while_leader` would drop this when the lease is
+    /// about to end. But it can't while the process is paused, nor can it call back what has been
+    /// sent.
     async fn lead(&self, node: &Node, store: &kv::Store) -> Result<(), Failure> {
         while let Some(leadership) = node.wait_for_leadership().await {
             let (id, token) = (self.id, leadership.token());
             if let Some(mut claim) = Claim::make(store, token).await?
                 && claim.write(format!("written by {id}")).await?
             {
-                self.tell(Ok(Event::Leads { id, token }));
+                self.report(Ok(Event::Leads { id, token }));
                 if self.is_valid_until_paused(&leadership) {
                     let got_through = claim.write(format!("written LATE by {id}")).await?;
-                    self.tell(Ok(Event::WroteLate { id, token, got_through }));
+                    self.report(Ok(Event::WroteLate { id, token, got_through }));
                 }
             }
             leadership.ended().await;
@@ -244,7 +249,8 @@ impl NodeThread<'_> {
         Ok(())
     }
 
-    /// What a careful leader asks just before it writes. The first to whom it says yes is paused then.
+    /// What a careful leader checks just before it writes. The first whose lease is valid is
+    /// paused.
     fn is_valid_until_paused(&self, leadership: &Leadership) -> bool {
         if !leadership.is_valid() {
             return false;
@@ -253,17 +259,17 @@ impl NodeThread<'_> {
         else {
             return false;
         };
-        self.tell(Ok(Event::Paused { id: self.id, token: leadership.token() }));
+        self.report(Ok(Event::Paused { id: self.id, token: leadership.token() }));
         pause.recv().is_ok()
     }
 
-    fn tell(&self, event: Result<Event, Failure>) {
-        // At the end of the story nobody listens any more.
+    fn report(&self, event: Result<Event, Failure>) {
+        // At the end of the story there is no receiver.
         let _ = self.events.send(event);
     }
 }
 
-/// An empty store: the votes of this example are forgotten when it ends, and its tokens start anew.
+/// An empty store: the votes of this example are forgotten when it ends, and its tokens start over.
 async fn new_store(url: &str) -> Result<kv::Store, Failure> {
     let client = async_nats::connect(url)
         .await

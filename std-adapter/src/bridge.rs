@@ -11,8 +11,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use async_nats::{ConnectError, ToServerAddrs};
-use graft_election_core::{Config, ConfigError, NodeId, Recipient};
-use graft_election_proto::frame::{FRAME_MAX, encode_payload};
+use graft_election_core::{Config, ConfigError, Message, NodeId, Recipient};
+use graft_election_proto::frame::{FRAME_MAX, Frame, FrameReader, encode_payload};
 use graft_election_proto::{Kind, decode};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -22,9 +22,9 @@ use self::counts::Outcome;
 use self::nats_side::{Listening, NatsEvent, NatsSide, Received};
 use self::rate::Rate;
 use self::recent_nodes::RecentNodes;
-use crate::driver::VOTERS_MAX;
+use crate::core_node::VOTERS_MAX;
 use crate::error::StartError;
-use crate::framed_line::{FramedLine, LineEvent, ReceivedFrame, Unwritten};
+use crate::framed_line::{FramedLine, LineEvent, Unwritten};
 use crate::nats::{CLUSTER_KINDS, NatsError};
 use crate::node::random_id;
 use crate::serial_line::SerialLine;
@@ -163,7 +163,7 @@ impl Bridge {
         loop {
             tokio::select! {
                 () = &mut stop => break,
-                event = self.line.receive() => match event {
+                event = self.line.receive(ReceivedFrame::read) => match event {
                     LineEvent::Frame(frame) => {
                         let outcome = self.carry_to_nats(*frame).await;
                         self.counts.to_nats.count(outcome);
@@ -259,6 +259,22 @@ impl std::fmt::Debug for Bridge {
             .field("id", &self.id)
             .field("counts", &self.counts)
             .finish_non_exhaustive()
+    }
+}
+
+/// A frame from the line, whoever it is for.
+struct ReceivedFrame {
+    sender: NodeId,
+    to: Recipient,
+    message: Message,
+    /// The message's bytes as they came.
+    payload: Vec<u8>,
+}
+
+impl ReceivedFrame {
+    fn read(reader: &mut FrameReader, bytes: &mut &[u8]) -> Option<Box<Self>> {
+        let Frame { sender, to, message, payload } = reader.read_any(bytes)?;
+        Some(Box::new(Self { sender, to, message, payload: payload.to_vec() }))
     }
 }
 

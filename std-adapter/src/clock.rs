@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use graft_election_core::Instant;
 
-/// The node's clock: monotonic, and tokio's own, so that tests can run it, to which the time is
-/// added that the machine spent suspended (protocol, section 1). Clones are the same clock.
+/// The node's clock: tokio's own, so that tests can control it, plus the time that the machine has
+/// been suspended (protocol, section 1). It is monotonic. Clones are the same clock.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock {
     origin: tokio::time::Instant,
@@ -24,20 +24,20 @@ impl Clock {
         Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
-    /// The machine is suspended for `span`, as far as this clock can see.
+    /// Pretends that the machine has been suspended for `span`.
     #[cfg(test)]
     pub(crate) fn suspend(&self, span: Duration) {
         let nanoseconds = i64::try_from(span.as_nanos()).unwrap();
         self.suspension.lead.fetch_add(nanoseconds, Ordering::SeqCst);
     }
 
-    /// How long it is until `instant`; nothing if that is over.
+    /// How long it is until `instant`; zero if that has passed.
     pub(crate) fn time_until(&self, instant: Instant) -> Duration {
         instant.saturating_since(self.now())
     }
 
-    /// Waits until `deadline`; for ever if the clock doesn't reach that far. Timers stand still while
-    /// the machine is suspended, so that it can end too late by that much, but by no more.
+    /// Waits until `deadline`; for ever if that is out of the clock's range. Timers stop while the
+    /// machine is suspended, so this can return too late by that much, but by no more.
     pub(crate) async fn sleep_until(&self, deadline: Instant) {
         match tokio::time::Instant::now().checked_add(self.time_until(deadline)) {
             Some(at) => tokio::time::sleep_until(at).await,
@@ -46,8 +46,8 @@ impl Clock {
     }
 }
 
-/// How long the machine has been suspended: by how much a clock that counts on meanwhile is ahead of
-/// one that doesn't, compared with the start. In nanoseconds.
+/// How long the machine has been suspended since the start, in nanoseconds: by how much a clock
+/// that runs meanwhile has gained on one that stops.
 #[derive(Debug)]
 struct Suspension {
     lead_at_start: i64,
@@ -58,13 +58,13 @@ struct Suspension {
 impl Suspension {
     /// Nothing so far.
     fn starting(boottime: impl Fn() -> i64, monotonic: impl Fn() -> i64) -> Self {
-        // An interruption would be taken for a suspension later. It hits few of many readings.
+        // A reading that is interrupted would be taken for a suspension later. Few of many are.
         let leads = std::iter::repeat_with(|| lead(&boottime, &monotonic));
         let lead_at_start = leads.take(READINGS_AT_START).max().unwrap_or_default();
         Self { lead_at_start, lead: AtomicI64::new(lead_at_start) }
     }
 
-    /// What it comes to by now. It never shrinks, and it is never more than the truth.
+    /// The time suspended so far. It never shrinks, and is never more than the truth.
     fn measure(&self, boottime: impl Fn() -> i64, monotonic: impl Fn() -> i64) -> Duration {
         let lead = lead(boottime, monotonic);
         let lead = self.lead.fetch_max(lead, Ordering::SeqCst).max(lead);
@@ -73,9 +73,9 @@ impl Suspension {
     }
 }
 
-/// By how much the clock that counts suspensions is ahead. It is read first, so that an interruption
-/// between the two readings makes the lead smaller: a clock that is ahead of the truth would promise
-/// a lease that is too long (rule L3).
+/// By how much the clock that counts suspensions is ahead. It is read first, so that an
+/// interruption between the two readings makes the lead smaller: a clock that is ahead of the truth
+/// would promise a lease that is too long (rule L3).
 fn lead(boottime: impl Fn() -> i64, monotonic: impl Fn() -> i64) -> i64 {
     let boottime = boottime();
     boottime.saturating_sub(monotonic())
@@ -83,7 +83,8 @@ fn lead(boottime: impl Fn() -> i64, monotonic: impl Fn() -> i64) -> i64 {
 
 const READINGS_AT_START: usize = 16;
 
-/// The system's two clocks, in nanoseconds. Where there are no such two, no suspension is seen.
+/// The system's two clocks, in nanoseconds. On systems that don't have both, suspensions go
+/// unnoticed.
 mod system {
     #[cfg(target_os = "linux")]
     use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -127,7 +128,7 @@ mod tests {
     struct Machine {
         boottime: Cell<i64>,
         monotonic: Cell<i64>,
-        /// For so long the next reading of both is interrupted between the two.
+        /// For how long the next reading of both clocks is interrupted between the two.
         interruption: Cell<i64>,
     }
 

@@ -4,12 +4,12 @@ use graft_election_core::{Reason, Refusal, State};
 
 use crate::events::Status;
 
-/// How often things happened to a node since its start.
+/// How often things have happened to a node since its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Terms in which it asked for votes, by the reason. Pre-votes, which change nothing, don't
-    /// count.
+    /// Terms in which it asked for votes, by the reason. Pre-votes, which change nothing, are not
+    /// counted.
     pub campaigns: HashMap<Reason, u64>,
     /// Campaigns that made it the leader.
     pub elections_won: u64,
@@ -24,7 +24,7 @@ pub struct Counts {
 impl Counts {
     pub(crate) fn count_change(&mut self, before: &Status, after: &Status) {
         let (from, to) = (before.state, after.state);
-        // Without pre-votes, one candidacy follows the other.
+        // Without pre-votes, one candidacy may follow another.
         if to == State::Candidate && (from != to || before.term != after.term) {
             *self.campaigns.entry(after.reason).or_default() += 1;
         }

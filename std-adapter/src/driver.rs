@@ -4,68 +4,42 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use graft_election_core::{
-    Application, Leadership, Message, Node, NodeId, Outgoing, Output, Position, State, VoteRecord,
+    Leadership, Message, NodeId, Outgoing, Output, Position, State, VoteRecord,
 };
-use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::application_queries::ApplicationQueries;
 use crate::clock::Clock;
+use crate::core_node::CoreNode;
+use crate::error_chain::ErrorChain;
 use crate::events::Fault;
-use crate::judge::Judge;
 use crate::publisher::Publisher;
 use crate::transport::{Arrival, Connection, Transport};
-use crate::vote_store::VoteStore;
+use crate::vote_store::{SaveVote, SharedError};
 
-/// The most voters a cluster of this adapter's nodes can have.
-pub const VOTERS_MAX: usize = 64;
-
-/// How many messages a waiting node hears after its timer ran out before it believes the timer.
+/// How many messages a node that waits for a leader still receives once its timer has run out.
 const OVERDUE_MESSAGES_MAX: usize = 64;
 
-/// How many messages a leader hears before an overdue heartbeat. One, so that it goes on hearing
-/// even if each heartbeat takes its transport until the next one is due.
+/// How many messages a leader receives before an overdue heartbeat. One, so that it goes on
+/// receiving even if each heartbeat keeps its transport busy until the next one is due.
 const OVERDUE_MESSAGES_MAX_LEADING: usize = 1;
 
 /// How long leaving the transport may take.
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(1);
 
-pub(crate) type CoreNode = Node<StdRng, Answers, VOTERS_MAX>;
-
-/// The application's answers, asked for just before the core needs them, because the core can't
-/// wait.
-#[derive(Clone, Debug)]
-pub(crate) struct Answers {
-    position: Position,
-    grants_vote: bool,
-}
-
-impl Answers {
-    pub(crate) const UNASKED: Self = Self { position: Position::EMPTY, grants_vote: false };
-}
-
-impl Application for Answers {
-    fn position(&mut self) -> Position {
-        self.position.clone()
-    }
-
-    fn grants_vote(&mut self, _position: &[u8]) -> bool {
-        self.grants_vote
-    }
-}
-
 /// Everything a running node owns.
 pub(crate) struct Driver<T> {
     pub(crate) node: CoreNode,
     pub(crate) transport: T,
-    pub(crate) votes: Arc<Mutex<dyn VoteStore>>,
-    pub(crate) judge: Judge,
+    pub(crate) votes: Arc<Mutex<dyn SaveVote>>,
+    pub(crate) queries: ApplicationQueries,
     pub(crate) publisher: Publisher,
     pub(crate) clock: Clock,
     /// How long the transport may take to send a message: the heartbeat interval.
     pub(crate) send_time_max: Duration,
-    /// Turns true, or loses its sender, when the node is to close; `None` once it has been told.
+    /// Turns true, or loses its sender, when the node is to close; `None` once it is closing.
     pub(crate) closing: Option<watch::Receiver<bool>>,
-    pub(crate) wishes: mpsc::Receiver<HandoverWish>,
+    pub(crate) handover_requests: mpsc::Receiver<HandoverRequest>,
     /// Has a receiver for everyone who acts on the lease.
     pub(crate) holds: Arc<watch::Sender<()>>,
     /// A lease that the node gave up before its end, and which someone may still act on.
@@ -73,21 +47,22 @@ pub(crate) struct Driver<T> {
     pub(crate) overdue_messages: usize,
 }
 
-/// That the node hand its leadership over.
-pub(crate) struct HandoverWish {
+/// A request that the node hand its leadership over.
+pub(crate) struct HandoverRequest {
     /// To whom; otherwise the node chooses (rule H1).
     pub(crate) to: Option<NodeId>,
-    /// The leadership that is meant, if only one is.
+    /// The leadership to hand over; otherwise any.
     pub(crate) token: Option<u64>,
     /// What went wrong, if that is why.
     pub(crate) fault: Option<Fault>,
-    /// Told, when it is done, whether there was a leadership to hand over.
+    /// Receives, at the end, whether there was such a leadership.
     pub(crate) done: oneshot::Sender<bool>,
 }
 
-enum Next {
+/// What the driver wakes up for.
+enum Wakeup {
     Input(Input),
-    Wish(HandoverWish),
+    HandoverRequest(HandoverRequest),
 }
 
 enum Input {
@@ -101,9 +76,9 @@ impl<T: Transport> Driver<T> {
     /// Drives the node until it is closed, then lets go of the transport and the vote store.
     pub(crate) async fn run(mut self) {
         while self.node.state() != State::Closed {
-            match self.next_input().await {
-                Some(Next::Input(input)) => self.take(input).await,
-                Some(Next::Wish(wish)) => self.fulfil(wish).await,
+            match self.next_wakeup().await {
+                Some(Wakeup::Input(input)) => self.take(input).await,
+                Some(Wakeup::HandoverRequest(request)) => self.serve(request).await,
                 None => {}
             }
         }
@@ -129,17 +104,17 @@ impl<T: Transport> Driver<T> {
         self.send(outgoing).await;
     }
 
-    async fn fulfil(&mut self, wish: HandoverWish) {
-        if let Some(fault) = wish.fault {
+    async fn serve(&mut self, request: HandoverRequest) {
+        if let Some(fault) = request.fault {
             self.publisher.job_failed(fault);
         }
         let leads = self.node.state() == State::Leader;
-        let is_meant = leads && wish.token.is_none_or(|token| token == self.node.term());
+        let is_meant = leads && request.token.is_none_or(|token| token == self.node.term());
         if is_meant {
-            self.take(Input::HandOver(wish.to)).await;
+            self.take(Input::HandOver(request.to)).await;
         }
-        // Whoever asked may have stopped waiting.
-        let _ = wish.done.send(is_meant);
+        // The caller may have stopped waiting.
+        let _ = request.done.send(is_meant);
     }
 
     fn publish(&mut self) {
@@ -147,8 +122,8 @@ impl<T: Transport> Driver<T> {
         self.lost = self.lost.take().or(lost);
     }
 
-    /// A node that has given up its lease early says nothing, so that no other can lead, until those
-    /// who act on the lease have let go of it, or it would have ended.
+    /// A node that has given up its lease early says nothing, so that no other can lead, until
+    /// everyone who acts on the lease has let go of it, or the lease would have ended.
     async fn wait_for_release(&mut self) {
         if let Some(lost) = self.lost.take() {
             tokio::select! {
@@ -158,11 +133,12 @@ impl<T: Transport> Driver<T> {
         }
     }
 
-    /// Waits for the next input; `None` if what came was none.
+    /// Waits for the next input or request; `None` if what arrived is neither.
     ///
-    /// A leader's heartbeat hardly waits. A node that waits for a leader hears what has already
-    /// arrived first: after a pause of its own, the leader's heartbeats are among it.
-    async fn next_input(&mut self) -> Option<Next> {
+    /// A leader's heartbeat waits for one message at most. A node that waits for a leader first
+    /// receives what has already arrived: after a pause of the node itself, the leader's heartbeats
+    /// are among that.
+    async fn next_wakeup(&mut self) -> Option<Wakeup> {
         let deadline = self.node.deadline();
         let overdue_messages_max = match self.node.state() {
             State::Leader => OVERDUE_MESSAGES_MAX_LEADING,
@@ -172,20 +148,22 @@ impl<T: Transport> Driver<T> {
             self.overdue_messages = 0;
         } else if self.overdue_messages >= overdue_messages_max {
             self.overdue_messages = 0;
-            return Some(Next::Input(Input::Timeout));
+            return Some(Wakeup::Input(Input::Timeout));
         }
         tokio::select! {
             biased;
             () = wait_for_close(&mut self.closing) => {
                 self.closing = None;
-                Some(Next::Input(Input::Close))
+                Some(Wakeup::Input(Input::Close))
             }
-            Some(wish) = self.wishes.recv() => Some(Next::Wish(wish)),
+            Some(request) = self.handover_requests.recv() => {
+                Some(Wakeup::HandoverRequest(request))
+            }
             arrival = self.transport.receive() => {
                 self.overdue_messages += 1;
-                self.admit(arrival).map(Next::Input)
+                self.admit(arrival).map(Wakeup::Input)
             }
-            () = self.clock.sleep_until(deadline) => Some(Next::Input(Input::Timeout)),
+            () = self.clock.sleep_until(deadline) => Some(Wakeup::Input(Input::Timeout)),
         }
     }
 
@@ -193,51 +171,75 @@ impl<T: Transport> Driver<T> {
         match arrival {
             Arrival::Message(message) => return Some(Input::Message(message)),
             Arrival::Malformed(error) => {
-                tracing::debug!(id = %self.node.id(), %error, "dropped a malformed message");
+                let (id, error) = (self.node.id(), ErrorChain(&*error));
+                tracing::debug!(%id, %error, "dropped a malformed message");
                 self.publisher.count_dropped();
             }
-            // A transport may say so for each message or each attempt to reconnect.
-            Arrival::Connection(impaired @ Connection::Impaired(_)) => {
-                self.publisher.recurring(self.clock.now(), Fault::Connection(impaired));
-            }
-            Arrival::Connection(change) => self.publisher.fault(Fault::Connection(change)),
+            Arrival::Connection(change) => self.publish_connection(change),
         }
         None
     }
 
-    /// Asks the application what the core may need to know for this input.
-    async fn ask_about(&mut self, input: &Input) {
-        match input {
-            Input::Message(Message::VoteRequest(request) | Message::PreVoteRequest(request)) => {
-                let answer = self.judge.grants_vote(request.position.clone()).await;
-                self.node.application_mut().grants_vote = matches!(answer, Ok(true));
-                if let Err(fault) = answer {
-                    self.publisher.fault(fault);
-                }
+    fn publish_connection(&mut self, change: Connection) {
+        match change {
+            Connection::Restored => self.publisher.connection_restored(),
+            Connection::Lost(why) => self.publisher.fault(Fault::ConnectionLost(why)),
+            Connection::Closed(why) => self.publisher.fault(Fault::ConnectionClosed(why)),
+            // A transport may report this for each message or each attempt to reconnect.
+            Connection::Impaired(why) => {
+                self.publisher.recurring(self.clock.now(), Fault::ConnectionImpaired(why));
             }
-            // A leader waits for nobody (rule L1).
-            _ if self.node.state() == State::Leader => {
-                if let Input::Message(Message::HeartbeatResponse(response)) = input {
-                    let now = self.clock.now();
-                    let opinion = self.judge.opinion_of(now, &response.position);
-                    self.node.application_mut().grants_vote = opinion;
-                }
-            }
-            // Each of these may make the node say its position.
-            Input::Message(Message::Handover(_) | Message::Heartbeat(_)) | Input::Timeout => {
-                self.ask_position().await;
-            }
-            Input::Message(_) | Input::HandOver(_) | Input::Close => {}
         }
     }
 
-    /// A position that can't be had leaves the last one standing: it claims no more than is true.
+    /// Asks the application what the core may need to know for this input. A leader waits for no
+    /// answer, whatever arrives (rule L1).
+    async fn ask_about(&mut self, input: &Input) {
+        let may_wait = self.node.state() != State::Leader;
+        let granted = match input {
+            Input::Message(Message::VoteRequest(request) | Message::PreVoteRequest(request)) => {
+                self.ask_for_vote(&request.position, may_wait).await
+            }
+            // Whether this follower could take over (rule H1).
+            Input::Message(Message::HeartbeatResponse(response)) if !may_wait => {
+                let answer = self.queries.cached_answer(self.clock.now(), &response.position);
+                answer.is_some_and(|answer| answer.grants_vote).then(|| response.position.clone())
+            }
+            // Each of these may make the node send its position.
+            Input::Message(Message::Handover(_) | Message::Heartbeat(_)) | Input::Timeout
+                if may_wait =>
+            {
+                self.ask_position().await;
+                None
+            }
+            Input::Message(_) | Input::Timeout | Input::HandOver(_) | Input::Close => None,
+        };
+        self.node.application_mut().set_granted(granted);
+    }
+
+    /// `position`, if the application would accept a candidate there as the leader. Without
+    /// waiting, only a recent answer counts.
+    async fn ask_for_vote(&mut self, position: &Position, may_wait: bool) -> Option<Position> {
+        let is_granted = if may_wait {
+            self.queries.grants_vote(position.clone()).await.unwrap_or_else(|fault| {
+                self.publisher.fault(fault);
+                false
+            })
+        } else {
+            let answer = self.queries.cached_answer(self.clock.now(), position);
+            answer.is_some_and(|answer| answer.grants_vote && answer.is_fresh)
+        };
+        is_granted.then(|| position.clone())
+    }
+
+    /// If the application does not answer, the last known position is kept: it claims no more than
+    /// is true.
     async fn ask_position(&mut self) {
-        let fault = match self.judge.position().await {
+        let fault = match self.queries.position().await {
             Ok(None) => return,
             Ok(Some(bytes)) => match Position::new(&bytes) {
                 Ok(position) => {
-                    self.node.application_mut().position = position;
+                    self.node.application_mut().set_position(position);
                     return;
                 }
                 Err(too_long) => Fault::PositionTooLong(too_long.bytes),
@@ -262,7 +264,7 @@ impl<T: Transport> Driver<T> {
             Output::Send(outgoing) => return Some(outgoing),
             Output::Save(unsaved) => unsaved,
         };
-        // Told before the save, so that a candidacy is seen even where the save itself decides it.
+        // Published before the save: a candidacy must be seen even if the save itself decides it.
         let lost = self.publisher.publish(unsaved.node(), now);
         self.lost = self.lost.take().or(lost);
         let saved = save(&self.votes, unsaved.node().id().clone(), unsaved.record().clone()).await;
@@ -283,30 +285,30 @@ impl<T: Transport> Driver<T> {
         let sent = tokio::time::timeout(self.send_time_max, self.transport.send(&outgoing)).await;
         let fault = match sent {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => Fault::Send(Arc::new(error)),
+            Ok(Err(error)) => Fault::Send(Arc::new(error) as SharedError),
             Err(_) => Fault::SendTimedOut(self.send_time_max),
         };
         self.publisher.recurring(self.clock.now(), fault);
     }
 }
 
-/// Stores the record on a thread that may block, and never leaves that half-done.
+/// Stores the record on a thread that may block. A save that has begun is always finished.
 async fn save(
-    votes: &Arc<Mutex<dyn VoteStore>>,
+    votes: &Arc<Mutex<dyn SaveVote>>,
     id: NodeId,
     record: VoteRecord,
 ) -> Result<(), Fault> {
     let votes = Arc::clone(votes);
-    let save = move || votes.lock().unwrap_or_else(PoisonError::into_inner).save(&id, &record);
+    let save = move || votes.lock().unwrap_or_else(PoisonError::into_inner).save_vote(&id, &record);
     match tokio::task::spawn_blocking(save).await {
-        Ok(saved) => saved.map_err(|error| Fault::Save(Arc::new(error))),
+        Ok(saved) => saved.map_err(Fault::Save),
         Err(_) => Err(Fault::SaveInterrupted),
     }
 }
 
 async fn wait_for_close(closing: &mut Option<watch::Receiver<bool>>) {
     match closing {
-        // An error says that the node's handle is gone, which closes it too.
+        // An error means that the node's handle is gone, which closes the node, too.
         Some(closing) => drop(closing.wait_for(|closing| *closing).await),
         None => std::future::pending().await,
     }

@@ -3,36 +3,35 @@ use std::io;
 
 use graft_election_core::ConfigError;
 
-use crate::vote_file::{LoadError, SaveError};
-
-/// Why a node could not be started.
+/// Why a node could not be started. [`ErrorChain`](crate::ErrorChain) prints it with its causes.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The cluster or a time makes no sense. It covers Go's `ErrClusterName` and `ErrClusterSize`.
+    /// A setting is invalid. It covers Go's `ErrClusterName` and `ErrClusterSize`.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The stored vote can't be had. It covers Go's `ErrLogNoExist` and `ErrLogCorrupt`.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The node's id, which was not kept with the vote yet, could not be stored.
-    #[error(transparent)]
-    Save(#[from] SaveError),
+    /// The stored vote could not be loaded: the [`VoteStore`](crate::VoteStore)'s error.
+    #[error("could not load the stored vote")]
+    Load(#[source] Box<dyn Error + Send + Sync>),
+    /// The node's id, which was not yet stored with the vote, could not be saved: the
+    /// [`VoteStore`](crate::VoteStore)'s error.
+    #[error("could not save the node's id")]
+    Save(#[source] Box<dyn Error + Send + Sync>),
     /// The stored vote is another node's.
     #[error("the stored vote belongs to node {kept}, not to {given}")]
     OtherId {
         /// The id that was given.
         given: String,
-        /// The id that is kept with the vote.
+        /// The id that is stored with the vote.
         kept: String,
     },
     /// The system's random source failed.
-    #[error("the system's random source failed: {0}")]
-    Random(Box<dyn Error + Send + Sync>),
-    /// The transport could not join the cluster.
-    #[error("the transport could not join the cluster: {0}")]
+    #[error("the system's random source failed")]
+    Random(#[source] Box<dyn Error + Send + Sync>),
+    /// The transport could not join the cluster: the [`Transport`](crate::Transport)'s error.
+    #[error("the transport could not join the cluster")]
     Join(#[source] Box<dyn Error + Send + Sync>),
-    /// A thread for the handler could not be started.
-    #[error("a thread for the handler could not be started: {0}")]
+    /// A thread for the application or the handler could not be started.
+    #[error("could not start a thread")]
     Thread(#[source] io::Error),
 }

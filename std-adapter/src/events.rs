@@ -1,5 +1,3 @@
-use std::error::Error;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -7,9 +5,7 @@ use graft_election_core::{NodeId, Reason, Refusal, Report, State};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::transport::Connection;
-use crate::vote_file::SaveError;
-use crate::vote_store::LoadWarning;
+use crate::vote_store::{LoadWarning, SharedError};
 
 /// How many events a slow listener can fall behind before it loses the oldest.
 pub const EVENTS_MAX: usize = 1024;
@@ -17,24 +13,23 @@ pub const EVENTS_MAX: usize = 1024;
 /// A node at one instant: everything in it belongs together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// What the node is to its cluster.
+    /// The node's role.
     pub state: State,
-    /// Why.
+    /// Why it has that role.
     pub reason: Reason,
     /// Its term.
     pub term: u64,
-    /// The leader of that term, as far as it knows.
+    /// The leader of that term, as far as the node knows.
     pub leader: Option<NodeId>,
-    /// Whom it voted for in that term.
+    /// Whom the node voted for in that term.
     pub vote: Option<NodeId>,
-    /// How many arrivals it dropped since its start because they were malformed or impossible.
+    /// How many arrivals the node has dropped since its start because they were malformed or
+    /// impossible.
     pub dropped: u64,
     /// The node's own id.
     pub id: NodeId,
     /// Its cluster.
     pub cluster: Arc<ClusterInfo>,
-    /// Where its vote is stored, if in a file.
-    pub vote_path: Option<Arc<PathBuf>>,
 }
 
 /// A cluster's name and how many voters it has.
@@ -70,9 +65,9 @@ pub struct Event {
 pub enum EventKind {
     /// The node's state changed; `status.reason` says why.
     StateChanged {
-        /// What it was before.
+        /// The state before.
         from: State,
-        /// What it is now.
+        /// The state now.
         to: State,
     },
     /// The node follows another leader, or none, than before; `status.leader` says which.
@@ -82,67 +77,79 @@ pub enum EventKind {
         /// The fencing token.
         token: u64,
     },
-    /// The node has no lease any more.
+    /// The node no longer has a lease.
     LeadershipLost {
         /// The fencing token that it had.
         token: u64,
     },
-    /// The node refused its vote, its pre-vote, or to follow. The same refusal is told again only
-    /// after a while; [`Node::counts`](crate::Node::counts) has them all.
+    /// The node refused its vote, its pre-vote, or to follow. The same refusal is reported again
+    /// only after ten seconds; [`Node::counts`](crate::Node::counts) counts every one.
     Refused {
         /// Whom it refused.
         node: NodeId,
         /// Why.
         refusal: Refusal,
     },
-    /// Something went wrong, or the connection changed. The node goes on.
+    /// The connection to the other nodes works again, after a [`Fault::ConnectionLost`].
+    ConnectionRestored,
+    /// Something went wrong. The node goes on.
     Fault(Fault),
 }
 
-/// What can go wrong while a node runs.
+/// What can go wrong while a node runs. [`ErrorChain`](crate::ErrorChain) prints it with its
+/// causes.
+///
+/// A fault that may come with every message is reported again only after ten seconds.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The way to the other nodes changed, for worse or for better. The same impairment is told
-    /// again only after a while.
-    #[error("{0}")]
-    Connection(Connection),
+    /// The connection to the other nodes is interrupted; the transport tries to restore it, and
+    /// [`EventKind::ConnectionRestored`] reports that it has.
+    #[error("connection lost: {0}")]
+    ConnectionLost(String),
+    /// The connection to the other nodes is gone for good.
+    #[error("connection closed: {0}")]
+    ConnectionClosed(String),
+    /// The connection to the other nodes works, but not as it should.
+    #[error("connection impaired: {0}")]
+    ConnectionImpaired(String),
     /// The stored vote was usable, but not as expected.
     #[error("{0}")]
     StoredVote(LoadWarning),
     /// The vote could not be stored: the node stays silent and tries again (rule C4).
-    #[error("the vote was not stored: {0}")]
-    Save(#[source] Arc<SaveError>),
-    /// The vote store broke down while it stored the vote; the node tries again.
-    #[error("the vote was not stored: the vote store broke down")]
+    #[error("the vote was not stored")]
+    Save(#[source] SharedError),
+    /// The vote store panicked while it stored the vote; the node tries again (rule C4).
+    #[error("the vote was not stored: the vote store panicked")]
     SaveInterrupted,
-    /// A message could not be sent. The same fault is told again only after a while.
-    #[error("a message was not sent: {0}")]
-    Send(#[source] Arc<dyn Error + Send + Sync>),
+    /// A message could not be sent.
+    #[error("a message was not sent")]
+    Send(#[source] SharedError),
     /// The transport did not take a message within this time.
     #[error("a message was not sent within {0:?}")]
     SendTimedOut(Duration),
-    /// A message brought something wrong to light.
+    /// An input showed that something is wrong in the cluster.
     #[error("{0}")]
     Report(Report),
-    /// The handler did not answer within this time. The node went on with the last position it
-    /// knew, or without giving its vote.
-    #[error("the handler did not answer within {0:?}")]
-    HandlerStuck(Duration),
-    /// The handler panicked when it was asked. The node went on as if it were stuck.
-    #[error("the handler panicked")]
-    HandlerPanicked,
-    /// The handler's position has more bytes than a message carries; the last one is used.
-    #[error("the handler's position has {0} bytes, more than a message carries")]
+    /// The application did not answer within this time. The node went on with the last position it
+    /// knew, or refused its vote.
+    #[error("the application did not answer within {0:?}")]
+    ApplicationStuck(Duration),
+    /// The application panicked when it was asked. The node went on as if it were stuck.
+    #[error("the application panicked")]
+    ApplicationPanicked,
+    /// The application's position has more bytes than a message carries. The node went on with the
+    /// last one it knew.
+    #[error("the application's position has {0} bytes, more than a message carries")]
     PositionTooLong(usize),
-    /// The job of [`Node::run_while_leader`](crate::Node::run_while_leader) returned this error. The
-    /// node hands its leadership over.
+    /// The job of [`Node::run_while_leader`](crate::Node::run_while_leader) returned this error.
+    /// The node hands its leadership over.
     #[error("the leader's job failed: {0}")]
     JobFailed(String),
-    /// That job panicked with these words. The node hands its leadership over.
+    /// That job panicked with this message. The node hands its leadership over.
     #[error("the leader's job panicked: {0}")]
     JobPanicked(String),
-    /// This listener was too slow: so many of the oldest events are lost to it.
+    /// This listener was too slow, and this many of its oldest events are lost.
     #[error("{0} events were lost to a slow listener")]
     Missed(u64),
 }
@@ -159,10 +166,10 @@ impl Events {
         Self { receiver, last: status }
     }
 
-    /// Waits for the next event; `None` when the node has closed and all are told.
+    /// Waits for the next event; `None` when the node has closed and there are no more.
     ///
-    /// The node never waits for its listeners. One that falls more than [`EVENTS_MAX`] events behind
-    /// loses the oldest, and hears so: [`Fault::Missed`]. Cancel-safe.
+    /// The node never waits for its listeners. One that falls more than [`EVENTS_MAX`] events
+    /// behind loses the oldest, and is told how many: [`Fault::Missed`]. Cancel-safe.
     pub async fn next(&mut self) -> Option<Event> {
         let received = self.receiver.recv().await;
         self.take(received)

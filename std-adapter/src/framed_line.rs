@@ -6,9 +6,6 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-#[cfg(feature = "bridge")]
-use graft_election_core::NodeId;
-use graft_election_core::{Message, Recipient};
 use graft_election_proto::frame::{DELIMITER, FrameErrors, FrameReader};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::unconstrained;
@@ -49,25 +46,13 @@ type Opening = Pin<Box<dyn Future<Output = io::Result<Box<dyn ByteStream>>> + Se
 
 /// What happened on the line.
 #[derive(Debug)]
-pub(crate) enum LineEvent {
-    /// A well-formed frame with a valid message.
-    Frame(Box<ReceivedFrame>),
+pub(crate) enum LineEvent<F> {
+    /// A well-formed frame with a valid message, or what is needed of it.
+    Frame(F),
     /// Bytes that are not such a frame.
     Fault(FrameFault),
     /// The line was lost or is back.
     Connection(Connection),
-}
-
-/// A frame that was received. Fields that only the bridge needs exist with that feature alone.
-#[derive(Debug)]
-pub(crate) struct ReceivedFrame {
-    #[cfg(feature = "bridge")]
-    pub(crate) sender: NodeId,
-    pub(crate) to: Recipient,
-    pub(crate) message: Message,
-    /// The message's bytes as they came.
-    #[cfg(feature = "bridge")]
-    pub(crate) payload: Vec<u8>,
 }
 
 /// Why a frame was dropped.
@@ -109,10 +94,13 @@ impl FramedLine {
         })
     }
 
-    /// Waits for what happens next. Cancel-safe.
-    pub(crate) async fn receive(&mut self) -> LineEvent {
+    /// Waits for what happens next, and has `read` take frames from the reader. Cancel-safe.
+    pub(crate) async fn receive<F>(
+        &mut self,
+        read: impl Fn(&mut FrameReader, &mut &[u8]) -> Option<F>,
+    ) -> LineEvent<F> {
         loop {
-            if let Some(event) = self.take_unread() {
+            if let Some(event) = self.take_unread(&read) {
                 return event;
             }
             match &mut self.state {
@@ -172,7 +160,10 @@ impl FramedLine {
     }
 
     /// Decodes unread bytes up to the end of the next frame, or of what looked like one.
-    fn take_unread(&mut self) -> Option<LineEvent> {
+    fn take_unread<F>(
+        &mut self,
+        read: impl Fn(&mut FrameReader, &mut &[u8]) -> Option<F>,
+    ) -> Option<LineEvent<F>> {
         loop {
             let unread = self.buffer.get(self.unread.clone()).filter(|bytes| !bytes.is_empty())?;
             let count = match unread.iter().position(|byte| *byte == DELIMITER) {
@@ -182,15 +173,8 @@ impl FramedLine {
             self.unread.start = self.unread.start.saturating_add(count);
             let mut bytes = unread.get(..count).unwrap_or_default();
             let before = self.reader.errors();
-            if let Some(frame) = self.reader.read(&mut bytes) {
-                return Some(LineEvent::Frame(Box::new(ReceivedFrame {
-                    #[cfg(feature = "bridge")]
-                    sender: frame.sender,
-                    to: frame.to,
-                    message: frame.message,
-                    #[cfg(feature = "bridge")]
-                    payload: frame.payload.to_vec(),
-                })));
+            if let Some(frame) = read(&mut self.reader, &mut bytes) {
+                return Some(LineEvent::Frame(frame));
             }
             if let Some(fault) = FrameFault::between(before, self.reader.errors()) {
                 return Some(LineEvent::Fault(fault));

@@ -1,44 +1,27 @@
+//! Callbacks and channels in place of [`Node::events`](crate::Node::events), as in the Go package:
+//! a thin layer over it.
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use graft_election_core::State;
 use tokio::sync::mpsc;
 
+use crate::application::{AlwaysGrant, Application};
 use crate::events::{Event, EventKind, Events, Fault, Status};
+use crate::node::NodeBuilder;
 
-/// The application's say in an election, for a node of this crate.
+/// An application that is also called when something happens to its node, in order, on a thread
+/// that is there for that.
 ///
-/// Both are asked afresh for each election, on a thread of their own. A call that takes longer than
-/// half a heartbeat interval doesn't hold up the election: the node goes on with the last position
-/// it knows, or refuses its vote, and reports [`Fault::HandlerStuck`]. It does the same if the call
-/// panics: [`Fault::HandlerPanicked`].
-pub trait Application: Send + Sync + 'static {
-    /// How far this node's application has come: at most 64 bytes, opaque to everyone but its own
-    /// kind.
-    fn position(&self) -> Vec<u8>;
-
-    /// Whether a candidate at `position` is up to date enough to lead.
-    fn grants_vote(&self, position: &[u8]) -> bool;
-}
-
-/// An application without a position: every candidate is as good as any other.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct AlwaysGrant;
-
-impl Application for AlwaysGrant {
-    fn position(&self) -> Vec<u8> {
-        Vec::new()
-    }
-
-    fn grants_vote(&self, _position: &[u8]) -> bool {
-        true
-    }
-}
-
-/// What a node calls when something happens to it, in order, on a thread that it keeps for that.
+/// New programs need none: [`Node::events`](crate::Node::events) and
+/// [`Node::watch`](crate::Node::watch) report the same and more, and
+/// [`NodeBuilder::application`] takes the application alone.
 ///
-/// A handler that is slow or stuck never holds up the election. It hears what it missed as
-/// [`Fault::Missed`]. One that panics is told the next event all the same. Leases are not among
-/// what it hears, since it may hear late: [`Node::leadership`](crate::Node::leadership) has them.
+/// A handler that is slow or stuck never holds up the election: it is told how many events it
+/// missed, as [`Fault::Missed`]. After a panic it is called with the next event all the same.
+/// Leases are not reported to it, since it may be late:
+/// [`Node::leadership`](crate::Node::leadership) has them.
 pub trait Handler: Application {
     /// The node's state changed.
     fn state_changed(&self, from: State, to: State, status: &Status);
@@ -46,29 +29,54 @@ pub trait Handler: Application {
     /// The node follows another leader than before, or none.
     fn leader_changed(&self, status: &Status);
 
-    /// Something went wrong while the node runs, or its connection changed.
+    /// Something went wrong. The node goes on.
     fn fault(&self, fault: &Fault, status: &Status);
+}
+
+impl NodeBuilder {
+    /// The application of this node, which is also called when something happens to the node.
+    ///
+    /// This is [`application`](Self::application) and a thread that reads the node's events.
+    pub fn handler(self, handler: impl Handler) -> Self {
+        let handler = Arc::new(handler);
+        self.application(Arc::clone(&handler)).listener(move |events| report_all(&*handler, events))
+    }
+}
+
+fn report_all(handler: &impl Handler, mut events: Events) {
+    while let Some(Event { status, kind, .. }) = events.blocking_next() {
+        // The program's panic hook reports a panic. An event of its own might cause the next one.
+        let _ = catch_unwind(AssertUnwindSafe(|| match kind {
+            EventKind::StateChanged { from, to } => handler.state_changed(from, to, &status),
+            EventKind::LeaderChanged => handler.leader_changed(&status),
+            EventKind::Fault(fault) => handler.fault(&fault, &status),
+            EventKind::LeadershipGained { .. }
+            | EventKind::LeadershipLost { .. }
+            | EventKind::Refused { .. }
+            | EventKind::ConnectionRestored => {}
+        }));
+    }
 }
 
 /// A change of state, as a [`ChannelHandler`] sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateChange {
-    /// What the node was.
+    /// The state before.
     pub from: State,
-    /// What it is.
+    /// The state now.
     pub to: State,
 }
 
-/// A [`Handler`] that sends state changes and errors into two channels.
+/// A [`Handler`] that sends state changes and faults into two channels.
 ///
-/// When a channel is full the handler waits, and beyond [`EVENTS_MAX`](crate::EVENTS_MAX) waiting
-/// events the oldest are lost; the election goes on in any case. A channel whose receiver is gone
-/// is ignored.
+/// When a channel is full the handler waits, and once more than [`EVENTS_MAX`](crate::EVENTS_MAX)
+/// events are waiting, the oldest are lost; the election goes on in any case. A channel whose
+/// receiver is gone is ignored.
 #[derive(Clone, Debug)]
-pub struct ChannelHandler<M = AlwaysGrant> {
+pub struct ChannelHandler<A = AlwaysGrant> {
     states: mpsc::Sender<StateChange>,
     errors: mpsc::Sender<Fault>,
-    application: M,
+    application: A,
 }
 
 impl ChannelHandler {
@@ -78,10 +86,10 @@ impl ChannelHandler {
     }
 }
 
-impl<M: Application> ChannelHandler<M> {
-    /// A handler for an application whose `application` has a say.
+impl<A: Application> ChannelHandler<A> {
+    /// A handler for this `application`.
     pub fn with_application(
-        application: M,
+        application: A,
         states: mpsc::Sender<StateChange>,
         errors: mpsc::Sender<Fault>,
     ) -> Self {
@@ -89,7 +97,7 @@ impl<M: Application> ChannelHandler<M> {
     }
 }
 
-impl<M: Application> Application for ChannelHandler<M> {
+impl<A: Application> Application for ChannelHandler<A> {
     fn position(&self) -> Vec<u8> {
         self.application.position()
     }
@@ -99,9 +107,9 @@ impl<M: Application> Application for ChannelHandler<M> {
     }
 }
 
-impl<M: Application> Handler for ChannelHandler<M> {
+impl<A: Application> Handler for ChannelHandler<A> {
     fn state_changed(&self, from: State, to: State, _status: &Status) {
-        // The only error is that nobody listens any more.
+        // The only error is that the receiver is gone.
         let _ = self.states.blocking_send(StateChange { from, to });
     }
 
@@ -109,20 +117,5 @@ impl<M: Application> Handler for ChannelHandler<M> {
 
     fn fault(&self, fault: &Fault, _status: &Status) {
         let _ = self.errors.blocking_send(fault.clone());
-    }
-}
-
-/// Tells `handler` all of `events`, until the node has closed.
-pub(crate) fn tell(handler: &dyn Handler, mut events: Events) {
-    while let Some(Event { status, kind, .. }) = events.blocking_next() {
-        // A panic is told by the program's panic hook; told as an event it might cause the next.
-        let _ = catch_unwind(AssertUnwindSafe(|| match kind {
-            EventKind::StateChanged { from, to } => handler.state_changed(from, to, &status),
-            EventKind::LeaderChanged => handler.leader_changed(&status),
-            EventKind::Fault(fault) => handler.fault(&fault, &status),
-            EventKind::LeadershipGained { .. }
-            | EventKind::LeadershipLost { .. }
-            | EventKind::Refused { .. } => {}
-        }));
     }
 }

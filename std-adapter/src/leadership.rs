@@ -8,16 +8,16 @@ use crate::clock::Clock;
 
 /// The right to act as the leader, while its lease lasts (rules L3, I4).
 ///
-/// While it [is valid](Self::is_valid), no other node of the cluster has a valid one. A leader in
-/// good health renews the lease with each heartbeat that a quorum acknowledges.
+/// While it [is valid](Self::is_valid), no other node of the cluster has a valid one. The lease is
+/// renewed with each heartbeat that a quorum acknowledges.
 ///
-/// A check and what it allows are two things, though: the process may be paused in between. So check
-/// just before each effect, and hand the [`token`](Self::token) on to whatever is written to, which
-/// must refuse a token below the highest it has seen. That is called fencing; `examples/fencing.rs`
-/// shows how to do it with a store that knows nothing of tokens.
+/// A process can be paused between a check and what the check permits. So check just before each
+/// effect, pass the [`token`](Self::token) along with every write, and have the store reject any
+/// token lower than the highest it has seen. That is called fencing; `examples/fencing.rs` shows
+/// how to do it with a store that has no such tokens.
 ///
-/// Keep it only while acting on it. As long as one of these lives, a node that hands its leadership
-/// over waits for that before it says so, at most until the lease would have ended.
+/// Keep it only while acting on it: a node that hands its leadership over waits until every one of
+/// these is dropped, though not beyond the end of the lease.
 #[derive(Clone, Debug)]
 pub struct Leadership {
     token: u64,
@@ -36,7 +36,7 @@ impl Leadership {
         !self.remaining().is_zero()
     }
 
-    /// How long the lease lasts if nothing renews it any more; nothing once it is over.
+    /// How long the lease lasts if it is not renewed again; zero once it is over.
     pub fn remaining(&self) -> Duration {
         match *self.leases.lease.borrow() {
             Some(lease) if lease.token == self.token => {
@@ -46,11 +46,11 @@ impl Leadership {
         }
     }
 
-    /// Waits until the leadership is about to end, or has ended: one heartbeat interval at most is
-    /// left of a lease that was not renewed in time. It is the moment to stop. Cancel-safe.
+    /// Waits until the leadership is about to end, or has ended: the lease was not renewed in time,
+    /// and at most one heartbeat interval is left of it. That is the moment to stop. Cancel-safe.
     ///
-    /// The lease may be renewed after all. It lasts for less than the least election timeout, so if
-    /// that isn't at least three heartbeat intervals, this ends although all is well.
+    /// The lease may be renewed after all. It is shorter than the least election timeout, so if
+    /// that is less than three heartbeat intervals, this returns although nothing is wrong.
     pub async fn ending(&self) {
         self.ending_within(self.leases.heartbeat_interval).await;
     }
@@ -60,7 +60,7 @@ impl Leadership {
         self.ending_within(Duration::ZERO).await;
     }
 
-    /// Waits until no more than `span` is left of the leadership. Cancel-safe.
+    /// Waits until at most `span` is left of the leadership. Cancel-safe.
     pub async fn ending_within(&self, span: Duration) {
         let mut lease = self.leases.lease.clone();
         loop {
@@ -91,15 +91,14 @@ pub(crate) struct Leases {
 impl Leases {
     /// The leadership, if it is valid at this moment.
     pub(crate) fn current(&self) -> Option<Leadership> {
-        // Held before it is looked at, so that it can't be handed over in between.
+        // Subscribed before the lease is read, so that it can't be handed over in between.
         let hold = self.holds.subscribe();
         let token = (*self.lease.borrow())?.token;
         let leadership = Leadership { token, leases: self.clone(), _hold: hold };
         leadership.is_valid().then_some(leadership)
     }
 
-    /// Waits for a leadership that is worth beginning with: it isn't about to end. None if the node
-    /// closes.
+    /// Waits for a leadership that isn't about to end; `None` if the node closes.
     pub(crate) async fn next(&self) -> Option<Leadership> {
         let mut lease = self.lease.clone();
         loop {
@@ -124,7 +123,7 @@ mod tests {
     use super::*;
     use crate::{ClusterInfo, MemoryNetwork, MemoryVotes, Node};
 
-    /// L1, L4: timers stand still meanwhile, but the heartbeat that is due finds the lease over.
+    /// L1, L4: timers stop meanwhile, but the heartbeat that is due finds the lease over.
     #[tokio::test(start_paused = true)]
     async fn a_job_is_dropped_within_one_heartbeat_after_its_machine_was_suspended() {
         let node = Node::builder(ClusterInfo::new("c", 1))

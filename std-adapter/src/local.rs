@@ -10,13 +10,13 @@ use tokio::net::UnixDatagram;
 
 use crate::transport::{Arrival, Transport};
 
-/// The most bytes of a datagram that are looked at: more than any message has.
+/// The most bytes of a datagram that are read: more than any message has.
 const DATAGRAM_MAX: usize = 2 * ENCODED_MAX;
 
 /// The cluster as processes of one machine, without a server: each node is a Unix datagram socket,
 /// all in one directory. A datagram is the number of its [`Kind`] and the message.
 ///
-/// The directory is for its owner alone (mode 0700): whoever can write to it can vote.
+/// The directory is private to its owner (mode 0700): anyone who can write to it can vote.
 #[derive(Debug)]
 pub struct LocalTransport {
     base: PathBuf,
@@ -31,7 +31,7 @@ struct Joined {
 }
 
 impl LocalTransport {
-    /// The clusters under `base`; each has a directory of its own there.
+    /// A transport for the clusters whose directories are in `base`.
     pub fn new(base: impl Into<PathBuf>) -> Self {
         Self { base: base.into(), joined: None }
     }
@@ -86,7 +86,8 @@ impl Transport for LocalTransport {
 }
 
 impl Joined {
-    /// Sends to every other node, whatever goes wrong with one of them; says what went wrong first.
+    /// Sends to every other node, whatever goes wrong with one of them, and returns the first
+    /// error.
     fn send_to_all(&self, datagram: &[u8]) -> Result<(), LocalError> {
         let read_error = |error| LocalError::Directory { path: self.directory.clone(), error };
         let mut outcome = Ok(());
@@ -102,7 +103,7 @@ impl Joined {
 
 impl Drop for Joined {
     fn drop(&mut self) {
-        // Whoever finds it left over removes it.
+        // If this fails, the next node that binds it removes it.
         let _ = std::fs::remove_file(&self.own);
     }
 }
@@ -121,8 +122,8 @@ fn send_to(path: &Path, datagram: &[u8]) -> Result<(), LocalError> {
 }
 
 /// What a stopped process leaves unread counts against the socket that sent it, and its full queue
-/// makes tokio take that socket for unready. So that it costs the other nodes nothing, each
-/// datagram has a socket of its own.
+/// makes tokio take that socket for unready. Each datagram has a socket of its own, so that this
+/// costs the other nodes nothing.
 fn send_from_new_socket(path: &Path, datagram: &[u8]) -> io::Result<usize> {
     let socket = BlockingDatagram::unbound()?;
     socket.set_nonblocking(true)?;
@@ -145,8 +146,8 @@ enum DatagramError {
     Decode(#[from] DecodeError),
 }
 
-/// A name as one file's name: the only printable characters that need care are `/` and the `%` that
-/// stands for it.
+/// A name as the name of a file: `/` is the only printable character that can't be in one, and `%`
+/// escapes it.
 fn file_name(name: &str) -> String {
     name.replace('%', "%25").replace('/', "%2F")
 }
@@ -170,7 +171,7 @@ fn is_private(metadata: &Metadata) -> bool {
         && metadata.permissions().mode() & 0o077 == 0
 }
 
-/// Removes the socket of a process that is gone; one that someone listens to is in use.
+/// Removes the socket of a process that is gone; one that a process listens to is in use.
 fn remove_stale(path: &Path) -> Result<(), LocalError> {
     if std::fs::symlink_metadata(path).is_err() {
         return Ok(());
@@ -190,45 +191,48 @@ fn remove_stale(path: &Path) -> Result<(), LocalError> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LocalError {
-    /// The cluster's directory can't be made or read.
-    #[error("{path}: {error}")]
+    /// The cluster's directory can't be created or read.
+    #[error("the directory {path} can't be used")]
     Directory {
         /// The directory.
         path: PathBuf,
-        /// Why.
+        /// The operating system's reason.
+        #[source]
         error: io::Error,
     },
-    /// The cluster's directory belongs to someone else, or others may use it.
-    #[error("{path}: must belong to the node's user, with mode 0700, not {mode:04o}")]
+    /// The cluster's directory belongs to another user, or other users may use it.
+    #[error("{path} must belong to the node's user, with mode 0700, not {mode:04o}")]
     NotPrivate {
         /// The directory.
         path: PathBuf,
         /// Its mode.
         mode: u32,
     },
-    /// The node's socket can't be made.
-    #[error("{path}: {error}")]
+    /// The node's socket can't be created.
+    #[error("the socket {path} can't be created")]
     Bind {
         /// The socket.
         path: PathBuf,
-        /// Why.
+        /// The operating system's reason.
+        #[source]
         error: io::Error,
     },
     /// A running node has the same id.
     #[error("{path}: a running node has this id already")]
     InUse {
-        /// Its socket.
+        /// The other node's socket.
         path: PathBuf,
     },
     /// The transport has not joined a cluster, or has left it.
     #[error("the transport has not joined a cluster")]
     NotJoined,
     /// A message was not sent.
-    #[error("{path}: {error}")]
+    #[error("could not send to {path}")]
     Send {
-        /// To which socket.
+        /// The receiver's socket.
         path: PathBuf,
-        /// Why.
+        /// The operating system's reason.
+        #[source]
         error: io::Error,
     },
     /// The message could not be encoded.

@@ -9,8 +9,8 @@ use crate::transport::{Arrival, Transport};
 /// How many messages may wait for one node; more are lost, as on a real network.
 const INBOX_MAX: usize = 1024;
 
-/// A network within one process, for tests, demonstrations and simulations. Messages arrive at once
-/// and in order, until the network is told otherwise. Clones are the same network.
+/// A network within one process, for tests and demonstrations. Messages arrive at once and in
+/// order, unless it is split or a node is silenced. Clones are the same network.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryNetwork {
     members: Arc<Mutex<BTreeMap<NodeId, Member>>>,
@@ -20,7 +20,7 @@ pub struct MemoryNetwork {
 struct Member {
     cluster: String,
     inbox: mpsc::Sender<Message>,
-    /// Nodes hear only those of their own group.
+    /// Messages stay within a group.
     group: usize,
     is_silent: bool,
 }
@@ -36,8 +36,8 @@ impl MemoryNetwork {
         MemoryTransport { network: self.clone(), own: None, fails_to_join: false }
     }
 
-    /// Splits the network: the nodes of each group hear only each other, and so do the nodes that
-    /// are in none.
+    /// Splits the network: the nodes of each group hear only each other, and so do those that are
+    /// in no group.
     pub fn split(&self, groups: &[&[NodeId]]) {
         for (id, member) in self.lock().iter_mut() {
             let group = groups.iter().position(|group| group.contains(id));
@@ -45,24 +45,24 @@ impl MemoryNetwork {
         }
     }
 
-    /// Joins what was split.
+    /// Undoes a split.
     pub fn restore(&self) {
         self.split(&[]);
     }
 
-    /// Loses all that node `id` sends from now on, or no longer.
+    /// Whether everything that node `id` sends is lost from now on.
     pub fn silence(&self, id: &NodeId, is_silent: bool) {
         if let Some(member) = self.lock().get_mut(id) {
             member.is_silent = is_silent;
         }
     }
 
-    /// How many nodes have joined and not left.
+    /// How many nodes are on the network: those that have joined and not left.
     pub fn len(&self) -> usize {
         self.lock().len()
     }
 
-    /// Whether no node has joined.
+    /// Whether no node is on the network.
     pub fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }
@@ -108,8 +108,8 @@ impl MemoryTransport {
 /// Why a [`MemoryTransport`] could not join.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MemoryJoinError {
-    /// It was told to fail.
-    #[error("the transport was told to fail")]
+    /// It was made with [`failing_to_join`](MemoryTransport::failing_to_join).
+    #[error("the transport was made to fail")]
     ToldToFail,
     /// A node of this id is there already.
     #[error("there is a node {0} on this network already")]

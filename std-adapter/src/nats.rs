@@ -1,3 +1,9 @@
+//! The cluster over NATS.
+
+mod connection;
+mod subjects;
+
+use std::io;
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -6,27 +12,14 @@ use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, SelectAll};
 use graft_election_core::{Message, NodeId, Outgoing, Recipient, VoteResponse};
 use graft_election_proto::{ENCODED_MAX, EncodeError, Kind, decode, encode};
-use tokio::sync::mpsc;
-use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::transport::{Arrival, Connection, Transport};
 
-/// What every node of a cluster hears.
-pub(crate) const CLUSTER_KINDS: [Kind; 4] =
-    [Kind::VoteRequest, Kind::Heartbeat, Kind::PreVoteRequest, Kind::Handover];
-
-/// What one node alone hears. The vote response is last: joining waits for one of its own.
-pub(crate) const NODE_KINDS: [Kind; 3] =
-    [Kind::HeartbeatResponse, Kind::PreVoteResponse, Kind::VoteResponse];
+pub(crate) use connection::{Watched, connect_watched, default_options};
+pub(crate) use subjects::{CLUSTER_KINDS, NODE_KINDS, reply_kind, subject};
 
 /// How long the server may take to show that all subscriptions are in place.
 const JOIN_TIME_MAX: Duration = Duration::from_secs(5);
-
-/// How often a connection that belongs to someone else is looked at.
-const POLL_INTERVAL: Duration = Duration::from_millis(100);
-
-/// A server that says nothing for three of these is taken for lost.
-const PING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The cluster over NATS, with the subjects of the Go original (protocol, section 3):
 /// `graft.<cluster>.<kind>` for everyone and `graft.<id>.<kind>` for one node.
@@ -55,49 +48,52 @@ impl std::fmt::Debug for Membership {
     }
 }
 
-/// How the transport hears of its connection.
-#[derive(Debug)]
-pub(crate) enum Watched {
-    /// The transport's own connection tells, and ends with it.
-    Own { events: mpsc::UnboundedReceiver<async_nats::Event>, is_connected: bool },
-    /// Someone else's is looked at now and then.
-    Borrowed { poll: Interval, is_connected: bool },
-    /// There is no more to hear.
-    Gone,
-}
-
 impl NatsTransport {
     /// Connects to the server at `addrs`, for example `"nats://127.0.0.1:4222"`. The connection
     /// belongs to the transport and is closed with the node.
+    ///
+    /// It notices a silent server within three seconds, connects again without delay, and keeps at
+    /// most 128 messages of a subject waiting.
     ///
     /// # Errors
     ///
     /// Those of [`async_nats::connect`].
     pub async fn connect(addrs: impl ToServerAddrs) -> Result<Self, ConnectError> {
-        Self::connect_with_options(addrs, default_options()).await
+        Self::connect_with_options(addrs, Ok).await
     }
 
-    /// Connects as `options` say, except for their event callback, which the transport sets. A
-    /// `ping_interval` well below the default of a minute lets it notice a silent server in time.
+    /// Connects like [`connect`](Self::connect), with the options that `configure` adds to those
+    /// that an election needs. The event callback is the transport's own, whatever is set.
+    ///
+    /// ```no_run
+    /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+    /// use graft_election::NatsTransport;
+    ///
+    /// let credentials = std::fs::read_to_string("node.creds")?;
+    /// let transport = NatsTransport::connect_with_options("tls://connect.ngs.global", |options| {
+    ///     options.require_tls(true).credentials(&credentials)
+    /// })
+    /// .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// Those of [`async_nats::connect_with_options`].
+    /// What `configure` returns, and those of [`async_nats::connect_with_options`].
     pub async fn connect_with_options(
         addrs: impl ToServerAddrs,
-        options: ConnectOptions,
+        configure: impl FnOnce(ConnectOptions) -> io::Result<ConnectOptions>,
     ) -> Result<Self, ConnectError> {
+        let options = configure(default_options())?;
         let (client, connection) = connect_watched(addrs, options).await?;
         Ok(Self { client, connection, membership: None })
     }
 
     /// Uses a connection that belongs to someone else. It is never closed; the node only gives back
-    /// its own subscriptions. Why it was lost is known to its owner's event callback alone.
+    /// its own subscriptions. Only its owner's event callback learns why it was lost.
     pub fn from_client(client: Client) -> Self {
-        let mut poll = tokio::time::interval(POLL_INTERVAL);
-        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let connection = Watched::Borrowed { poll, is_connected: true };
-        Self { client, connection, membership: None }
+        Self { client, connection: Watched::borrowed(), membership: None }
     }
 }
 
@@ -167,78 +163,10 @@ impl Transport for NatsTransport {
 
     async fn leave(&mut self) {
         self.membership = None;
-        // What can't be sent any more is lost with the connection.
+        // What can no longer be sent is lost with the connection.
         let _ = self.client.flush().await;
-        if let Watched::Own { events, .. } = &mut self.connection {
-            let _ = self.client.drain().await;
-            while let Some(event) = events.recv().await {
-                if matches!(event, async_nats::Event::Closed) {
-                    break;
-                }
-            }
-        }
-        self.connection = Watched::Gone;
+        self.connection.close(&self.client).await;
     }
-}
-
-impl Watched {
-    /// Waits for the next change. Cancel-safe.
-    pub(crate) async fn change(&mut self, client: &Client) -> Connection {
-        loop {
-            match self {
-                Self::Own { events, is_connected } => match events.recv().await {
-                    // The first connection was no secret.
-                    Some(async_nats::Event::Connected) if *is_connected => {}
-                    Some(event) => {
-                        if let Some(change) = connection_change(event) {
-                            match change {
-                                Connection::Restored => *is_connected = true,
-                                Connection::Lost(_) => *is_connected = false,
-                                Connection::Closed(_) | Connection::Impaired(_) => {}
-                            }
-                            return change;
-                        }
-                    }
-                    None => *self = Self::Gone,
-                },
-                Self::Borrowed { poll, is_connected } => {
-                    poll.tick().await;
-                    let was_connected = *is_connected;
-                    *is_connected = client.connection_state() == State::Connected;
-                    match (was_connected, *is_connected) {
-                        (false, true) => return Connection::Restored,
-                        (true, false) => return Connection::Lost("disconnected".into()),
-                        _ => {}
-                    }
-                }
-                Self::Gone => return std::future::pending().await,
-            }
-        }
-    }
-}
-
-/// The options of a connection that notices in time what an election must know.
-pub(crate) fn default_options() -> ConnectOptions {
-    ConnectOptions::new()
-        .name("graft")
-        .ping_interval(PING_INTERVAL)
-        .reconnect_delay_callback(reconnect_delay)
-}
-
-/// A connection as `options` say, and how it changes.
-pub(crate) async fn connect_watched(
-    addrs: impl ToServerAddrs,
-    options: ConnectOptions,
-) -> Result<(Client, Watched), ConnectError> {
-    let (sender, events) = mpsc::unbounded_channel();
-    let options = options.event_callback(move |event| {
-        // After the connection's owner is gone nobody wants to know.
-        let _ = sender.send(event);
-        std::future::ready(())
-    });
-    let client = async_nats::connect_with_options(addrs, options).await?;
-    let is_connected = client.connection_state() == State::Connected;
-    Ok((client, Watched::Own { events, is_connected }))
 }
 
 pub(crate) async fn subscribe(
@@ -251,7 +179,7 @@ pub(crate) async fn subscribe(
     subscribed.map_err(|error| NatsError::Subscribe { subject, error })
 }
 
-/// Waits until a message of the node to itself has come back: the server takes a connection's
+/// Waits until a message of the node to itself has come back: the server handles a connection's
 /// requests in order, so all subscriptions are in place by then. A flush doesn't show that.
 async fn wait_for_own_message(
     client: &Client,
@@ -277,57 +205,20 @@ async fn wait_for_own_message(
     }
 }
 
-fn connection_change(event: async_nats::Event) -> Option<Connection> {
-    use async_nats::Event;
-    match event {
-        Event::Connected => Some(Connection::Restored),
-        Event::Disconnected => Some(Connection::Lost("disconnected".into())),
-        Event::Closed => Some(Connection::Closed("connection closed".into())),
-        Event::LameDuckMode | Event::SlowConsumer(_) => {
-            Some(Connection::Impaired(event.to_string()))
-        }
-        Event::ServerError(error) => Some(Connection::Impaired(error.to_string())),
-        Event::ClientError(error) => Some(Connection::Impaired(error.to_string())),
-        Event::Draining => None,
-    }
-}
-
-/// How long to wait before the connection is tried again: an election can't wait for long.
-fn reconnect_delay(attempts: usize) -> Duration {
-    let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
-    Duration::from_millis(20).saturating_mul(attempts).min(Duration::from_millis(500))
-}
-
-pub(crate) fn subject(name: &str, kind: Kind) -> String {
-    format!("graft.{name}.{kind}")
-}
-
-/// What answers a message of this kind, where Go sets a reply subject.
-pub(crate) fn reply_kind(kind: Kind) -> Option<Kind> {
-    match kind {
-        Kind::VoteRequest => Some(Kind::VoteResponse),
-        Kind::PreVoteRequest => Some(Kind::PreVoteResponse),
-        Kind::VoteResponse
-        | Kind::Heartbeat
-        | Kind::HeartbeatResponse
-        | Kind::PreVoteResponse
-        | Kind::Handover => None,
-    }
-}
-
 /// What can go wrong with the NATS transport.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NatsError {
     /// A subscription was not made.
-    #[error("could not subscribe to {subject}: {error}")]
+    #[error("could not subscribe to {subject}")]
     Subscribe {
-        /// To what.
+        /// The subject.
         subject: String,
-        /// Why.
+        /// The client's reason.
+        #[source]
         error: async_nats::SubscribeError,
     },
-    /// No message of the node to itself came back: the server doesn't answer, doesn't permit it,
+    /// No message of the node to itself came back: the server doesn't answer or doesn't permit it,
     /// or the connection was made with `no_echo`.
     #[error("the server did not show within {JOIN_TIME_MAX:?} that the subscriptions are in place")]
     NotSubscribed,
@@ -338,7 +229,7 @@ pub enum NatsError {
     #[error("the connection is down")]
     Disconnected,
     /// The client refused the message.
-    #[error("could not publish: {0}")]
+    #[error("could not publish")]
     Publish(#[from] PublishError),
     /// The message could not be encoded.
     #[error(transparent)]

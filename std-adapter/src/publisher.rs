@@ -1,35 +1,37 @@
+//! The one place where anything about the node is made public.
+
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use graft_election_core::{Instant, Leadership, NodeId, Reason, Refusal, Report, State};
 use tokio::sync::{broadcast, watch};
 
+use crate::core_node::CoreNode;
 use crate::counts::Counts;
-use crate::driver::CoreNode;
+use crate::error_chain::ErrorChain;
 use crate::events::{ClusterInfo, EVENTS_MAX, Event, EventKind, Events, Fault, Status};
 
-/// A fault that goes on is told again only after this time, however often it shows.
-const TELL_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// A fault that lasts is reported again only after this time, however often it shows.
+const REPORT_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
-/// How many faults that go on are remembered: those of some peers, and not all that an attacker can
-/// think of.
+/// How many lasting faults are remembered: enough for some peers, however many an attacker makes
+/// up.
 const RECURRING_MAX: usize = 32;
 
-/// Tells the world what becomes of the node: the one writer of its status and events.
+/// The one writer of the node's status, lease, counts and events.
 #[derive(Debug)]
 pub(crate) struct Publisher {
     lease: watch::Sender<Option<Leadership>>,
     status: watch::Sender<Arc<Status>>,
     counts: watch::Sender<Counts>,
     events: broadcast::Sender<Event>,
-    /// The words of the recurring faults that were told, and when, the oldest first.
-    told: VecDeque<(String, Instant)>,
+    /// The texts of the recurring faults that were reported, and when, the oldest first.
+    reported: VecDeque<(String, Instant)>,
 }
 
 impl Publisher {
-    pub(crate) fn new(node: &CoreNode, cluster: ClusterInfo, vote_path: Option<PathBuf>) -> Self {
+    pub(crate) fn new(node: &CoreNode, cluster: ClusterInfo) -> Self {
         let status = Status {
             state: node.state(),
             reason: node.reason(),
@@ -39,14 +41,13 @@ impl Publisher {
             dropped: 0,
             id: node.id().clone(),
             cluster: Arc::new(cluster),
-            vote_path: vote_path.map(Arc::new),
         };
         Self {
             lease: watch::Sender::new(None),
             status: watch::Sender::new(Arc::new(status)),
             counts: watch::Sender::default(),
             events: broadcast::Sender::new(EVENTS_MAX),
-            told: VecDeque::new(),
+            reported: VecDeque::new(),
         }
     }
 
@@ -70,21 +71,21 @@ impl Publisher {
         self.events.subscribe()
     }
 
-    /// Publishes the node as it stands at `now`, if anything changed. A lease that it held until now
-    /// and holds no longer is returned.
+    /// Publishes what changed about the node by `now`. Returns the lease that it held until now, if
+    /// it holds that no longer.
     pub(crate) fn publish(&mut self, node: &CoreNode, now: Instant) -> Option<Leadership> {
         let lease = node.leadership(now);
-        // The first to know of a lost lease are those who act on it.
+        // Published first, for those who act on a lease that is lost.
         let before = self.lease.send_replace(lease);
         let (token_before, token) =
             (before.map(|lease| lease.token), lease.map(|lease| lease.token));
         let lost = before.filter(|_| token_before != token);
         if let Some(Leadership { token, .. }) = lost {
-            self.tell(EventKind::LeadershipLost { token });
+            self.emit(EventKind::LeadershipLost { token });
         }
         self.publish_status(node);
         if let Some(token) = token.filter(|_| token_before != token) {
-            self.tell(EventKind::LeadershipGained { token });
+            self.emit(EventKind::LeadershipGained { token });
         }
         lost
     }
@@ -106,15 +107,15 @@ impl Publisher {
 
     fn change(&self, before: &Status, after: Status) {
         let (from, to) = (before.state, after.state);
-        // That a closed node has no leader goes without saying.
+        // A closed node never has a leader, so that is not worth an event.
         let leader_changed = before.leader != after.leader && to != State::Closed;
         self.counts.send_modify(|counts| counts.count_change(before, &after));
         self.status.send_replace(Arc::new(after));
         if from != to {
-            self.tell(EventKind::StateChanged { from, to });
+            self.emit(EventKind::StateChanged { from, to });
         }
         if leader_changed {
-            self.tell(EventKind::LeaderChanged);
+            self.emit(EventKind::LeaderChanged);
         }
     }
 
@@ -126,12 +127,15 @@ impl Publisher {
         });
     }
 
-    pub(crate) fn fault(&self, fault: Fault) {
-        tracing::warn!(id = %self.status.borrow().id, "{fault}");
-        self.tell(EventKind::Fault(fault));
+    pub(crate) fn connection_restored(&self) {
+        self.emit(EventKind::ConnectionRestored);
     }
 
-    /// Tells what the node found wrong with an input.
+    pub(crate) fn fault(&self, fault: Fault) {
+        self.emit(EventKind::Fault(fault));
+    }
+
+    /// Reports what the node found wrong with an input.
     pub(crate) fn report(&mut self, now: Instant, report: &Report) {
         if let Report::TermOutOfRange { .. } | Report::DuplicateId { .. } = report {
             self.count_dropped();
@@ -139,41 +143,41 @@ impl Publisher {
         self.recurring(now, Fault::Report(report.clone()));
     }
 
-    /// Tells whom the node refused, and why.
+    /// Reports whom the node refused, and why.
     pub(crate) fn refusal(&mut self, now: Instant, node: NodeId, refusal: Refusal) {
         self.counts.send_modify(|counts| counts.count_refusal(refusal));
-        if self.is_news(now, format!("{node}: {refusal}")) {
-            self.tell(EventKind::Refused { node, refusal });
+        if self.remember(now, format!("{node}: {refusal}")) {
+            self.emit(EventKind::Refused { node, refusal });
         }
     }
 
-    /// Tells what became of the leader's job.
+    /// Reports that the leader's job failed or panicked.
     pub(crate) fn job_failed(&mut self, fault: Fault) {
         self.counts.send_modify(|counts| counts.jobs_failed += 1);
         self.fault(fault);
     }
 
-    /// Tells of a fault that may go on for long, but not every time.
+    /// Reports a fault that may last, but not each time that it shows.
     pub(crate) fn recurring(&mut self, now: Instant, fault: Fault) {
-        if self.is_news(now, fault.to_string()) {
+        if self.remember(now, ErrorChain(&fault).to_string()) {
             self.fault(fault);
         }
     }
 
-    /// Whether these words were not told in a while. From now on they were.
-    fn is_news(&mut self, now: Instant, words: String) -> bool {
-        self.told.retain(|(_, at)| now.saturating_since(*at) < TELL_AGAIN_AFTER);
-        if self.told.iter().any(|(told, _)| *told == words) {
+    /// Remembers that `text` is reported `now`; false if it was reported a short while ago.
+    fn remember(&mut self, now: Instant, text: String) -> bool {
+        self.reported.retain(|(_, at)| now.saturating_since(*at) < REPORT_AGAIN_AFTER);
+        if self.reported.iter().any(|(reported, _)| *reported == text) {
             return false;
         }
-        if self.told.len() == RECURRING_MAX {
-            self.told.pop_front();
+        if self.reported.len() == RECURRING_MAX {
+            self.reported.pop_front();
         }
-        self.told.push_back((words, now));
+        self.reported.push_back((text, now));
         true
     }
 
-    fn tell(&self, kind: EventKind) {
+    fn emit(&self, kind: EventKind) {
         let status = self.status.borrow().clone();
         let (id, term) = (&status.id, status.term);
         match &kind {
@@ -185,7 +189,9 @@ impl Publisher {
             EventKind::Refused { node, refusal } => {
                 tracing::info!(%id, term, reason = %refusal, "refused {node}");
             }
-            EventKind::LeaderChanged | EventKind::Fault(_) => {}
+            EventKind::ConnectionRestored => tracing::info!(%id, "connection restored"),
+            EventKind::Fault(fault) => tracing::warn!(%id, "{}", ErrorChain(fault)),
+            EventKind::LeaderChanged => {}
         }
         // The only error is that nobody listens.
         let _ = self.events.send(Event { at: SystemTime::now(), status, kind });
@@ -194,10 +200,10 @@ impl Publisher {
 
 impl Drop for Publisher {
     /// A node that is torn down without closing, because its runtime ended or its transport
-    /// panicked, must not be taken for a leader any more.
+    /// panicked, must no longer be taken for a leader.
     fn drop(&mut self) {
         if let Some(Leadership { token, .. }) = self.lease.send_replace(None) {
-            self.tell(EventKind::LeadershipLost { token });
+            self.emit(EventKind::LeadershipLost { token });
         }
         let before = self.status.borrow().clone();
         if before.state != State::Closed {

@@ -12,12 +12,12 @@ use crate::events::Fault;
 use crate::leadership::Leadership;
 use crate::node::Node;
 
-/// Why a job came to no end of its own.
+/// Why a job was ended before it succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The node is in Graft mode, where there is no lease: Go nodes promise nothing, so that a
-    /// leader can't know whether there is another.
+    /// The node is in Graft mode, where there is no lease: Go nodes promise nothing, so a leader
+    /// can't know whether there is another.
     #[error("a node in Graft mode has no lease that a job could run under")]
     NoLease,
     /// The node has closed.
@@ -27,27 +27,27 @@ pub enum RunError {
 
 impl Node {
     /// Runs `job` whenever this node leads, from the moment that its lease begins, until one run of
-    /// it succeeds. The result of that run is returned, and the leadership handed over (rule H1).
+    /// it succeeds. That run's result is returned, and the leadership handed over (rule H1).
     ///
-    /// Each run is given its [`Leadership`]. It is told one heartbeat interval before the end of a
-    /// lease that was not renewed ([`Leadership::ending`]), and its future is dropped when half an
+    /// Each run receives its [`Leadership`]. If the lease is not renewed, [`Leadership::ending`]
+    /// returns one heartbeat interval before its end, and the run's future is dropped when half an
     /// interval is left, or at once if the leadership is lost or handed over before. Runs never
-    /// overlap: the future is polled in place, and the next begins after the last was dropped, when
-    /// the node leads again.
+    /// overlap: the future is polled in place, and the next run begins after the last was dropped,
+    /// when the node leads again.
     ///
-    /// A run that returns an error or panics is told as [`Fault::JobFailed`] or
-    /// [`Fault::JobPanicked`]. The node hands its leadership over, since another may fare better,
-    /// and runs the job again in a later term, no sooner than the greatest election timeout after
-    /// that run's beginning: a job that always fails at once doesn't keep the cluster electing.
+    /// A run that returns an error or panics is reported as [`Fault::JobFailed`] or
+    /// [`Fault::JobPanicked`]. The node hands its leadership over, since another node may fare
+    /// better, and runs the job again in a later term, no sooner than the greatest election timeout
+    /// after that run began: a job that always fails at once doesn't keep the cluster electing.
     ///
-    /// What nobody can promise: a future that blocks its thread can't be dropped meanwhile, nor can
-    /// what it has spawned; and a process may be paused between any two instructions. Timers stand
-    /// still while the machine is suspended, so that it is the next heartbeat that ends a future
-    /// whose lease ended meanwhile; [`Leadership::is_valid`] is right at once. So hand the
-    /// [token](Leadership::token) on with each effect, and have it refused by whoever has seen a
-    /// higher one.
+    /// Three things can't be promised. A future that blocks its thread can't be dropped meanwhile,
+    /// nor can tasks that it has spawned. A process can be paused between any two instructions. And
+    /// timers stop while the machine is suspended, so a future whose lease ended meanwhile is only
+    /// dropped with the next heartbeat, though [`Leadership::is_valid`] is right at once. So pass
+    /// the [token](Leadership::token) along with every write, and have the store reject any token
+    /// lower than the highest it has seen.
     ///
-    /// Dropping the future that this returns drops the job, and the node leads on.
+    /// Dropping the future that this returns drops the job, and the node keeps leading.
     ///
     /// # Errors
     ///
@@ -61,8 +61,8 @@ impl Node {
         mut job: impl FnMut(Leadership) -> F,
     ) -> Result<T, RunError>
     where
-        // Not an `AsyncFnMut`: whether such a job's future can be sent to another thread can't be
-        // told in general yet, and spawned tasks must know.
+        // Not an `AsyncFnMut`: Rust has no way yet to require that its future can be sent to
+        // another thread, as that of a spawned task must be.
         F: Future<Output = Result<T, E>>,
         E: Display,
     {
@@ -92,7 +92,7 @@ impl Node {
                     return Ok(done);
                 }
                 Ok(Err(error)) => Fault::JobFailed(error.to_string()),
-                Err(panic) => Fault::JobPanicked(words_of(&*panic)),
+                Err(panic) => Fault::JobPanicked(message_of(&*panic)),
             };
             rested_at = began_at + self.election_timeout_max();
             // When it returns, this leadership is over.
@@ -101,8 +101,8 @@ impl Node {
     }
 }
 
-/// What a panic said, if it said it in words.
-fn words_of(panic: &(dyn Any + Send)) -> String {
-    let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
-    words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+/// The message of a panic, if it has one.
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    let message = panic.downcast_ref::<&str>().map(|message| (*message).to_owned());
+    message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }

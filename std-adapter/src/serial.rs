@@ -1,6 +1,6 @@
 use std::io;
 
-use graft_election_core::{NodeId, Outgoing, Recipient};
+use graft_election_core::{NodeId, Outgoing};
 use graft_election_proto::EncodeError;
 use graft_election_proto::frame::{FRAME_MAX, encode_frame};
 
@@ -52,22 +52,10 @@ impl Transport for SerialTransport {
         let Some(Joined { id, line }) = &mut self.joined else {
             return std::future::pending().await;
         };
-        loop {
-            match line.receive().await {
-                LineEvent::Frame(frame) => {
-                    let is_for_it = match &frame.to {
-                        Recipient::Everyone => true,
-                        Recipient::Node(node) => node == id,
-                    };
-                    // On a line that echoes, the node's own frames come back. The election ignores those
-                    // it has sent, and takes others as a sign of a second node with this id (rule V5).
-                    if is_for_it {
-                        return Arrival::Message(frame.message);
-                    }
-                }
-                LineEvent::Fault(fault) => return Arrival::Malformed(Box::new(fault)),
-                LineEvent::Connection(change) => return Arrival::Connection(change),
-            }
+        match line.receive(|reader, bytes| reader.read_for(id, bytes)).await {
+            LineEvent::Frame(message) => Arrival::Message(message),
+            LineEvent::Fault(fault) => Arrival::Malformed(Box::new(fault)),
+            LineEvent::Connection(change) => Arrival::Connection(change),
         }
     }
 

@@ -1,11 +1,11 @@
-//! The vote record in a file that Go nodes can read, and theirs.
+//! The vote record in a file of the Go original's format.
 
 mod atomic_file;
 mod error;
 mod file_system;
 mod format;
-mod go_json;
 mod lock;
+mod real_file_system;
 
 use std::fs;
 use std::io;
@@ -14,20 +14,20 @@ use std::sync::Arc;
 
 use graft_election_core::{NodeId, VoteRecord};
 
-use crate::{LoadWarning, StoredVote, VoteStore};
+use crate::vote_store::{LoadWarning, StoredVote, VoteStore};
 use atomic_file::AtomicFile;
-use file_system::{FileSystem, HeldLock, RealFileSystem};
-use format::UnknownKeys;
+use file_system::{FileSystem, HeldLock};
+use real_file_system::RealFileSystem;
 
-pub use error::{DeleteError, LoadError, OpenError, SaveError, SaveStep, Unusable};
-pub use format::{Corruption, Digest, VoteFileContents};
+pub use error::{DeleteError, LoadError, OpenError, SaveError, SaveStep, VoteFileError};
+pub use format::{Corruption, Digest, Unusable, VoteFileContents};
 
 /// A vote store in a file of the Go original's format.
 ///
-/// The record outlives everything but [`delete`](Self::delete): a node that forgot its vote could
-/// vote again in the same term (rule V1). Each save replaces the file as a whole, so that a crash
-/// at any instruction leaves the old record or the new one (rule I2). Beside the file, `FILE.lock`
-/// keeps others out; it stays, and `FILE.tmp` exists during a save. All of them have the
+/// Only [`delete`](Self::delete) removes the record: a node that forgot its vote could vote again
+/// in the same term (rule V1). Each save replaces the file as a whole, so that a crash at any
+/// instruction leaves the old record or the new one (rule I2). Beside the file, `FILE.lock` keeps
+/// other nodes out and is never removed, and `FILE.tmp` exists during a save. All of them have the
 /// permissions 0660, less the umask. If the path is a symbolic link, all this applies to the file
 /// that it leads to, and the link stays.
 ///
@@ -51,37 +51,35 @@ pub struct VoteFile {
     files: Arc<dyn FileSystem>,
     file: AtomicFile,
     lock: Box<dyn HeldLock>,
-    unknown: UnknownKeys,
 }
 
 impl VoteFile {
-    /// Takes the file at `path` for this node alone, until the value is dropped. If there is none,
-    /// the first save creates it: a node makes one when it starts.
+    /// Reserves the file at `path` for this node alone, until the value is dropped. If there is no
+    /// file, the first save creates it: a node saves when it starts.
     ///
-    /// All that can be found out about the place is found out now, not at the first election: that
-    /// no one else uses it, that files can be written there, and that a node can start from what it
-    /// holds.
+    /// Whatever could fail later is tried now, rather than at the first election: that no other
+    /// node uses the file, that files can be written there, and that a node can start from its
+    /// record.
     ///
     /// # Errors
     ///
     /// [`OpenError`] names the file and the reason. A file that is not certainly a vote record is
-    /// refused, whatever the reason may be; only an empty one is taken for a new node's (see
-    /// [`LoadWarning::NoState`]).
+    /// refused; only an empty one is taken for a new node's (see [`LoadWarning::NoState`]).
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Self::open_on(Arc::new(RealFileSystem), resolve(path.as_ref())?)
     }
 
-    /// Opens the file at `path`, which is no symbolic link.
+    /// Opens the file at `path`, which is not a symbolic link.
     ///
-    /// What is there is written anew, even if it looks well: it may not be durable, nor can a sync
-    /// make it so. Its writer may have been killed between rename and sync, or have had a sync fail,
-    /// or be a Go node, which never syncs. A node that answered from such a record could lose it to
-    /// a power failure (rule T1).
+    /// A record that is there is written again, even if it looks sound: it may not be durable, and
+    /// a sync can't make it so. Its writer may have been killed between rename and sync, or its
+    /// sync may have failed, or it is a Go node, which never syncs. A node that answered from such
+    /// a record could lose it in a power failure (rule T1).
     fn open_on(files: Arc<dyn FileSystem>, path: PathBuf) -> Result<Self, OpenError> {
         let lock = files.lock(&path)?;
         let file = AtomicFile::new(Arc::clone(&files), path);
-        let mut opened = Self { files, file, lock, unknown: UnknownKeys::default() };
-        opened.load()?;
+        let opened = Self { files, file, lock };
+        opened.read()?;
         let prepared = match opened.files.read(opened.file.path()) {
             Ok(contents) => opened.file.replace(&contents),
             Err(LoadError::Missing { .. }) => opened.file.prepare(),
@@ -91,15 +89,20 @@ impl VoteFile {
         Ok(opened)
     }
 
-    /// Reads the file at `path` without locking or changing anything, be it in use or not. None if
-    /// it is empty.
+    /// The file in which the vote is kept: absolute, at the end of all symbolic links.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Reads the file at `path` without locking or changing anything, whether it is in use or not.
+    /// `None` if it is empty.
     ///
-    /// What Go reads without error is read, even if no node of this implementation would start from
-    /// it. Stricter than Go are the bounds on the size and the rule that `NodeId` is a string.
+    /// What nodes of the Go original or of this crate have written is read, even if no node of this
+    /// crate would start from it.
     ///
     /// # Errors
     ///
-    /// [`LoadError`] names the file and the reason; never [`LoadError::Unusable`].
+    /// [`LoadError`] names the file and the reason; it is never [`LoadError::Unusable`].
     pub fn inspect(path: impl AsRef<Path>) -> Result<Option<VoteFileContents>, LoadError> {
         Self::inspect_on(&RealFileSystem, path.as_ref())
     }
@@ -115,6 +118,21 @@ impl VoteFile {
         let contents = format::decode(&bytes)
             .map_err(|reason| LoadError::Corrupt { path: path.into(), reason })?;
         Ok(Some(contents))
+    }
+
+    /// What a node would start from.
+    fn read(&self) -> Result<StoredVote, LoadError> {
+        let path = self.file.path();
+        match Self::inspect_on(&*self.files, path) {
+            Ok(Some(contents)) => contents
+                .to_stored_vote()
+                .map_err(|reason| LoadError::Unusable { path: path.into(), reason }),
+            Ok(None) => {
+                Ok(StoredVote { warnings: vec![LoadWarning::NoState], ..StoredVote::default() })
+            }
+            Err(LoadError::Missing { .. }) => Ok(StoredVote::default()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes the record, the lock file and what a failed save has left. The node must never come
@@ -139,47 +157,24 @@ impl VoteFile {
 }
 
 impl VoteStore for VoteFile {
-    fn path(&self) -> Option<&Path> {
-        Some(self.file.path())
+    type Error = VoteFileError;
+
+    fn load(&mut self) -> Result<StoredVote, VoteFileError> {
+        Ok(self.read()?)
     }
 
-    fn load(&mut self) -> Result<StoredVote, LoadError> {
-        let path = self.file.path();
-        let contents = match Self::inspect_on(&*self.files, path) {
-            Ok(Some(contents)) => contents,
-            Ok(None) => {
-                return Ok(StoredVote {
-                    warnings: vec![LoadWarning::NoState],
-                    ..StoredVote::default()
-                });
-            }
-            Err(LoadError::Missing { .. }) => return Ok(StoredVote::default()),
-            Err(error) => return Err(error),
-        };
-        if contents.unknown.encoded_len() > UNKNOWN_LEN_MAX {
-            return Err(LoadError::TooLarge { path: path.into() });
-        }
-        let stored = contents
-            .to_stored_vote()
-            .map_err(|reason| LoadError::Unusable { path: path.into(), reason })?;
-        self.unknown = contents.unknown;
-        Ok(stored)
-    }
-
-    fn save(&mut self, id: &NodeId, record: &VoteRecord) -> Result<(), SaveError> {
-        self.lock.verify().map_err(|reason| SaveError {
-            path: self.file.path().into(),
-            step: SaveStep::VerifyLock,
-            reason,
-        })?;
+    fn save(&mut self, id: &NodeId, record: &VoteRecord) -> Result<(), VoteFileError> {
+        let failed = |step, reason| SaveError { path: self.path().into(), step, reason };
+        self.lock.verify().map_err(|reason| failed(SaveStep::VerifyLock, reason))?;
         let voted_for = record.voted_for.as_ref().map_or("", NodeId::as_str);
-        let contents = format::encode(record.term, voted_for, Some(id), &self.unknown);
-        self.file.replace(contents.as_bytes())
+        let contents = format::encode(record.term, voted_for, Some(id))
+            .map_err(|error| failed(SaveStep::Write, error.into()))?;
+        Ok(self.file.replace(contents.as_bytes())?)
     }
 }
 
 /// The path of the file itself: absolute, and at the end of all symbolic links, whether it exists
-/// or not. So a change of the working directory doesn't matter, and one file has one lock.
+/// or not. So a change of the working directory doesn't matter, and each file has one lock.
 fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
     let unreachable = |reason| OpenError::Unreachable { path: path.into(), reason };
     match fs::canonicalize(path) {
@@ -199,22 +194,6 @@ fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
         Err(_) => Ok(file),
     }
 }
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut path = path.as_os_str().to_owned();
-    path.push(suffix);
-    path.into()
-}
-
-/// The permissions that the Go original creates its file with, before the umask.
-const MODE: u32 = 0o660;
-
-/// The longest file that is read, in bytes. A record takes about 200.
-const LEN_MAX: u64 = 1 << 20;
-
-/// The most bytes of unknown keys. Base64 makes them longer by a third; with the rest of the record
-/// that is still below [`LEN_MAX`], so that what is written can be read again.
-const UNKNOWN_LEN_MAX: usize = 1 << 19;
 
 #[cfg(test)]
 mod tests;

@@ -1,37 +1,49 @@
 //! Where a node keeps its vote.
 
+use std::convert::Infallible;
+use std::error::Error;
 use std::fmt;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use graft_election_core::{NodeId, NodeIdError, VoteRecord};
 
-use crate::{LoadError, SaveError};
-
 /// Where a node keeps its vote record and, with it, its own id.
 ///
-/// Both methods may block. A store is one node's alone: two nodes that share one break rule V1.
+/// Both methods may block. A store belongs to one node: two nodes that share one break rule V1.
 pub trait VoteStore: Send + 'static {
-    /// The file that the vote is kept in, if it is a file.
-    fn path(&self) -> Option<&Path> {
-        None
-    }
+    /// What can go wrong.
+    type Error: Error + Send + Sync + 'static;
 
     /// Reads what was saved last; a node that never saved gets the default. Called once, at start.
     ///
     /// # Errors
     ///
-    /// Anything but a certain answer: a node that guesses may vote twice in a term (rule V1).
-    fn load(&mut self) -> Result<StoredVote, LoadError>;
+    /// Whenever the answer is not certain: a node that guesses may vote twice in a term (rule V1).
+    fn load(&mut self) -> Result<StoredVote, Self::Error>;
 
     /// Keeps `record` and `id` together, in place of what was kept before. Both are durable when
     /// this returns (rule T1).
     ///
     /// # Errors
     ///
-    /// [`SaveError`] if they may not be durable. What is kept then is either the old record or the
-    /// new one, complete (rule C4).
-    fn save(&mut self, id: &NodeId, record: &VoteRecord) -> Result<(), SaveError>;
+    /// If they may not be durable. What is kept then is either the old record or the new one,
+    /// complete (rule C4).
+    fn save(&mut self, id: &NodeId, record: &VoteRecord) -> Result<(), Self::Error>;
+}
+
+/// An error of any store or transport, as events carry it.
+pub(crate) type SharedError = Arc<dyn Error + Send + Sync>;
+
+/// All that the driver needs of a vote store, whichever it is.
+pub(crate) trait SaveVote: Send {
+    /// Like [`VoteStore::save`].
+    fn save_vote(&mut self, id: &NodeId, record: &VoteRecord) -> Result<(), SharedError>;
+}
+
+impl<V: VoteStore> SaveVote for V {
+    fn save_vote(&mut self, id: &NodeId, record: &VoteRecord) -> Result<(), SharedError> {
+        self.save(id, record).map_err(|error| Arc::new(error) as SharedError)
+    }
 }
 
 /// What a store has kept for a node. The default is a new node's.
@@ -39,7 +51,7 @@ pub trait VoteStore: Send + 'static {
 pub struct StoredVote {
     /// The record to start from.
     pub record: VoteRecord,
-    /// The id of the node whose vote it is; none if it never started, or was a Go node.
+    /// The id of the node that cast the vote; `None` if it never started, or was a Go node.
     pub id: Option<NodeId>,
     /// What an operator should know about the record.
     pub warnings: Vec<LoadWarning>,
@@ -48,15 +60,15 @@ pub struct StoredVote {
 /// Something odd about a stored vote that a node may start in spite of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadWarning {
-    /// The file is empty. A new Go node leaves it so until its first election, and a Go node that
-    /// was killed while it saved may do so too: then its vote is lost (rule V9).
+    /// The file is empty. A new Go node leaves it so until its first election, but so may a Go node
+    /// that was killed while saving; then its vote is lost (rule V9).
     NoState,
-    /// The node voted for a name that is no node id, as Go nodes may. It can't be asked for that
+    /// The node voted for a name that is not a node id, as Go nodes may. It can't be asked for that
     /// vote again, so the node starts from the next term, in which it is free to vote.
     VoteSpent {
         /// The term of that vote.
         term: u64,
-        /// Why the name is no node id.
+        /// Why the name is not a node id.
         reason: NodeIdError,
     },
 }
@@ -65,17 +77,18 @@ impl fmt::Display for LoadWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoState => f.write_str(
-                "the vote file is empty: if this node has voted before, it has forgotten",
+                "the vote file is empty: if this node has voted before, its vote is lost",
             ),
             Self::VoteSpent { term, reason } => write!(
                 f,
-                "the vote of term {term} is for no node id, so the next term is taken: {reason}"
+                "the vote of term {term} is not for a node id, so the next term is taken: {reason}"
             ),
         }
     }
 }
 
-/// A vote store in memory, for tests and demonstrations: it forgets all when the program ends.
+/// A vote store in memory, for tests and demonstrations: it forgets everything when the program
+/// ends.
 ///
 /// Clones share one memory, so a node that is restarted with a clone finds its vote again.
 #[derive(Clone, Debug, Default)]
@@ -91,12 +104,14 @@ impl MemoryVotes {
 }
 
 impl VoteStore for MemoryVotes {
-    fn load(&mut self) -> Result<StoredVote, LoadError> {
+    type Error = Infallible;
+
+    fn load(&mut self) -> Result<StoredVote, Infallible> {
         let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(stored.clone())
     }
 
-    fn save(&mut self, id: &NodeId, record: &VoteRecord) -> Result<(), SaveError> {
+    fn save(&mut self, id: &NodeId, record: &VoteRecord) -> Result<(), Infallible> {
         *self.stored.lock().unwrap_or_else(PoisonError::into_inner) =
             StoredVote { record: record.clone(), id: Some(id.clone()), warnings: Vec::new() };
         Ok(())
@@ -118,6 +133,5 @@ mod tests {
 
         let stored = votes.load().unwrap();
         assert_eq!((stored.record, stored.id), (record, Some(id)));
-        assert_eq!(votes.path(), None);
     }
 }

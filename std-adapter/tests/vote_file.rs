@@ -1,6 +1,6 @@
 //! The vote file as its users see it: opened, saved, shared, damaged and killed.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::env;
 use std::fs;
@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use graft_election::{
-    Corruption, LoadError, LoadWarning, OpenError, SaveStep, StoredVote, VoteFile, VoteStore,
+    Corruption, ErrorChain, LoadError, LoadWarning, OpenError, SaveError, SaveStep, StoredVote,
+    VoteFile, VoteFileError, VoteStore,
 };
 use graft_election_core::{NodeId, VoteRecord};
 use tempfile::TempDir;
@@ -32,7 +33,7 @@ fn a_missing_file_is_a_new_nodes_and_only_a_save_creates_it() {
     assert!(matches!(VoteFile::inspect(&path), Err(LoadError::Missing { .. })));
 
     votes.save(&id("a"), &vote(1, "b")).unwrap();
-    assert_eq!(votes.path(), Some(path.as_path()));
+    assert_eq!(votes.path(), path);
     assert_eq!(votes.load().unwrap(), stored("a", vote(1, "b")));
 }
 
@@ -66,7 +67,9 @@ fn files_of_go_nodes_open_as_in_go() {
         fs::write(&path, unhex(line["hex"].as_str().unwrap())).unwrap();
         let go = &line["readState"];
         let Ok(contents) = VoteFile::inspect(&path) else {
-            assert_eq!(go["ok"], false, "{line}");
+            // Stricter than Go: half a surrogate pair is refused. Neither writes one.
+            let is_stricter = line["file"] == "logs/inner_lone_surrogate.log";
+            assert_eq!(go["ok"], is_stricter, "{line}");
             let refused = VoteFile::open(&path).unwrap_err();
             assert!(matches!(refused, OpenError::Load(LoadError::Corrupt { .. })), "{line}");
             continue;
@@ -246,12 +249,12 @@ fn g18_a_node_whose_lock_file_was_removed_saves_no_more() {
     let mut first = open(&path);
     first.save(&id("a"), &vote(1, "b")).unwrap();
     fs::remove_file(beside(&path, ".lock")).unwrap();
-    let refused = first.save(&id("a"), &vote(2, "b")).unwrap_err();
+    let refused = save_error(first.save(&id("a"), &vote(2, "b")));
     assert_eq!(refused.step, SaveStep::VerifyLock);
 
     let mut second = open(&path);
     second.save(&id("a"), &vote(2, "c")).unwrap();
-    let refused = first.save(&id("a"), &vote(2, "b")).unwrap_err();
+    let refused = save_error(first.save(&id("a"), &vote(2, "b")));
     assert_eq!(refused.step, SaveStep::VerifyLock);
     assert_eq!(second.load().unwrap(), stored("a", vote(2, "c")));
 }
@@ -265,10 +268,10 @@ fn g20_a_failed_save_keeps_the_old_vote() {
 
     // Not even root can put a file where a directory is.
     fs::create_dir(beside(&path, ".tmp")).unwrap();
-    let refused = votes.save(&id("a"), &vote(1, "b")).unwrap_err();
+    let refused = save_error(votes.save(&id("a"), &vote(1, "b")));
 
     assert_eq!(refused.step, SaveStep::Create);
-    let said = refused.to_string();
+    let said = ErrorChain(&refused).to_string();
     let expected = format!(
         "the vote can't be saved in {}: failed to create the temporary file: ",
         path.display()
@@ -286,14 +289,14 @@ fn c4_a_save_into_a_place_that_is_gone_fails() {
     let (directory, path) = place();
     let mut votes = open(&path);
     fs::create_dir(&path).unwrap();
-    assert_eq!(votes.save(&id("a"), &vote(1, "b")).unwrap_err().step, SaveStep::Rename);
-    // What the failed save has left does not stand in the way of the next one.
+    assert_eq!(save_error(votes.save(&id("a"), &vote(1, "b"))).step, SaveStep::Rename);
+    // What the failed save has left does not obstruct the next one.
     fs::remove_dir(&path).unwrap();
     votes.save(&id("a"), &vote(1, "b")).unwrap();
 
     let directory = directory.path();
     fs::rename(directory, directory.with_extension("moved")).unwrap();
-    assert_eq!(votes.save(&id("a"), &vote(2, "b")).unwrap_err().step, SaveStep::VerifyLock);
+    assert_eq!(save_error(votes.save(&id("a"), &vote(2, "b"))).step, SaveStep::VerifyLock);
     fs::rename(directory.with_extension("moved"), directory).unwrap();
     votes.save(&id("a"), &vote(2, "b")).unwrap();
 }
@@ -349,12 +352,12 @@ fn errors_name_the_file_and_the_reason() {
     let (_directory, path) = place();
     let expect = |data: &str, reason: &str| {
         fs::write(&path, data).unwrap();
-        let refused = VoteFile::open(&path).unwrap_err().to_string();
+        let refused = ErrorChain(&VoteFile::open(&path).unwrap_err()).to_string();
         assert_eq!(refused, format!("{} {reason}", path.display()));
     };
     expect(
         r#"{"SHA":"9aq5"#,
-        "is corrupt: it is no JSON object: EOF while parsing a string at line 1 column 12",
+        "is corrupt: it is not a vote file in JSON: EOF while parsing a string at line 1 column 12",
     );
     expect("{}", "is corrupt: its digest does not match its data");
     expect(
@@ -368,33 +371,18 @@ fn errors_name_the_file_and_the_reason() {
 }
 
 #[test]
-fn a_file_too_long_to_be_one_is_refused_and_none_is_written() {
+fn a_file_too_long_to_be_one_is_refused() {
     let (_directory, path) = place();
-    let is_refused = || {
-        let result = VoteFile::open(&path);
-        matches!(result, Err(OpenError::Load(LoadError::TooLarge { .. })))
-    };
-    let pad = |len: usize| {
-        let mut votes = open(&path);
-        votes.save(&id("a"), &vote(1, "b")).unwrap();
-        votes.load().unwrap();
-        drop(votes);
-        let mut file = fs::read_to_string(&path).unwrap();
-        file.pop();
-        fs::write(&path, format!("{file},\"Pad\":\"{}\"}}", "p".repeat(len))).unwrap();
-    };
-    pad(500_000);
-    open(&path).save(&id("a"), &vote(2, "b")).unwrap();
-    assert_eq!(open(&path).load().unwrap(), stored("a", vote(2, "b")));
+    open(&path).save(&id("a"), &vote(1, "b")).unwrap();
+    let file = fs::read_to_string(&path).unwrap();
+    let len_max = 1 << 20;
+    fs::write(&path, file.clone() + &" ".repeat(len_max - file.len())).unwrap();
+    assert_eq!(open(&path).load().unwrap(), stored("a", vote(1, "b")));
 
-    fs::remove_file(&path).unwrap();
-    pad(600_000);
-    assert!(VoteFile::inspect(&path).is_ok());
-    assert!(is_refused());
-
-    fs::write(&path, " ".repeat((1 << 20) + 1)).unwrap();
+    fs::write(&path, file.clone() + &" ".repeat(len_max + 1 - file.len())).unwrap();
     assert!(matches!(VoteFile::inspect(&path), Err(LoadError::TooLarge { .. })));
-    assert!(is_refused());
+    let refused = VoteFile::open(&path).unwrap_err();
+    assert!(matches!(refused, OpenError::Load(LoadError::TooLarge { .. })));
 }
 
 #[test]
@@ -440,7 +428,7 @@ fn a_symbolic_link_stays_and_its_target_is_replaced() {
     for term in 1..=2 {
         let mut votes = open(&link_to_link);
         votes.save(&id("a"), &vote(term, "b")).unwrap();
-        assert_eq!(votes.path(), Some(target.as_path()));
+        assert_eq!(votes.path(), target);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert!(fs::symlink_metadata(&target).unwrap().is_file());
         assert_eq!(VoteFile::inspect(&link).unwrap().unwrap().term, term);
@@ -463,21 +451,14 @@ fn inspecting_changes_nothing() {
 }
 
 #[test]
-fn unknown_keys_survive_every_save() {
+fn files_with_keys_that_have_no_meaning_are_taken_over() {
     let (_directory, path) = place();
-    let golden = |name: &str| {
+    for name in ["inner_extra.log", "env_extra.log"] {
         let line = GOLDEN.lines().find(|line| line.contains(name)).unwrap();
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        unhex(line["hex"].as_str().unwrap())
-    };
-    for (name, key) in [("inner_extra.log", "Extra"), ("env_extra.log", "X")] {
-        fs::write(&path, golden(name)).unwrap();
-        for term in 6..9 {
-            open(&path).save(&id("a"), &vote(term, "b")).unwrap();
-            let contents = VoteFile::inspect(&path).unwrap().unwrap();
-            assert_eq!(contents.unknown_keys().collect::<Vec<_>>(), [key]);
-            assert_eq!(contents.to_stored_vote().unwrap(), stored("a", vote(term, "b")));
-        }
+        fs::write(&path, unhex(line["hex"].as_str().unwrap())).unwrap();
+        open(&path).save(&id("a"), &vote(6, "b")).unwrap();
+        assert_eq!(open(&path).load().unwrap(), stored("a", vote(6, "b")));
     }
 }
 
@@ -503,6 +484,14 @@ fn place() -> (TempDir, PathBuf) {
 #[track_caller]
 fn open(path: &Path) -> VoteFile {
     VoteFile::open(path).unwrap()
+}
+
+#[track_caller]
+fn save_error(saved: Result<(), VoteFileError>) -> SaveError {
+    match saved {
+        Err(VoteFileError::Save(error)) => error,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn id(name: &str) -> NodeId {

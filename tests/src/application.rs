@@ -2,8 +2,7 @@
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use graft_election::{Application, ChannelHandler};
-use tokio::sync::mpsc;
+use graft_election::Application;
 
 /// An application whose position and judgement the test decides. Clones are the same application.
 #[derive(Clone, Debug, Default)]
@@ -24,12 +23,6 @@ impl ScriptedApplication {
         let application = Self::default();
         application.move_to(position);
         application
-    }
-
-    /// A handler that asks this application and tells nobody of anything.
-    pub fn handler(&self) -> ChannelHandler<Self> {
-        let (states, errors) = (mpsc::channel(1).0, mpsc::channel(1).0);
-        ChannelHandler::with_application(self.clone(), states, errors)
     }
 
     /// Gives it another position.

@@ -47,19 +47,27 @@ pub fn wait_until(
     }
 }
 
-/// Waits for the next fault among `events` that is the one meant.
-pub async fn wait_for_fault(events: &mut Events, mut is_meant: impl FnMut(&Fault) -> bool) {
+/// Waits for the next of `events` that is the one meant.
+pub async fn wait_for_event(events: &mut Events, mut is_meant: impl FnMut(&EventKind) -> bool) {
     let found = async {
         while let Some(event) = events.next().await {
-            if let EventKind::Fault(fault) = &event.kind
-                && is_meant(fault)
-            {
+            if is_meant(&event.kind) {
                 return;
             }
         }
         panic!("the node closed");
     };
-    timeout(PATIENCE, found).await.expect("the fault is told");
+    timeout(PATIENCE, found).await.expect("the event is reported");
+}
+
+/// Waits for the next fault among `events` that is the one meant.
+pub async fn wait_for_fault(events: &mut Events, mut is_meant: impl FnMut(&Fault) -> bool) {
+    wait_for_event(events, |kind| matches!(kind, EventKind::Fault(fault) if is_meant(fault))).await;
+}
+
+/// Waits until the node reports that it is connected again.
+pub async fn wait_for_restored(events: &mut Events) {
+    wait_for_event(events, |kind| matches!(kind, EventKind::ConnectionRestored)).await;
 }
 
 /// Waits until all `nodes` are in one term and agree on its leader; returns that one's place.

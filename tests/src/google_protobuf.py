@@ -62,7 +62,10 @@ def check(messages, case):
 
 
 def write(message_class, source):
-    """A message whose payload may be any that means it, and has unknown fields."""
+    """A message whose payload may be any that means it, and has unknown fields.
+
+    Most have an id at the end that a node may have: others are only refused.
+    """
     parts = []
     known = message_class.DESCRIPTOR.fields
     for _ in range(source.randrange(8)):
@@ -70,6 +73,8 @@ def write(message_class, source):
             parts.append(known_field(source.choice(known), source))
         else:
             parts.append(unknown_field(known, source, 0))
+    if source.random() < 0.8:
+        parts += [valid_id(field, source) for field in known if is_text(field)]
     payload = b"".join(parts)
     message = message_class.FromString(payload)
     values = fields(message)
@@ -82,8 +87,17 @@ def write(message_class, source):
     }
 
 
+def is_text(field):
+    return field.type == FieldDescriptor.TYPE_STRING
+
+
+def valid_id(field, source):
+    name = "".join(source.choices("abc-_09", k=source.choice([1, 5, 64])))
+    return key(field.number, 2, source) + delimited(name.encode(), source)
+
+
 def known_field(field, source):
-    if field.type == FieldDescriptor.TYPE_STRING:
+    if is_text(field):
         letters = source.choice(["abc-_09", "aé€🦀\0 .*>"])
         text = "".join(source.choices(letters, k=source.choice([0, 1, 5, 64, 200])))
         return key(field.number, 2, source) + delimited(text.encode(), source)

@@ -20,6 +20,8 @@ pub mod cluster;
 pub mod faulty_network;
 pub mod killable_node;
 pub mod nats_server;
+#[path = "../../proto/tests/pb/mod.rs"]
+pub mod pb;
 pub mod peer;
 pub mod proxy;
 pub mod transport;

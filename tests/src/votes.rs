@@ -1,10 +1,12 @@
 //! Vote stores that misbehave on demand.
 
-use std::io;
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use graft_election::core::{NodeId, VoteRecord};
-use graft_election::{LoadError, MemoryVotes, SaveError, SaveStep, StoredVote, VoteStore};
+use graft_election::{MemoryVotes, StoredVote, VoteStore};
 
 /// A store in memory whose saves the test can fail or hold up. Clones are the same store.
 ///
@@ -74,13 +76,15 @@ impl UnreliableVotes {
 }
 
 impl VoteStore for UnreliableVotes {
-    fn load(&mut self) -> Result<StoredVote, LoadError> {
-        self.kept.load()
+    type Error = SaveRefused;
+
+    fn load(&mut self) -> Result<StoredVote, SaveRefused> {
+        Ok(self.kept.load()?)
     }
 
-    fn save(&mut self, id: &NodeId, record: &VoteRecord) -> Result<(), SaveError> {
+    fn save(&mut self, id: &NodeId, record: &VoteRecord) -> Result<(), SaveRefused> {
         if *record == VoteRecord::default() {
-            return self.kept.save(id, record);
+            return Ok(self.kept.save(id, record)?);
         }
         let (control, changed) = &*self.control;
         let mut control = control.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,10 +94,27 @@ impl VoteStore for UnreliableVotes {
             .unwrap_or_else(PoisonError::into_inner);
         control.ended += 1;
         if control.fails {
-            let reason = io::Error::other("the test says so");
-            return Err(SaveError { path: "votes".into(), step: SaveStep::Write, reason });
+            return Err(SaveRefused);
         }
         control.done += 1;
-        self.kept.save(id, record)
+        Ok(self.kept.save(id, record)?)
+    }
+}
+
+/// The test has saves fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SaveRefused;
+
+impl fmt::Display for SaveRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the test says so")
+    }
+}
+
+impl Error for SaveRefused {}
+
+impl From<Infallible> for SaveRefused {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }

@@ -134,7 +134,7 @@ impl Witness {
     fn hear_sent(&mut self, sent: &Sent) {
         let reader = self.readers.entry(sent.from.to_string()).or_default();
         let mut bytes = &sent.bytes[..];
-        while let Some(frame) = reader.read(&mut bytes) {
+        while let Some(frame) = reader.read_any(&mut bytes) {
             let is_carried = frame.sender.as_str() != &*sent.from;
             self.heard.hear(&frame.sender, &frame.to, &frame.message, is_carried);
         }

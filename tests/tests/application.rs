@@ -5,7 +5,7 @@
 #![cfg(test)]
 
 use std::num::NonZeroU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use graft_election::{
     EventKind, Events, Fault, MemoryNetwork, MemoryVotes, Node, NodeBuilder, State,
@@ -22,14 +22,14 @@ fn patient(size: usize) -> NodeBuilder {
 }
 
 /// How long the application of a [`patient`] node may take: half its heartbeat interval.
-const PATIENCE_FOR_ANSWERS: Duration = Duration::from_secs(1);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
 
 async fn start(
     node: NodeBuilder,
     network: &MemoryNetwork,
     application: &ScriptedApplication,
 ) -> Node {
-    let node = node.handler(application.handler());
+    let node = node.application(application.clone());
     node.start(network.transport(), MemoryVotes::new()).await.unwrap()
 }
 
@@ -85,6 +85,44 @@ async fn l1_a_leader_does_not_wait_for_its_application() {
     node.close().await;
 }
 
+/// L1: it goes by what it knows, and refuses what it doesn't.
+#[tokio::test]
+async fn l1_a_leader_waits_for_no_answer_when_it_is_asked_for_its_vote() {
+    let network = MemoryNetwork::new();
+    let mut peer = Peer::join(&network, "p").await;
+    let application = ScriptedApplication::at(b"1");
+    let node = graft_builder("a", 1)
+        .election_timeout(Duration::from_secs(2), Duration::from_secs(3))
+        .heartbeat_interval(Duration::from_secs(1));
+    let node = start(node, &network, &application).await;
+    let status = wait_until(&node, |status| status.state == State::Leader).await;
+    let mut events = node.events();
+    faults_so_far(&mut events);
+
+    application.stick(true);
+    peer.request_pre_vote(status.term + 1).await;
+    let asked_at = Instant::now();
+    assert!(!peer.hear_pre_vote_response().await.granted, "nothing is known yet");
+    // Half a heartbeat interval is what other nodes wait.
+    assert!(asked_at.elapsed() < Duration::from_millis(500), "{:?}", asked_at.elapsed());
+    assert_eq!(faults_so_far(&mut events), [""; 0]);
+    assert_eq!(node.state(), State::Leader);
+
+    // What was asked meanwhile is known the next time.
+    application.stick(false);
+    loop {
+        peer.request_pre_vote(status.term + 1).await;
+        if peer.hear_pre_vote_response().await.granted {
+            break;
+        }
+    }
+    application.stick(true);
+    peer.request_vote(status.term + 1).await;
+    assert!(peer.hear_vote_response().await.granted);
+    application.stick(false);
+    node.close().await;
+}
+
 #[tokio::test]
 async fn c1_v4_votes_and_pre_votes_are_given_as_the_application_judges() {
     let network = MemoryNetwork::new();
@@ -114,9 +152,10 @@ async fn an_application_that_is_stuck_gives_no_vote_and_is_not_asked_what_is_no_
     for position in [b"asked", b"later", b"never"] {
         peer.request_vote_at(5, position).await;
         assert!(!peer.hear_vote_response().await.granted);
-        wait_for_fault(&mut events, |fault| {
-            matches!(fault, Fault::HandlerStuck(patience) if *patience == PATIENCE_FOR_ANSWERS)
-        })
+        wait_for_fault(
+            &mut events,
+            |fault| matches!(fault, Fault::ApplicationStuck(timeout) if *timeout == QUERY_TIMEOUT),
+        )
         .await;
     }
     application.stick(false);
@@ -142,7 +181,7 @@ async fn a_node_whose_application_is_stuck_campaigns_with_the_last_position_it_k
     assert_eq!(peer.hear_vote_request().await.position.as_bytes(), b"1");
     application.stick(true);
     application.move_to(b"2");
-    wait_for_fault(&mut events, |fault| matches!(fault, Fault::HandlerStuck(_))).await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::ApplicationStuck(_))).await;
     for _ in 0..2 {
         assert_eq!(peer.hear_vote_request().await.position.as_bytes(), b"1");
     }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use graft_election::core::Message;
 use graft_election::{
-    Application, Arrival, ChannelHandler, Config, Connection, EVENTS_MAX, Event, EventKind, Events,
-    Fault, Handler, MemoryNetwork, MemoryVotes, Node, Reason, Report, StartError, State,
-    StateChange, Status,
+    Application, Arrival, ChannelHandler, Config, Connection, EVENTS_MAX, ErrorChain, Event,
+    EventKind, Events, Fault, Handler, MemoryNetwork, MemoryVotes, Node, Reason, Report,
+    StartError, State, StateChange, Status,
 };
 use graft_election_tests::cluster::{
     MemoryCluster, builder, graft_builder, id, wait_for_fault, wait_until,
@@ -32,10 +32,9 @@ async fn next_change(events: &mut Events) -> (State, State, Reason) {
 async fn a_cluster_of_one_tells_each_step_and_why() {
     let network = MemoryNetwork::new();
     let node = builder("a", 1).start(network.transport(), MemoryVotes::new()).await.unwrap();
-    assert_eq!(*node.status(), Status { vote_path: None, ..(*node.status()).clone() });
     assert_eq!((node.id(), node.cluster_info().name.as_str()), (id("a"), "c"));
     assert_eq!((node.state(), node.leader(), node.current_term()), (State::Follower, None, 0));
-    assert_eq!((node.current_vote(), node.vote_path()), (None, None));
+    assert_eq!(node.current_vote(), None);
 
     let mut events = node.events();
     assert_eq!(
@@ -138,7 +137,7 @@ async fn a_listener_that_lags_loses_the_oldest_events_and_is_told_how_many() {
 async fn next_lost(events: &mut Events) -> usize {
     let event = events.next().await.unwrap();
     match event.kind {
-        EventKind::Fault(Fault::Connection(Connection::Lost(number))) => number.parse().unwrap(),
+        EventKind::Fault(Fault::ConnectionLost(number)) => number.parse().unwrap(),
         other => panic!("{other:?}"),
     }
 }
@@ -346,7 +345,7 @@ async fn a_transport_that_fails_to_join_leaves_nothing_behind() {
     ];
     let [Ok(_first), Err(second)] = nodes else { panic!("{nodes:?}") };
     assert_eq!(
-        second.to_string(),
+        ErrorChain(&second).to_string(),
         "the transport could not join the cluster: there is a node a on this network already"
     );
 }

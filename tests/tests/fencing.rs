@@ -1,4 +1,4 @@
-//! The example of fencing, on a real nats-server: what it tells, and what the store holds then.
+//! The example of fencing, on a real nats-server: what it prints, and what the store holds then.
 
 #![cfg(test)]
 
@@ -8,7 +8,7 @@
 mod example;
 
 use async_nats::jetstream;
-use example::{BUCKET, KEY, Value, tell};
+use example::{BUCKET, KEY, Value, play};
 use graft_election_tests::nats_server::NatsServer;
 
 /// What the store of `server` holds.
@@ -26,7 +26,7 @@ fn the_late_write_of_a_paused_leader_is_refused_and_its_successors_stands() {
     // The second time it finds what the first has left behind.
     for _ in 0..2 {
         let mut told = Vec::new();
-        tell(&server.url(), &mut told).unwrap();
+        play(&server.url(), &mut told).unwrap();
         let told = String::from_utf8(told).unwrap();
         let lines: Vec<_> = told.lines().collect();
 
@@ -49,7 +49,7 @@ fn the_late_write_of_a_paused_leader_is_refused_and_its_successors_stands() {
 fn a_server_without_jetstream_is_an_error() {
     let server = NatsServer::start();
     let mut told = Vec::new();
-    let error = tell(&server.url(), &mut told).unwrap_err().to_string();
+    let error = play(&server.url(), &mut told).unwrap_err().to_string();
     assert!(error.contains("for which JetStream is needed"), "{error}");
     assert!(told.is_empty());
 }

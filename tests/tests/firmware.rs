@@ -175,7 +175,7 @@ impl Listener {
         while let Ok(sent) = self.traffic.recv().await {
             self.bytes += sent.bytes.len();
             let mut bytes = &sent.bytes[..];
-            while self.frames.read(&mut bytes).is_some() {}
+            while self.frames.read_any(&mut bytes).is_some() {}
         }
     }
 }

@@ -35,7 +35,7 @@ async fn g1_a_node_that_was_closed_does_not_vote_again_in_the_same_term() {
     first.request_vote(5).await;
     assert!(first.hear_vote_response().await.granted);
     node.close().await;
-    assert_eq!(node.vote_path().unwrap().as_path(), path);
+    assert!(path.exists());
 
     let node = start().await;
     assert_eq!((node.current_term(), node.current_vote()), (5, Some(id("p"))));
@@ -287,14 +287,15 @@ async fn g21_an_application_that_does_not_answer_holds_up_neither_heartbeats_nor
     let node = builder("a", 1).handler(handler);
     let node = node.start(network.transport(), MemoryVotes::new()).await.unwrap();
     let mut events = node.events();
-    wait_until(&node, |status| status.state == State::Leader).await;
+    peer.request_vote(5).await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::ApplicationStuck(_))).await;
+    assert!(!peer.hear_vote_response().await.granted);
+    // It is elected all the same, though it can't ask for its position either.
+    let status = wait_until(&node, |status| status.state == State::Leader).await;
     assert_eq!(state_changes.recv().await.unwrap().to, State::Candidate);
 
-    peer.request_vote(node.current_term() + 1).await;
-    wait_for_fault(&mut events, |fault| matches!(fault, Fault::HandlerStuck(_))).await;
+    peer.request_vote(status.term + 1).await;
     assert!(!peer.hear_vote_response().await.granted);
-    // V4: the higher term was adopted, so it must be elected again; a stuck handler is no obstacle.
-    wait_until(&node, |status| status.state == State::Leader).await;
     for _ in 0..3 {
         while !matches!(peer.hear().await, Message::Heartbeat(_)) {}
     }

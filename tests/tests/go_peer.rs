@@ -5,10 +5,10 @@
 
 use async_nats::{Client, Subscriber};
 use futures_util::StreamExt;
-use graft_election::proto::prost_messages as pb;
 use graft_election::{MemoryVotes, NatsTransport, State};
 use graft_election_tests::cluster::{PATIENCE, graft_builder, id, wait_until};
 use graft_election_tests::nats_server::NatsServer;
+use graft_election_tests::pb;
 use prost::Message;
 use tokio::time::timeout;
 

@@ -12,13 +12,19 @@ use std::time::Duration;
 use graft_election::core::{Heartbeat, HeartbeatResponse, Message, Outgoing, Position, Recipient};
 use graft_election::proto::{ENCODED_MAX, Kind, encode};
 use graft_election::{
-    Arrival, Config, Fault, LocalTransport, MemoryVotes, Node, StartError, State, Transport,
+    Arrival, Config, ErrorChain, Fault, LocalTransport, MemoryVotes, Node, StartError, State,
+    Transport,
 };
 use graft_election_tests::cluster::{builder, id, wait_for_agreement, wait_for_fault, wait_until};
 use tokio::time::timeout;
 
 async fn start(base: &Path, name: &str, size: usize) -> Result<Node, StartError> {
     builder(name, size).start(LocalTransport::new(base), MemoryVotes::new()).await
+}
+
+/// Why node `name` can't start.
+async fn refusal(base: &Path, name: &str) -> String {
+    ErrorChain(&start(base, name, 3).await.unwrap_err()).to_string()
 }
 
 fn mode(path: &Path) -> u32 {
@@ -49,7 +55,7 @@ async fn three_nodes_elect_a_leader_and_replace_it() {
 async fn a_socket_that_a_crash_left_over_is_replaced_and_one_in_use_is_not() {
     let base = tempfile::tempdir().unwrap();
     let node = start(base.path(), "a", 3).await.unwrap();
-    let refused = start(base.path(), "a", 3).await.unwrap_err().to_string();
+    let refused = refusal(base.path(), "a").await;
     assert!(refused.ends_with("/c/a: a running node has this id already"), "{refused}");
     node.close().await;
 
@@ -80,10 +86,10 @@ async fn a_file_that_is_no_socket_of_a_node_silences_nobody() {
     let told = loop {
         let event = events.next().await.unwrap();
         if let graft_election::EventKind::Fault(fault) = event.kind {
-            break fault.to_string();
+            break ErrorChain(&fault).to_string();
         }
     };
-    assert!(told.starts_with("a message was not sent"), "{told}");
+    assert!(told.starts_with("a message was not sent: could not send to "), "{told}");
 }
 
 #[tokio::test]
@@ -93,7 +99,7 @@ async fn a_directory_that_others_may_use_is_refused() {
     fs::create_dir(&directory).unwrap();
     for mode in [0o755, 0o740, 0o701, 0o777] {
         fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
-        let refused = start(base.path(), "a", 3).await.unwrap_err().to_string();
+        let refused = refusal(base.path(), "a").await;
         assert!(refused.ends_with(&format!("with mode 0700, not {mode:04o}")), "{refused}");
     }
 }
@@ -102,7 +108,7 @@ async fn a_directory_that_others_may_use_is_refused() {
 async fn a_path_too_long_for_a_socket_is_named() {
     let base = tempfile::tempdir().unwrap();
     let deep = base.path().join("d".repeat(100));
-    let refused = start(&deep, "a", 3).await.unwrap_err().to_string();
+    let refused = refusal(&deep, "a").await;
     assert!(refused.contains(&"d".repeat(100)), "{refused}");
 }
 

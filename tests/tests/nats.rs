@@ -9,15 +9,15 @@ use async_nats::Client;
 use futures_util::StreamExt;
 use graft_election::core::{self, Outgoing, Position, Recipient, VoteRequest};
 use graft_election::proto::Kind;
-use graft_election::proto::prost_messages as pb;
 use graft_election::{
-    Config, Connection, Events, Fault, MemoryVotes, NatsTransport, Node, StartError, State,
-    Transport,
+    Config, Events, Fault, MemoryVotes, NatsTransport, Node, StartError, State, Transport,
 };
 use graft_election_tests::cluster::{
-    PATIENCE, builder, graft_builder, id, wait_for_agreement, wait_for_fault, wait_until,
+    PATIENCE, builder, graft_builder, id, wait_for_agreement, wait_for_fault, wait_for_restored,
+    wait_until,
 };
 use graft_election_tests::nats_server::NatsServer;
+use graft_election_tests::pb;
 use prost::Message;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
@@ -85,14 +85,10 @@ async fn a_server_that_is_away_for_five_seconds_is_reported_and_survived() {
 
     let stopped = server.stop();
     for events in &mut events {
-        wait_for_fault(events, |fault| matches!(fault, Fault::Connection(Connection::Lost(_))))
-            .await;
+        wait_for_fault(events, |fault| matches!(fault, Fault::ConnectionLost(_))).await;
     }
     // So is each failed attempt to reconnect, though only once in a while.
-    wait_for_fault(&mut events[old], |fault| {
-        matches!(fault, Fault::Connection(Connection::Impaired(_)))
-    })
-    .await;
+    wait_for_fault(&mut events[old], |fault| matches!(fault, Fault::ConnectionImpaired(_))).await;
     // L4: the leader can't be heard, and stops.
     wait_until(&nodes[old], |status| status.state != State::Leader).await;
     assert!(nodes[old].leadership().is_none());
@@ -103,8 +99,7 @@ async fn a_server_that_is_away_for_five_seconds_is_reported_and_survived() {
     let mut heard = spy.subscribe("graft.c.*").await.unwrap();
     spy.flush().await.unwrap();
     for events in &mut events {
-        wait_for_fault(events, |fault| matches!(fault, Fault::Connection(Connection::Restored)))
-            .await;
+        wait_for_restored(events).await;
     }
     let leader = agreed_leader(&nodes).await;
     assert!(nodes[leader].current_term() > old_term);
@@ -268,8 +263,7 @@ async fn g16_a_connection_that_is_closed_for_good_is_reported() {
     wait_until(&node, |status| status.state == State::Leader).await;
     let mut events = node.events();
     client.drain().await.unwrap();
-    wait_for_fault(&mut events, |fault| matches!(fault, Fault::Connection(Connection::Closed(_))))
-        .await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::ConnectionClosed(_))).await;
     wait_for_fault(&mut events, |fault| matches!(fault, Fault::Send(_))).await;
     node.close().await;
 }
@@ -340,14 +334,43 @@ async fn a_server_that_falls_silent_is_noticed_and_reported_to_be_back() {
     let mut events = node.events();
     server.pause();
     let began = Instant::now();
-    wait_for_fault(&mut events, |fault| matches!(fault, Fault::Connection(Connection::Lost(_))))
-        .await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::ConnectionLost(_))).await;
     // Three pings of a second each, and the time that the test machine takes.
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     server.resume();
-    wait_for_fault(&mut events, |fault| matches!(fault, Fault::Connection(Connection::Restored)))
-        .await;
+    wait_for_restored(&mut events).await;
     node.close().await;
+}
+
+/// What a caller doesn't set stays as an election needs it: a minute between pings is too long.
+#[tokio::test]
+async fn a_connection_with_a_password_notices_a_silent_server_as_soon_as_any_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("server.conf");
+    fs::write(&config, "authorization { user: a, password: secret }").unwrap();
+    let server = NatsServer::start_with(&config);
+    assert!(NatsTransport::connect(server.url()).await.is_err());
+    let transport = NatsTransport::connect_with_options(server.url(), |options| {
+        Ok(options.user_and_password("a".to_owned(), "secret".to_owned()))
+    });
+    let transport = transport.await.unwrap();
+    let node = builder("n1", 1).start(transport, MemoryVotes::new()).await.unwrap();
+    let mut events = node.events();
+    server.pause();
+    let began = Instant::now();
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::ConnectionLost(_))).await;
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    server.resume();
+    wait_for_restored(&mut events).await;
+    node.close().await;
+}
+
+#[tokio::test]
+async fn options_that_can_not_be_made_are_an_error() {
+    let refused = NatsTransport::connect_with_options("nats://127.0.0.1:1", |options| {
+        options.credentials("no credentials")
+    });
+    assert_eq!(refused.await.unwrap_err().kind(), async_nats::ConnectErrorKind::Io);
 }
 
 #[tokio::test]
@@ -358,11 +381,9 @@ async fn a_connection_that_was_lent_is_reported_lost_and_restored_too() {
     let node = builder("n1", 1).start(transport, MemoryVotes::new()).await.unwrap();
     let mut events = node.events();
     let stopped = server.stop();
-    wait_for_fault(&mut events, |fault| matches!(fault, Fault::Connection(Connection::Lost(_))))
-        .await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::ConnectionLost(_))).await;
     let _server = stopped.restart();
-    wait_for_fault(&mut events, |fault| matches!(fault, Fault::Connection(Connection::Restored)))
-        .await;
+    wait_for_restored(&mut events).await;
     node.close().await;
 }
 
@@ -387,9 +408,10 @@ async fn a_refusal_by_the_server_is_reported() {
     fs::write(&config, format!("no_auth_user: a, authorization {{ users: {users} }}")).unwrap();
     let server = NatsServer::start_with(&config);
     let node = start(&server, "n1", 1).await;
-    wait_for_fault(&mut node.events(), |fault| {
-        matches!(fault, Fault::Connection(Connection::Impaired(why)) if why.contains("ermission"))
-    })
+    wait_for_fault(
+        &mut node.events(),
+        |fault| matches!(fault, Fault::ConnectionImpaired(why) if why.contains("ermission")),
+    )
     .await;
     node.close().await;
 }
@@ -397,8 +419,9 @@ async fn a_refusal_by_the_server_is_reported() {
 #[tokio::test]
 async fn a_connection_that_can_not_show_its_subscriptions_is_refused() {
     let server = NatsServer::start();
-    let options = async_nats::ConnectOptions::new().no_echo();
-    let transport = NatsTransport::connect_with_options(server.url(), options).await.unwrap();
+    let transport =
+        NatsTransport::connect_with_options(server.url(), |options| Ok(options.no_echo()));
+    let transport = transport.await.unwrap();
     let refused = builder("n1", 1).start(transport, MemoryVotes::new()).await;
     let Err(StartError::Join(error)) = refused else { panic!("{refused:?}") };
     assert!(error.to_string().contains("subscriptions are in place"), "{error}");
@@ -496,8 +519,7 @@ async fn a_node_that_is_closed_while_its_server_is_away_leaves_nothing_behind_wh
     let node = builder("a", 3).start(transport, MemoryVotes::new()).await.unwrap();
     let mut events = node.events();
     let stopped = server.stop();
-    wait_for_fault(&mut events, |fault| matches!(fault, Fault::Connection(Connection::Lost(_))))
-        .await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::ConnectionLost(_))).await;
     let began = Instant::now();
     node.close().await;
     assert!(began.elapsed() < Duration::from_secs(5), "closing does not wait for the server");

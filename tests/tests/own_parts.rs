@@ -12,8 +12,8 @@ use graft_election::core::{Message, NodeId, NodeIdError, Outgoing, Recipient, Vo
 use graft_election::proto::{ENCODED_MAX, Kind, decode, encode};
 use graft_election::{
     AlwaysGrant, Application, Arrival, ChannelHandler, ClusterInfo, Config, ConfigError,
-    Connection, EventKind, Fault, Handler, LoadError, LoadWarning, MemoryNetwork, MemoryVotes,
-    Node, Reason, SaveError, StartError, State, Status, StoredVote, Transport, VoteFile, VoteStore,
+    Connection, EventKind, Fault, Handler, LoadWarning, MemoryNetwork, MemoryVotes, Node, Reason,
+    StartError, State, Status, StoredVote, Transport, VoteFile, VoteStore,
 };
 use graft_election_tests::cluster::{
     PATIENCE, builder, graft_builder, id, wait_for_agreement, wait_for_fault, wait_until,
@@ -85,7 +85,9 @@ struct Row {
 }
 
 impl VoteStore for Row {
-    fn load(&mut self) -> Result<StoredVote, LoadError> {
+    type Error = Infallible;
+
+    fn load(&mut self) -> Result<StoredVote, Infallible> {
         Ok(match self.table.lock().unwrap().get(&self.key) {
             Some((id, record)) => {
                 StoredVote { record: record.clone(), id: Some(id.clone()), ..StoredVote::default() }
@@ -94,7 +96,7 @@ impl VoteStore for Row {
         })
     }
 
-    fn save(&mut self, id: &NodeId, record: &VoteRecord) -> Result<(), SaveError> {
+    fn save(&mut self, id: &NodeId, record: &VoteRecord) -> Result<(), Infallible> {
         self.table.lock().unwrap().insert(self.key.clone(), (id.clone(), record.clone()));
         Ok(())
     }
@@ -243,9 +245,13 @@ async fn a_connection_that_stays_impaired_is_told_of_once_and_a_lost_one_each_ti
     }
     let mut heard = Vec::new();
     while !matches!(heard.last(), Some(Connection::Closed(_))) {
-        if let EventKind::Fault(Fault::Connection(change)) = events.next().await.unwrap().kind {
-            heard.push(change);
-        }
+        heard.push(match events.next().await.unwrap().kind {
+            EventKind::ConnectionRestored => Connection::Restored,
+            EventKind::Fault(Fault::ConnectionLost(why)) => Connection::Lost(why),
+            EventKind::Fault(Fault::ConnectionClosed(why)) => Connection::Closed(why),
+            EventKind::Fault(Fault::ConnectionImpaired(why)) => Connection::Impaired(why),
+            other => panic!("{other:?}"),
+        });
     }
     assert_eq!(heard[..heard.len() - 1], told);
 
@@ -254,7 +260,7 @@ async fn a_connection_that_stays_impaired_is_told_of_once_and_a_lost_one_each_ti
     control.arrive(Arrival::Connection(slow()));
     wait_for_fault(
         &mut events,
-        |fault| matches!(fault, Fault::Connection(Connection::Impaired(why)) if why == "slow"),
+        |fault| matches!(fault, Fault::ConnectionImpaired(why) if why == "slow"),
     )
     .await;
     node.close().await;
@@ -264,11 +270,13 @@ async fn a_connection_that_stays_impaired_is_told_of_once_and_a_lost_one_each_ti
 struct BrittleVotes(MemoryVotes, Arc<AtomicBool>);
 
 impl VoteStore for BrittleVotes {
-    fn load(&mut self) -> Result<StoredVote, LoadError> {
+    type Error = Infallible;
+
+    fn load(&mut self) -> Result<StoredVote, Infallible> {
         self.0.load()
     }
 
-    fn save(&mut self, id: &NodeId, record: &VoteRecord) -> Result<(), SaveError> {
+    fn save(&mut self, id: &NodeId, record: &VoteRecord) -> Result<(), Infallible> {
         assert!(!self.1.load(Ordering::SeqCst), "the test says so");
         self.0.save(id, record)
     }
@@ -398,10 +406,10 @@ async fn a_handler_that_panics_gives_no_vote_then_and_is_asked_again() {
         .unwrap();
     peer.request_vote(5).await;
     assert!(!peer.hear_vote_response().await.granted);
-    assert!(matches!(next(&mut faults).await, Some(Fault::HandlerPanicked)));
+    assert!(matches!(next(&mut faults).await, Some(Fault::ApplicationPanicked)));
     // It campaigns all the same, with the last position it knows: none.
     assert_eq!(peer.hear_vote_request().await.position.as_bytes(), b"");
-    assert!(matches!(next(&mut faults).await, Some(Fault::HandlerPanicked)));
+    assert!(matches!(next(&mut faults).await, Some(Fault::ApplicationPanicked)));
 
     fragile.0.store(false, Ordering::SeqCst);
     while peer.hear_vote_request().await.position.as_bytes() != b"well" {}
@@ -481,13 +489,15 @@ async fn what_is_odd_about_a_stored_vote_reaches_events_and_handler_first() {
 async fn g12_a_spent_vote_is_told_of_and_the_next_term_taken() {
     struct Spent;
     impl VoteStore for Spent {
-        fn load(&mut self) -> Result<StoredVote, LoadError> {
+        type Error = Infallible;
+
+        fn load(&mut self) -> Result<StoredVote, Infallible> {
             let warning = LoadWarning::VoteSpent { term: 6, reason: NodeIdError::Empty };
             let record = VoteRecord { term: 7, voted_for: None };
             Ok(StoredVote { record, id: None, warnings: vec![LoadWarning::NoState, warning] })
         }
 
-        fn save(&mut self, _id: &NodeId, _record: &VoteRecord) -> Result<(), SaveError> {
+        fn save(&mut self, _id: &NodeId, _record: &VoteRecord) -> Result<(), Infallible> {
             Ok(())
         }
     }

@@ -8,15 +8,15 @@ use std::time::Instant;
 
 use futures_util::future::{join_all, select_all};
 use futures_util::{Stream, StreamExt};
-use graft_election::proto::prost_messages as pb;
 use graft_election::{
-    Config, Connection, EventKind, Events, Fault, Leadership, MemoryVotes, Mode, NatsTransport,
-    Node, NodeId, Reason, State,
+    Config, EventKind, Events, Fault, Leadership, MemoryVotes, Mode, NatsTransport, Node, NodeId,
+    Reason, State,
 };
 use graft_election_tests::cluster::{
-    PATIENCE, builder, wait_for_agreement, wait_for_fault, wait_until,
+    PATIENCE, builder, wait_for_agreement, wait_for_fault, wait_for_restored, wait_until,
 };
 use graft_election_tests::nats_server::NatsServer;
+use graft_election_tests::pb;
 use graft_election_tests::proxy::{Line, Proxy};
 use prost::Message;
 use tokio::time::timeout;
@@ -173,8 +173,7 @@ async fn t2_what_is_said_without_a_connection_is_not_said_later() {
 
     cluster.proxies[old].set(Line::Silent);
     cluster.proxies[old].cut();
-    wait_for_fault(&mut events, |fault| matches!(fault, Fault::Connection(Connection::Lost(_))))
-        .await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::ConnectionLost(_))).await;
     let term = cluster.agree_without(old).await;
     let mut heartbeats = cluster.heartbeats().await;
     for _ in 0..20 {
@@ -199,13 +198,11 @@ async fn t2_a_half_open_connection_is_given_up_and_what_was_under_way_deposes_no
     let mut events = cluster.nodes[old].events();
 
     cluster.proxies[old].set(Line::Silent);
-    wait_for_fault(&mut events, |fault| matches!(fault, Fault::Connection(Connection::Lost(_))))
-        .await;
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::ConnectionLost(_))).await;
     let term = cluster.agree_without(old).await;
 
     cluster.proxies[old].set(Line::Open);
-    wait_for_fault(&mut events, |fault| matches!(fault, Fault::Connection(Connection::Restored)))
-        .await;
+    wait_for_restored(&mut events).await;
     let next = cluster.agree().await;
     // The heartbeats of the old term that were under way are refused.
     assert!(cluster.nodes[next].current_term() >= term);
@@ -222,10 +219,7 @@ async fn connections_that_are_cut_are_made_again() {
             proxy.cut();
         }
         for events in &mut events[round..] {
-            wait_for_fault(events, |fault| {
-                matches!(fault, Fault::Connection(Connection::Restored))
-            })
-            .await;
+            wait_for_restored(events).await;
         }
         cluster.agree().await;
     }

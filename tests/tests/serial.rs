@@ -41,9 +41,12 @@ async fn agreed_leader(nodes: &[Node]) -> usize {
 async fn wait_for(events: &mut Events, mut is_it: impl FnMut(&Connection) -> bool) {
     let found = async {
         while let Some(event) = events.next().await {
-            if let EventKind::Fault(Fault::Connection(connection)) = &event.kind
-                && is_it(connection)
-            {
+            let change = match event.kind {
+                EventKind::ConnectionRestored => Connection::Restored,
+                EventKind::Fault(Fault::ConnectionLost(why)) => Connection::Lost(why),
+                _ => continue,
+            };
+            if is_it(&change) {
                 return;
             }
         }
@@ -267,5 +270,5 @@ fn at_once<T>(future: impl Future<Output = T>) -> T {
 /// The terms of all frames in `bytes`.
 fn terms(mut bytes: &[u8]) -> Vec<u64> {
     let mut reader = FrameReader::new();
-    std::iter::from_fn(|| reader.read(&mut bytes).map(|frame| frame.message.term())).collect()
+    std::iter::from_fn(|| reader.read_any(&mut bytes).map(|frame| frame.message.term())).collect()
 }

@@ -62,9 +62,9 @@ struct Line<'a> {
     /// The side whose connection changed: `line` or `nats`.
     #[serde(skip_serializing_if = "Option::is_none")]
     side: Option<&'a str>,
-    /// What changed, if that is good news.
+    /// `restored` if the connection works again; otherwise there is an error.
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
+    to: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -143,12 +143,11 @@ impl BridgeReporter {
     }
 
     fn connection(&self, side: &str, change: &Connection) -> io::Result<()> {
-        let words = change.to_string();
-        let (reason, error) = match change {
-            Connection::Restored => (Some(words), None),
-            _ => (None, Some(words)),
+        let (to, error) = match change {
+            Connection::Restored => (Some("restored"), None),
+            _ => (None, Some(change.to_string())),
         };
-        let line = Line { side: Some(side), reason, error, ..Line::new("conn") };
+        let line = Line { side: Some(side), to, error, ..Line::new("conn") };
         self.line(line, &format!("{side}: {change}"))
     }
 
@@ -160,6 +159,6 @@ impl BridgeReporter {
 impl<'a> Line<'a> {
     fn new(event: &'a str) -> Self {
         let ts = nanoseconds(SystemTime::now());
-        Self { ts, event, side: None, reason: None, error: None, counts: None }
+        Self { ts, event, side: None, to: None, error: None, counts: None }
     }
 }

@@ -157,7 +157,7 @@ impl Show {
             }
         });
         let status = node.status();
-        self.reporter.started(&status)?;
+        self.reporter.started(&status, None)?;
         let running = Running { start, runtime, node, status, has_lease: false };
         self.running.insert(number, running);
         Ok(())

@@ -46,9 +46,6 @@ impl InspectArgs {
             Digest::Legacy => "the data itself, as old Go nodes wrote it",
         };
         writeln!(out, "digest     {digest}")?;
-        for key in contents.unknown_keys() {
-            writeln!(out, "also has   {key:?}")?;
-        }
         let stored = match contents.to_stored_vote() {
             Ok(stored) => stored,
             Err(error) => {

@@ -17,6 +17,7 @@ mod watchdog;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use graft_election::ErrorChain;
 
 /// Elect one leader among the nodes of a cluster.
 #[derive(Debug, Parser)]
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
         Task::Watchdog(watchdog) => watchdog.run(),
     };
     done.unwrap_or_else(|error| {
-        report::print_error(report::chain(&*error));
+        report::print_error(ErrorChain(&*error));
         ExitCode::FAILURE
     })
 }

@@ -1,12 +1,12 @@
 //! What the program prints: a line for each thing that happens, for people or for programs.
 
-use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anstyle::{AnsiColor, Style};
-use graft_election::{Connection, Event, EventKind, Fault, NodeId, State, Status};
+use graft_election::{ErrorChain, Event, EventKind, Fault, NodeId, State, Status};
 use serde::Serialize;
 
 const DIM: Style = Style::new().dimmed();
@@ -45,15 +45,15 @@ impl Reporter {
         self.json
     }
 
-    /// A node has started.
-    pub(crate) fn started(&self, status: &Status) -> io::Result<()> {
+    /// A node has started, and stores its vote in the file at `path` if it uses one.
+    pub(crate) fn started(&self, status: &Status, path: Option<&Path>) -> io::Result<()> {
         if self.json {
             let line = Line { to: State::Follower.to_string(), ..line("start", status) };
             return print_json(&line);
         }
         let cluster = &status.cluster;
         let (name, size) = (&cluster.name, cluster.size);
-        let votes = match &status.vote_path {
+        let votes = match path {
             Some(path) => format!(", votes in {}", path.display()),
             None => String::new(),
         };
@@ -121,15 +121,18 @@ impl Reporter {
                 reason: Some(refusal.to_string()),
                 ..line("refused", status)
             },
-            EventKind::Fault(Fault::Connection(change)) => {
-                let words = change.to_string();
-                let (reason, error) = match change {
-                    Connection::Restored => (Some(words), None),
-                    _ => (None, Some(words)),
-                };
-                Line { reason, error, ..line("conn", status) }
+            EventKind::ConnectionRestored => {
+                Line { to: "restored".to_owned(), ..line("conn", status) }
             }
-            EventKind::Fault(fault) => Line { error: Some(chain(fault)), ..line("error", status) },
+            EventKind::Fault(fault) => {
+                let name = match fault {
+                    Fault::ConnectionLost(_)
+                    | Fault::ConnectionClosed(_)
+                    | Fault::ConnectionImpaired(_) => "conn",
+                    _ => "error",
+                };
+                Line { error: Some(ErrorChain(fault).to_string()), ..line(name, status) }
+            }
             // There is nothing to print for kinds that this program doesn't know.
             _ => return Ok(()),
         };
@@ -161,12 +164,10 @@ impl Reporter {
             EventKind::Refused { node, refusal } => {
                 format!("{DIM}refused {node}: {refusal}{DIM:#}")
             }
-            EventKind::Fault(Fault::Connection(Connection::Restored)) => {
-                Connection::Restored.to_string()
-            }
+            EventKind::ConnectionRestored => "connection restored".to_owned(),
             EventKind::Fault(fault) => {
                 let style = AnsiColor::Red.on_default();
-                format!("{style}{}{style:#}", chain(fault))
+                format!("{style}{}{style:#}", ErrorChain(fault))
             }
             _ => return Ok(()),
         };
@@ -192,20 +193,6 @@ pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
 pub(crate) fn print_error(words: impl Display) {
     // If standard error is closed, there is nowhere left to report it.
     let _ = writeln!(io::stderr(), "graft: {words}");
-}
-
-/// An error with its causes, each once: some libraries' errors repeat their cause in their text.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut words = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_words = cause.to_string();
-        if !words.ends_with(&cause_words) {
-            words = format!("{words}: {cause_words}");
-        }
-        next = cause.source();
-    }
-    words
 }
 
 /// A line about a node at this moment.

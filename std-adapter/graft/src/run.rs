@@ -124,6 +124,7 @@ impl RunArgs {
 
     async fn run_over(self, transport: impl Transport, stop: Stop) -> Result<ExitCode> {
         let votes = self.open_votes()?;
+        let vote_path = votes.path().to_owned();
         let mode = Mode::from(self.mode);
         let mut builder = Node::builder(ClusterInfo::new(self.cluster, self.size))
             .voters(self.voters)
@@ -137,6 +138,7 @@ impl RunArgs {
             reporter: Reporter::new(self.json),
             events: node.events(),
             node,
+            vote_path,
             mode,
             command: Command::new(self.command, Duration::from_secs(self.grace)),
             stop,
@@ -164,6 +166,7 @@ struct Foreground {
     reporter: Reporter,
     events: Events,
     node: Node,
+    vote_path: PathBuf,
     mode: Mode,
     command: Option<Command>,
     stop: Stop,
@@ -182,7 +185,7 @@ impl Foreground {
     }
 
     async fn run_until_stopped(&mut self, at_start: &Status) -> Result<ExitCode> {
-        self.reporter.started(at_start)?;
+        self.reporter.started(at_start, Some(&self.vote_path))?;
         loop {
             let may_start = self.command.as_ref().is_some_and(|command| !command.is_running());
             tokio::select! {

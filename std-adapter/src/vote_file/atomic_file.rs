@@ -3,13 +3,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::{SaveError, SaveStep};
-use super::file_system::FileSystem;
-use super::with_suffix;
+use super::file_system::{FileSystem, with_suffix};
 
 /// A file that is only ever replaced as a whole, so that neither a reader nor a crash finds it
 /// empty or half-written (defect G2 of the Go original).
 ///
-/// There must be one such value for a file, as all use one name for the temporary file.
+/// There must be one such value per file, since all use one name for the temporary file.
 #[derive(Debug)]
 pub(super) struct AtomicFile {
     files: Arc<dyn FileSystem>,
@@ -32,18 +31,18 @@ impl AtomicFile {
         &self.temporary
     }
 
-    /// Makes durable that there is no such file, and goes through the other steps of a save, but
-    /// for the rename. It leaves no temporary file, not even one that a crash has left.
+    /// Makes durable that there is no such file, and goes through every step of a save except the
+    /// rename. Afterwards there is no temporary file, not even one that a crash has left.
     pub(super) fn prepare(&self) -> Result<(), SaveError> {
         self.write_temporary(b"\n")?;
         self.files.remove(&self.temporary).map_err(self.failed(SaveStep::Create))?;
         self.sync_directory()
     }
 
-    /// Puts `contents` in the place of the file, durably.
+    /// Replaces the file by one with these `contents`, durably.
     ///
-    /// Each time a new file is written. Of one whose sync failed nobody knows what the disk has of
-    /// it, and the system takes it for written: another sync would succeed and do nothing.
+    /// A new file is written each time. After a failed sync nobody knows how much of a file is on
+    /// the disk, and the system takes it for written: another sync would succeed and do nothing.
     pub(super) fn replace(&self, contents: &[u8]) -> Result<(), SaveError> {
         self.write_temporary(contents)?;
         let renamed = self.files.rename(&self.temporary, &self.path);
@@ -52,7 +51,7 @@ impl AtomicFile {
     }
 
     fn write_temporary(&self, contents: &[u8]) -> Result<(), SaveError> {
-        // A new file rather than an old one made empty: that one's permissions might be others.
+        // A new file rather than the old one emptied, which might have other permissions.
         match self.files.remove(&self.temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(self.failed(SaveStep::Create)(error));

@@ -1,12 +1,11 @@
 use std::path::PathBuf;
 use std::{fmt, io};
 
-use graft_election_core::NodeIdError;
 use thiserror::Error;
 
-use super::format::Corruption;
+use super::format::{Corruption, Unusable};
 
-/// Why [`VoteFile::open`](super::VoteFile::open) refuses a place.
+/// Why [`VoteFile::open`](super::VoteFile::open) refuses a path.
 ///
 /// The Go original's `ErrLogReq` has no counterpart: a node can't be built without a vote store.
 #[derive(Debug, Error)]
@@ -17,12 +16,13 @@ pub enum OpenError {
         /// The path as it was given.
         path: PathBuf,
     },
-    /// A directory on the way is missing or barred, or symbolic links lead in a circle.
-    #[error("{path} can't be reached: {reason}")]
+    /// A directory on the way is missing or inaccessible, or symbolic links lead in a circle.
+    #[error("{path} can't be reached")]
     Unreachable {
         /// The path as it was given.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's reason.
+        #[source]
         reason: io::Error,
     },
     /// Another node keeps its vote here (defect G18 of the Go original).
@@ -32,11 +32,12 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The lock file can't be created or locked.
-    #[error("{path} can't be locked: {reason}")]
+    #[error("{path} can't be locked")]
     Lock {
         /// The lock file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's reason.
+        #[source]
         reason: io::Error,
     },
     /// The file can't be replaced, so the node could never vote.
@@ -47,11 +48,22 @@ pub enum OpenError {
     Load(#[from] LoadError),
 }
 
-/// Why a vote record can't be had from a file. The Go original's `ErrLogNoState`, an empty file, is
-/// no error: see [`LoadWarning::NoState`](crate::LoadWarning::NoState).
+/// What can go wrong when a node uses its vote file, once that is open.
+#[derive(Debug, Error)]
+pub enum VoteFileError {
+    /// The record could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The record could not be saved.
+    #[error(transparent)]
+    Save(#[from] SaveError),
+}
+
+/// Why no vote record could be read from a file. The Go original's `ErrLogNoState`, an empty file,
+/// is not an error: see [`LoadWarning::NoState`](crate::LoadWarning::NoState).
 #[derive(Debug, Error)]
 pub enum LoadError {
-    /// There is no such file: Go's `ErrLogNoExist`. To a node, that is how it starts out.
+    /// There is no such file: Go's `ErrLogNoExist`. A new node starts with that.
     #[error("{path} does not exist")]
     Missing {
         /// The vote file.
@@ -63,74 +75,52 @@ pub enum LoadError {
         /// The vote file.
         path: PathBuf,
     },
-    /// It is too long to be a vote file, or holds so many unknown keys that it couldn't be written
-    /// again.
+    /// It is too long to be a vote file.
     #[error("{path} is too large for a vote file")]
     TooLarge {
         /// The vote file.
         path: PathBuf,
     },
     /// It can't be read.
-    #[error("{path} can't be read: {reason}")]
+    #[error("{path} can't be read")]
     Read {
         /// The vote file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's reason.
+        #[source]
         reason: io::Error,
     },
-    /// What it holds is no vote record, or a damaged one: Go's `ErrLogCorrupt`.
-    #[error("{path} is corrupt: {reason}")]
+    /// It holds something other than a vote record, or a damaged one: Go's `ErrLogCorrupt`.
+    #[error("{path} is corrupt")]
     Corrupt {
         /// The vote file.
         path: PathBuf,
         /// What is wrong with it.
+        #[source]
         reason: Corruption,
     },
     /// It holds a record from which a node can't start.
-    #[error("{path} can't be used: {reason}")]
+    #[error("{path} can't be used")]
     Unusable {
         /// The vote file.
         path: PathBuf,
         /// What is wrong with the record.
+        #[source]
         reason: Unusable,
-    },
-}
-
-/// Why a node can't start from a vote record that was read without error.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Unusable {
-    /// Rule T4: terms from 2^63 are malformed.
-    #[error("term {term} is out of range")]
-    TermOutOfRange {
-        /// The stored term.
-        term: u64,
-    },
-    /// The vote is for a name that is no node id, and there is no later term to start from.
-    #[error("the vote of term {term} can't be repeated, and no term follows it")]
-    NoTermLeft {
-        /// The stored term.
-        term: u64,
-    },
-    /// The kept id is none: the record may be another node's.
-    #[error("the kept node id {id:?} is malformed: {reason}")]
-    Id {
-        /// The kept id.
-        id: String,
-        /// What is wrong with it.
-        reason: NodeIdError,
     },
 }
 
 /// A record that may not be durable: the file holds the old one or, if the last step failed, the
 /// new one.
 #[derive(Debug, Error)]
-#[error("the vote can't be saved in {path}: failed to {step}: {reason}")]
+#[error("the vote can't be saved in {path}: failed to {step}")]
 pub struct SaveError {
     /// The vote file.
     pub path: PathBuf,
     /// The step that failed.
     pub step: SaveStep,
-    /// What the operating system says.
+    /// The operating system's reason.
+    #[source]
     pub reason: io::Error,
 }
 
@@ -145,7 +135,7 @@ pub enum SaveStep {
     Write,
     /// Making it durable; when the file is opened, also making durable what it holds.
     Sync,
-    /// Putting it in the vote file's place.
+    /// Renaming it to the vote file.
     Rename,
     /// Making the new name durable.
     SyncDirectory,
@@ -166,10 +156,11 @@ impl fmt::Display for SaveStep {
 
 /// A vote file that could not be removed.
 #[derive(Debug, Error)]
-#[error("{path} can't be removed: {reason}")]
+#[error("{path} can't be removed")]
 pub struct DeleteError {
     /// The file that remains: the vote file or one beside it.
     pub path: PathBuf,
-    /// What the operating system says.
+    /// The operating system's reason.
+    #[source]
     pub reason: io::Error,
 }

@@ -1,32 +1,34 @@
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use super::error::{LoadError, OpenError};
-use super::lock::Lock;
-use super::{LEN_MAX, MODE};
 
-/// All that a vote file does to the world. The tests have another: a disk that loses its power
-/// between any two of these.
+/// The permissions that the Go original creates its file with, before the umask.
+pub(super) const MODE: u32 = 0o660;
+
+/// The longest file that is read, in bytes. A record takes about 200.
+pub(super) const LEN_MAX: u64 = 1 << 20;
+
+/// All that a vote file does to the world. The tests have a second implementation: a disk that may
+/// lose its power between any two of these calls.
 pub(super) trait FileSystem: fmt::Debug + Send + Sync {
     /// Locks the vote file at `path`.
     fn lock(&self, path: &Path) -> Result<Box<dyn HeldLock>, OpenError>;
 
-    /// What the file at `path` holds: at most [`LEN_MAX`] bytes.
+    /// The contents of the file at `path`: at most [`LEN_MAX`] bytes.
     fn read(&self, path: &Path) -> Result<Vec<u8>, LoadError>;
 
-    /// Creates a file where there is none.
+    /// Creates the file at `path`, which must not exist.
     fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile>>;
 
-    /// Puts the file at `from` in the place of the one at `to`, if there is one.
+    /// Renames the file at `from` to `to`, in place of the one that is there, if any.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes the file at `path`.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes durable which files the directory has.
+    /// Makes the names of the files in `directory` durable.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;
 }
 
@@ -38,61 +40,16 @@ pub(super) trait NewFile: Write {
 
 /// A lock, until the value is dropped.
 pub(super) trait HeldLock: fmt::Debug + Send + Sync {
-    /// Where the lock file is.
+    /// The lock file.
     fn path(&self) -> &Path;
 
     /// Checks that the locked file is the one that others would find.
     fn verify(&self) -> io::Result<()>;
 }
 
-/// The file system of the machine.
-#[derive(Debug)]
-pub(super) struct RealFileSystem;
-
-impl FileSystem for RealFileSystem {
-    fn lock(&self, path: &Path) -> Result<Box<dyn HeldLock>, OpenError> {
-        Ok(Box::new(Lock::acquire(path)?))
-    }
-
-    fn read(&self, path: &Path) -> Result<Vec<u8>, LoadError> {
-        let failed = |reason: io::Error| match reason.kind() {
-            io::ErrorKind::NotFound => LoadError::Missing { path: path.into() },
-            _ => LoadError::Read { path: path.into(), reason },
-        };
-        // Asked before it is opened, as opening a pipe would wait for a writer.
-        if !fs::metadata(path).map_err(failed)?.is_file() {
-            return Err(LoadError::NotAFile { path: path.into() });
-        }
-        let mut bytes = Vec::new();
-        let file = File::open(path).map_err(failed)?;
-        file.take(LEN_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-        if bytes.len() as u64 > LEN_MAX {
-            return Err(LoadError::TooLarge { path: path.into() });
-        }
-        Ok(bytes)
-    }
-
-    fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile>> {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(MODE);
-        Ok(Box::new(options.open(path)?))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
-    }
-
-    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
-        File::open(directory)?.sync_all()
-    }
-}
-
-impl NewFile for File {
-    fn sync(&self) -> io::Result<()> {
-        self.sync_all()
-    }
+/// The file beside the one at `path` that has this suffix.
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
 }

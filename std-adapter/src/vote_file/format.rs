@@ -1,18 +1,19 @@
 //! The vote file's format. It is the Go original's: `{"SHA":"…","Data":"…"}`, where `Data` is the
 //! base64 of `{"CurrentTerm":N,"VotedFor":"…"}` and `SHA` that of its SHA-1 digest. The node's own
-//! id goes with the vote, as a third key that Go ignores.
+//! id is stored beside the vote, as a third key that Go ignores.
 
-use base64::Engine;
-use base64::alphabet;
-use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
+use std::collections::BTreeMap;
+
+use base64::prelude::{BASE64_STANDARD, Engine};
 use graft_election_core::{NodeId, NodeIdError, TERM_END, VoteRecord};
-use serde_json::value::RawValue;
+use serde::de::DeserializeOwned;
+use serde::de::value::MapDeserializer;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha1_smol::Sha1;
 use thiserror::Error;
 
-use super::error::Unusable;
-use super::go_json;
-use crate::{LoadWarning, StoredVote};
+use crate::vote_store::{LoadWarning, StoredVote};
 
 /// What a vote file says, whether a node could start from it or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,24 +23,16 @@ pub struct VoteFileContents {
     pub term: u64,
     /// Whom the node voted for in that term; empty if nobody. Go nodes vote for any name.
     pub voted_for: String,
-    /// The node's own id; none in a Go node's file.
+    /// The node's own id; `None` in a Go node's file.
     pub id: Option<String>,
     /// How the file is protected against damage.
     pub digest: Digest,
-    pub(super) unknown: UnknownKeys,
 }
 
 impl VoteFileContents {
-    /// The keys that neither this implementation nor the Go original gives a meaning, those of the
-    /// data first. They are kept when the file is written again.
-    pub fn unknown_keys(&self) -> impl Iterator<Item = &str> {
-        let UnknownKeys { data, envelope } = &self.unknown;
-        data.iter().chain(envelope).map(|member| member.key.as_str())
-    }
-
     /// What a node would start from.
     ///
-    /// A vote for a name that is no node id is spent. Such a name can't be part of a record, so
+    /// A vote for a name that is not a node id is spent. Such a name can't be part of a record, so
     /// the record is that of the next term, without a vote. That is safe: the node never voted in
     /// that term, and a term may always rise (rules T1, V1).
     ///
@@ -108,29 +101,22 @@ impl Digest {
     }
 }
 
-/// What is wrong with a file that holds no vote record.
+/// Why a file that was read is not a vote record.
 #[derive(Debug, Error)]
 pub enum Corruption {
-    /// The file is no JSON object. It may be cut off.
-    #[error("it is no JSON object: {0}")]
-    Envelope(serde_json::Error),
-    /// The data is no JSON object, though its digest is right.
-    #[error("its data is no JSON object: {0}")]
-    Data(serde_json::Error),
-    /// A key has a value of the wrong type.
-    #[error("the value of {key} is malformed: {reason}")]
-    Value {
-        /// The key.
-        key: &'static str,
-        /// What was expected there.
-        reason: serde_json::Error,
-    },
-    /// A key has a value that is not base64.
-    #[error("the value of {key} is not base64: {reason}")]
+    /// The file is not a JSON object of the format. It may be cut off.
+    #[error("it is not a vote file in JSON")]
+    Envelope(#[source] serde_json::Error),
+    /// The data is not a JSON object of the format, though its digest is right.
+    #[error("its data is not a vote in JSON")]
+    Data(#[source] serde_json::Error),
+    /// The value of a key is not base64.
+    #[error("the value of {key} is not base64")]
     Base64 {
         /// The key.
         key: &'static str,
         /// What was found there.
+        #[source]
         reason: base64::DecodeError,
     },
     /// The digest doesn't match the data.
@@ -138,128 +124,112 @@ pub enum Corruption {
     Digest,
 }
 
-/// The members of both objects that have no meaning here.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct UnknownKeys {
-    data: Vec<UnknownMember>,
-    envelope: Vec<UnknownMember>,
+/// Why a node can't start from a vote record that was read without error.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Unusable {
+    /// Rule T4: terms from 2^63 are malformed.
+    #[error("term {term} is out of range")]
+    TermOutOfRange {
+        /// The stored term.
+        term: u64,
+    },
+    /// The vote is for a name that is not a node id, and there is no later term to start from.
+    #[error("the vote of term {term} can't be repeated, and no term follows it")]
+    NoTermLeft {
+        /// The stored term.
+        term: u64,
+    },
+    /// The stored id is not a node id: the record may be another node's.
+    #[error("the stored node id {id:?} is malformed")]
+    Id {
+        /// The stored id.
+        id: String,
+        /// What is wrong with it.
+        #[source]
+        reason: NodeIdError,
+    },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct UnknownMember {
-    key: String,
-    /// As it stood in the file, so that no number loses digits.
-    json: String,
+/// The file. Keys are in lower case when they are read: see [`read`].
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Envelope {
+    #[serde(rename(serialize = "SHA", deserialize = "sha"))]
+    sha: String,
+    #[serde(rename(serialize = "Data", deserialize = "data"))]
+    data: String,
 }
 
-impl UnknownMember {
-    fn new(key: String, value: &RawValue) -> Self {
-        let json = value.get().to_owned();
-        Self { key, json }
-    }
-
-    fn encode(&self) -> String {
-        format!(",{}:{}", go_json::quote(&self.key), self.json)
-    }
+/// What [`Envelope::data`] is the base64 of.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Data {
+    #[serde(rename(serialize = "CurrentTerm", deserialize = "currentterm"))]
+    current_term: u64,
+    #[serde(rename(serialize = "VotedFor", deserialize = "votedfor"))]
+    voted_for: String,
+    #[serde(rename(serialize = "NodeId", deserialize = "nodeid"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_id: Option<String>,
 }
 
-impl UnknownKeys {
-    /// How many bytes they take in a file, before base64.
-    pub(super) fn encoded_len(&self) -> usize {
-        let members = self.data.iter().chain(&self.envelope);
-        members.map(|member| member.encode().len()).sum()
-    }
-}
-
-/// Reads what Go reads, and as Go does: the last of several equal keys counts, keys match without
-/// regard to case, `null` is no value, and damaged UTF-8 is replaced.
+/// Reads what Go nodes and nodes of this kind write. Keys without a meaning are ignored.
 pub(super) fn decode(file: &[u8]) -> Result<VoteFileContents, Corruption> {
-    let mut unknown = UnknownKeys::default();
-    let (mut sha, mut data) = (Vec::new(), Vec::new());
-    let file = go_json::to_text(file);
-    for (key, value) in go_json::members(&file).map_err(Corruption::Envelope)? {
-        if go_json::names(&key, SHA) {
-            sha = decode_bytes(SHA, value)?;
-        } else if go_json::names(&key, DATA) {
-            data = decode_bytes(DATA, value)?;
-        } else {
-            unknown.envelope.push(UnknownMember::new(key, value));
-        }
-    }
+    let Envelope { sha, data } = read(file).map_err(Corruption::Envelope)?;
+    let (sha, data) = (decode_base64("SHA", &sha)?, decode_base64("Data", &data)?);
     let digest = Digest::find(&sha, &data).ok_or(Corruption::Digest)?;
-
-    let (mut term, mut voted_for, mut id) = (0, String::new(), None);
-    let data = go_json::to_text(&data);
-    for (key, value) in go_json::members(&data).map_err(Corruption::Data)? {
-        if go_json::names(&key, CURRENT_TERM) {
-            term = go_json::integer(value).map_err(malformed(CURRENT_TERM))?.unwrap_or(term);
-        } else if go_json::names(&key, VOTED_FOR) {
-            let vote = go_json::string(value).map_err(malformed(VOTED_FOR))?;
-            voted_for = vote.unwrap_or(voted_for);
-        } else if go_json::names(&key, NODE_ID) {
-            id = go_json::string(value).map_err(malformed(NODE_ID))?.or(id);
-        } else {
-            unknown.data.push(UnknownMember::new(key, value));
-        }
-    }
-    Ok(VoteFileContents { term, voted_for, id, digest, unknown })
+    let Data { current_term, voted_for, node_id } = read(&data).map_err(Corruption::Data)?;
+    Ok(VoteFileContents { term: current_term, voted_for, id: node_id, digest })
 }
 
-/// Writes what Go writes, to the byte, if there is no id and no unknown key.
-///
-/// The unknown keys come last, which gives them no precedence: decoding has taken every key that
-/// could be mistaken for one of those before it.
+/// Writes what Go writes, to the byte, if there is no id.
 pub(super) fn encode(
     term: u64,
     voted_for: &str,
     id: Option<&NodeId>,
-    unknown: &UnknownKeys,
-) -> String {
-    let mut data = format!(r#"{{"{CURRENT_TERM}":{term},"{VOTED_FOR}":"#);
-    data.push_str(&go_json::quote(voted_for));
-    if let Some(id) = id {
-        data.push_str(&format!(r#","{NODE_ID}":{}"#, go_json::quote(id.as_str())));
-    }
-    data.extend(unknown.data.iter().map(UnknownMember::encode));
-    data.push('}');
+) -> Result<String, serde_json::Error> {
+    let (voted_for, node_id) = (voted_for.to_owned(), id.map(NodeId::to_string));
+    let data = write(&Data { current_term: term, voted_for, node_id })?;
+    let sha = BASE64_STANDARD.encode(sha1(&data));
+    write(&Envelope { sha, data: BASE64_STANDARD.encode(data) })
+}
 
-    let sha = BASE64.encode(sha1(&data));
-    let mut file = format!(r#"{{"{SHA}":"{sha}","{DATA}":"{}""#, BASE64.encode(&data));
-    file.extend(unknown.envelope.iter().map(UnknownMember::encode));
-    file.push('}');
-    file
+/// Reads an object as Go does: case doesn't matter in keys, the last of equal keys counts, and text
+/// that is not UTF-8 is replaced.
+fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Error> {
+    let members: BTreeMap<Key, Value> = serde_json::from_str(&String::from_utf8_lossy(json))?;
+    T::deserialize(MapDeserializer::new(members.into_iter().map(|(Key(key), value)| (key, value))))
 }
 
 fn sha1(data: impl AsRef<[u8]>) -> [u8; 20] {
     Sha1::from(data).digest().bytes()
 }
 
-/// Go takes an array of numbers, too, for bytes.
-fn decode_bytes(key: &'static str, value: &RawValue) -> Result<Vec<u8>, Corruption> {
-    if value.get().starts_with('[') {
-        return serde_json::from_str(value.get()).map_err(malformed(key));
+/// A key in lower case.
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(from = "String")]
+struct Key(String);
+
+impl From<String> for Key {
+    fn from(key: String) -> Self {
+        Self(key.to_ascii_lowercase())
     }
-    let text = go_json::string(value).map_err(malformed(key))?;
-    let text = text.unwrap_or_default().replace(['\r', '\n'], "");
-    let bytes = BASE64.decode(text);
-    bytes.map_err(|reason| Corruption::Base64 { key, reason })
 }
 
-fn malformed(key: &'static str) -> impl Fn(serde_json::Error) -> Corruption {
-    move |reason| Corruption::Value { key, reason }
+/// Writes an object as Go does, which escapes what would end a script in a web page.
+fn write(object: &impl Serialize) -> Result<String, serde_json::Error> {
+    let mut json = serde_json::to_string(object)?;
+    for letter in ['<', '>', '&', '\u{2028}', '\u{2029}'] {
+        json = json.replace(letter, &format!("\\u{:04x}", u32::from(letter)));
+    }
+    Ok(json)
 }
 
-const SHA: &str = "SHA";
-const DATA: &str = "Data";
-const CURRENT_TERM: &str = "CurrentTerm";
-const VOTED_FOR: &str = "VotedFor";
-const NODE_ID: &str = "NodeId";
-
-/// Go's standard encoding asks for padding, but not that the bits it leaves over are zero.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
-);
+/// Go skips line ends.
+fn decode_base64(key: &'static str, text: &str) -> Result<Vec<u8>, Corruption> {
+    let decoded = BASE64_STANDARD.decode(text.replace(['\r', '\n'], ""));
+    decoded.map_err(|reason| Corruption::Base64 { key, reason })
+}
 
 #[cfg(test)]
 mod tests;

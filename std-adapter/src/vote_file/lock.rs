@@ -4,14 +4,13 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::OpenError;
-use super::file_system::HeldLock;
-use super::{MODE, with_suffix};
+use super::file_system::{HeldLock, MODE, with_suffix};
 
 /// The right to use a vote file, held against every other process and this one.
 ///
 /// It is a lock on a second file, since the vote file itself is replaced at each save. That file
-/// stays when the lock is dropped: who removed it could take away a lock that someone else has got
-/// in between.
+/// stays when the lock is dropped: removing it could take away a lock that another process has
+/// acquired in the meantime.
 #[derive(Debug)]
 pub(super) struct Lock {
     file: File,
@@ -44,8 +43,8 @@ impl HeldLock for Lock {
         &self.path
     }
 
-    /// It isn't if someone took the lock file for a left-over and removed it; another node may then
-    /// use the vote file, too.
+    /// The check fails if someone took the lock file for a leftover and removed it; another node
+    /// may then use the vote file, too.
     fn verify(&self) -> io::Result<()> {
         let (own, found) = (self.file.metadata()?, fs::metadata(&self.path)?);
         if (own.dev(), own.ino()) != (found.dev(), found.ino()) {
@@ -57,8 +56,8 @@ impl HeldLock for Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing the file is not enough: a process that another thread is about to start has a
-        // copy of it until it runs its program.
+        // Closing the file is not enough: a process that another thread is starting has a copy of
+        // it until it executes its program.
         let _ = self.file.unlock();
     }
 }

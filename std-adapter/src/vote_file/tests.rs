@@ -5,6 +5,7 @@
 mod choices;
 mod model_disk;
 
+use super::file_system::with_suffix;
 use super::*;
 use choices::Choices;
 use model_disk::{Limits, ModelDisk};
@@ -20,9 +21,9 @@ fn i2_after_any_crashes_and_faults_there_is_the_old_record_or_the_new() {
     try_everything(&[(2, 2, 0), (2, 1, 1), (2, 0, 2)]);
 }
 
-/// Tries all that can happen to a node, whatever it finds at first, within each of the `limits`: how
-/// many records it saves before it ends well, how often the power is lost, and how many operations
-/// fail.
+/// Tries all that can happen to a node, whatever it finds at first, within each of the `limits`:
+/// how many records it saves before it ends well, how often the power is lost, and how many
+/// operations fail.
 fn try_everything(limits: &[(u64, usize, usize)]) {
     let mut runs = 0_u64;
     for &(saves, crashes, faults) in limits {
@@ -90,7 +91,7 @@ impl Life {
         };
         let encoded = |record: &VoteRecord| {
             let voted_for = record.voted_for.as_ref().unwrap().as_str();
-            format::encode(record.term, voted_for, Some(&id()), &UnknownKeys::default())
+            format::encode(record.term, voted_for, Some(&id())).unwrap()
         };
         if !matches!(found, Found::Nothing) {
             let contents = [encoded(&old), encoded(&new)];
@@ -138,7 +139,7 @@ impl Life {
         match votes.load() {
             Ok(stored) => self.check(stored),
             Err(_) if !self.disk.is_on() => return End::PowerLoss,
-            Err(LoadError::Read { .. }) => return End::Failed,
+            Err(VoteFileError::Load(LoadError::Read { .. })) => return End::Failed,
             Err(error) => panic!("{error}: {self:#?}"),
         }
         for _ in 0..self.saves {

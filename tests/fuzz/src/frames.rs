@@ -1,6 +1,7 @@
 //! Streams of frames, whole and damaged, with noise between them: however the stream is cut into
 //! portions, the reader finds just the frames that a slow and simple reader finds, which looks at
-//! all of it at once. So it yields none with a wrong check sum, and loses none after noise.
+//! all of it at once. So it yields none with a wrong check sum, and loses none after noise. A node
+//! hears those of them that are for it or for everyone.
 
 #![no_main]
 
@@ -49,7 +50,7 @@ fuzz_target!(|stream: Stream<'_>| {
     while !rest.is_empty() {
         let len = portions.next().map_or(rest.len(), |len| usize::from(*len) % 32 + 1);
         let (mut portion, later) = rest.split_at(len.min(rest.len()));
-        while let Some(frame) = reader.read(&mut portion) {
+        while let Some(frame) = reader.read_any(&mut portion) {
             found.push((frame.sender, frame.to, frame.message, frame.payload.to_vec()));
         }
         assert!(portion.is_empty());
@@ -59,10 +60,29 @@ fuzz_target!(|stream: Stream<'_>| {
     assert!(expected.starts_with(&found) && expected.len() - found.len() <= 1);
     let mut end = &[DELIMITER][..];
     found.extend(
-        reader.read(&mut end).map(|last| (last.sender, last.to, last.message, last.payload.into())),
+        reader
+            .read_any(&mut end)
+            .map(|last| (last.sender, last.to, last.message, last.payload.into())),
     );
     assert_eq!(found, expected);
+
+    let line = [&line[..], &[DELIMITER]].concat();
+    for (_, to, _, _) in &expected {
+        if let Recipient::Node(node) = to {
+            hear_what_is_for(node, &line, &expected);
+        }
+    }
 });
+
+fn hear_what_is_for(node: &NodeId, mut line: &[u8], said: &[Said]) {
+    let mut reader = FrameReader::new();
+    for (_, to, message, _) in said {
+        if *to == Recipient::Everyone || *to == Recipient::Node(node.clone()) {
+            assert_eq!(reader.read_for(node, &mut line).as_ref(), Some(message));
+        }
+    }
+    assert_eq!(reader.read_for(node, &mut line), None);
+}
 
 impl Piece<'_> {
     fn bytes(&self) -> Vec<u8> {

@@ -38,8 +38,8 @@ fuzz_target!(|contents: Contents<'_>| {
     };
     let usable = inspected.to_stored_vote();
     let Ok(mut votes) = VoteFile::open(&path) else {
-        // Every record that a node may start from opens, unless it is too large to be saved.
-        assert!(usable.is_err() || contents.bytes().len() > 1 << 18);
+        // Every record that a node may start from opens.
+        assert!(usable.is_err());
         return;
     };
     let stored = votes.load().expect("what was opened loads");
@@ -52,8 +52,6 @@ fuzz_target!(|contents: Contents<'_>| {
     let again = votes.load().expect("what was saved loads");
     assert_eq!((again.record, again.id), (stored.record, Some(id)));
     assert_eq!(again.warnings, []);
-    let written = VoteFile::inspect(&path).expect("it can be read").expect("it is not empty");
-    assert!(written.unknown_keys().eq(inspected.unknown_keys()));
 });
 
 impl Contents<'_> {

@@ -18,11 +18,11 @@ use core::ptr;
 use core::time::Duration;
 
 use graft_election_core::{
-    Config, Instant, Message, Node, NodeId, Outgoing, Output, Position, Recipient, State,
-    Application, VoteRecord, quorum,
+    Application, Config, Instant, Message, Node, NodeId, Outgoing, Output, Position, Recipient,
+    State, VoteRecord, quorum,
 };
 use graft_election_proto::frame::{FRAME_MAX, FrameReader, encode_frame, encode_payload};
-use graft_election_proto::{ENCODED_MAX, Kind, WireError, decode, encode, wire};
+use graft_election_proto::{ENCODED_MAX, Kind, decode, encode};
 use rand_core::TryRng;
 
 const VOTERS: usize = 7;
@@ -211,21 +211,6 @@ fn payloads() {
             Err(error) => display(error),
         }
     }
-    let mut buffer = [0; 64];
-    let room = buffer.get_mut(usize::from(byte())..).unwrap_or_default();
-    let payload = input.bytes();
-    let encoded = match byte() {
-        0 => wire::VoteRequest::decode(payload).map(|message| message.encode(room).is_ok()),
-        1 => wire::VoteResponse::decode(payload).map(|message| message.encode(room).is_ok()),
-        2 => wire::Heartbeat::decode(payload).map(|message| message.encode(room).is_ok()),
-        3 => wire::HeartbeatResponse::decode(payload).map(|message| message.encode(room).is_ok()),
-        4 => wire::PreVoteResponse::decode(payload).map(|message| message.encode(room).is_ok()),
-        _ => wire::Handover::decode(payload).map(|message| message.encode(room).is_ok()),
-    };
-    black_box(encoded).unwrap_or_else(|error: WireError| {
-        display(error);
-        false
-    });
 }
 
 /// A line: frames written into rooms of any size, and any bytes read in any portions.
@@ -248,7 +233,11 @@ fn frames() -> Option<()> {
     while byte() != 0 {
         let input = Input::new();
         let mut portion = input.bytes();
-        while let Some(frame) = reader.read(&mut portion) {
+        while let Some(message) = reader.read_for(&id()?, &mut portion) {
+            black_box(message);
+        }
+        let mut portion = input.bytes();
+        while let Some(frame) = reader.read_any(&mut portion) {
             black_box((&frame.sender, &frame.to, &frame.message, frame.payload));
         }
     }
@@ -260,6 +249,9 @@ fn values() {
     match NodeId::new(Input::new().text()) {
         Ok(id) => display(id),
         Err(error) => display(error),
+    }
+    if let Err(error) = NodeId::from_bytes(Input::new().bytes()) {
+        display(error);
     }
     match Input::new().text().parse::<NodeId>() {
         Ok(id) => drop(black_box(id.as_str())),

@@ -60,8 +60,8 @@ fn take_part(voter: &mut Voter) {
     let Voter { node, frames } = voter;
     let id = node.id().clone();
     let bytes = Device.number().to_le_bytes();
-    if let Some(frame) = frames.read(&mut &bytes[..]) {
-        carry_out(&id, node.handle_message(now(), frame.message));
+    if let Some(message) = frames.read_for(&id, &mut &bytes[..]) {
+        carry_out(&id, node.handle_message(now(), message));
     }
     if now() >= node.deadline() {
         carry_out(&id, node.handle_timeout(now()));
@@ -97,7 +97,7 @@ fn carry_out(id: &NodeId, output: Output<'_, Device, AlwaysGrant, VOTERS>) {
 
 fn id() -> Option<NodeId> {
     let bytes = Device.number().to_le_bytes();
-    NodeId::new(str::from_utf8(&bytes).ok()?).ok()
+    NodeId::from_bytes(&bytes).ok()
 }
 
 fn now() -> Instant {

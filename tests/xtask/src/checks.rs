@@ -12,12 +12,11 @@ use crate::tools::Tools;
 use crate::workspace::{FUZZ, NO_PANIC, SIZES, root, target_dir};
 
 /// What clippy looks at: everything, and what other features make of it.
-const CLIPPY: [&[&str]; 11] = [
+const CLIPPY: [&[&str]; 10] = [
     &["--workspace", "--all-targets"],
     &["--package", "graft-election-core", "--all-targets"],
     &["--package", "graft-election-core", "--all-targets", "--features", "defmt"],
     &["--package", "graft-election-proto", "--all-targets"],
-    &["--package", "graft-election-proto", "--all-targets", "--features", "prost"],
     &["--package", "graft-election-proto", "--all-targets", "--features", "defmt"],
     &["--package", "graft-election-proto", "--all-targets", "--all-features"],
     &["--package", "graft-election-embassy", "--all-targets", "--features", "defmt"],

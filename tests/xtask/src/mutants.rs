@@ -11,9 +11,8 @@ use crate::command::{SAME_EXAMPLES, cargo_of};
 use crate::tools;
 use crate::workspace::target_dir;
 
-/// What is changed, with the features that its tests need.
-const PACKAGES: [(&str, &[&str]); 2] =
-    [("graft-election-proto", &["--features", "prost"]), ("graft-election-core", &[])];
+/// What is changed.
+const PACKAGES: [&str; 2] = ["graft-election-proto", "graft-election-core"];
 
 /// What its tests are told. Few random examples will do for changes that are not rare cases, and
 /// whole clusters take too long: that they notice as well would not say much for the other tests.
@@ -32,8 +31,8 @@ const TRIED_ALL: [i32; 3] = [0, 2, 3];
 pub(crate) fn mutants() -> Result<()> {
     let program = tools::cargo_mutants()?;
     let (mut total, mut missed) = (Outcomes::default(), String::new());
-    for (package, features) in PACKAGES {
-        let (outcomes, list) = try_package(&program, package, features)?;
+    for package in PACKAGES {
+        let (outcomes, list) = try_package(&program, package)?;
         println!("{package}: {}", outcomes.text());
         total.add(&outcomes);
         missed += &list;
@@ -44,11 +43,11 @@ pub(crate) fn mutants() -> Result<()> {
 }
 
 /// How it went with a package's mutants, and a list of those that were missed.
-fn try_package(program: &Path, package: &str, features: &[&str]) -> Result<(Outcomes, String)> {
+fn try_package(program: &Path, package: &str) -> Result<(Outcomes, String)> {
     let folder = target_dir()?.join("mutants").join(package);
     fs::create_dir_all(&folder)?;
     let mut mutants = cargo_of(program)?;
-    mutants.args(["mutants", "--package", package]).args(features);
+    mutants.args(["mutants", "--package", package]);
     mutants.arg("--output").arg(&folder).args(TESTS);
     // It copies the project, and builds the copy inside of that.
     mutants.env_remove("CARGO_TARGET_DIR").env("CARGO_PROFILE_DEV_DEBUG", "0");

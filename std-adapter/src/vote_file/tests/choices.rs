@@ -1,7 +1,7 @@
 /// An oracle that gives, one run after the other, every sequence of answers that there is.
 ///
-/// A run asks [`choose`](Self::choose) wherever things may go one way or another, and must depend on
-/// nothing but the answers.
+/// A run asks [`choose`](Self::choose) wherever things may go one way or another, and must depend
+/// on nothing but the answers.
 #[derive(Debug, Default)]
 pub(super) struct Choices {
     /// The answers of this run, each with the number of answers that there were.

@@ -11,9 +11,9 @@ use crate::{LoadError, OpenError};
 /// which any operation may fail. Clones are the same disk.
 ///
 /// Of what was written since the last sync, the loss of power leaves what POSIX permits: each name
-/// stands for any of the files that it stood for since, whatever became of the others, and each file
-/// has any of the contents that it had since, or a torn one. A sync that fails leaves that open for
-/// good, since it marks the cache as clean: later syncs succeed and write nothing. Whoever reads
+/// refers to any of the files that it referred to since, independently of the other names, and each
+/// file has any of the contents that it had since, or a torn one. A sync that fails leaves that
+/// open for good, since it marks the cache as clean: later syncs succeed and write nothing. Reading
 /// finds the cache.
 ///
 /// The lock file is not on this disk: what a crash leaves of it has no meaning.
@@ -26,7 +26,7 @@ struct State {
     limits: Limits,
     is_on: bool,
     is_locked: bool,
-    /// Which file each name stands for.
+    /// Which file each name refers to.
     names: BTreeMap<PathBuf, Stored<Option<usize>>>,
     /// What each file holds.
     files: Vec<Stored<Vec<u8>>>,
@@ -59,7 +59,7 @@ impl ModelDisk {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// Has `name` stand for a file with the last of `contents`, of which the disk may have any.
+    /// Makes `name` refer to a file with the last of `contents`, of which the disk may have any.
     /// With `is_dirty`, a sync decides which.
     pub(super) fn put(&self, name: &Path, contents: &[&[u8]], is_dirty: bool) {
         let mut state = self.state();
@@ -249,7 +249,7 @@ struct ModelFile {
 }
 
 impl Write for ModelFile {
-    /// It may write half, of which the caller hears either that or that the disk is full.
+    /// It may write half, and return either how much or that the disk is full.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.disk.state();
         let way_to_fail = state.fate(3)?;

@@ -42,6 +42,8 @@ pub(super) enum Checker {
     Simulator,
     /// The search through all states of small clusters.
     Model,
+    /// The wire format's own tests.
+    Proto,
     /// The tests of the vote file.
     VoteFile,
 }
@@ -57,13 +59,15 @@ pub(super) enum Verdict {
 
 impl Checker {
     /// All there are, in the order in which they look.
-    pub(super) const ALL: [Self; 4] = [Self::Core, Self::Simulator, Self::Model, Self::VoteFile];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Core, Self::Simulator, Self::Model, Self::Proto, Self::VoteFile];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Core => "core",
             Self::Simulator => "simulator",
             Self::Model => "model",
+            Self::Proto => "proto",
             Self::VoteFile => "vote-file",
         }
     }
@@ -84,7 +88,7 @@ impl Checker {
 
     fn seconds_max(self) -> u32 {
         match self {
-            Self::Core | Self::VoteFile => TESTS_SECONDS_MAX,
+            Self::Core | Self::Proto | Self::VoteFile => TESTS_SECONDS_MAX,
             Self::Simulator => SIMULATOR_SECONDS_MAX,
             Self::Model => MODEL_SECONDS_MAX,
         }
@@ -95,6 +99,7 @@ impl Checker {
             Self::Core => "test --no-run --package graft-election-core",
             Self::Simulator => "build --package graft-election-simulator",
             Self::Model => "build --package graft-election-model",
+            Self::Proto => "test --no-run --package graft-election-proto",
             Self::VoteFile => "test --no-run --package graft-election --no-default-features",
         };
         words.split(' ').map(str::to_owned).collect()
@@ -107,6 +112,7 @@ impl Checker {
                 format!("run --package graft-election-simulator -- --seed 1 --seeds {SEEDS}")
             }
             Self::Model => "run --package graft-election-model".into(),
+            Self::Proto => "test --no-fail-fast --package graft-election-proto --tests".into(),
             Self::VoteFile => {
                 "test --no-fail-fast --package graft-election --no-default-features --lib \
                  --test vote_file"
@@ -121,7 +127,7 @@ impl Checker {
         let said = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
         let catch = match self {
-            Self::Core | Self::VoteFile => failed_tests(&said),
+            Self::Core | Self::Proto | Self::VoteFile => failed_tests(&said),
             Self::Simulator => said.lines().find(|line| line.starts_with("seed ")).map(shortened),
             Self::Model => errors.lines().find_map(violation),
         };
@@ -132,13 +138,15 @@ impl Checker {
             let looked = format!("nothing in {} s", self.seconds_max());
             // Tests that never end are noticed too.
             return Ok(match self {
-                Self::Core | Self::VoteFile => Verdict::Caught("the tests don't end".into()),
+                Self::Core | Self::Proto | Self::VoteFile => {
+                    Verdict::Caught("the tests don't end".into())
+                }
                 Self::Simulator | Self::Model => Verdict::Missed(looked),
             });
         }
         ensure!(output.status.success(), "{} fails:\n{said}\n{errors}", self.name());
         Ok(Verdict::Missed(match self {
-            Self::Core | Self::VoteFile => "all tests pass".into(),
+            Self::Core | Self::Proto | Self::VoteFile => "all tests pass".into(),
             Self::Simulator => format!("nothing in {SEEDS} seeds"),
             Self::Model => "nothing in all states".into(),
         }))

@@ -1,8 +1,8 @@
-//! Values to bytes.
+//! Writes keys and values into a buffer that may turn out to be too small.
 
 use core::fmt;
 
-use crate::field::WireType;
+use crate::wire_type::WireType;
 
 /// The buffer is too small for the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +20,8 @@ impl fmt::Display for EncodeError {
 
 impl core::error::Error for EncodeError {}
 
-/// Writes at the front of a buffer. Past its end it goes on counting, so that the error can tell
-/// how much room there should have been.
+/// Writes at the front of a buffer. Past its end it only counts, so that the error can say how much
+/// room it takes.
 pub(crate) struct Writer<'b> {
     buffer: &'b mut [u8],
     written: usize,

@@ -1,8 +1,8 @@
-//! Bytes to values.
+//! Takes the keys and values of a payload off its front, and says where one is malformed.
 
 use core::fmt;
 
-use crate::field::WireType;
+use crate::wire_type::WireType;
 
 /// How deep a field that is skipped may lie in groups; as deep as prost and the C++ original go.
 const GROUPS_MAX: usize = 100;
@@ -46,13 +46,6 @@ pub enum WireError {
         /// Where its key begins.
         at: usize,
     },
-    /// A text is not UTF-8.
-    InvalidUtf8 {
-        /// The field, as `graft.proto` names it.
-        field: &'static str,
-        /// Where the first character at fault begins.
-        at: usize,
-    },
 }
 
 impl fmt::Display for WireError {
@@ -70,16 +63,13 @@ impl fmt::Display for WireError {
             Self::WrongWireType { field, at } => {
                 write!(f, "field {field} at byte {at} has the wrong wire type")
             }
-            Self::InvalidUtf8 { field, at } => {
-                write!(f, "field {field} is not UTF-8 at byte {at}")
-            }
         }
     }
 }
 
 impl core::error::Error for WireError {}
 
-/// The key of a field: what stands before its value.
+/// The key of a field, which precedes its value.
 #[derive(Clone, Copy)]
 pub(crate) struct Key {
     pub(crate) number: u32,
@@ -143,19 +133,10 @@ impl<'a> Reader<'a> {
         usize::try_from(len).ok().and_then(|len| self.take(len)).ok_or(WireError::Truncated { at })
     }
 
-    pub(crate) fn text(&mut self, field: &'static str) -> Result<&'a str, WireError> {
-        let bytes = self.length_delimited()?;
-        let begin = self.at().saturating_sub(bytes.len());
-        core::str::from_utf8(bytes).map_err(|error| {
-            let at = begin.saturating_add(error.valid_up_to());
-            WireError::InvalidUtf8 { field, at }
-        })
-    }
-
     /// Skips the value of an unknown field, a group with all that lies in it included.
     ///
-    /// It keeps the open groups in an array instead of calling itself: how deep a stack goes is not
-    /// for the sender to say.
+    /// It keeps the open groups in an array instead of calling itself: the sender must not decide
+    /// how deep the stack gets.
     #[cold]
     #[inline(never)]
     pub(crate) fn skip(&mut self, mut key: Key) -> Result<(), WireError> {
@@ -170,8 +151,7 @@ impl<'a> Reader<'a> {
                     depth = inner.ok_or(WireError::UnexpectedGroupEnd { at })?;
                 }
                 WireType::GroupStart => {
-                    let place = open.get_mut(depth).ok_or(WireError::NestedTooDeep { at })?;
-                    *place = number;
+                    *open.get_mut(depth).ok_or(WireError::NestedTooDeep { at })? = number;
                     depth = depth.saturating_add(1);
                 }
                 _ if depth >= GROUPS_MAX => return Err(WireError::NestedTooDeep { at }),

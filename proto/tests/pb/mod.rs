@@ -1,0 +1,271 @@
+//! The messages of `graft.proto` as prost structs, and what `decode` owes to prost's reading of a
+//! payload: the reference to which tests hold the codec.
+
+use std::num::{NonZeroU32, NonZeroU64};
+
+use graft_election_core::{Message, NodeId, Position};
+use graft_election_proto::{DecodeError, Kind};
+
+/// What prost makes of a payload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// What `decode` must make of it: what prost has read, or why no node may see it (rule V7).
+    pub message: Result<Message, DecodeError>,
+    /// How prost writes what it has read.
+    pub rewritten: Vec<u8>,
+}
+
+/// Has prost read `payload` as a message of `kind`.
+///
+/// # Errors
+///
+/// It is not such a message of protobuf.
+pub fn read(kind: Kind, payload: &[u8]) -> Result<Reading, prost::DecodeError> {
+    match kind {
+        Kind::VoteRequest => reading::<VoteRequest>(payload),
+        Kind::VoteResponse => reading::<VoteResponse>(payload),
+        Kind::Heartbeat => reading::<Heartbeat>(payload),
+        Kind::HeartbeatResponse => reading::<HeartbeatResponse>(payload),
+        Kind::PreVoteRequest => reading::<PreVoteRequest>(payload),
+        Kind::PreVoteResponse => reading::<PreVoteResponse>(payload),
+        Kind::Handover => reading::<Handover>(payload),
+    }
+}
+
+fn reading<M: Judge + prost::Message + Default>(
+    payload: &[u8],
+) -> Result<Reading, prost::DecodeError> {
+    let by_prost = M::decode(payload)?;
+    Ok(Reading { message: by_prost.judge(), rewritten: by_prost.encode_to_vec() })
+}
+
+/// A message of which anything may be wrong.
+pub trait Judge {
+    /// The election's own message.
+    ///
+    /// # Errors
+    ///
+    /// No node may see it (rule V7).
+    fn judge(&self) -> Result<Message, DecodeError>;
+}
+
+impl Judge for VoteRequest {
+    fn judge(&self) -> Result<Message, DecodeError> {
+        Ok(Message::VoteRequest(graft_election_core::VoteRequest {
+            term: self.term,
+            candidate: id("Candidate", &self.candidate)?,
+            position: Position::new(&self.current_state)?,
+            handover_from: NonZeroU64::new(self.handover_from),
+            size: NonZeroU32::new(self.size),
+            round: None,
+        }))
+    }
+}
+
+impl Judge for PreVoteRequest {
+    fn judge(&self) -> Result<Message, DecodeError> {
+        Ok(Message::PreVoteRequest(graft_election_core::VoteRequest {
+            term: self.term,
+            candidate: id("Candidate", &self.candidate)?,
+            position: Position::new(&self.current_state)?,
+            handover_from: NonZeroU64::new(self.handover_from),
+            size: NonZeroU32::new(self.size),
+            round: NonZeroU32::new(self.round),
+        }))
+    }
+}
+
+impl Judge for VoteResponse {
+    fn judge(&self) -> Result<Message, DecodeError> {
+        Ok(Message::VoteResponse(graft_election_core::VoteResponse {
+            term: self.term,
+            granted: self.granted,
+            voter: optional_id("Voter", &self.voter)?,
+        }))
+    }
+}
+
+impl Judge for Heartbeat {
+    fn judge(&self) -> Result<Message, DecodeError> {
+        Ok(Message::Heartbeat(graft_election_core::Heartbeat {
+            term: self.term,
+            leader: id("Leader", &self.leader)?,
+            sent_at: NonZeroU64::new(self.sent_at),
+            size: NonZeroU32::new(self.size),
+        }))
+    }
+}
+
+impl Judge for HeartbeatResponse {
+    fn judge(&self) -> Result<Message, DecodeError> {
+        Ok(Message::HeartbeatResponse(graft_election_core::HeartbeatResponse {
+            term: self.term,
+            follower: id("Follower", &self.follower)?,
+            position: Position::new(&self.current_state)?,
+            sent_at: NonZeroU64::new(self.sent_at),
+            priority: self.priority,
+            bound_for: NonZeroU64::new(self.bound_for),
+        }))
+    }
+}
+
+impl Judge for PreVoteResponse {
+    fn judge(&self) -> Result<Message, DecodeError> {
+        Ok(Message::PreVoteResponse(graft_election_core::PreVoteResponse {
+            term: self.term,
+            granted: self.granted,
+            voter: id("Voter", &self.voter)?,
+            proposed_term: self.proposed_term,
+            round: NonZeroU32::new(self.round),
+        }))
+    }
+}
+
+impl Judge for Handover {
+    fn judge(&self) -> Result<Message, DecodeError> {
+        Ok(Message::Handover(graft_election_core::Handover {
+            term: self.term,
+            leader: id("Leader", &self.leader)?,
+            target: optional_id("Target", &self.target)?,
+        }))
+    }
+}
+
+fn id(field: &'static str, name: &str) -> Result<NodeId, DecodeError> {
+    NodeId::new(name).map_err(|error| DecodeError::InvalidId { field, error })
+}
+
+fn optional_id(field: &'static str, name: &str) -> Result<Option<NodeId>, DecodeError> {
+    if name.is_empty() { Ok(None) } else { id(field, name).map(Some) }
+}
+
+/// A candidate asks for votes.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct VoteRequest {
+    /// The term it campaigns in.
+    #[prost(uint64, tag = "1")]
+    pub term: u64,
+    /// The candidate's id.
+    #[prost(string, tag = "2")]
+    pub candidate: String,
+    /// How far its application has come.
+    #[prost(bytes = "vec", tag = "3")]
+    pub current_state: Vec<u8>,
+    /// The term of the leader that told it to take over; 0: none did (rule H2).
+    #[prost(uint64, tag = "8")]
+    pub handover_from: u64,
+    /// How many voters it believes there are; 0: it doesn't say (rule L6).
+    #[prost(uint32, tag = "9")]
+    pub size: u32,
+}
+
+/// A node asks for pre-votes (rule C1).
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct PreVoteRequest {
+    /// The term that it would campaign in.
+    #[prost(uint64, tag = "1")]
+    pub term: u64,
+    /// The id of the node that asks.
+    #[prost(string, tag = "2")]
+    pub candidate: String,
+    /// How far its application has come.
+    #[prost(bytes = "vec", tag = "3")]
+    pub current_state: Vec<u8>,
+    /// The term of the leader that told it to take over; 0: none did (rules H2, H5).
+    #[prost(uint64, tag = "8")]
+    pub handover_from: u64,
+    /// How many voters it believes there are; 0: it doesn't say (rule L6).
+    #[prost(uint32, tag = "9")]
+    pub size: u32,
+    /// Which round of pre-votes it asks in, to be echoed unchanged.
+    #[prost(uint32, tag = "10")]
+    pub round: u32,
+}
+
+/// A voter answers a candidate.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct VoteResponse {
+    /// The voter's term.
+    #[prost(uint64, tag = "1")]
+    pub term: u64,
+    /// Whether the candidate has the voter's vote in that term.
+    #[prost(bool, tag = "2")]
+    pub granted: bool,
+    /// The voter's id; empty: a Go node's answer (rule V6).
+    #[prost(string, tag = "8")]
+    pub voter: String,
+}
+
+/// A leader says that it leads.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct Heartbeat {
+    /// The term it leads in.
+    #[prost(uint64, tag = "1")]
+    pub term: u64,
+    /// The leader's id.
+    #[prost(string, tag = "2")]
+    pub leader: String,
+    /// Microseconds on the leader's own clock; 0: it asks for no acknowledgement (rule L2).
+    #[prost(uint64, tag = "8")]
+    pub sent_at: u64,
+    /// How many voters it believes there are; 0: it doesn't say (rule L6).
+    #[prost(uint32, tag = "9")]
+    pub size: u32,
+}
+
+/// A follower answers a heartbeat.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct HeartbeatResponse {
+    /// The follower's term.
+    #[prost(uint64, tag = "1")]
+    pub term: u64,
+    /// The follower's id.
+    #[prost(string, tag = "2")]
+    pub follower: String,
+    /// How far its application has come.
+    #[prost(bytes = "vec", tag = "3")]
+    pub current_state: Vec<u8>,
+    /// The heartbeat's own `SentAt`; 0: a refusal.
+    #[prost(uint64, tag = "8")]
+    pub sent_at: u64,
+    /// Its preference for leading; 0: it never campaigns (rule H4).
+    #[prost(uint32, tag = "9")]
+    pub priority: u32,
+    /// For how many microseconds it helps to elect no one; 0: no promise (rule V2).
+    #[prost(uint64, tag = "10")]
+    pub bound_for: u64,
+}
+
+/// A voter answers a request for a pre-vote.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct PreVoteResponse {
+    /// The voter's term.
+    #[prost(uint64, tag = "1")]
+    pub term: u64,
+    /// Whether it would vote for the one who asked.
+    #[prost(bool, tag = "2")]
+    pub granted: bool,
+    /// The voter's id.
+    #[prost(string, tag = "8")]
+    pub voter: String,
+    /// The term of the request that this answers.
+    #[prost(uint64, tag = "9")]
+    pub proposed_term: u64,
+    /// The request's own `round`.
+    #[prost(uint32, tag = "10")]
+    pub round: u32,
+}
+
+/// A leader says that it no longer leads.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct Handover {
+    /// The term it led in.
+    #[prost(uint64, tag = "1")]
+    pub term: u64,
+    /// The id of the node that led.
+    #[prost(string, tag = "2")]
+    pub leader: String,
+    /// The id of the node that is to campaign at once; empty: anyone.
+    #[prost(string, tag = "3")]
+    pub target: String,
+}

@@ -1,0 +1,64 @@
+//! The core's node as this adapter runs it, and what its parts share of it.
+
+use graft_election_core::{Application, Node, Position};
+use rand::rngs::StdRng;
+
+/// The most voters that a cluster of this crate's nodes can have.
+pub const VOTERS_MAX: usize = 64;
+
+/// The election itself, with the capacities and the random source of this adapter.
+pub(crate) type CoreNode = Node<StdRng, Mailbox, VOTERS_MAX>;
+
+/// Where the application's answers wait for the core.
+///
+/// The core can't wait for an application, so the driver asks before each input and leaves the
+/// answers here. A grant is kept together with the position that was asked about: should an answer
+/// ever meet another question than its own, the vote is refused.
+#[derive(Clone, Debug)]
+pub(crate) struct Mailbox {
+    position: Position,
+    granted: Option<Position>,
+}
+
+impl Mailbox {
+    /// Nothing has been asked yet.
+    pub(crate) const EMPTY: Self = Self { position: Position::EMPTY, granted: None };
+
+    /// How far this node's application has come.
+    pub(crate) fn set_position(&mut self, position: Position) {
+        self.position = position;
+    }
+
+    /// The one position at which the application would accept a leader; `None` if it refused, did
+    /// not answer or was not asked.
+    pub(crate) fn set_granted(&mut self, position: Option<Position>) {
+        self.granted = position;
+    }
+}
+
+impl Application for Mailbox {
+    fn position(&mut self) -> Position {
+        self.position.clone()
+    }
+
+    fn grants_vote(&mut self, position: &[u8]) -> bool {
+        self.granted.as_ref().is_some_and(|granted| granted.as_bytes() == position)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v4_a_grant_is_for_the_position_that_was_asked_about_and_no_other() {
+        let position = |bytes: &[u8]| Position::new(bytes).unwrap();
+        let mut mailbox = Mailbox::EMPTY;
+        assert!(!mailbox.grants_vote(b""), "nothing was asked");
+        mailbox.set_granted(Some(position(b"1")));
+        assert!(mailbox.grants_vote(b"1"));
+        assert!(!mailbox.grants_vote(b"2") && !mailbox.grants_vote(b""));
+        mailbox.set_granted(None);
+        assert!(!mailbox.grants_vote(b"1"));
+    }
+}

@@ -1,0 +1,34 @@
+use std::error::Error;
+use std::fmt;
+
+/// Prints an error and its causes on one line, as in `the vote was not stored: disk full`.
+///
+/// An error of this crate prints only what it says itself, and returns its cause from
+/// [`source`](Error::source). Errors of other crates may print their cause, too; it is not repeated
+/// here.
+///
+/// ```
+/// use graft_election::{ErrorChain, VoteFile};
+///
+/// let error = VoteFile::open("/nowhere/vote").unwrap_err();
+/// assert_eq!(error.to_string(), "/nowhere/vote can't be reached");
+/// let chain = ErrorChain(&error).to_string();
+/// assert!(chain.starts_with("/nowhere/vote can't be reached: No such file"));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorChain<'e>(pub &'e (dyn Error + 'static));
+
+impl fmt::Display for ErrorChain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut last = self.0.to_string();
+        f.write_str(&last)?;
+        for cause in std::iter::successors(self.0.source(), |&error| error.source()) {
+            let text = cause.to_string();
+            if !last.ends_with(&text) {
+                write!(f, ": {text}")?;
+            }
+            last = text;
+        }
+        Ok(())
+    }
+}

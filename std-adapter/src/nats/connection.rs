@@ -1,0 +1,143 @@
+//! The connection to NATS: the options that an election needs, and how it is watched.
+
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::{Client, ConnectError, ConnectOptions, Event, ToServerAddrs};
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior};
+
+use crate::transport::Connection;
+
+/// How often a connection that belongs to someone else is looked at.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A server that says nothing for three of these is taken for lost.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How many messages of a subject may wait for the node. Older ones are of no use to an election.
+const SUBSCRIPTION_CAPACITY: usize = 128;
+
+/// The options of a connection that notices in time what an election must know.
+pub(crate) fn default_options() -> ConnectOptions {
+    ConnectOptions::new()
+        .name("graft")
+        .ping_interval(PING_INTERVAL)
+        .reconnect_delay_callback(connect_delay)
+        .subscription_capacity(SUBSCRIPTION_CAPACITY)
+}
+
+/// How long to wait before the `attempt`-th attempt to connect since there was a connection, the
+/// first of all included: an election can't wait for long.
+fn connect_delay(attempt: usize) -> Duration {
+    let failed = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
+    Duration::from_millis(20).saturating_mul(failed).min(Duration::from_millis(500))
+}
+
+/// Makes a connection with these `options`, and watches it.
+pub(crate) async fn connect_watched(
+    addrs: impl ToServerAddrs,
+    options: ConnectOptions,
+) -> Result<(Client, Watched), ConnectError> {
+    let (sender, events) = mpsc::unbounded_channel();
+    let options = options.event_callback(move |event| {
+        // Once the connection's owner is gone, nobody needs to know.
+        let _ = sender.send(event);
+        std::future::ready(())
+    });
+    let client = async_nats::connect_with_options(addrs, options).await?;
+    let is_connected = client.connection_state() == State::Connected;
+    Ok((client, Watched::Own { events, is_connected }))
+}
+
+/// How changes of a connection are noticed.
+#[derive(Debug)]
+pub(crate) enum Watched {
+    /// The connection is the node's own, reports its changes, and ends with the node.
+    Own { events: mpsc::UnboundedReceiver<Event>, is_connected: bool },
+    /// It is someone else's, and looked at now and then.
+    Borrowed { poll: Interval, is_connected: bool },
+    /// It is gone for good.
+    Gone,
+}
+
+impl Watched {
+    /// Watches a connection that belongs to someone else.
+    pub(super) fn borrowed() -> Self {
+        let mut poll = tokio::time::interval(POLL_INTERVAL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self::Borrowed { poll, is_connected: true }
+    }
+
+    /// Waits for the next change. Cancel-safe.
+    pub(crate) async fn change(&mut self, client: &Client) -> Connection {
+        loop {
+            match self {
+                Self::Own { events, is_connected } => match events.recv().await {
+                    // The first connection is not a change.
+                    Some(Event::Connected) if *is_connected => {}
+                    Some(event) => {
+                        if let Some(change) = change_of(event) {
+                            match change {
+                                Connection::Restored => *is_connected = true,
+                                Connection::Lost(_) => *is_connected = false,
+                                Connection::Closed(_) | Connection::Impaired(_) => {}
+                            }
+                            return change;
+                        }
+                    }
+                    None => *self = Self::Gone,
+                },
+                Self::Borrowed { poll, is_connected } => {
+                    poll.tick().await;
+                    let was_connected = *is_connected;
+                    *is_connected = client.connection_state() == State::Connected;
+                    match (was_connected, *is_connected) {
+                        (false, true) => return Connection::Restored,
+                        (true, false) => return Connection::Lost("disconnected".into()),
+                        _ => {}
+                    }
+                }
+                Self::Gone => return std::future::pending().await,
+            }
+        }
+    }
+
+    /// Closes the connection if it is the node's own, and watches it no more.
+    pub(super) async fn close(&mut self, client: &Client) {
+        if let Self::Own { events, .. } = self {
+            let _ = client.drain().await;
+            while let Some(event) = events.recv().await {
+                if matches!(event, Event::Closed) {
+                    break;
+                }
+            }
+        }
+        *self = Self::Gone;
+    }
+}
+
+fn change_of(event: Event) -> Option<Connection> {
+    match event {
+        Event::Connected => Some(Connection::Restored),
+        Event::Disconnected => Some(Connection::Lost("disconnected".into())),
+        Event::Closed => Some(Connection::Closed("connection closed".into())),
+        Event::LameDuckMode | Event::SlowConsumer(_) => {
+            Some(Connection::Impaired(event.to_string()))
+        }
+        Event::ServerError(error) => Some(Connection::Impaired(error.to_string())),
+        Event::ClientError(error) => Some(Connection::Impaired(error.to_string())),
+        Event::Draining => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_failed_attempts_to_connect_delay_the_next() {
+        let delays = [1, 2, 3, 26, 27, usize::MAX].map(connect_delay);
+        assert_eq!(delays, [0, 20, 40, 500, 500, 500].map(Duration::from_millis));
+    }
+}

@@ -1,0 +1,301 @@
+//! The start of a node.
+
+use std::error::Error;
+use std::fmt::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use graft_election_core::{Config, ConfigError, Mode, NodeId, VoteRecord};
+use rand::rngs::{StdRng, SysRng};
+use rand::{SeedableRng, TryRng};
+use tokio::sync::{mpsc, watch};
+
+use super::Node;
+use crate::application::Application;
+use crate::application_queries::ApplicationQueries;
+use crate::clock::Clock;
+use crate::core_node::{CoreNode, Mailbox, VOTERS_MAX};
+use crate::driver::Driver;
+use crate::error::StartError;
+use crate::events::{ClusterInfo, Events, Fault};
+use crate::leadership::Leases;
+use crate::publisher::Publisher;
+use crate::transport::Transport;
+use crate::vote_store::{LoadWarning, SaveVote, StoredVote, VoteStore};
+
+/// A node's settings, before it starts.
+pub struct NodeBuilder {
+    cluster: ClusterInfo,
+    id: Option<NodeId>,
+    voters: Vec<NodeId>,
+    election_timeout: (Duration, Duration),
+    heartbeat_interval: Duration,
+    quarantine: Option<Duration>,
+    mode: Mode,
+    priority: u32,
+    clock_drift_percent: u8,
+    application: Option<Arc<dyn Application>>,
+    listener: Option<Listener>,
+    seed: Option<u64>,
+}
+
+/// Reads a node's events on a thread of its own.
+type Listener = Box<dyn FnOnce(Events) + Send>;
+
+impl Node {
+    /// The settings of a node of `cluster`; [`NodeBuilder::start`] starts it.
+    pub fn builder(cluster: ClusterInfo) -> NodeBuilder {
+        NodeBuilder {
+            cluster,
+            id: None,
+            voters: Vec::new(),
+            election_timeout: (Config::ELECTION_TIMEOUT_MIN, Config::ELECTION_TIMEOUT_MAX),
+            heartbeat_interval: Config::HEARTBEAT_INTERVAL,
+            quarantine: None,
+            mode: Mode::Extended,
+            priority: Config::PRIORITY,
+            clock_drift_percent: Config::CLOCK_DRIFT_PERCENT,
+            application: None,
+            listener: None,
+            seed: None,
+        }
+    }
+}
+
+impl NodeBuilder {
+    /// The node's id. Without it, the id that is stored with the vote is used, or a new random one
+    /// of 26 hexadecimal digits. It is stored with the vote from the node's start on.
+    pub fn id(self, id: NodeId) -> Self {
+        Self { id: Some(id), ..self }
+    }
+
+    /// The ids of all voters, this node's included. Only a declared list keeps more nodes than the
+    /// cluster's size from voting (rule V6). Go nodes change their ids at each start, so a cluster
+    /// that still has some can't declare one.
+    pub fn voters(self, voters: impl IntoIterator<Item = NodeId>) -> Self {
+        Self { voters: voters.into_iter().collect(), ..self }
+    }
+
+    /// How long a follower waits for a leader: a random time between `min` and `max`, drawn each
+    /// time. 500 ms to 1 s by default.
+    pub fn election_timeout(self, min: Duration, max: Duration) -> Self {
+        Self { election_timeout: (min, max), ..self }
+    }
+
+    /// How often a leader says that it leads: every 100 ms by default.
+    pub fn heartbeat_interval(self, interval: Duration) -> Self {
+        Self { heartbeat_interval: interval, ..self }
+    }
+
+    /// How long a node that comes back helps to elect no one (rule V3): the least election timeout
+    /// by default. Once, after the least election timeout was lowered, it must be the old one.
+    pub fn quarantine(self, quarantine: Duration) -> Self {
+        Self { quarantine: Some(quarantine), ..self }
+    }
+
+    /// Whether there are Go nodes in the cluster: [`Mode::Graft`]. [`Mode::Extended`] by default. A
+    /// running cluster changes its mode node by node.
+    pub fn mode(self, mode: Mode) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// The node's preference for leading: 1 by default. In Extended mode a leader gives way to a
+    /// steady follower of higher priority. A node of priority 0, a *witness*, votes and never
+    /// campaigns (rule H4).
+    pub fn priority(self, priority: u32) -> Self {
+        Self { priority, ..self }
+    }
+
+    /// By how many percent the rates of two nodes' clocks may differ: 10 by default. A lease is
+    /// that much shorter than the least election timeout (rule L3).
+    pub fn clock_drift_percent(self, percent: u8) -> Self {
+        Self { clock_drift_percent: percent, ..self }
+    }
+
+    /// The application that decides which candidates are up to date enough to lead. Without one,
+    /// every candidate is.
+    pub fn application(self, application: impl Application) -> Self {
+        Self { application: Some(Arc::new(application)), ..self }
+    }
+
+    /// Has `listener` read the node's events from its start, on a thread of its own.
+    pub(crate) fn listener(self, listener: impl FnOnce(Events) + Send + 'static) -> Self {
+        Self { listener: Some(Box::new(listener)), ..self }
+    }
+
+    /// Makes the node's random timeouts repeatable, for tests and demonstrations. Nodes of one
+    /// cluster need different seeds.
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed: Some(seed), ..self }
+    }
+
+    /// Starts the node on the current tokio runtime: loads its vote, joins the cluster over
+    /// `transport`, and takes part from then on.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] says what is wrong; nothing is left running and no vote is lost.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with time enabled.
+    pub async fn start(
+        self,
+        mut transport: impl Transport,
+        mut votes: impl VoteStore,
+    ) -> Result<Node, StartError> {
+        self.config().check(VOTERS_MAX)?;
+        let stored = votes.load().map_err(|error| StartError::Load(Box::new(error)))?;
+        let StoredVote { record, id: kept, warnings } = stored;
+        let id = choose_id(self.id.as_ref(), kept.as_ref())?;
+        let seed = self.seed.map_or_else(random_seed, Ok)?;
+        let clock = Clock::start();
+        // A trial, before other nodes can notice this one. The node itself is made after it has
+        // joined, since its timer starts then.
+        self.core_node(&id, record.clone(), seed, &clock)?;
+        let queries =
+            ApplicationQueries::start(self.application.clone(), self.heartbeat_interval / 2)
+                .map_err(StartError::Thread)?;
+        transport
+            .join(&self.cluster.name, &id)
+            .await
+            .map_err(|error| StartError::Join(Box::new(error)))?;
+        if kept.is_none() {
+            // Before the node says anything, so that the store is its own even if it never votes;
+            // and after it has joined, since an id that can't join may have been a mistake.
+            votes.save(&id, &record).map_err(|error| StartError::Save(Box::new(error)))?;
+        }
+        let node = self.core_node(&id, record, seed, &clock)?;
+        let votes = Arc::new(Mutex::new(votes));
+        self.run(Joined { node, transport, votes, queries, clock }, warnings)
+    }
+
+    /// Starts the tasks of a node that has joined its cluster.
+    fn run<T: Transport>(
+        self,
+        joined: Joined<T>,
+        warnings: Vec<LoadWarning>,
+    ) -> Result<Node, StartError> {
+        let Joined { node, transport, votes, queries, clock } = joined;
+        let publisher = Publisher::new(&node, self.cluster);
+        let (closing, close) = watch::channel(false);
+        let (finish, finished) = watch::channel(());
+        let (handover_requests, requested) = mpsc::channel(HANDOVER_REQUESTS_MAX);
+        let holds = Arc::new(watch::Sender::default());
+        let handle = Node {
+            status: publisher.watch(),
+            counts: publisher.watch_counts(),
+            leases: Leases {
+                lease: publisher.watch_lease(),
+                holds: Arc::clone(&holds),
+                clock: clock.clone(),
+                heartbeat_interval: self.heartbeat_interval,
+            },
+            mode: self.mode,
+            election_timeout_max: self.election_timeout.1,
+            handover_requests,
+            first_events: Mutex::new(Some(publisher.listen())),
+            events: publisher.subscribe(),
+            closing,
+            finished,
+        };
+        if let Some(listener) = self.listener {
+            let events = publisher.listen();
+            std::thread::Builder::new()
+                .name("graft-handler".to_owned())
+                .spawn(move || listener(events))
+                .map_err(StartError::Thread)?;
+        }
+        for warning in warnings {
+            publisher.fault(Fault::StoredVote(warning));
+        }
+        let driver = Driver {
+            node,
+            transport,
+            votes,
+            queries,
+            publisher,
+            clock,
+            send_time_max: self.heartbeat_interval,
+            closing: Some(close),
+            handover_requests: requested,
+            holds,
+            lost: None,
+            overdue_messages: 0,
+        };
+        tokio::spawn(async move {
+            driver.run().await;
+            drop(finish);
+        });
+        Ok(handle)
+    }
+
+    fn config(&self) -> Config<'_> {
+        let (min, max) = self.election_timeout;
+        Config {
+            voters: &self.voters,
+            mode: self.mode,
+            priority: self.priority,
+            clock_drift_percent: self.clock_drift_percent,
+            election_timeout_min: min,
+            election_timeout_max: max,
+            heartbeat_interval: self.heartbeat_interval,
+            quarantine: self.quarantine.unwrap_or(min),
+            ..Config::new(&self.cluster.name, self.cluster.size)
+        }
+    }
+
+    fn core_node(
+        &self,
+        id: &NodeId,
+        record: VoteRecord,
+        seed: u64,
+        clock: &Clock,
+    ) -> Result<CoreNode, ConfigError> {
+        let (config, rng) = (self.config(), StdRng::seed_from_u64(seed));
+        CoreNode::new(id.clone(), &config, record, Mailbox::EMPTY, rng, clock.now())
+    }
+}
+
+/// A node that has joined its cluster, and all that it runs on.
+struct Joined<T> {
+    node: CoreNode,
+    transport: T,
+    votes: Arc<Mutex<dyn SaveVote>>,
+    queries: ApplicationQueries,
+    clock: Clock,
+}
+
+/// How many requests to hand over may wait; callers beyond that wait to be let in.
+const HANDOVER_REQUESTS_MAX: usize = 1;
+
+/// The id that was given or is stored with the vote, which must be the same; otherwise a new one.
+fn choose_id(given: Option<&NodeId>, kept: Option<&NodeId>) -> Result<NodeId, StartError> {
+    match (given, kept) {
+        (Some(given), Some(kept)) if given != kept => {
+            Err(StartError::OtherId { given: given.to_string(), kept: kept.to_string() })
+        }
+        (Some(id), _) | (None, Some(id)) => Ok(id.clone()),
+        (None, None) => random_id(),
+    }
+}
+
+/// A new id as the Go original makes it: 13 random bytes in hexadecimal digits.
+pub(crate) fn random_id() -> Result<NodeId, StartError> {
+    let mut bytes = [0; 13];
+    SysRng.try_fill_bytes(&mut bytes).map_err(random_error)?;
+    let digits = bytes.iter().fold(String::new(), |mut digits, byte| {
+        // Writing to a string can't fail.
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    });
+    NodeId::new(&digits).map_err(random_error)
+}
+
+fn random_seed() -> Result<u64, StartError> {
+    SysRng.try_next_u64().map_err(random_error)
+}
+
+fn random_error(error: impl Error + Send + Sync + 'static) -> StartError {
+    StartError::Random(Box::new(error))
+}
