@@ -1,10 +1,9 @@
 //! Carries a cluster's messages between a serial line and NATS.
 
 mod counts;
-mod known;
-mod peers;
+mod nats_side;
 mod rate;
-mod server;
+mod recent_nodes;
 
 use std::future::Future;
 use std::io;
@@ -12,29 +11,26 @@ use std::pin::pin;
 use std::time::Duration;
 
 use async_nats::{ConnectError, ToServerAddrs};
-use graft_election_core::{
-    Config, ConfigError, Message, NodeId, Outgoing, Recipient, VoteResponse,
-};
-use graft_election_proto::frame::{FRAME_MAX, Frame, FrameReader, encode_frame, encode_payload};
+use graft_election_core::{Config, ConfigError, Message, NodeId, Recipient};
+use graft_election_proto::frame::{FRAME_MAX, Frame, FrameReader, encode_payload};
 use graft_election_proto::{Kind, decode};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 pub use counts::{BridgeCounts, DirectionCounts};
 
-use self::counts::Fate;
-use self::known::Known;
-use self::peers::Peers;
+use self::counts::Outcome;
+use self::nats_side::{Listening, NatsEvent, NatsSide, Received};
 use self::rate::Rate;
-use self::server::{Happening, Listening, Received, Server};
+use self::recent_nodes::RecentNodes;
 use crate::core_node::VOTERS_MAX;
 use crate::error::StartError;
+use crate::framed_line::{FramedLine, LineEvent, Unwritten};
 use crate::nats::{CLUSTER_KINDS, NatsError};
 use crate::node::random_id;
 use crate::serial_line::SerialLine;
-use crate::serial_wire::{Heard, Unwritten, Wire};
 use crate::transport::Connection;
 
-/// How often the bridge tells what it has counted.
+/// How often the bridge reports its counts.
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How many random digits the bridge's id has.
@@ -43,39 +39,34 @@ const ID_LEN: usize = 8;
 /// Carries a cluster's messages between a serial line and NATS, so that nodes on both sides are
 /// voters of one cluster.
 ///
-/// It decodes a message only to learn who is on which side, and carries its bytes as they are, once:
+/// It decodes a message only to learn which side its sender is on, and carries the bytes unchanged:
 ///
-/// * A node that is heard on the line alone is on the line. Before its first message is published,
-///   the bridge listens on NATS in its place.
-/// * A frame from a node that is on NATS has come back over a line that echoes, and a message on
-///   NATS from a node that is on the line has come back over another bridge. Neither is carried.
-/// * Bridges that share a line know of each other through a frame that each sends to itself, and
-///   don't carry what another has carried from there.
-/// * Of several bridges between one line and one NATS, the one with the lowest id carries, and the
-///   others stand by. They take over within two seconds of the moment when they don't hear of it on
-///   either side, or it doesn't hear them on the line. While they find out, both may carry; a
-///   message that comes twice does no harm.
+/// * A node that is heard on the line and not on NATS is on the line. Before the bridge publishes the
+///   node's first message, it subscribes to the subjects of that node, so that no answer is missed.
+/// * A frame from a node that is on NATS is the echo of one that a bridge has written, and is not
+///   carried.
+/// * A message on NATS that a bridge of the same line has published is not carried back to the line.
 ///
-/// Nothing is kept for later. What comes while the other side is disconnected, or faster than
-/// [`BridgeRates`] allow, is dropped and counted: the election is made for lost messages, and a late
-/// one only costs time.
+/// Nothing is kept for later. What arrives while the other side is disconnected, or faster than
+/// [`BridgeRates`] allow, is dropped and counted: the election tolerates lost messages, and late ones
+/// only cost time.
+///
+/// Run one bridge per line at a time. For a spare, let an election choose which of several runs, as
+/// `graft run … -- graft bridge …` does; `docs/bridge.md` shows how, and what two at once would do.
 pub struct Bridge {
     id: NodeId,
-    wire: Wire,
-    is_wire_up: bool,
-    server: Server,
-    on_line: Known<Listening>,
-    on_nats: Known<()>,
-    peers: Peers,
-    carrier: Option<NodeId>,
-    beacon_at: Instant,
+    line: FramedLine,
+    is_line_open: bool,
+    nats: NatsSide,
+    on_line: RecentNodes<Listening>,
+    on_nats: RecentNodes<()>,
     to_nats: Rate,
     to_line: Rate,
     counts: BridgeCounts,
 }
 
-/// How much a [`Bridge`] carries at most, so that neither side can drown the other. All nodes that
-/// were heard in the last second have equal shares of it, so that none can drown the others either.
+/// How much a [`Bridge`] carries at most, so that neither side can flood the other. All nodes that
+/// were heard within the last second have equal shares of it, so that none can crowd out the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BridgeRates {
     /// Messages per second to NATS.
@@ -98,26 +89,27 @@ impl BridgeRates {
     }
 }
 
-/// What a [`Bridge`] tells while it runs.
+/// What a [`Bridge`] reports while it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BridgeEvent {
-    /// The way to the line has changed.
+    /// The connection to the line has changed.
     Line(Connection),
-    /// The way to NATS has changed.
+    /// The connection to NATS has changed.
     Nats(Connection),
-    /// Another bridge, of this id, carries everything in its place; none if it carries itself.
-    StandsBy(Option<NodeId>),
-    /// What it has counted so far, told every ten seconds.
+    /// The counts so far, reported every ten seconds.
     Counts(BridgeCounts),
 }
 
 impl Bridge {
+    /// The name of a line that [`with_line_name`](Self::with_line_name) has not named.
+    pub const LINE_NAME: &str = "line";
+
     /// Opens `line`, connects to the NATS server at `addrs` and joins the two for `cluster`.
     ///
     /// # Errors
     ///
-    /// [`BridgeError`] if one of the sides can't be had now. Later the bridge waits for it to return.
+    /// [`BridgeError`] if either side is unavailable now. Later the bridge waits for it to return.
     pub async fn connect(
         cluster: &str,
         line: SerialLine,
@@ -126,33 +118,38 @@ impl Bridge {
     ) -> Result<Self, BridgeError> {
         Config::new(cluster, 1).check(VOTERS_MAX)?;
         let id = short_id().map_err(|error| BridgeError::Random(Box::new(error)))?;
-        let server = Server::connect(addrs, cluster, id.clone()).await?;
-        let wire =
-            Wire::open(line.clone()).await.map_err(|error| BridgeError::Open { line, error })?;
+        let nats = NatsSide::connect(addrs, cluster).await?;
+        let opened = FramedLine::open(line.clone()).await;
+        let line = opened.map_err(|error| BridgeError::Open { line, error })?;
         let now = Instant::now();
         Ok(Self {
-            peers: Peers::new(id.clone()),
             id,
-            wire,
-            is_wire_up: true,
-            server,
-            on_line: Known::new(),
-            on_nats: Known::new(),
-            carrier: None,
-            beacon_at: now,
+            line,
+            is_line_open: true,
+            nats,
+            on_line: RecentNodes::new(),
+            on_nats: RecentNodes::new(),
             to_nats: Rate::new(rates.to_nats, now),
             to_line: Rate::new(rates.to_line, now),
             counts: BridgeCounts::default(),
         })
     }
 
-    /// The random id under which other bridges, and answers that name no sender, know it on the line.
+    /// Names the line, where a cluster has several: lines reach each other over NATS only if their
+    /// bridges give them different names. All bridges of one line give it the same name.
+    pub fn with_line_name(mut self, name: &NodeId) -> Self {
+        self.nats.set_line_name(name);
+        self
+    }
+
+    /// The bridge's random id. On the line it is the sender of answers that name none, which are
+    /// those of Go nodes.
     pub fn id(&self) -> &NodeId {
         &self.id
     }
 
-    /// Carries messages until `stop` is ready, and tells `report` what happens; returns what it has
-    /// counted in all.
+    /// Carries messages until `stop` is ready, passes what happens to `report`, and returns its
+    /// counts.
     pub async fn run(
         mut self,
         stop: impl Future<Output = ()>,
@@ -161,153 +158,98 @@ impl Bridge {
         let mut stop = pin!(stop);
         let mut reports = interval(REPORT_INTERVAL);
         reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The first comes at once.
+        // The first tick would come at once.
         reports.reset();
         loop {
             tokio::select! {
                 () = &mut stop => break,
-                heard = self.wire.receive(HeardFrame::read) => match heard {
-                    Heard::Frame(frame) => self.handle_frame(*frame).await,
-                    Heard::Noise(_) => self.counts.to_nats.count(Fate::Malformed),
-                    Heard::Changed(change) => {
-                        self.is_wire_up = change == Connection::Restored;
+                event = self.line.receive(ReceivedFrame::read) => match event {
+                    LineEvent::Frame(frame) => {
+                        let outcome = self.carry_to_nats(*frame).await;
+                        self.counts.to_nats.count(outcome);
+                    }
+                    LineEvent::Fault(_) => self.counts.to_nats.count(Outcome::Malformed),
+                    LineEvent::Connection(change) => {
+                        self.is_line_open = change == Connection::Restored;
                         report(BridgeEvent::Line(change));
-                        self.send_beacon().await;
                     }
                 },
-                happening = self.server.next() => match happening {
-                    Happening::Received(received) => {
-                        let fate = self.carry_to_line(&received).await;
-                        self.counts.to_line.count(fate);
+                event = self.nats.next() => match event {
+                    NatsEvent::Received(received) => {
+                        let outcome = self.carry_to_line(&received).await;
+                        self.counts.to_line.count(outcome);
                     }
-                    Happening::Beacon { bridge, heard } => {
-                        self.peers.hear_on_nats(&bridge, &heard, Instant::now());
-                    }
-                    Happening::Changed(change) => {
-                        report(BridgeEvent::Nats(change));
-                        self.send_beacon().await;
-                    }
+                    NatsEvent::Connection(change) => report(BridgeEvent::Nats(change)),
                 },
-                () = sleep_until(self.beacon_at) => self.send_beacon().await,
                 _ = reports.tick() => report(BridgeEvent::Counts(self.counts)),
             }
-            let carrier = self.peers.carrier(Instant::now());
-            if carrier != self.carrier.as_ref() {
-                self.carrier = carrier.cloned();
-                report(BridgeEvent::StandsBy(self.carrier.clone()));
-            }
         }
-        self.wire.flush().await;
-        self.server.close().await;
+        self.line.flush().await;
+        self.nats.close().await;
         self.counts
     }
 
-    async fn handle_frame(&mut self, frame: HeardFrame) {
-        let is_beacon = matches!(&frame.to, Recipient::Node(node) if *node == frame.sender);
-        if is_beacon {
-            // One that is new there can't know of this one yet.
-            if self.peers.hear_on_line(frame.sender, Instant::now()) {
-                self.send_beacon().await;
-            }
-        } else {
-            let fate = self.carry_to_nats(frame).await;
-            self.counts.to_nats.count(fate);
-        }
-    }
-
-    async fn carry_to_nats(&mut self, frame: HeardFrame) -> Fate {
-        let HeardFrame { sender, to, message, payload } = frame;
+    async fn carry_to_nats(&mut self, frame: ReceivedFrame) -> Outcome {
+        let ReceivedFrame { sender, to, message, payload } = frame;
         let now = Instant::now();
-        let is_carried = sender == self.id
-            || self.on_nats.contains(&sender, now)
-            || self.peers.contains(&sender, now);
-        if is_carried {
-            return Fate::Echo;
+        if sender == self.id || self.on_nats.contains(&sender, now) {
+            return Outcome::Echo;
         }
         if let Recipient::Node(node) = &to
             && self.on_line.contains(node, now)
         {
             self.on_line.hear(&sender, now);
-            return Fate::Stayed;
+            return Outcome::Stayed;
         }
         let kind = Kind::of(&message);
         if CLUSTER_KINDS.contains(&kind) != (to == Recipient::Everyone) {
-            return Fate::Malformed;
+            return Outcome::Malformed;
         }
-        if !self.server.is_connected() {
-            return Fate::Disconnected;
+        if !self.nats.is_connected() {
+            return Outcome::Disconnected;
         }
         if !self.to_nats.admits(&sender, 1, now) {
-            return Fate::OverRate;
+            return Outcome::OverRate;
         }
         if !self.on_line.hear(&sender, now) {
-            match self.server.listen_for(&sender).await {
+            match self.nats.listen_for(&sender).await {
                 Ok(listening) => self.on_line.add(sender.clone(), now, listening),
-                Err(fate) => return fate,
+                Err(outcome) => return outcome,
             }
         }
-        if self.carrier.is_some() {
-            return Fate::LeftToAnother;
-        }
-        self.server.publish(&sender, &to, kind, payload).await
+        self.nats.publish(&sender, &to, kind, payload).await
     }
 
-    async fn carry_to_line(&mut self, received: &Received) -> Fate {
+    async fn carry_to_line(&mut self, received: &Received) -> Outcome {
         let Ok(message) = decode(received.kind, received.payload()) else {
-            return Fate::Malformed;
+            return Outcome::Malformed;
         };
-        let now = Instant::now();
-        let bridge = received.bridge();
-        if bridge.as_ref().is_some_and(|bridge| self.peers.contains(bridge, now)) {
-            return Fate::Echo;
+        if received.comes_from_line(self.nats.line_name()) {
+            return Outcome::Echo;
         }
-        // An answer of the Go original names no sender; whoever carries it to the line puts its own.
+        let now = Instant::now();
+        // An answer of the Go original names no sender; on the line it has the bridge's id.
         let sender = message.sender().unwrap_or(&self.id);
         if *sender != self.id {
-            if bridge.is_none() {
-                // Whatever was heard on the line was carried there.
-                self.on_line.forget(sender);
-            } else if self.on_line.contains(sender, now) {
-                return Fate::Echo;
-            }
+            // If it was heard on the line too, another bridge had carried it there.
+            self.on_line.forget(sender);
             if !self.on_nats.hear(sender, now) {
                 self.on_nats.add(sender.clone(), now, ());
             }
         }
-        if !self.is_wire_up {
-            return Fate::Disconnected;
-        }
-        if self.carrier.is_some() {
-            return Fate::LeftToAnother;
+        if !self.is_line_open {
+            return Outcome::Disconnected;
         }
         let mut buffer = [0; FRAME_MAX];
         let frame =
             encode_payload(received.kind, sender, &received.to, received.payload(), &mut buffer);
         match frame {
             Ok(frame) if self.to_line.admits(sender, frame.len(), now) => {
-                write(&mut self.wire, frame).await
+                write(&mut self.line, frame).await
             }
-            Ok(_) => Fate::OverRate,
-            Err(_) => Fate::Refused,
+            Ok(_) => Outcome::OverRate,
+            Err(_) => Outcome::Refused,
         }
-    }
-
-    /// Tells other bridges of this one: on the line by a frame to itself, which every node passes
-    /// over, and on NATS by whom it hears on the line. No rate holds it up, since others would take
-    /// over that have the same rate.
-    async fn send_beacon(&mut self) {
-        let now = Instant::now();
-        self.beacon_at = now + self.peers.beacon_interval(now);
-        let voter = Some(self.id.clone());
-        let message = Message::VoteResponse(VoteResponse { term: 0, granted: false, voter });
-        let outgoing = Outgoing { to: Recipient::Node(self.id.clone()), message };
-        let mut buffer = [0; FRAME_MAX];
-        if let Ok(frame) = encode_frame(&self.id, &outgoing, &mut buffer) {
-            self.to_line.charge(frame.len(), now);
-            // One that is lost is followed by the next.
-            let _ = self.wire.write(frame).await;
-        }
-        self.server.publish_beacon(self.peers.beacon(now)).await;
     }
 }
 
@@ -320,8 +262,8 @@ impl std::fmt::Debug for Bridge {
     }
 }
 
-/// A frame that came over the line, whoever it is for.
-struct HeardFrame {
+/// A frame from the line, whoever it is for.
+struct ReceivedFrame {
     sender: NodeId,
     to: Recipient,
     message: Message,
@@ -329,25 +271,25 @@ struct HeardFrame {
     payload: Vec<u8>,
 }
 
-impl HeardFrame {
+impl ReceivedFrame {
     fn read(reader: &mut FrameReader, bytes: &mut &[u8]) -> Option<Box<Self>> {
         let Frame { sender, to, message, payload } = reader.read_any(bytes)?;
         Some(Box::new(Self { sender, to, message, payload: payload.to_vec() }))
     }
 }
 
-/// An id for bridges: they are few, and slow lines carry it twice a second.
+/// A short id: there are few bridges, and slow lines carry it with every answer of a Go node.
 fn short_id() -> Result<NodeId, StartError> {
     let id = random_id()?;
     let digits = id.as_str().get(..ID_LEN).unwrap_or(id.as_str());
     NodeId::new(digits).map_err(|error| StartError::Random(Box::new(error)))
 }
 
-async fn write(wire: &mut Wire, frame: &[u8]) -> Fate {
-    match wire.write(frame).await {
-        Ok(()) => Fate::Carried,
-        Err(Unwritten::Disconnected) => Fate::Disconnected,
-        Err(Unwritten::Full) => Fate::Refused,
+async fn write(line: &mut FramedLine, frame: &[u8]) -> Outcome {
+    match line.write(frame).await {
+        Ok(()) => Outcome::Carried,
+        Err(Unwritten::Disconnected) => Outcome::Disconnected,
+        Err(Unwritten::Full) => Outcome::Refused,
     }
 }
 
@@ -355,21 +297,22 @@ async fn write(wire: &mut Wire, frame: &[u8]) -> Fate {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BridgeError {
-    /// The cluster's name can't be one.
+    /// The cluster's name is not a valid one.
     #[error(transparent)]
     Cluster(#[from] ConfigError),
     /// The line can't be opened.
-    #[error("could not open {line}: {error}")]
+    #[error("could not open {line}")]
     Open {
         /// Which line.
         line: SerialLine,
         /// Why.
+        #[source]
         error: io::Error,
     },
     /// The NATS server can't be reached.
-    #[error("could not connect to NATS: {0}")]
+    #[error("could not connect to NATS")]
     Connect(#[from] ConnectError),
-    /// The cluster's subjects can't be listened to.
+    /// The bridge can't subscribe to the cluster's subjects.
     #[error(transparent)]
     Subscribe(#[from] NatsError),
     /// The system has no random numbers for the bridge's id.

@@ -15,6 +15,8 @@ mod driver;
 mod error;
 mod error_chain;
 mod events;
+#[cfg(feature = "serial")]
+mod framed_line;
 mod handler;
 mod leadership;
 mod local;
@@ -28,8 +30,6 @@ mod run_while_leader;
 mod serial;
 #[cfg(feature = "serial")]
 mod serial_line;
-#[cfg(feature = "serial")]
-mod serial_wire;
 mod transport;
 mod vote_file;
 mod vote_store;

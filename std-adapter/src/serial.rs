@@ -4,15 +4,15 @@ use graft_election_core::{NodeId, Outgoing};
 use graft_election_proto::EncodeError;
 use graft_election_proto::frame::{FRAME_MAX, encode_frame};
 
+use crate::framed_line::{FramedLine, LineEvent, Unwritten};
 use crate::serial_line::SerialLine;
-use crate::serial_wire::{Heard, Unwritten, Wire};
 use crate::transport::{Arrival, Transport};
 
-/// The cluster over a serial line that its nodes share, firmware among them, in the frames of
-/// `docs/serial-frames.md`. A line belongs to one cluster, whatever its name.
+/// The cluster over a serial line that its nodes, which may be firmware, share. It speaks the frames
+/// of `docs/serial-frames.md`. A line belongs to one cluster, so the cluster's name does not matter.
 ///
 /// A line that is lost is opened again. Until then nothing is sent, and nothing is kept to be sent
-/// later; nor does anything wait for a line that takes no more at the moment.
+/// later. Sending never waits for a line that is full.
 #[derive(Debug)]
 pub struct SerialTransport {
     line: SerialLine,
@@ -21,7 +21,7 @@ pub struct SerialTransport {
 
 struct Joined {
     id: NodeId,
-    wire: Wire,
+    line: FramedLine,
 }
 
 impl std::fmt::Debug for Joined {
@@ -41,29 +41,29 @@ impl Transport for SerialTransport {
     type Error = SerialError;
 
     async fn join(&mut self, _cluster: &str, id: &NodeId) -> Result<(), SerialError> {
-        let wire = Wire::open(self.line.clone())
+        let line = FramedLine::open(self.line.clone())
             .await
             .map_err(|error| SerialError::Open { line: self.line.clone(), error })?;
-        self.joined = Some(Joined { id: id.clone(), wire });
+        self.joined = Some(Joined { id: id.clone(), line });
         Ok(())
     }
 
     async fn receive(&mut self) -> Arrival {
-        let Some(Joined { id, wire }) = &mut self.joined else {
+        let Some(Joined { id, line }) = &mut self.joined else {
             return std::future::pending().await;
         };
-        match wire.receive(|reader, bytes| reader.read_for(id, bytes)).await {
-            Heard::Frame(message) => Arrival::Message(message),
-            Heard::Noise(noise) => Arrival::Malformed(Box::new(noise)),
-            Heard::Changed(change) => Arrival::Connection(change),
+        match line.receive(|reader, bytes| reader.read_for(id, bytes)).await {
+            LineEvent::Frame(message) => Arrival::Message(message),
+            LineEvent::Fault(fault) => Arrival::Malformed(Box::new(fault)),
+            LineEvent::Connection(change) => Arrival::Connection(change),
         }
     }
 
     async fn send(&mut self, outgoing: &Outgoing) -> Result<(), SerialError> {
-        let Joined { id, wire } = self.joined.as_mut().ok_or(SerialError::NotJoined)?;
+        let Joined { id, line } = self.joined.as_mut().ok_or(SerialError::NotJoined)?;
         let mut buffer = [0; FRAME_MAX];
         let frame = encode_frame(id, outgoing, &mut buffer)?;
-        wire.write(frame).await.map_err(|unwritten| match unwritten {
+        line.write(frame).await.map_err(|unwritten| match unwritten {
             Unwritten::Disconnected => SerialError::Disconnected,
             Unwritten::Full => SerialError::Full,
         })
@@ -71,7 +71,7 @@ impl Transport for SerialTransport {
 
     async fn leave(&mut self) {
         if let Some(mut joined) = self.joined.take() {
-            joined.wire.flush().await;
+            joined.line.flush().await;
         }
     }
 }
@@ -81,21 +81,22 @@ impl Transport for SerialTransport {
 #[non_exhaustive]
 pub enum SerialError {
     /// The line can't be opened.
-    #[error("could not open {line}: {error}")]
+    #[error("could not open {line}")]
     Open {
         /// Which line.
         line: SerialLine,
         /// Why.
+        #[source]
         error: io::Error,
     },
     /// The transport has not joined a cluster, or has left it.
     #[error("the transport has not joined a cluster")]
     NotJoined,
-    /// The line is lost. The message is not kept.
+    /// The line is lost. The message was dropped.
     #[error("the line is down")]
     Disconnected,
-    /// The line is slower than what was to be sent. The message is not kept.
-    #[error("the line takes no more at the moment")]
+    /// The line is too slow for what it was given. The message was dropped.
+    #[error("the line is full")]
     Full,
     /// The message could not be encoded.
     #[error(transparent)]

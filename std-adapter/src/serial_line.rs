@@ -7,12 +7,12 @@ use serial2_tokio::SerialPort;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-/// Bits on the wire for a byte: one that starts it, eight, and one that stops it.
+/// Bits on the wire for a byte: a start bit, eight data bits and a stop bit.
 const BITS_PER_BYTE: u32 = 10;
 
-/// Where a serial line is to be had: a port of this machine, or a stream of its bytes.
+/// Where a serial line is: a port of this machine, or a socket that carries the line's bytes.
 ///
-/// Its text is what `graft run --serial` takes:
+/// Its text is what `graft run` and `graft bridge` take with `--serial`:
 ///
 /// ```
 /// use graft_election::SerialLine;
@@ -41,7 +41,7 @@ pub enum SerialLine {
 }
 
 impl SerialLine {
-    /// How many bytes per second the line carries at most, if it is known.
+    /// The most bytes per second that the line carries, if that is known.
     pub fn bytes_per_second(&self) -> Option<u32> {
         match self {
             Self::Port { baud, .. } => Some(baud / BITS_PER_BYTE),
@@ -56,7 +56,7 @@ impl SerialLine {
             Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
             Self::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;
-                // A frame that waits for the next one comes late.
+                // Otherwise a frame may wait for the next one, and arrive late.
                 stream.set_nodelay(true)?;
                 Box::new(stream)
             }
@@ -106,19 +106,19 @@ impl fmt::Display for SerialLine {
     }
 }
 
-/// Why a text names no [`SerialLine`].
+/// Why a text is not a [`SerialLine`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SerialLineError {
-    /// It begins with neither `unix:` nor `tcp:`, and has no `@` before a baud rate.
+    /// It starts with neither `unix:` nor `tcp:`, and has no `@` before a baud rate.
     #[error("a line is DEVICE@BAUD, unix:PATH or tcp:HOST:PORT")]
     NoBaud,
-    /// The device or the socket has no path.
+    /// The path of the device or of the socket is missing.
     #[error("the path is missing")]
     NoPath,
-    /// After `tcp:` there is no host, or no port.
-    #[error("tcp: is followed by HOST:PORT")]
+    /// `tcp:` is not followed by a host and a port.
+    #[error("tcp: must be followed by HOST:PORT")]
     NoHostAndPort,
-    /// What follows the `@` is no rate.
+    /// What follows the `@` is not a baud rate.
     #[error("{0:?} is not a baud rate")]
     Baud(String),
 }

@@ -9,10 +9,9 @@ use crate::bus::Member;
 use crate::cluster::PATIENCE;
 use crate::nats_server::NatsServer;
 
-/// A bridge of the cluster `c` in a task of its own, and what it tells.
+/// A bridge of the cluster `c` in a task of its own, and what it reports.
 #[derive(Debug)]
 pub struct RunningBridge {
-    id: NodeId,
     stop: oneshot::Sender<()>,
     carried: JoinHandle<BridgeCounts>,
     events: mpsc::UnboundedReceiver<BridgeEvent>,
@@ -24,9 +23,15 @@ impl RunningBridge {
 
     /// Starts a bridge between `member`'s place on a bus and `server`.
     pub async fn start(member: &Member, server: &NatsServer, rates: BridgeRates) -> Self {
-        let line = SerialLine::Unix(member.socket().to_owned());
-        let bridge = Bridge::connect("c", line, server.url(), rates).await.expect("both sides");
-        let id = bridge.id().clone();
+        Self::run(connect(member, server, rates).await)
+    }
+
+    /// Starts one on a line of this name.
+    pub async fn start_on_line(member: &Member, server: &NatsServer, name: &NodeId) -> Self {
+        Self::run(connect(member, server, Self::FAST).await.with_line_name(name))
+    }
+
+    fn run(bridge: Bridge) -> Self {
         let (stop, stopped) = oneshot::channel();
         let (sender, events) = mpsc::unbounded_channel();
         let carried = tokio::spawn(bridge.run(
@@ -41,12 +46,7 @@ impl RunningBridge {
                 let _ = sender.send(event);
             },
         ));
-        Self { id, stop, carried, events }
-    }
-
-    /// The id under which other bridges know it.
-    pub fn id(&self) -> &NodeId {
-        &self.id
+        Self { stop, carried, events }
     }
 
     /// Has it close, and returns what it has counted.
@@ -61,9 +61,14 @@ impl RunningBridge {
         assert!(self.carried.await.is_err_and(|error| error.is_cancelled()), "it ran");
     }
 
-    /// Waits until it tells what is meant.
+    /// Waits until it reports what is meant.
     pub async fn wait_for(&mut self, is_meant: impl Fn(&BridgeEvent) -> bool) {
         let found = async { while !is_meant(&self.events.recv().await.expect("it runs")) {} };
         timeout(PATIENCE, found).await.expect("the event comes");
     }
+}
+
+async fn connect(member: &Member, server: &NatsServer, rates: BridgeRates) -> Bridge {
+    let line = SerialLine::Unix(member.socket().to_owned());
+    Bridge::connect("c", line, server.url(), rates).await.expect("both sides")
 }

@@ -6,34 +6,49 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use graft_election::{Bridge, BridgeCounts, BridgeEvent, BridgeRates, Connection, SerialLine};
+use graft_election::{
+    Bridge, BridgeCounts, BridgeEvent, BridgeRates, Connection, NodeId, SerialLine,
+};
 use serde::Serialize;
+use tokio::sync::Notify;
 
 use crate::report::{Reporter, nanoseconds, print_json};
 use crate::stop::Stop;
 
-/// Carries a cluster's messages between a serial line and NATS until SIGINT or SIGTERM.
+/// Carry a cluster's messages between a serial line and NATS until SIGINT or SIGTERM.
 ///
-/// What it can't carry it drops, counts, and reports every ten seconds and at the end.
+/// Messages that can't be carried are dropped and counted; the counts are reported every ten seconds
+/// and at the end. Run one bridge per line at a time: `graft run … -- graft bridge …` on several
+/// machines keeps spares ready.
 #[derive(Debug, Args)]
-pub(crate) struct Carry {
+pub(crate) struct BridgeArgs {
     /// The cluster's name.
     #[arg(long, value_name = "NAME")]
     cluster: String,
     /// The serial line: DEVICE@BAUD, unix:PATH or tcp:HOST:PORT.
-    #[arg(long, value_name = "LINE")]
-    link: SerialLine,
+    #[arg(long, alias = "link", value_name = "LINE")]
+    serial: SerialLine,
     /// The NATS server, or several separated by commas.
     #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222")]
     nats: String,
-    /// The most messages a second to NATS.
+    /// The most messages per second to NATS.
     #[arg(long, value_name = "MESSAGES", default_value_t = BridgeRates::TO_NATS,
         value_parser = clap::value_parser!(u32).range(1..))]
     nats_rate: u32,
-    /// The most bytes a second to the line; otherwise half of what it carries, or of 115200 baud.
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..))]
-    link_rate: Option<u32>,
-    /// Print one JSON object a line.
+    /// The most bytes per second to the line. By default half of what the line carries, or 5760 if
+    /// its speed is unknown.
+    #[arg(long, alias = "link-rate", value_name = "BYTES",
+        value_parser = clap::value_parser!(u32).range(1..))]
+    serial_rate: Option<u32>,
+    /// The line's name, if the cluster has several lines: they reach each other over NATS only if
+    /// their names differ. All bridges of one line use the same name.
+    #[arg(long, value_name = "NAME", default_value = Bridge::LINE_NAME)]
+    line_name: NodeId,
+    /// Exit with status 1 when the line is lost, instead of waiting for it to return. A spare bridge,
+    /// if there is one, can then take over.
+    #[arg(long)]
+    exit_on_line_loss: bool,
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
 }
@@ -44,22 +59,19 @@ struct Line<'a> {
     /// Nanoseconds since 1970.
     ts: u64,
     event: &'a str,
-    /// The id of this bridge among others.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<&'a str>,
-    /// The side that a change is about: `line` or `nats`.
+    /// The side whose connection changed: `line` or `nats`.
     #[serde(skip_serializing_if = "Option::is_none")]
     side: Option<&'a str>,
+    /// `restored` if the connection works again; otherwise there is an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    /// The bridge that this one stands by for; empty if it carries.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    carrier: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     counts: Option<BridgeCounts>,
 }
 
-impl Carry {
+impl BridgeArgs {
     pub(crate) fn run(self) -> Result<ExitCode> {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -70,65 +82,73 @@ impl Carry {
 
     async fn carry(self) -> Result<ExitCode> {
         let mut stop = Stop::new()?;
-        let usual = BridgeRates::for_line(&self.link);
+        let default_rates = BridgeRates::for_line(&self.serial);
         let rates = BridgeRates {
             to_nats: self.nats_rate,
-            to_line: self.link_rate.unwrap_or(usual.to_line),
+            to_line: self.serial_rate.unwrap_or(default_rates.to_line),
         };
         let servers: Vec<&str> = self.nats.split(',').collect();
-        let bridge = Bridge::connect(&self.cluster, self.link.clone(), servers, rates)
+        let bridge = Bridge::connect(&self.cluster, self.serial.clone(), servers, rates)
             .await
-            .context("could not start the bridge")?;
-        let told = Told { reporter: Reporter::new(self.json) };
-        let (cluster, link, nats) = (&self.cluster, &self.link, &self.nats);
-        told.line(
-            Line { id: Some(bridge.id().as_str()), ..Line::new("start") },
-            &format!("carries {cluster} between {link} and {nats}, as {}", bridge.id()),
-        )?;
-        let mut all_told = Ok(());
+            .context("could not start the bridge")?
+            .with_line_name(&self.line_name);
+        let bridge_reporter = BridgeReporter { reporter: Reporter::new(self.json) };
+        let (cluster, line, nats) = (&self.cluster, &self.serial, &self.nats);
+        bridge_reporter
+            .line(Line::new("start"), &format!("carries {cluster} between {line} and {nats}"))?;
+        let line_lost = Notify::new();
+        let stopped = async {
+            tokio::select! {
+                () = stop.wait() => ExitCode::SUCCESS,
+                () = line_lost.notified() => ExitCode::FAILURE,
+            }
+        };
+        let mut exit_code = ExitCode::SUCCESS;
+        let mut all_reported = Ok(());
         let counts = bridge
-            .run(stop.wait(), |event| {
-                let now_told = told.event(&event);
-                all_told = std::mem::replace(&mut all_told, Ok(())).and(now_told);
+            .run(async { exit_code = stopped.await }, |event| {
+                if self.exit_on_line_loss && matches!(event, BridgeEvent::Line(Connection::Lost(_)))
+                {
+                    line_lost.notify_one();
+                }
+                let reported = bridge_reporter.event(&event);
+                all_reported = std::mem::replace(&mut all_reported, Ok(())).and(reported);
             })
             .await;
-        told.line(Line { counts: Some(counts), ..Line::new("closed") }, &counts.to_string())?;
-        all_told?;
-        Ok(ExitCode::SUCCESS)
+        bridge_reporter
+            .line(Line { counts: Some(counts), ..Line::new("closed") }, &counts.to_string())?;
+        all_reported?;
+        Ok(exit_code)
     }
 }
 
-/// Prints what the bridge tells.
+/// Prints what happens to the bridge.
 #[derive(Debug)]
-struct Told {
+struct BridgeReporter {
     reporter: Reporter,
 }
 
-impl Told {
+impl BridgeReporter {
     fn event(&self, event: &BridgeEvent) -> io::Result<()> {
-        let change = |side, change: &Connection| {
-            let line =
-                Line { side: Some(side), error: Some(change.to_string()), ..Line::new("conn") };
-            self.line(line, &format!("{side}: {change}"))
-        };
         match event {
-            BridgeEvent::Line(connection) => change("line", connection),
-            BridgeEvent::Nats(connection) => change("nats", connection),
-            BridgeEvent::StandsBy(carrier) => {
-                let words = match carrier {
-                    Some(carrier) => format!("stands by for {carrier}, which carries everything"),
-                    None => "carries everything again".to_owned(),
-                };
-                let carrier = carrier.as_ref().map(ToString::to_string).unwrap_or_default();
-                self.line(Line { carrier: Some(carrier), ..Line::new("standby") }, &words)
-            }
+            BridgeEvent::Line(change) => self.connection("line", change),
+            BridgeEvent::Nats(change) => self.connection("nats", change),
             BridgeEvent::Counts(counts) => {
                 let line = Line { counts: Some(*counts), ..Line::new("counts") };
                 self.line(line, &counts.to_string())
             }
-            // Kinds this program doesn't know have nothing to print.
+            // There is nothing to print for kinds that this program doesn't know.
             _ => Ok(()),
         }
+    }
+
+    fn connection(&self, side: &str, change: &Connection) -> io::Result<()> {
+        let (to, error) = match change {
+            Connection::Restored => (Some("restored"), None),
+            _ => (None, Some(change.to_string())),
+        };
+        let line = Line { side: Some(side), to, error, ..Line::new("conn") };
+        self.line(line, &format!("{side}: {change}"))
     }
 
     fn line(&self, line: Line<'_>, words: &str) -> io::Result<()> {
@@ -139,6 +159,6 @@ impl Told {
 impl<'a> Line<'a> {
     fn new(event: &'a str) -> Self {
         let ts = nanoseconds(SystemTime::now());
-        Self { ts, event, id: None, side: None, error: None, carrier: None, counts: None }
+        Self { ts, event, side: None, to: None, error: None, counts: None }
     }
 }

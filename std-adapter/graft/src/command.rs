@@ -1,4 +1,4 @@
-//! The command that runs while this node leads, and never twice.
+//! The command that runs while this node leads, one at a time.
 
 use std::future::pending;
 use std::io;
@@ -13,14 +13,19 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::authority::Authority;
-use crate::report::complain;
+use crate::permit::Permit;
+use crate::process::{own_program, pid_of, tie_to_parent};
+use crate::report::print_error;
 use crate::watchdog::{Watchdog, die_with_watchdog};
 
-/// The hidden task through which the program becomes the command.
+/// The hidden subcommand through which the program becomes the command.
 pub(crate) const CHILD_TASK: &str = "__child";
 
-/// Runs one command under one leadership at a time.
+/// How often the watchdog hears how long the lease lasts: twice per renewal.
+const RENEWAL_INTERVAL: Duration = Duration::from_millis(50);
+const _: () = assert!(2 * RENEWAL_INTERVAL.as_millis() == Config::HEARTBEAT_INTERVAL.as_millis());
+
+/// A command, which runs under one permit at a time.
 #[derive(Debug)]
 pub(crate) struct Command {
     words: Vec<String>,
@@ -31,40 +36,40 @@ pub(crate) struct Command {
 #[derive(Debug)]
 struct Running {
     child: process::Child,
-    authority: Authority,
+    permit: Permit,
     /// The process group of the command and all that it starts.
     group: Option<Pid>,
     watchdog: Option<Watchdog>,
-    /// Told to end; from then on it has until this instant.
+    /// When to kill it, once it was sent SIGTERM.
     kill_at: Option<Instant>,
 }
 
 impl Command {
-    /// The command of these `words`, which has `grace` to end by itself; none if there are no words.
+    /// The command of these `words`, which has `grace` to end after SIGTERM; `None` without words.
     pub(crate) fn new(words: Vec<String>, grace: Duration) -> Option<Self> {
         (!words.is_empty()).then_some(Self { words, grace, running: None })
     }
 
-    /// Waits until the command has ended; for ever if none runs. It is told to end when its authority
-    /// is about to, and killed when that or its grace is over. Cancel-safe.
+    /// Waits until the command has ended, or forever if it is not running. It gets SIGTERM when its
+    /// permit is about to expire, and SIGKILL when the permit or its grace has expired. Cancel-safe.
     pub(crate) async fn ended(&mut self) -> Result<Ended> {
         let status = loop {
             let Some(running) = &mut self.running else {
                 return pending().await;
             };
             if let Some(watchdog) = &mut running.watchdog {
-                watchdog.renew(&running.authority);
+                watchdog.renew(&running.permit);
             }
             let kill_at = running.kill_at;
             tokio::select! {
                 biased;
                 status = running.child.wait() => break status,
-                () = running.authority.over() => {
+                () = running.permit.expired() => {
                     running.kill_at = Some(Instant::now());
                     signal(running.group, Signal::KILL);
                     break running.child.wait().await;
                 }
-                () = running.authority.ending(), if kill_at.is_none() => self.stop(),
+                () = running.permit.ending(), if kill_at.is_none() => self.stop(),
                 () = wait_until(kill_at) => {
                     signal(running.group, Signal::KILL);
                     break running.child.wait().await;
@@ -76,11 +81,11 @@ impl Command {
         let Some(running) = self.running.take() else {
             return pending().await;
         };
-        let by_itself = running.kill_at.is_none() && !running.was_struck(status).await;
+        let by_itself = running.kill_at.is_none() && !running.was_ended_by_watchdog(status).await;
         Ok(Ended { by_itself, status })
     }
 
-    /// Tells the command to end, once; then it has its grace.
+    /// Sends the command SIGTERM, once; its grace begins.
     pub(crate) fn stop(&mut self) {
         if let Some(running) = &mut self.running
             && running.kill_at.is_none()
@@ -101,16 +106,16 @@ impl Command {
         self.running.is_some()
     }
 
-    /// Starts the command under `authority`.
-    pub(crate) async fn start(&mut self, node: &Node, authority: Authority) -> Result<()> {
-        let watchdog = Watchdog::start(&authority).await?;
-        // A group of its own: what the command starts is signalled with it, and the terminal's
-        // interrupt reaches it through this program alone.
+    /// Starts the command under `permit`.
+    pub(crate) async fn start(&mut self, node: &Node, permit: Permit) -> Result<()> {
+        let watchdog = Watchdog::start(&permit).await?;
+        // The command has a process group of its own, so that a signal reaches all that it starts,
+        // and the terminal's interrupt reaches it through this program only.
         let group = watchdog.as_ref().and_then(Watchdog::group);
         let child = process::Command::new(own_program()?)
             .args([CHILD_TASK, &std::process::id().to_string()])
             .args(&self.words)
-            .env("GRAFT_TERM", authority.token().to_string())
+            .env("GRAFT_TERM", permit.token().to_string())
             .env("GRAFT_ID", node.id().as_str())
             .env("GRAFT_CLUSTER", node.cluster_info().name)
             .process_group(group.map_or(0, |group| group.as_raw_nonzero().get()))
@@ -118,29 +123,29 @@ impl Command {
             .spawn()
             .context("could not start the command")?;
         let group = group.or(pid_of(&child));
-        self.running = Some(Running { child, authority, group, watchdog, kill_at: None });
+        self.running = Some(Running { child, permit, group, watchdog, kill_at: None });
         Ok(())
     }
 }
 
 impl Running {
-    /// Whether the watchdog ended the command, which is gone with this status. If not, it does so now
-    /// with all that the command may have left behind.
-    async fn was_struck(mut self, status: ExitStatus) -> bool {
+    /// Whether the watchdog ended the command, which is gone and left this status. Either way, what
+    /// the command may have left behind is killed now, and so is the watchdog.
+    async fn was_ended_by_watchdog(mut self, status: ExitStatus) -> bool {
         let Some(watchdog) = &mut self.watchdog else {
             return false;
         };
         let is_killed = status.signal() == Some(Signal::KILL.as_raw());
-        let was_struck = is_killed && watchdog.has_struck().await;
+        let has_fired = is_killed && watchdog.has_fired().await;
         signal(self.group, Signal::KILL);
-        was_struck
+        has_fired
     }
 }
 
 /// How a command ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// It was not told to.
+    /// Neither a signal nor the end of its permit ended it.
     pub(crate) by_itself: bool,
     status: ExitStatus,
 }
@@ -170,27 +175,17 @@ async fn wait_until(at: Option<Instant>) {
     }
 }
 
-/// Signals the command and all that it started; if it is gone there is nothing to signal.
+/// Signals the command and all that it started. A group that is gone is no error.
 fn signal(group: Option<Pid>, signal: Signal) {
     if let Some(group) = group {
         let _ = kill_process_group(group, signal);
     }
 }
 
-/// The process id, until the process is gone.
-pub(crate) fn pid_of(process: &process::Child) -> Option<Pid> {
-    process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
-}
-
-/// The program as it runs, even if its file has been replaced meanwhile.
-pub(crate) fn own_program() -> io::Result<std::path::PathBuf> {
-    if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
-}
-
-/// The process that becomes the command. On Linux the command dies with the node, even if the node
-/// is killed: another node may lead by then, and run its own.
+/// Become the command. On Linux it dies with the node, even if the node is killed, because another
+/// node may run its own command soon after.
 #[derive(Debug, Args)]
-pub(crate) struct Child {
+pub(crate) struct ChildArgs {
     /// The process id of the node.
     parent: i32,
     /// The command.
@@ -198,7 +193,7 @@ pub(crate) struct Child {
     words: Vec<String>,
 }
 
-impl Child {
+impl ChildArgs {
     pub(crate) fn run(self) -> Result<ExitCode> {
         if !tie_to_parent(self.parent)? {
             return Ok(ExitCode::FAILURE);
@@ -208,27 +203,8 @@ impl Child {
             return Ok(ExitCode::FAILURE);
         };
         let error = std::process::Command::new(program).args(arguments).exec();
-        complain(format_args!("could not run {program:?}: {error}"));
+        print_error(format_args!("could not run {program:?}: {error}"));
         let is_missing = error.kind() == io::ErrorKind::NotFound;
         Ok(ExitCode::from(if is_missing { 127 } else { 126 }))
     }
 }
-
-/// On Linux, has this process die with its parent, whose process id is `parent`. False if that one
-/// is gone already.
-pub(crate) fn tie_to_parent(parent: i32) -> Result<bool> {
-    #[cfg(target_os = "linux")]
-    {
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-            .context("could not tie the command to the node")?;
-        // The node may have died just before.
-        if rustix::process::getppid().map(Pid::as_raw_nonzero) != parent.try_into().ok() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// How often the watchdog is told how long the lease lasts: twice as often as it is renewed.
-const RENEWAL_INTERVAL: Duration = Duration::from_millis(50);
-const _: () = assert!(2 * RENEWAL_INTERVAL.as_millis() == Config::HEARTBEAT_INTERVAL.as_millis());

@@ -16,54 +16,53 @@ use tokio::runtime::{Builder, Runtime};
 use crate::report::{Line, Reporter, line, print_json};
 
 /// Far longer than any election takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const ELECTION_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// Shows a cluster in this process: it elects a leader, and survives its loss.
+/// Show a cluster in this process: it elects a leader, loses it, and elects another.
 ///
-/// Each node has a runtime of its own, so that it can be killed like a process: it says no word of
-/// farewell.
+/// Each node has a runtime of its own, and can be killed like a process, without a last message.
 #[derive(Debug, Args)]
-pub(crate) struct Demo {
-    /// How many nodes there are.
+pub(crate) struct DemoArgs {
+    /// The number of nodes.
     #[arg(long, value_name = "N", default_value_t = 3,
         value_parser = clap::value_parser!(u16).range(1..=graft_election::VOTERS_MAX as i64))]
     nodes: u16,
-    /// Makes the nodes' random timeouts repeatable.
+    /// The seed of the nodes' random timeouts.
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
-    /// Print one JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
 }
 
-impl Demo {
+impl DemoArgs {
     pub(crate) fn run(self) -> Result<ExitCode> {
         let size = usize::from(self.nodes);
-        let mut stage = Stage::new(Reporter::new(self.json), size, self.seed);
+        let mut show = Show::new(Reporter::new(self.json), size, self.seed);
         let began = Instant::now();
-        stage.heading(&format!("{size} nodes start (seed {})", self.seed))?;
+        show.heading(&format!("{size} nodes start (seed {})", self.seed))?;
         for number in 1..=size {
-            stage.start(number)?;
+            show.start(number)?;
         }
-        let first = stage.wait_for_leader(size)?;
+        let first = show.wait_for_leader(size)?;
         let first_after = began.elapsed();
 
         let lost = Instant::now();
-        stage.heading(&format!("{} is killed", first.id))?;
-        stage.kill(&first)?;
+        show.heading(&format!("{} is killed", first.id))?;
+        show.kill(&first)?;
         let next = if size > quorum(size) {
-            let next = stage.wait_for_leader(size - 1)?;
+            let next = show.wait_for_leader(size - 1)?;
             Some((next, lost.elapsed()))
         } else {
-            stage.heading(&format!("{} of {size} nodes can't elect anyone", size - 1))?;
+            show.heading(&format!("{} of {size} nodes can't elect a leader", size - 1))?;
             None
         };
 
-        stage.heading(&format!("{} comes back with its vote", first.id))?;
-        let number = stage.number_of(&first.id)?;
-        stage.start(number)?;
-        let last = stage.wait_for_leader(size)?;
-        stage.summarize(&Summary {
+        show.heading(&format!("{} comes back with its vote", first.id))?;
+        let number = show.number_of(&first.id)?;
+        show.start(number)?;
+        let last = show.wait_for_leader(size)?;
+        show.summarize(&Summary {
             line: line("summary", &last),
             nodes: size,
             seed: self.seed,
@@ -76,7 +75,7 @@ impl Demo {
             last_leader: last.id.to_string(),
             last_term: last.term,
         })?;
-        stage.close();
+        show.close();
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -98,32 +97,33 @@ struct Summary<'a> {
     last_term: u64,
 }
 
-/// The nodes, and what is known of them.
-struct Stage {
+/// The nodes, and what they have reported.
+struct Show {
     reporter: Reporter,
     size: usize,
     seed: u64,
     network: MemoryNetwork,
     votes: BTreeMap<usize, MemoryVotes>,
     running: BTreeMap<usize, Running>,
-    /// How many lives were lived so far.
-    lives: usize,
+    /// How many nodes have been started so far.
+    starts: usize,
     events: mpsc::Receiver<(usize, Event)>,
     event_sender: mpsc::Sender<(usize, Event)>,
 }
 
 /// A node from its start to its end.
 struct Running {
-    life: usize,
+    /// Which start this was.
+    start: usize,
     runtime: Runtime,
     node: Node,
-    /// The latest that was reported of it.
+    /// The last that it reported.
     status: Arc<Status>,
-    /// Whether it was reported to have a lease.
+    /// Whether it reported that it has a lease.
     has_lease: bool,
 }
 
-impl Stage {
+impl Show {
     fn new(reporter: Reporter, size: usize, seed: u64) -> Self {
         let (event_sender, events) = mpsc::channel();
         Self {
@@ -133,7 +133,7 @@ impl Stage {
             network: MemoryNetwork::new(),
             votes: BTreeMap::new(),
             running: BTreeMap::new(),
-            lives: 0,
+            starts: 0,
             events,
             event_sender,
         }
@@ -147,29 +147,29 @@ impl Stage {
         let votes = self.votes.entry(number).or_default().clone();
         let transport = self.network.transport();
         let node = runtime.block_on(builder.start(transport, votes))?;
-        self.lives += 1;
-        let life = self.lives;
+        self.starts += 1;
+        let start = self.starts;
         let (mut events, sender) = (node.events(), self.event_sender.clone());
         runtime.spawn(async move {
             while let Some(event) = events.next().await {
-                // The program may be over.
-                let _ = sender.send((life, event));
+                // The demonstration may be over.
+                let _ = sender.send((start, event));
             }
         });
         let status = node.status();
         self.reporter.started(&status, None)?;
-        let running = Running { life, runtime, node, status, has_lease: false };
+        let running = Running { start, runtime, node, status, has_lease: false };
         self.running.insert(number, running);
         Ok(())
     }
 
-    /// Stops all that the node does, at once, as if its process had been killed.
+    /// Stops a node at once, as if its process had been killed.
     fn kill(&mut self, status: &Status) -> Result<()> {
         let number = self.number_of(&status.id)?;
         if let Some(Running { runtime, node, .. }) = self.running.remove(&number) {
-            // This waits until nothing is left of its tasks.
+            // This waits until the node's tasks are gone.
             drop(runtime);
-            // Not before: a node whose handle is dropped hands over.
+            // The runtime goes first, because a node hands over when its handle is dropped.
             drop(node);
         }
         Ok(self.reporter.killed(status)?)
@@ -179,20 +179,21 @@ impl Stage {
         id.as_str().trim_start_matches('n').parse().with_context(|| format!("{id} has no number"))
     }
 
-    /// Reports what happens until `count` nodes agree on a leader of one term among them, and that one
-    /// has its lease.
+    /// Reports what happens until `count` nodes agree on a leader and its term, and the leader has a
+    /// lease.
     fn wait_for_leader(&mut self, count: usize) -> Result<Arc<Status>> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ELECTION_TIME_MAX;
         loop {
             if let Some(leader) = self.agreed_leader(count) {
                 return Ok(leader);
             }
-            let patience = deadline.saturating_duration_since(Instant::now());
-            let Ok((life, event)) = self.events.recv_timeout(patience) else {
-                bail!("no leader within {} seconds", PATIENCE.as_secs());
+            let time_left = deadline.saturating_duration_since(Instant::now());
+            let Ok((start, event)) = self.events.recv_timeout(time_left) else {
+                bail!("no leader within {} seconds", ELECTION_TIME_MAX.as_secs());
             };
-            // What a killed node said last may still be on its way.
-            if let Some(running) = self.running.values_mut().find(|running| running.life == life) {
+            // A killed node's last events may still be on their way.
+            let running = self.running.values_mut().find(|running| running.start == start);
+            if let Some(running) = running {
                 running.status = Arc::clone(&event.status);
                 match event.kind {
                     EventKind::LeadershipGained { .. } => running.has_lease = true,

@@ -1,13 +1,14 @@
-//! The program `graft`: one node of a cluster, a demonstration of a whole one, a bridge between
-//! two ways to reach it, and a look into a stored vote.
+//! The program `graft`: one node of a cluster and a command for the leader, a demonstration of a
+//! whole cluster, a bridge between a serial line and NATS, and a look into a vote file.
 
 #![forbid(unsafe_code)]
 
-mod authority;
 mod bridge;
 mod command;
 mod demo;
-mod log;
+mod inspect;
+mod permit;
+mod process;
 mod report;
 mod run;
 mod stop;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use graft_election::ErrorChain;
 
-/// Elects one leader among the nodes of a cluster.
+/// Elect one leader among the nodes of a cluster.
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Arguments {
@@ -26,22 +27,19 @@ struct Arguments {
     task: Task,
 }
 
+/// Each has its help where its arguments are.
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Shows a cluster in this process: it elects a leader, and survives its loss.
-    Demo(demo::Demo),
-    /// Runs one node until it is told to stop, and COMMAND while the node leads.
-    Run(run::Run),
-    /// Carries a cluster's messages between a serial line and NATS.
-    Bridge(bridge::Carry),
-    /// Shows a vote file, and whether a node could start from it.
-    Log(log::Log),
-    /// Becomes COMMAND, and dies with the node that started it.
+    Demo(demo::DemoArgs),
+    Run(run::RunArgs),
+    Bridge(bridge::BridgeArgs),
+    // Go's users call the file a log.
+    #[command(alias = "log")]
+    Inspect(inspect::InspectArgs),
     #[command(name = command::CHILD_TASK, hide = true)]
-    Child(command::Child),
-    /// Ends COMMAND in time, even if the node that started it can't.
+    Child(command::ChildArgs),
     #[command(name = watchdog::WATCHDOG_TASK, hide = true)]
-    Watchdog(watchdog::Watch),
+    Watchdog(watchdog::WatchdogArgs),
 }
 
 fn main() -> ExitCode {
@@ -49,12 +47,12 @@ fn main() -> ExitCode {
         Task::Demo(demo) => demo.run(),
         Task::Run(run) => run.run(),
         Task::Bridge(bridge) => bridge.run(),
-        Task::Log(log) => log.run(),
+        Task::Inspect(inspect) => inspect.run(),
         Task::Child(child) => child.run(),
-        Task::Watchdog(watch) => watch.run(),
+        Task::Watchdog(watchdog) => watchdog.run(),
     };
     done.unwrap_or_else(|error| {
-        report::complain(ErrorChain(&*error));
+        report::print_error(ErrorChain(&*error));
         ExitCode::FAILURE
     })
 }

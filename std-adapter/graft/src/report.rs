@@ -18,8 +18,8 @@ pub(crate) struct Reporter {
     json: bool,
 }
 
-/// A line for programs: one JSON object. Its keys are those of the protocol's own recordings, and
-/// every line has them all, but for the reason and the error.
+/// A line for programs: one JSON object, with the keys of the protocol's recordings. Every line has
+/// all keys except `reason` and `error`, which appear when there is one.
 #[derive(Debug, Serialize)]
 pub(crate) struct Line<'a> {
     /// Nanoseconds since 1970.
@@ -45,7 +45,7 @@ impl Reporter {
         self.json
     }
 
-    /// A node has started, with its votes in the file at `path` if they are in one.
+    /// A node has started, and stores its vote in the file at `path` if it uses one.
     pub(crate) fn started(&self, status: &Status, path: Option<&Path>) -> io::Result<()> {
         if self.json {
             let line = Line { to: State::Follower.to_string(), ..line("start", status) };
@@ -64,7 +64,7 @@ impl Reporter {
         )
     }
 
-    /// A node was killed, which it can't tell itself. People get a heading instead.
+    /// A node was killed, and can't report that itself. People get a heading instead.
     pub(crate) fn killed(&self, status: &Status) -> io::Result<()> {
         if !self.json {
             return Ok(());
@@ -77,7 +77,7 @@ impl Reporter {
         if self.json { self.event_as_json(event) } else { self.event_as_text(event) }
     }
 
-    /// A line that is no event of a node, but of the program. Programs don't get it.
+    /// A line for people about the program rather than about a node.
     pub(crate) fn note(&self, words: &str) -> io::Result<()> {
         if self.json {
             return Ok(());
@@ -125,16 +125,15 @@ impl Reporter {
                 Line { to: "restored".to_owned(), ..line("conn", status) }
             }
             EventKind::Fault(fault) => {
-                let is_connection = matches!(
-                    fault,
+                let name = match fault {
                     Fault::ConnectionLost(_)
-                        | Fault::ConnectionClosed(_)
-                        | Fault::ConnectionImpaired(_)
-                );
-                let name = if is_connection { "conn" } else { "error" };
+                    | Fault::ConnectionClosed(_)
+                    | Fault::ConnectionImpaired(_) => "conn",
+                    _ => "error",
+                };
                 Line { error: Some(ErrorChain(fault).to_string()), ..line(name, status) }
             }
-            // Kinds this program doesn't know have nothing to print.
+            // There is nothing to print for kinds that this program doesn't know.
             _ => return Ok(()),
         };
         print_json(&Line { ts: nanoseconds(event.at), ..line })
@@ -147,7 +146,7 @@ impl Reporter {
                 let style = state_style(*to);
                 format!("{from} -> {style}{to}{style:#} ({})", status.reason)
             }
-            // Its own leadership was just told.
+            // The node has just reported that it leads.
             EventKind::LeaderChanged if status.leader.as_ref() == Some(&status.id) => {
                 return Ok(());
             }
@@ -165,11 +164,11 @@ impl Reporter {
             EventKind::Refused { node, refusal } => {
                 format!("{DIM}refused {node}: {refusal}{DIM:#}")
             }
+            EventKind::ConnectionRestored => "connection restored".to_owned(),
             EventKind::Fault(fault) => {
                 let style = AnsiColor::Red.on_default();
                 format!("{style}{}{style:#}", ErrorChain(fault))
             }
-            EventKind::ConnectionRestored => "connection restored".to_owned(),
             _ => return Ok(()),
         };
         self.text(event.at, status, &words)
@@ -182,7 +181,7 @@ impl Reporter {
     }
 }
 
-/// Prints one object and flushes it, so that whoever reads along sees it at once.
+/// Prints one object and flushes it, so that a reader sees it at once.
 pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
     let mut out = io::stdout().lock();
     serde_json::to_writer(&mut out, value)?;
@@ -190,12 +189,13 @@ pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
     out.flush()
 }
 
-/// Tells people what went wrong. If they can't be told either, there is nobody left to tell.
-pub(crate) fn complain(words: impl Display) {
+/// Prints what went wrong, or may be wrong.
+pub(crate) fn print_error(words: impl Display) {
+    // If standard error is closed, there is nowhere left to report it.
     let _ = writeln!(io::stderr(), "graft: {words}");
 }
 
-/// A line about a node as it stands, at this moment.
+/// A line about a node at this moment.
 pub(crate) fn line<'a>(event: &'a str, status: &'a Status) -> Line<'a> {
     Line {
         ts: nanoseconds(SystemTime::now()),

@@ -11,72 +11,76 @@ use graft_election::{
     SerialLine, SerialTransport, Status, Transport, VOTERS_MAX, VoteFile,
 };
 
-use crate::authority::Authority;
-use crate::command::Command;
+use crate::command::{Command, Ended};
+use crate::permit::Permit;
 use crate::report::Reporter;
 use crate::stop::Stop;
 
-/// Runs one node in the foreground until SIGINT or SIGTERM, which close it in order.
+/// Run one node until SIGINT or SIGTERM, and COMMAND while the node leads.
+///
+/// Either signal closes the node in order: COMMAND ends, then a leader hands its leadership over.
 #[derive(Debug, Args)]
-pub(crate) struct Run {
+pub(crate) struct RunArgs {
     /// The cluster's name.
     #[arg(long, value_name = "NAME")]
     cluster: String,
-    /// How many voters the cluster has.
+    /// The number of voters in the cluster.
     #[arg(long, value_name = "N")]
     size: usize,
-    /// The node's id; otherwise the one that is kept with its votes, or a new random one.
+    /// The node's id. By default the one in its vote file, or a new random one.
     #[arg(long)]
     id: Option<NodeId>,
-    /// The ids of all voters, separated by commas, this node's included. Only a declared list keeps
-    /// more nodes than N from voting.
+    /// The ids of all voters, this one included, separated by commas. Without this list, more than N
+    /// nodes may vote.
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
     voters: Vec<NodeId>,
-    /// What the node asks of the others, and relies on.
+    /// Which voters the cluster has.
     #[arg(long, value_enum, default_value_t = ModeName::Extended)]
     mode: ModeName,
-    /// How gladly the node leads: a leader gives way to a follower of higher priority, in time.
+    /// The node's preference for leading: a leader eventually hands over to a follower of higher
+    /// priority. With priority 0 the node never leads.
     #[arg(long, value_name = "P", default_value_t = Config::PRIORITY)]
     priority: u32,
-    /// Have the node vote and never lead: the same as priority 0.
+    /// Vote but never lead, as with priority 0.
     #[arg(long, conflicts_with = "priority")]
     witness: bool,
-    /// Where the node keeps its votes, in the Go original's format. Otherwise the first of
+    /// Where the node stores its vote, in the Go original's format. By default the first of
     /// NAME.1.vote, NAME.2.vote, … in the current directory that no other node uses.
-    #[arg(long, value_name = "FILE")]
-    log: Option<PathBuf>,
+    // Go's users call that file a log.
+    #[arg(long, alias = "log", value_name = "FILE")]
+    vote_file: Option<PathBuf>,
     /// The NATS server, or several separated by commas.
     #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222")]
     nats: String,
-    /// The directory through which the nodes of this machine talk, instead of NATS.
+    /// Instead of NATS, the directory through which nodes on this machine communicate.
     #[arg(long, value_name = "DIR", conflicts_with = "nats")]
     local: Option<PathBuf>,
-    /// The serial line on which the nodes talk, instead of NATS: DEVICE@BAUD, unix:PATH or
+    /// Instead of NATS, the serial line that the nodes share: DEVICE@BAUD, unix:PATH or
     /// tcp:HOST:PORT.
     #[arg(long, value_name = "LINE", conflicts_with_all = ["nats", "local"])]
     serial: Option<SerialLine>,
-    /// Print one JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
-    /// How many seconds COMMAND has to end after SIGTERM, before SIGKILL. In Extended mode it has
-    /// that long while the leadership is kept; it never outlives the lease.
+    /// How many seconds COMMAND has between SIGTERM and SIGKILL. In Extended mode it never outlives
+    /// the lease, so it has that long only while the node keeps the lease.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     grace: u64,
-    /// Runs while this node leads, with GRAFT_TERM, GRAFT_ID and GRAFT_CLUSTER in its environment.
-    /// GRAFT_TERM is the fencing token: what COMMAND writes to should refuse one that is lower than
-    /// any it has seen. When COMMAND ends by itself, the node closes and the program ends with its
-    /// status. In Extended mode it runs under a valid lease only, and all that it started is killed
-    /// before the lease ends.
+    /// The command to run while this node leads, with GRAFT_TERM, GRAFT_ID and GRAFT_CLUSTER in its
+    /// environment. GRAFT_TERM is the fencing token: pass it along with every write, and have the
+    /// store reject any token lower than the highest it has seen. When COMMAND exits by itself, the
+    /// node closes, and the program exits with COMMAND's status. In Extended mode COMMAND runs only
+    /// under a valid lease; it and everything that it has started are killed before the lease ends.
     #[arg(last = true)]
     command: Vec<String>,
 }
 
-/// The mode, as a word.
+/// A mode by its name.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ModeName {
-    /// Every voter is of this implementation: pre-votes, a lease.
+    /// All run this implementation: pre-votes and a lease.
     Extended,
-    /// Some voters are Go nodes: the plain election, without a lease.
+    /// Some are Go nodes: plain votes, and no lease.
     Graft,
 }
 
@@ -89,9 +93,9 @@ impl From<ModeName> for Mode {
     }
 }
 
-impl Run {
+impl RunArgs {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        // Before anything is created or connected: a wrong setting leaves no trace.
+        // Checked before anything is created or connected, so that a wrong setting leaves no trace.
         let config = Config { voters: &self.voters, ..Config::new(&self.cluster, self.size) };
         config.check(VOTERS_MAX)?;
         tokio::runtime::Builder::new_multi_thread()
@@ -143,21 +147,21 @@ impl Run {
     }
 
     fn open_votes(&self) -> Result<VoteFile> {
-        if let Some(path) = &self.log {
+        if let Some(path) = &self.vote_file {
             return Ok(VoteFile::open(path)?);
         }
-        // As many files as voters: nodes that share a directory share no vote.
+        // One file per voter: nodes that share a directory must not share a vote.
         for number in 1..=self.size {
             match VoteFile::open(format!("{}.{number}.vote", self.cluster.replace('/', "_"))) {
                 Err(OpenError::InUse { .. }) => {}
                 opened => return Ok(opened?),
             }
         }
-        bail!("{} nodes of cluster {} run here already", self.size, self.cluster)
+        bail!("{} nodes of cluster {} already run here", self.size, self.cluster)
     }
 }
 
-/// What goes on in the foreground while the node runs.
+/// The node, and what the program does while it runs.
 struct Foreground {
     reporter: Reporter,
     events: Events,
@@ -171,7 +175,7 @@ struct Foreground {
 impl Foreground {
     async fn run(mut self) -> Result<ExitCode> {
         let ran = self.run_until_stopped(&self.node.status()).await;
-        // The command ends before anyone else can lead; whatever went wrong, the node closes.
+        // The command ends before anyone else can lead. Whatever went wrong, the node closes.
         let stopped = self.stop_command().await;
         self.node.close().await;
         while let Some(event) = self.events.next().await {
@@ -189,9 +193,9 @@ impl Foreground {
                     Some(event) => self.reporter.event(&event)?,
                     None => bail!("the node stopped by itself"),
                 },
-                authority = Authority::next(&self.node, self.mode), if may_start => {
+                permit = Permit::next(&self.node, self.mode), if may_start => {
                     if let Some(command) = &mut self.command {
-                        command.start(&self.node, authority).await?;
+                        command.start(&self.node, permit).await?;
                     }
                 }
                 ended = ended(&mut self.command) => {
@@ -206,15 +210,14 @@ impl Foreground {
         }
     }
 
-    /// Ends the command, even if nobody can be told what happens meanwhile; a second signal ends its
-    /// grace.
+    /// Ends the command, even if the output is closed. A second signal ends the command's grace.
     async fn stop_command(&mut self) -> Result<()> {
         if let Some(command) = &mut self.command {
             command.stop();
         }
-        let mut all_told = Ok(());
+        let mut all_reported = Ok(());
         while self.command.as_ref().is_some_and(Command::is_running) {
-            let told = tokio::select! {
+            let reported = tokio::select! {
                 ended = ended(&mut self.command) => self.reporter.note(&ended?.to_string()),
                 Some(event) = self.events.next() => self.reporter.event(&event),
                 () = self.stop.wait() => {
@@ -224,13 +227,13 @@ impl Foreground {
                     Ok(())
                 }
             };
-            all_told = all_told.and(told);
+            all_reported = all_reported.and(reported);
         }
-        Ok(all_told?)
+        Ok(all_reported?)
     }
 }
 
-async fn ended(command: &mut Option<Command>) -> Result<crate::command::Ended> {
+async fn ended(command: &mut Option<Command>) -> Result<Ended> {
     match command {
         Some(command) => command.ended().await,
         None => std::future::pending().await,

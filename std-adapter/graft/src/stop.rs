@@ -1,9 +1,9 @@
-//! How the program is told to end.
+//! The signals that ask the program to end.
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that end the program in order.
+/// Receives SIGINT and SIGTERM.
 pub(crate) struct Stop {
     interrupt: Signal,
     terminate: Signal,

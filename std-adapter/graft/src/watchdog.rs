@@ -1,4 +1,5 @@
-//! The process that ends the COMMAND in time even if the node can't: it may be stopped, or starved.
+//! The process that ends the COMMAND in time even if the node can't, because it is stopped or gets no
+//! processor time.
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -21,15 +22,19 @@ use tokio::net::unix::pipe;
 use tokio::process;
 use tokio::runtime::Builder;
 
-use crate::authority::Authority;
-use crate::command::{own_program, pid_of, tie_to_parent};
+use crate::permit::Permit;
+use crate::process::{own_program, pid_of, tie_to_parent};
 use crate::stop::Stop;
 
-/// The hidden task that the process does.
+/// The hidden subcommand that runs it.
 pub(crate) const WATCHDOG_TASK: &str = "__watchdog";
 
-/// A process in the COMMAND's process group, which it leads. It kills that group at the instant it
-/// was told last, or when the node is gone.
+/// How often it compares the clock with the deadline: timers stop while the machine is suspended, and
+/// the clock doesn't.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The process that leads the COMMAND's process group. It kills that group at the last deadline that
+/// it was sent, or when the node is gone.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     process: process::Child,
@@ -37,9 +42,9 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Starts it, if the authority has an end, and waits until it is ready.
-    pub(crate) async fn start(authority: &Authority) -> Result<Option<Self>> {
-        if authority.time_left().is_none() {
+    /// Starts a watchdog and waits until it is ready; `None` if the permit never expires.
+    pub(crate) async fn start(permit: &Permit) -> Result<Option<Self>> {
+        if permit.time_left().is_none() {
             return Ok(None);
         }
         let (deadlines, receiver) = pipe::pipe().context("could not make a pipe")?;
@@ -52,38 +57,38 @@ impl Watchdog {
             .kill_on_drop(true)
             .spawn()
             .context("could not start the command's watchdog")?;
-        let ready =
-            process.stdout.take().context("the command's watchdog is mute")?.read_u8().await;
+        let mut output = process.stdout.take().context("the command's watchdog has no output")?;
+        let ready = output.read_u8().await;
         ready.context("the command's watchdog did not start")?;
         let mut watchdog = Self { process, deadlines };
-        watchdog.renew(authority);
+        watchdog.renew(permit);
         Ok(Some(watchdog))
     }
 
-    /// The process group that it leads, and kills.
+    /// The process group that it leads and kills.
     pub(crate) fn group(&self) -> Option<Pid> {
         pid_of(&self.process)
     }
 
-    /// Puts the end off for as long as `authority` lasts now.
-    pub(crate) fn renew(&mut self, authority: &Authority) {
-        // Read before what is left of the lease: an interruption in between makes it shorter.
+    /// Moves the deadline to when `permit` now expires.
+    pub(crate) fn renew(&mut self, permit: &Permit) {
+        // Read before what is left of the lease, so that an interruption in between shortens it.
         let now = now();
-        if let Some(time_left) = authority.time_left() {
+        if let Some(time_left) = permit.time_left() {
             let deadline = u64::try_from((now + time_left).as_micros()).unwrap_or(u64::MAX);
-            // A pipe takes so few bytes at once or not at all; then the old deadline stands.
+            // A pipe takes so few bytes as a whole or not at all. If not, the old deadline holds.
             let _ = self.deadlines.try_write(&deadline.to_le_bytes());
         }
     }
 
-    /// Whether it was the watchdog that killed the COMMAND, which was seen to be gone just now.
-    pub(crate) async fn has_struck(&mut self) -> bool {
-        // It kills itself by the same call.
-        tokio::time::timeout(LOOK_AGAIN_AFTER, self.process.wait()).await.is_ok()
+    /// Whether the watchdog has fired. Call it when the COMMAND was just found to be gone.
+    pub(crate) async fn has_fired(&mut self) -> bool {
+        // It kills itself with the same call.
+        tokio::time::timeout(CHECK_INTERVAL, self.process.wait()).await.is_ok()
     }
 }
 
-/// The time on the clock that both processes share, and that goes on while the machine is suspended.
+/// The time on a clock that both processes share, and that runs while the machine is suspended.
 fn now() -> Duration {
     let time = clock_gettime(ClockId::Boottime);
     Duration::new(
@@ -92,19 +97,19 @@ fn now() -> Duration {
     )
 }
 
-/// Kills its process group at a deadline, which it is told anew on its standard input.
+/// Kill this process group at a deadline. Later deadlines arrive on the standard input.
 #[derive(Debug, Args)]
-pub(crate) struct Watch {
+pub(crate) struct WatchdogArgs {
     /// The process id of the node.
     parent: i32,
 }
 
-impl Watch {
+impl WatchdogArgs {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        // The COMMAND is told to end by a signal to the group. This process must stay until it has.
+        // SIGTERM goes to the whole group. This process must outlive it, until the COMMAND has ended.
         let runtime = Builder::new_current_thread().enable_io().build()?;
         let _entered = runtime.enter();
-        let _heard = Stop::new()?;
+        let _caught = Stop::new()?;
         if !tie_to_parent(self.parent)? {
             return Ok(ExitCode::FAILURE);
         }
@@ -124,7 +129,7 @@ impl Watch {
             if time_left.is_zero() {
                 break;
             }
-            match deadlines.recv_timeout(time_left.min(LOOK_AGAIN_AFTER)) {
+            match deadlines.recv_timeout(time_left.min(CHECK_INTERVAL)) {
                 Ok(later) => deadline = later,
                 Err(RecvTimeoutError::Timeout) => {}
                 // The node is gone.
@@ -136,20 +141,19 @@ impl Watch {
     }
 }
 
-/// Kills this process, which has just joined its group, if the one that leads the group is gone. A
-/// watchdog that has struck by then, since the node was paused before it started the COMMAND, won't
-/// do so again. One that strikes from now on kills this process too.
+/// Kills this process, which has just joined its group, if the leader of the group is gone. If the
+/// node was paused before it started the COMMAND, the watchdog may have fired already, and won't do so
+/// again. If it fires from now on, it kills this process too.
 pub(crate) fn die_with_watchdog() -> Result<()> {
     #[cfg(target_os = "linux")]
     {
         let is_gone = match pidfd_open(getpgrp(), PidfdFlags::empty()) {
             Ok(leader) => {
-                // It can be read from once that process is gone, even if nobody has asked how it
-                // ended.
+                // It is readable once that process is gone, even before its parent has waited for it.
                 let mut gone = [PollFd::new(&leader, PollFlags::IN)];
                 poll(&mut gone, Some(&Timespec::default())).context("could not poll")? > 0
             }
-            // Kernels before 5.3, and containers that keep to what these had, can't tell.
+            // Kernels before 5.3 can't tell, nor can containers that allow no newer system calls.
             Err(Errno::NOSYS | Errno::PERM) => false,
             Err(_) => true,
         };
@@ -159,6 +163,3 @@ pub(crate) fn die_with_watchdog() -> Result<()> {
     }
     Ok(())
 }
-
-/// Timers stand still while the machine is suspended; the clock doesn't.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// What became of all that a [`Bridge`](crate::Bridge) heard since it started.
+/// What became of all messages that a [`Bridge`](crate::Bridge) has heard since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BridgeCounts {
     /// What came from the line.
@@ -11,35 +11,32 @@ pub struct BridgeCounts {
     pub to_line: DirectionCounts,
 }
 
-/// What became of what was heard on one side, in messages.
+/// What became of the messages that were heard on one side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DirectionCounts {
     /// Carried to the other side.
     pub carried: u64,
     /// Not carried because its receiver is on the side it came from.
     pub stayed: u64,
-    /// Not carried because it came from the other side before.
+    /// Not carried because it came from the other side, or was published from the same line.
     pub echoes: u64,
-    /// Not carried because another bridge carries everything.
-    pub left_to_another: u64,
     /// Dropped to keep the rate.
     pub over_rate: u64,
     /// Dropped because the other side was disconnected.
     pub disconnected: u64,
-    /// Dropped because it was no sound message (rule V7).
+    /// Dropped because it was not a valid message (rule V7).
     pub malformed: u64,
-    /// Dropped because the other side didn't take it: the line was full, say, or the message is
+    /// Dropped because the other side didn't take it: the line was full, for example, or the message is
     /// longer than a frame.
     pub refused: u64,
 }
 
 /// What became of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum Outcome {
     Carried,
     Stayed,
     Echo,
-    LeftToAnother,
     OverRate,
     Disconnected,
     Malformed,
@@ -47,16 +44,15 @@ pub(super) enum Fate {
 }
 
 impl DirectionCounts {
-    pub(super) fn count(&mut self, fate: Fate) {
+    pub(super) fn count(&mut self, fate: Outcome) {
         let counter = match fate {
-            Fate::Carried => &mut self.carried,
-            Fate::Stayed => &mut self.stayed,
-            Fate::Echo => &mut self.echoes,
-            Fate::LeftToAnother => &mut self.left_to_another,
-            Fate::OverRate => &mut self.over_rate,
-            Fate::Disconnected => &mut self.disconnected,
-            Fate::Malformed => &mut self.malformed,
-            Fate::Refused => &mut self.refused,
+            Outcome::Carried => &mut self.carried,
+            Outcome::Stayed => &mut self.stayed,
+            Outcome::Echo => &mut self.echoes,
+            Outcome::OverRate => &mut self.over_rate,
+            Outcome::Disconnected => &mut self.disconnected,
+            Outcome::Malformed => &mut self.malformed,
+            Outcome::Refused => &mut self.refused,
         };
         *counter = counter.saturating_add(1);
     }
@@ -74,7 +70,6 @@ impl fmt::Display for DirectionCounts {
         for (count, what) in [
             (self.stayed, "stayed"),
             (self.echoes, "echoes"),
-            (self.left_to_another, "left to another bridge"),
             (self.over_rate, "over the rate"),
             (self.disconnected, "while disconnected"),
             (self.malformed, "malformed"),

@@ -3,20 +3,20 @@ use std::time::Duration;
 use graft_election_core::NodeId;
 use tokio::time::Instant;
 
-/// How long a sender may go ahead of its rate: campaigns come in bursts.
+/// How far a sender may run ahead of its rate: campaigns come in bursts.
 const BURST: Duration = Duration::from_millis(250);
 
-/// How long all may go ahead together: when one has done so, there is room for others yet.
+/// How far all senders together may run ahead: one that does so leaves room for the others.
 const TOTAL_BURST: Duration = Duration::from_millis(500);
 
-/// How long a sender that falls silent keeps its share.
+/// How long a silent sender keeps its share.
 const SILENCE_MAX: Duration = Duration::from_secs(1);
 
-/// How many senders have shares, far more than vote. Beyond them nobody gets any.
+/// How many senders have shares, far more than vote. More than these get none.
 const SENDERS_MAX: usize = 64;
 
-/// Lets so much through a second, and nothing wait. All who have just been heard have equal shares,
-/// so that one who babbles uses up its own and no other's.
+/// Admits an amount per second, and queues nothing. All recent senders have equal shares, so that one
+/// that floods the bridge uses up its own share and nobody else's.
 #[derive(Debug)]
 pub(super) struct Rate {
     per_second: u32,
@@ -31,35 +31,35 @@ struct Share {
     account: Account,
 }
 
-/// What was let through is paid for by then.
+/// When all that was admitted so far is paid for.
 #[derive(Clone, Copy, Debug)]
 struct Account {
     paid_at: Instant,
 }
 
 impl Rate {
-    /// Lets `per_second` through, at least 1.
+    /// Admits `per_second`, at least 1.
     pub(super) fn new(per_second: u32, now: Instant) -> Self {
         let total = Account { paid_at: now };
         Self { per_second: per_second.max(1), total, shares: Vec::new() }
     }
 
-    /// Whether `amount` of what `sender` says may go through now.
+    /// Whether an `amount` from `sender` is admitted now.
     pub(super) fn admits(&mut self, sender: &NodeId, amount: usize, now: Instant) -> bool {
         self.shares.retain(|share| now.saturating_duration_since(share.heard_at) < SILENCE_MAX);
         let known = self.shares.iter().position(|share| share.sender == *sender);
         if known.is_none() && self.shares.len() >= SENDERS_MAX {
             return false;
         }
-        let place = known.unwrap_or_else(|| {
+        let index = known.unwrap_or_else(|| {
             let account = Account { paid_at: now };
             self.shares.push(Share { sender: sender.clone(), heard_at: now, account });
             self.shares.len().saturating_sub(1)
         });
         let cost = self.cost(amount);
-        // There are few of them.
+        // There are at most `SENDERS_MAX` shares.
         let share_cost = cost * u32::try_from(self.shares.len()).unwrap_or(u32::MAX);
-        let Some(share) = self.shares.get_mut(place) else { return false };
+        let Some(share) = self.shares.get_mut(index) else { return false };
         share.heard_at = now;
         let is_admitted =
             share.account.is_within(BURST, now) && self.total.is_within(TOTAL_BURST, now);
@@ -70,13 +70,7 @@ impl Rate {
         is_admitted
     }
 
-    /// Takes `amount` off what all may send: it has gone through without being asked about.
-    pub(super) fn charge(&mut self, amount: usize, now: Instant) {
-        let cost = self.cost(amount);
-        self.total.charge(cost, now);
-    }
-
-    /// How long `amount` takes, had one sender all of the rate.
+    /// How long an `amount` takes at the whole rate.
     fn cost(&self, amount: usize) -> Duration {
         Duration::from_secs(1) * u32::try_from(amount).unwrap_or(u32::MAX) / self.per_second
     }
@@ -125,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn who_babbles_uses_up_its_own_share_alone() {
+    fn a_sender_that_floods_the_bridge_uses_up_its_own_share_alone() {
         let began = Instant::now();
         let mut rate = Rate::new(100, began);
         let (mut babbled, mut heard) = (0, 0);

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::de::value::MapDeserializer;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha1::{Digest as _, Sha1};
+use sha1_smol::Sha1;
 use thiserror::Error;
 
 use crate::vote_store::{LoadWarning, StoredVote};
@@ -90,8 +90,8 @@ pub enum Digest {
 impl Digest {
     /// The kind of digest that `sha` is of `data`, if it is one.
     fn find(sha: &[u8], data: &[u8]) -> Option<Self> {
-        let copy = sha.strip_suffix(&Sha1::digest([])[..]);
-        if sha == &Sha1::digest(data)[..] {
+        let copy = sha.strip_suffix(&sha1([]));
+        if sha == sha1(data) {
             Some(Self::Sha1)
         } else if copy == Some(data) {
             Some(Self::Legacy)
@@ -190,7 +190,7 @@ pub(super) fn encode(
 ) -> Result<String, serde_json::Error> {
     let (voted_for, node_id) = (voted_for.to_owned(), id.map(NodeId::to_string));
     let data = write(&Data { current_term: term, voted_for, node_id })?;
-    let sha = BASE64_STANDARD.encode(Sha1::digest(&data));
+    let sha = BASE64_STANDARD.encode(sha1(&data));
     write(&Envelope { sha, data: BASE64_STANDARD.encode(data) })
 }
 
@@ -199,6 +199,10 @@ pub(super) fn encode(
 fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Error> {
     let members: BTreeMap<Key, Value> = serde_json::from_str(&String::from_utf8_lossy(json))?;
     T::deserialize(MapDeserializer::new(members.into_iter().map(|(Key(key), value)| (key, value))))
+}
+
+fn sha1(data: impl AsRef<[u8]>) -> [u8; 20] {
+    Sha1::from(data).digest().bytes()
 }
 
 /// A key in lower case.

@@ -12,7 +12,7 @@ use crate::tools::Tools;
 use crate::workspace::{FUZZ, NO_PANIC, SIZES, root, target_dir};
 
 /// What clippy looks at: everything, and what other features make of it.
-const CLIPPY: [&[&str]; 9] = [
+const CLIPPY: [&[&str]; 10] = [
     &["--workspace", "--all-targets"],
     &["--package", "graft-election-core", "--all-targets"],
     &["--package", "graft-election-core", "--all-targets", "--features", "defmt"],
@@ -28,6 +28,14 @@ const CLIPPY: [&[&str]; 9] = [
         "--no-default-features",
         "--features",
         "nats",
+    ],
+    &[
+        "--package",
+        "graft-election",
+        "--all-targets",
+        "--no-default-features",
+        "--features",
+        "serial",
     ],
 ];
 

@@ -6,6 +6,7 @@ mod checks;
 mod citations;
 mod command;
 mod crash_files;
+mod crate_count;
 mod firmware;
 mod fuzz;
 mod mutants;
@@ -38,6 +39,8 @@ enum Task {
     Test,
     /// Check the house rules that no other tool knows.
     Tidy,
+    /// Count the crates that a user of the library compiles.
+    CrateCount,
     /// Prove that the core and the wire format need neither std nor an allocator.
     NoStd,
     /// Search all that can happen in small clusters.
@@ -104,6 +107,7 @@ fn main() -> ExitCode {
         None => Arguments::command().print_help().map_err(Error::from),
         Some(Task::Test) => test::test(),
         Some(Task::Tidy) => tidy::tidy(),
+        Some(Task::CrateCount) => crate_count::crate_count(),
         Some(Task::NoStd) => proofs::no_std(),
         Some(Task::Model { large }) => testers::search(large),
         Some(Task::Mutants) => mutants::mutants(),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::tools::Tools;
-use crate::{checks, firmware, fuzz, planted, proofs, sizes, testers, tidy};
+use crate::{checks, crate_count, firmware, fuzz, planted, proofs, sizes, testers, tidy};
 
 /// Runs all that must hold of the project, until something doesn't. What is missing is installed
 /// or is an error: no step is ever skipped.
@@ -20,6 +20,7 @@ pub(crate) fn test() -> Result<()> {
     steps.run("house rules", tidy::tidy)?;
     steps.run("oldest compiler", checks::oldest_compiler)?;
     steps.run("dependencies", || checks::dependencies(&tools.cargo_deny))?;
+    steps.run("crates to compile", crate_count::crate_count)?;
     steps.run("clippy", checks::clippy)?;
     steps.run("documentation", checks::documentation)?;
     steps.run("firmware", || firmware::check(tools.toolchain))?;

@@ -1,5 +1,6 @@
 //! `graft bridge` between a serial line, on a socket, and a real nats-server.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -8,6 +9,8 @@ use std::time::Duration;
 use graft_election::NodeId;
 use graft_election::core::{Message, Outgoing, Recipient, VoteResponse};
 use graft_election::proto::frame::{FRAME_MAX, FrameReader, encode_frame};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::sockopt::socket_peercred;
 
 use crate::nats_server::NatsServer;
 use crate::process::{Line, Program, graft, text};
@@ -16,31 +19,46 @@ use crate::process::{Line, Program, graft, text};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A voter that the test plays, alone on a line with the bridge.
-struct Voter {
+struct Voter<'l> {
+    line: &'l UnixListener,
     stream: UnixStream,
     frames: FrameReader,
 }
 
-impl Voter {
-    /// Waits for the bridge to open the line.
-    fn accept(line: &UnixListener) -> Self {
+impl<'l> Voter<'l> {
+    /// Waits for a bridge to open the line.
+    #[track_caller]
+    fn accept(line: &'l UnixListener) -> Self {
+        let mut opened = [PollFd::new(line, PollFlags::IN)];
+        let opened = poll(&mut opened, Some(&PATIENCE.try_into().unwrap()));
+        assert_eq!(opened, Ok(1), "no bridge opens the line");
         let (stream, _) = line.accept().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { stream, frames: FrameReader::new() }
+        Self { line, stream, frames: FrameReader::new() }
     }
 
-    /// The next message that `takes` anything from, with who sent it.
+    /// The next message that `takes` anything from, with who sent it. The bridge may be replaced
+    /// meanwhile.
     #[track_caller]
     fn hear<T>(&mut self, takes: impl Fn(&NodeId, &Message) -> Option<T>) -> T {
         loop {
             let mut byte = [0];
-            self.stream.read_exact(&mut byte).unwrap();
-            if let Some(frame) = self.frames.read_any(&mut &byte[..])
+            if self.stream.read(&mut byte).unwrap() == 0 {
+                *self = Self::accept(self.line);
+            } else if let Some(frame) = self.frames.read_any(&mut &byte[..])
                 && let Some(taken) = takes(&frame.sender, &frame.message)
             {
                 return taken;
             }
         }
+    }
+
+    /// The program that started the bridge which is on the line now.
+    fn bridge_owner(&self) -> u32 {
+        let bridge = socket_peercred(&self.stream).unwrap().pid.as_raw_nonzero();
+        let status = fs::read_to_string(format!("/proc/{bridge}/status")).unwrap();
+        let owner = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
+        owner.trim().parse().unwrap()
     }
 
     fn vote_for(&mut self, candidate: NodeId, term: u64) {
@@ -53,10 +71,48 @@ impl Voter {
     }
 }
 
+/// The arguments of a bridge between the line at `line` and the server at `url`.
+fn arguments(url: &str) -> [&str; 8] {
+    ["bridge", "--json", "--cluster", "c", "--serial", "unix:line", "--nats", url]
+}
+
 fn start(directory: &Path, server: &NatsServer) -> Program {
-    let (url, link) = (server.url(), "unix:line");
-    let bridge = ["bridge", "--json", "--cluster", "c", "--link", link, "--nats", &url];
-    Program::start(directory, &bridge)
+    Program::start(directory, &arguments(&server.url()))
+}
+
+/// Node `n` of cluster `c`, which needs one vote more than its own.
+fn start_node(directory: &Path, server: &NatsServer) -> Program {
+    let url = server.url();
+    let cluster = ["run", "--json", "--cluster", "c", "--size", "2", "--mode", "graft"];
+    let node = ["--id", "n", "--vote-file", "n.vote", "--nats", &url];
+    Program::start(directory, &[&cluster[..], &node].concat())
+}
+
+/// Votes for node `n` until it leads in a term above `term`. Which that is, and how many votes it
+/// took.
+fn elect(voter: &mut Voter<'_>, term: u64) -> (u64, u64) {
+    let mut votes = 0;
+    loop {
+        match voter.hear(|_, message| Some(message.clone())) {
+            Message::VoteRequest(request) => {
+                voter.vote_for(request.candidate, request.term);
+                votes += 1;
+            }
+            Message::Heartbeat(heartbeat) if heartbeat.term > term => {
+                assert_eq!(heartbeat.leader.as_str(), "n");
+                return (heartbeat.term, votes);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Who leads, and in which term, if the message says so.
+fn leader(_: &NodeId, message: &Message) -> Option<(String, u64)> {
+    match message {
+        Message::Heartbeat(heartbeat) => Some((heartbeat.leader.to_string(), heartbeat.term)),
+        _ => None,
+    }
 }
 
 fn count(line: &Line, direction: &str, fate: &str) -> u64 {
@@ -74,45 +130,35 @@ fn a_node_on_nats_is_elected_with_a_vote_from_the_line_and_the_bridge_ends_when_
     bridge.wait_for_start();
     let mut voter = Voter::accept(&line);
 
-    let url = server.url();
-    let cluster = ["run", "--json", "--cluster", "c", "--size", "2", "--mode", "graft"];
-    let node = ["--id", "n", "--log", "n.vote", "--nats", &url];
-    let mut node = Program::start(directory.path(), &[&cluster[..], &node].concat());
-    let (candidate, term) = voter.hear(|sender, message| match message {
-        Message::VoteRequest(request) => Some((sender.clone(), request.term)),
-        _ => None,
-    });
-    assert_eq!(candidate.as_str(), "n");
-    voter.vote_for(candidate, term);
-    assert_eq!(node.wait_for_leader().term(), term);
-    let led = |_: &NodeId, message: &Message| match message {
-        Message::Heartbeat(heartbeat) => Some((heartbeat.leader.to_string(), heartbeat.term)),
-        _ => None,
-    };
-    assert_eq!(voter.hear(led), ("n".to_owned(), term));
+    let mut node = start_node(directory.path(), &server);
+    let (term, votes) = elect(&mut voter, 0);
+    node.wait_for(|line| line.is("leader", &[("leader", "n")]) && line.term() == term);
+    assert_eq!(voter.hear(leader), ("n".to_owned(), term));
 
-    // Neither of these can be carried, and that is told at the end.
+    // Neither of these can be carried, and the counts at the end say so.
     voter.stream.write_all(b"\0noise\0half a frame\0").unwrap();
     node.terminate();
     assert!(node.wait().success());
     bridge.terminate();
     let closed = bridge.wait_for(|line| line.is("closed", &[]));
     assert!(bridge.wait().success());
-    assert_eq!(count(&closed, "to_nats", "carried"), 1, "{closed:?}");
+    assert_eq!(count(&closed, "to_nats", "carried"), votes, "{closed:?}");
     assert_eq!(count(&closed, "to_nats", "malformed"), 2, "{closed:?}");
     assert!(count(&closed, "to_line", "carried") >= 2, "{closed:?}");
 }
 
 #[test]
-fn a_bridge_tells_of_a_side_that_is_lost_and_comes_back() {
+fn a_bridge_reports_a_side_that_is_lost_and_comes_back() {
     let (server, directory) = (NatsServer::start(), tempfile::tempdir().unwrap());
     let line = UnixListener::bind(directory.path().join("line")).unwrap();
     let mut bridge = start(directory.path(), &server);
     bridge.wait_for_start();
     drop(Voter::accept(&line));
-    bridge.wait_for(|line| line.is("conn", &[("side", "line")]));
+    let lost = bridge.wait_for(|line| line.is("conn", &[("side", "line")]));
+    assert_eq!(lost.str("error"), "connection lost: the line was closed");
     let _voter = Voter::accept(&line);
-    bridge.wait_for(|line| line.is("conn", &[("side", "line")]));
+    let restored = bridge.wait_for(|line| line.is("conn", &[("side", "line")]));
+    assert_eq!(restored.str("to"), "restored");
 
     let stopped = server.stop();
     bridge.wait_for(|line| line.is("conn", &[("side", "nats")]));
@@ -122,37 +168,68 @@ fn a_bridge_tells_of_a_side_that_is_lost_and_comes_back() {
     assert!(bridge.wait().success());
 }
 
+/// Two machines that have the line at `line` and may run a bridge, and a witness that makes a
+/// majority of them when one is gone.
+fn start_voters(directory: &Path, server: &NatsServer) -> [Program; 3] {
+    let url = server.url();
+    let bridge =
+        [&["--", env!("CARGO_BIN_EXE_graft")], &arguments(&url)[..], &["--exit-on-line-loss"]];
+    let (bridge, witness) = (bridge.concat(), ["--witness"]);
+    [("a", &bridge[..]), ("b", &bridge), ("w", &witness)].map(|(id, rest)| {
+        let vote_file = format!("{id}.vote");
+        let cluster = ["run", "--json", "--cluster", "bridges", "--size", "3", "--nats", &url];
+        let node = ["--id", id, "--vote-file", &vote_file];
+        let mut program = Program::start(directory, &[&cluster[..], &node, rest].concat());
+        program.wait_for_start();
+        program
+    })
+}
+
+/// Spare bridges are COMMANDs: the election that the program is for chooses which of them runs.
 #[test]
-fn one_of_two_bridges_says_that_it_stands_by() {
-    let (server, directory) = (NatsServer::start(), tempfile::tempdir().unwrap());
-    let line = UnixListener::bind(directory.path().join("line")).unwrap();
-    let mut bridges = [(); 2].map(|()| start(directory.path(), &server));
-    let (one, other) = (Voter::accept(&line), Voter::accept(&line));
-    for (from, to) in [(&one, &other), (&other, &one)] {
-        let (mut from, mut to) = (from.stream.try_clone().unwrap(), to.stream.try_clone().unwrap());
-        // What the one says the other hears, until both are gone.
-        std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+fn a_spare_bridge_takes_over_from_one_that_dies_or_loses_its_line() {
+    for dies in [true, false] {
+        let (server, directory) = (NatsServer::start(), tempfile::tempdir().unwrap());
+        let line = UnixListener::bind(directory.path().join("line")).unwrap();
+        let [mut a, mut b, _witness] = start_voters(directory.path(), &server);
+        let mut voter = Voter::accept(&line);
+        // This node needs a vote from the line.
+        let mut node = start_node(directory.path(), &server);
+        let (first_term, _) = elect(&mut voter, 0);
+
+        let is_a = voter.bridge_owner() == a.pid();
+        let (first, second) = if is_a { (&mut a, &mut b) } else { (&mut b, &mut a) };
+        assert_eq!(voter.bridge_owner(), first.pid());
+        if dies {
+            first.kill();
+            // The first bridge leaves the line before the second one is there.
+            voter.stream.read_to_end(&mut Vec::new()).unwrap();
+        } else {
+            drop(voter);
+        }
+        let mut voter = Voter::accept(&line);
+        assert_eq!(voter.bridge_owner(), second.pid());
+        assert!(!first.wait().success());
+        assert_eq!(voter.hear(leader), ("n".to_owned(), first_term));
+        node.kill();
+        let _node = start_node(directory.path(), &server);
+        elect(&mut voter, first_term);
+        second.terminate();
+        assert!(second.wait().success());
     }
-    // Ids are random: the lower of them carries.
-    let ids = bridges.each_mut().map(|bridge| bridge.wait_for_start().str("id").to_owned());
-    let (carrier, idle) = if ids[0] < ids[1] { (0, 1) } else { (1, 0) };
-    bridges[idle].wait_for(|line| line.is("standby", &[("carrier", &ids[carrier])]));
-    bridges[carrier].terminate();
-    assert!(bridges[carrier].wait().success());
-    bridges[idle].wait_for(|line| line.is("standby", &[("carrier", "")]));
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_with_a_reason() {
+fn wrong_arguments_are_refused_with_a_reason() {
     let (server, directory) = (NatsServer::start(), tempfile::tempdir().unwrap());
     let _line = UnixListener::bind(directory.path().join("line")).unwrap();
     let url = server.url();
-    let usual = ["bridge", "--cluster", "c", "--link", "unix:line", "--nats", &url];
-    for (place, value, code, reason) in [
+    let valid = ["bridge", "--cluster", "c", "--serial", "unix:line", "--nats", &url];
+    for (index, value, code, reason) in [
         (2, "a b", 1, "graft: could not start the bridge: the cluster name must be"),
         (4, "/dev/ttyUSB0", 2, "a line is DEVICE@BAUD, unix:PATH or tcp:HOST:PORT"),
         (4, "/dev/ttyUSB0@fast", 2, "\"fast\" is not a baud rate"),
-        (4, "tcp:4000", 2, "tcp: is followed by HOST:PORT"),
+        (4, "tcp:4000", 2, "tcp: must be followed by HOST:PORT"),
         (
             4,
             "unix:nonesuch",
@@ -166,15 +243,20 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
             "graft: could not start the bridge: could not connect to NATS",
         ),
     ] {
-        let mut arguments = usual;
-        arguments[place] = value;
+        let mut arguments = valid;
+        arguments[index] = value;
         let output = graft(directory.path(), &arguments);
         assert_eq!(output.status.code(), Some(code), "{output:?}");
         assert!(text(&output.stderr).contains(reason), "{output:?}");
         assert_eq!(text(&output.stdout), "");
     }
-    for (option, value) in [("--nats-rate", "0"), ("--link-rate", "0"), ("--nats-rate", "many")] {
-        let output = graft(directory.path(), &[&usual[..], &[option, value]].concat());
+    for (option, value) in [
+        ("--nats-rate", "0"),
+        ("--serial-rate", "0"),
+        ("--nats-rate", "many"),
+        ("--line-name", "a.b"),
+    ] {
+        let output = graft(directory.path(), &[&valid[..], &[option, value]].concat());
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         assert!(text(&output.stderr).contains(option), "{output:?}");
     }

@@ -14,7 +14,7 @@ use crate::process::{COMMAND, DEAF_COMMAND, Program, graft, no_command_runs, tex
 fn start(directory: &Path, size: &str, grace: &str, command: &str) -> Program {
     let cluster =
         ["run", "--json", "--mode", "graft", "--cluster", "c", "--size", size, "--id", "a"];
-    let local = ["--local", "d", "--log", "vote", "--grace", grace];
+    let local = ["--local", "d", "--vote-file", "vote", "--grace", grace];
     let command = ["--", "sh", "-c", command];
     let mut program = Program::start(directory, &[&cluster[..], &local, &command].concat());
     program.wait_for_start();
@@ -37,8 +37,8 @@ fn a_command_that_ends_by_itself_ends_the_node_with_its_status() {
         assert_eq!(output.status.code(), Some(code), "{output:?}");
         assert!(text(&output.stdout).ends_with("\"reason\":\"was closed\"}\n"), "{output:?}");
         if code == 126 || code == 127 {
-            let complaint = format!("graft: could not run {:?}: ", command[0]);
-            assert!(text(&output.stderr).starts_with(&complaint), "{output:?}");
+            let message = format!("graft: could not run {:?}: ", command[0]);
+            assert!(text(&output.stderr).starts_with(&message), "{output:?}");
         }
     }
 }
@@ -100,7 +100,7 @@ fn a_command_ends_with_the_leadership() {
     let term = peer.elect("a");
     program.wait_for_command();
     peer.ask_for_vote("a", term + 1);
-    // It runs anew in the next term that the node wins, which it can't before the first has ended.
+    // It runs again in the next term that the node wins, which it can't before the first has ended.
     let next = peer.elect("a");
     assert_eq!(program.wait_for_command().term, next);
 }
@@ -120,8 +120,8 @@ fn a_command_has_its_grace_even_if_nobody_listens() {
     assert!(no_command_runs(directory.path()));
 }
 
-/// L3: a node that is paused just before it starts the COMMAND starts it when its watchdog has struck
-/// already, and will not do so again.
+/// L3: a node that was paused just before it starts the COMMAND starts it after its watchdog has fired,
+/// and the watchdog won't fire again.
 #[test]
 fn a_command_whose_watchdog_is_gone_does_not_begin() {
     let mut watchdog = Command::new("true").process_group(0).spawn().unwrap();

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use sha1::{Digest, Sha1};
 
-use crate::log::golden;
+use crate::inspect::golden;
 use crate::peer::Peer;
 use crate::process::Program;
 
@@ -19,7 +19,7 @@ fn a_go_vote_file_is_taken_over_and_can_be_given_back() {
     fs::write(&log, golden("ok_t128")).unwrap();
     let base = directory.path().join("d");
     let (first, second) = (Peer::join(&base, "go-1"), Peer::join(&base, "go-2"));
-    let arguments = ["--cluster", "c", "--size", "3", "--local", "d", "--log", "graft.log"];
+    let arguments = ["--cluster", "c", "--size", "3", "--local", "d", "--vote-file", "graft.log"];
     let mut program =
         Program::start(directory.path(), &[&["run", "--json"], &arguments[..]].concat());
     let start = program.wait_for_start();

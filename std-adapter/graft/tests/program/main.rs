@@ -12,7 +12,7 @@ mod bridge;
 mod command;
 mod demo;
 mod from_go;
-mod log;
+mod inspect;
 mod nats;
 /// What the other tests start servers with: they are of another package.
 #[allow(dead_code, unreachable_pub, reason = "these tests need only part of it")]

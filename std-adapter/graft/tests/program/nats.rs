@@ -10,10 +10,12 @@ use crate::nats_server::NatsServer;
 use crate::process::{COMMAND, DEAF_COMMAND, Program};
 use crate::proxy::{Line, Proxy};
 
-/// Node `place` of so many on the server at `url`, with a COMMAND or without.
-fn run(directory: &Path, url: &str, size: usize, place: usize, command: &[&str]) -> Program {
-    let (size, id, log) = (size.to_string(), format!("n{place}"), format!("n{place}.vote"));
-    let node = ["--cluster", "c", "--size", &size, "--id", &id, "--log", &log, "--nats", url];
+/// Node number `index` of `size` on the server at `url`, with a COMMAND or without.
+fn run(directory: &Path, url: &str, size: usize, index: usize, command: &[&str]) -> Program {
+    let (size, id) = (size.to_string(), format!("n{index}"));
+    let vote_file = format!("{id}.vote");
+    let node =
+        ["--cluster", "c", "--size", &size, "--id", &id, "--vote-file", &vote_file, "--nats", url];
     let arguments = [&["run", "--json"], &node[..], command].concat();
     let mut program = Program::start(directory, &arguments);
     program.wait_for_start();
@@ -26,13 +28,13 @@ fn next_leader(program: &mut Program, term: u64) -> (usize, u64) {
     let line = program.wait_for(|line| {
         line.is("leader", &[]) && line.term() > term && !line.str("leader").is_empty()
     });
-    let place = line.str("leader").strip_prefix('n').unwrap();
-    (place.parse().unwrap(), line.term())
+    let index = line.str("leader").strip_prefix('n').unwrap();
+    (index.parse().unwrap(), line.term())
 }
 
 /// The highest of the terms that the programs other than `gone` say someone leads, and who.
 fn next_leader_of_all(programs: &mut [Program], gone: Option<usize>, term: u64) -> (usize, u64) {
-    let others = programs.iter_mut().enumerate().filter(|(place, _)| Some(*place) != gone);
+    let others = programs.iter_mut().enumerate().filter(|(index, _)| Some(*index) != gone);
     let told: Vec<_> = others.map(|(_, program)| next_leader(program, term)).collect();
     // I1: whoever speaks of one term names one leader.
     for (leader, term) in &told {
@@ -46,7 +48,7 @@ fn a_leader_that_is_killed_is_replaced_and_comes_back_as_a_follower() {
     for size in [3, 5] {
         let server = NatsServer::start();
         let directory = tempfile::tempdir().unwrap();
-        let run = |place| run(directory.path(), &server.url(), size, place, &[]);
+        let run = |index| run(directory.path(), &server.url(), size, index, &[]);
         let mut programs: Vec<_> = (0..size).map(run).collect();
         let (mut leader, mut term) = next_leader_of_all(&mut programs, None, 0);
         for _ in 0..3 {
@@ -67,10 +69,10 @@ async fn g3_the_command_of_a_node_whose_line_is_silent_ends_with_its_lease() {
         let server = NatsServer::start();
         let directory = tempfile::tempdir().unwrap();
         let (mut programs, mut proxies) = (Vec::new(), Vec::new());
-        for place in 0..3 {
+        for index in 0..3 {
             let proxy = Proxy::start(&server.url()).await;
             let command = ["--grace", "3600", "--", "sh", "-c", command];
-            programs.push(run(directory.path(), &proxy.url(), 3, place, &command));
+            programs.push(run(directory.path(), &proxy.url(), 3, index, &command));
             proxies.push(proxy);
         }
         let (leader, term) = next_leader_of_all(&mut programs, None, 0);

@@ -24,7 +24,7 @@ impl Cluster {
         Self { programs: programs.into(), directory }
     }
 
-    /// Waits until all that run agree on a leader: its place, and the term.
+    /// Waits until all that run agree on a leader: its index, and the term.
     #[track_caller]
     fn agree(&mut self) -> (usize, u64) {
         let mut told: Vec<_> = self.programs.iter_mut().map(Program::wait_for_leader).collect();
@@ -59,11 +59,11 @@ impl Cluster {
     }
 }
 
-fn start_node(directory: &Path, arguments: &[&str], log: &str, command: &str) -> Program {
-    let log = format!("{log}.vote");
+fn start_node(directory: &Path, arguments: &[&str], name: &str, command: &str) -> Program {
+    let vote_file = format!("{name}.vote");
     let fixed = ["run", "--json", "--cluster", "c", "--size", "3", "--local", "d"];
     let command = ["--grace", "1", "--", "sh", "-c", command];
-    let arguments = [&fixed[..], &["--log", &log], arguments, &command].concat();
+    let arguments = [&fixed[..], &["--vote-file", &vote_file], arguments, &command].concat();
     let mut program = Program::start(directory, &arguments);
     program.wait_for_start();
     program
@@ -73,9 +73,9 @@ fn start_node(directory: &Path, arguments: &[&str], log: &str, command: &str) ->
 fn the_leader_alone_runs_the_command() {
     let mut cluster = Cluster::start(COMMAND);
     let (leader, _) = cluster.agree_and_run();
-    for (place, program) in cluster.programs.iter().enumerate() {
+    for (index, program) in cluster.programs.iter().enumerate() {
         let runs = program.lines.iter().filter_map(|line| line.command());
-        assert_eq!(runs.count(), usize::from(place == leader));
+        assert_eq!(runs.count(), usize::from(index == leader));
     }
 }
 
@@ -135,8 +135,8 @@ fn sigterm_closes_in_order() {
     assert!(told.is("leader", &[("leader", "")]), "{told:?}");
     assert!(closed.is("closed", &[("from", "Follower"), ("to", "Closed")]), "{closed:?}");
 
-    let log = cluster.directory.path().join(format!("{}.vote", first.id));
-    let kept = VoteFile::inspect(log).unwrap().unwrap();
+    let vote_file = cluster.directory.path().join(format!("{}.vote", first.id));
+    let kept = VoteFile::inspect(vote_file).unwrap().unwrap();
     assert!(kept.term >= first.term, "{kept:?}");
     assert_eq!(kept.id, Some(first.id));
 
@@ -155,7 +155,7 @@ fn sigterm_closes_in_order() {
 fn g18_a_vote_file_has_one_node() {
     let directory = tempfile::tempdir().unwrap();
     let arguments =
-        ["run", "--json", "--cluster", "c", "--size", "3", "--local", "d", "--log", "v"];
+        ["run", "--json", "--cluster", "c", "--size", "3", "--local", "d", "--vote-file", "v"];
     let mut program = Program::start(directory.path(), &arguments);
     program.wait_for_start();
     let second = graft(directory.path(), &arguments);
@@ -179,7 +179,7 @@ fn nodes_of_one_directory_have_a_vote_file_each() {
     assert!(directory.path().join("c.1.vote").exists());
     assert!(directory.path().join("c.2.vote").exists());
     let third = graft(directory.path(), &arguments);
-    assert_eq!(text(&third.stderr), "graft: 2 nodes of cluster c run here already\n");
+    assert_eq!(text(&third.stderr), "graft: 2 nodes of cluster c already run here\n");
     for program in &mut programs {
         program.terminate();
         assert!(program.wait().success());
@@ -191,7 +191,8 @@ fn nodes_of_one_directory_have_a_vote_file_each() {
 fn g8_a_vote_file_stays_with_its_node() {
     for (size, last_line) in [("1", ("lease", "to", "held")), ("3", ("start", "id", "a"))] {
         let directory = tempfile::tempdir().unwrap();
-        let run = ["run", "--json", "--cluster", "c", "--size", size, "--local", "d", "--log", "v"];
+        let run =
+            ["run", "--json", "--cluster", "c", "--size", size, "--local", "d", "--vote-file", "v"];
         let mut program = Program::start(directory.path(), &[&run[..], &["--id", "a"]].concat());
         let (event, key, value) = last_line;
         program.wait_for(|line| line.is(event, &[(key, value)]));
@@ -239,7 +240,7 @@ fn wrong_settings_are_refused_and_leave_no_trace() {
             2,
             "cannot be used",
         ),
-        (vec!["--cluster", "c", "--size", "1", "--log", "no/v"], 1, "no/v can't be reached"),
+        (vec!["--cluster", "c", "--size", "1", "--vote-file", "no/v"], 1, "no/v can't be reached"),
     ] {
         let directory = tempfile::tempdir().unwrap();
         let arguments = [&["run", "--local", "d"], &arguments[..]].concat();
@@ -256,6 +257,6 @@ fn a_server_that_is_not_there_is_named() {
     let url = "nats://127.0.0.1:1";
     let output = graft(directory.path(), &["run", "--cluster", "c", "--size", "1", "--nats", url]);
     assert_eq!(output.status.code(), Some(1));
-    let complaint = format!("graft: could not connect to {url}: ");
-    assert!(text(&output.stderr).starts_with(&complaint), "{output:?}");
+    let message = format!("graft: could not connect to {url}: ");
+    assert!(text(&output.stderr).starts_with(&message), "{output:?}");
 }

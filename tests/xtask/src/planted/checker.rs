@@ -138,7 +138,9 @@ impl Checker {
             let looked = format!("nothing in {} s", self.seconds_max());
             // Tests that never end are noticed too.
             return Ok(match self {
-                Self::Core | Self::Proto | Self::VoteFile => Verdict::Caught("the tests don't end".into()),
+                Self::Core | Self::Proto | Self::VoteFile => {
+                    Verdict::Caught("the tests don't end".into())
+                }
                 Self::Simulator | Self::Model => Verdict::Missed(looked),
             });
         }

@@ -3,19 +3,19 @@ use std::time::Duration;
 use graft_election_core::NodeId;
 use tokio::time::Instant;
 
-/// How many nodes of one kind are remembered, far more than vote.
-const KNOWN_MAX: usize = 64;
+/// How many nodes of one side are remembered: far more than vote.
+const NODES_MAX: usize = 64;
 
-/// How long a node is remembered that isn't heard. It may come back on the other side.
+/// How long a silent node is remembered. It may come back on the other side.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
-/// The nodes that were heard in one place, each with what is kept for it.
+/// The nodes that were heard on one side in the last minute, each with what is kept for it.
 #[derive(Debug)]
-pub(super) struct Known<T> {
+pub(super) struct RecentNodes<T> {
     nodes: Vec<(NodeId, Instant, T)>,
 }
 
-impl<T> Known<T> {
+impl<T> RecentNodes<T> {
     pub(super) const fn new() -> Self {
         Self { nodes: Vec::new() }
     }
@@ -24,18 +24,18 @@ impl<T> Known<T> {
         self.nodes.iter().any(|(known, heard_at, _)| known == node && is_recent(*heard_at, now))
     }
 
-    /// Notes that a node was heard; false if it isn't known.
+    /// Notes that a node was heard; false if it is not among them.
     pub(super) fn hear(&mut self, node: &NodeId, now: Instant) -> bool {
         let found = self.nodes.iter_mut().find(|(known, ..)| known == node);
         found.map(|(_, heard_at, _)| *heard_at = now).is_some()
     }
 
-    /// Adds a node that was heard. Those that were silent too long are forgotten, and if there is
-    /// no room, the one that was silent for longest.
+    /// Adds a node that was heard. Nodes that were silent for too long are removed, and if that leaves
+    /// no room, so is the one that was silent for longest.
     pub(super) fn add(&mut self, node: NodeId, now: Instant, kept: T) {
         self.nodes.retain(|(known, heard_at, _)| *known != node && is_recent(*heard_at, now));
-        if self.nodes.len() >= KNOWN_MAX {
-            let heard_at = |place: &usize| self.nodes.get(*place).map(|(_, heard_at, _)| *heard_at);
+        if self.nodes.len() >= NODES_MAX {
+            let heard_at = |index: &usize| self.nodes.get(*index).map(|(_, heard_at, _)| *heard_at);
             if let Some(silent) = (0..self.nodes.len()).min_by_key(heard_at) {
                 self.nodes.swap_remove(silent);
             }
@@ -61,26 +61,26 @@ mod tests {
     }
 
     #[test]
-    fn the_node_that_was_silent_for_longest_makes_room() {
+    fn the_node_that_was_silent_for_longest_is_replaced() {
         let now = Instant::now();
-        let mut known = Known::new();
-        for number in 0..KNOWN_MAX {
-            known.add(id(number), now + Duration::from_millis(number as u64), ());
+        let mut nodes = RecentNodes::new();
+        for number in 0..NODES_MAX {
+            nodes.add(id(number), now + Duration::from_millis(number as u64), ());
         }
         let later = now + Duration::from_secs(1);
-        assert!(known.hear(&id(0), later));
-        known.add(id(KNOWN_MAX), later, ());
-        assert!(known.contains(&id(0), later));
-        assert!(!known.contains(&id(1), later));
-        assert!(known.contains(&id(KNOWN_MAX), later));
+        assert!(nodes.hear(&id(0), later));
+        nodes.add(id(NODES_MAX), later, ());
+        assert!(nodes.contains(&id(0), later));
+        assert!(!nodes.contains(&id(1), later));
+        assert!(nodes.contains(&id(NODES_MAX), later));
     }
 
     #[test]
     fn a_node_that_is_not_heard_for_a_minute_is_forgotten() {
         let now = Instant::now();
-        let mut known = Known::new();
-        known.add(id(1), now, ());
-        assert!(known.contains(&id(1), now + SILENCE_MAX - Duration::from_millis(1)));
-        assert!(!known.contains(&id(1), now + SILENCE_MAX));
+        let mut nodes = RecentNodes::new();
+        nodes.add(id(1), now, ());
+        assert!(nodes.contains(&id(1), now + SILENCE_MAX - Duration::from_millis(1)));
+        assert!(!nodes.contains(&id(1), now + SILENCE_MAX));
     }
 }

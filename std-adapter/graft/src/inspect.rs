@@ -1,4 +1,4 @@
-//! `graft log`: a look into a vote file.
+//! `graft inspect`: a look into a vote file.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -8,29 +8,31 @@ use anyhow::{Context, Result};
 use clap::Args;
 use graft_election::{Digest, VoteFile};
 
-use crate::report::complain;
+use crate::report::print_error;
 
+/// Show what is in a vote file, and whether a node could start from it.
+///
 /// Exits with 0 if a node could start from FILE, else with 1.
 #[derive(Debug, Args)]
-pub(crate) struct Log {
-    /// The vote file, this implementation's or a Go node's. It is not changed, be it in use or not.
+pub(crate) struct InspectArgs {
+    /// The vote file, written by this program or by a Go node. It may be in use, and is not changed.
     file: PathBuf,
 }
 
-impl Log {
+impl InspectArgs {
     pub(crate) fn run(self) -> Result<ExitCode> {
         let mut out = io::stdout().lock();
         writeln!(out, "file       {}", self.file.display())?;
         let Some(contents) = VoteFile::inspect(&self.file)? else {
             writeln!(out, "state      none yet")?;
-            complain(
+            print_error(
                 "the file is empty, as a new Go node leaves it; \
                  if this node has voted before, its vote is lost",
             );
             return Ok(ExitCode::SUCCESS);
         };
         writeln!(out, "term       {}", contents.term)?;
-        // What comes from the file is quoted: it may hold what a terminal obeys.
+        // Text from the file is quoted, because it may contain escape sequences for the terminal.
         match contents.voted_for.as_str() {
             "" => writeln!(out, "voted for  nobody")?,
             vote => writeln!(out, "voted for  {vote:?}")?,
@@ -46,14 +48,14 @@ impl Log {
         writeln!(out, "digest     {digest}")?;
         let stored = match contents.to_stored_vote() {
             Ok(stored) => stored,
-            Err(reason) => {
+            Err(error) => {
                 writeln!(out, "sound      no")?;
                 let file = self.file.display();
-                return Err(reason).with_context(|| format!("no node can start from {file}"));
+                return Err(error).with_context(|| format!("no node can start from {file}"));
             }
         };
         for warning in &stored.warnings {
-            complain(warning);
+            print_error(warning);
         }
         writeln!(out, "sound      yes")?;
         Ok(ExitCode::SUCCESS)

@@ -14,61 +14,61 @@ use tokio::time::{sleep, timeout};
 use crate::serial_line::{ByteStream, SerialLine};
 use crate::transport::Connection;
 
-/// How long to wait before a line that was lost is opened again: an election can't wait for long,
-/// and a line that isn't there shall cost next to nothing.
+/// How long to wait before a lost line is opened again: short enough for an election, and long enough
+/// that a missing line costs next to nothing.
 const REOPEN_DELAY: Duration = Duration::from_millis(100);
 
 /// How long opening a line may take.
 const OPEN_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// How many bytes are read at once: those that an idle reader finds.
+/// How many bytes are read at once: about what has gathered since the last read.
 const READ_MAX: usize = 512;
 
-/// The line as it stands. All that is known of what comes in is here, so that every wait may be
-/// given up at any time.
-pub(crate) struct Wire {
+/// The line and the frame that is being read. Nothing of it is in a future, so every wait may be
+/// dropped at any time.
+pub(crate) struct FramedLine {
     line: SerialLine,
-    link: Link,
+    state: LineState,
     reader: FrameReader,
-    /// What was read, of which `unread` is yet to be taken.
+    /// What was read last, of which `unread` has not been decoded yet.
     buffer: [u8; READ_MAX],
     unread: std::ops::Range<usize>,
 }
 
-enum Link {
+enum LineState {
     Open(Box<dyn ByteStream>),
-    /// Broken, which nobody has been told yet.
+    /// Broken for this reason, which has not been reported yet.
     Broken(String),
     Opening(Opening),
 }
 
 type Opening = Pin<Box<dyn Future<Output = io::Result<Box<dyn ByteStream>>> + Send + Sync>>;
 
-/// What came from the line.
+/// What happened on the line.
 #[derive(Debug)]
-pub(crate) enum Heard<F> {
-    /// A sound frame, or what its reader makes of it.
+pub(crate) enum LineEvent<F> {
+    /// A well-formed frame with a valid message, or what is needed of it.
     Frame(F),
-    /// Bytes that are no such frame.
-    Noise(Noise),
+    /// Bytes that are not such a frame.
+    Fault(FrameFault),
     /// The line was lost or is back.
-    Changed(Connection),
+    Connection(Connection),
 }
 
 /// Why a frame was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Noise {
+pub(crate) enum FrameFault {
     #[error("a frame was cut off")]
     CutOff,
-    #[error("a frame was longer than any can be")]
+    #[error("a frame was longer than the format allows")]
     TooLong,
     #[error("a frame had a wrong check sum")]
     Checksum,
-    #[error("a frame was of an unknown kind")]
+    #[error("a frame had an unknown kind")]
     Kind,
-    #[error("a frame named no proper sender or receiver")]
+    #[error("a frame had a malformed sender or receiver")]
     Id,
-    #[error("a frame's payload was no message of its kind")]
+    #[error("a frame's payload was not a message of its kind")]
     Payload,
 }
 
@@ -81,44 +81,44 @@ pub(crate) enum Unwritten {
     Full,
 }
 
-impl Wire {
+impl FramedLine {
     /// Opens `line` for the first time.
     pub(crate) async fn open(line: SerialLine) -> io::Result<Self> {
         let stream = open_after(line.clone(), Duration::ZERO).await?;
         Ok(Self {
             line,
-            link: Link::Open(stream),
+            state: LineState::Open(stream),
             reader: FrameReader::new(),
             buffer: [0; READ_MAX],
             unread: 0..0,
         })
     }
 
-    /// Waits for what comes next, and has `read` find the frames. Cancel-safe.
+    /// Waits for what happens next, and has `read` take frames from the reader. Cancel-safe.
     pub(crate) async fn receive<F>(
         &mut self,
         read: impl Fn(&mut FrameReader, &mut &[u8]) -> Option<F>,
-    ) -> Heard<F> {
+    ) -> LineEvent<F> {
         loop {
-            if let Some(heard) = self.take_unread(&read) {
-                return heard;
+            if let Some(event) = self.take_unread(&read) {
+                return event;
             }
-            match &mut self.link {
-                Link::Open(stream) => match stream.read(&mut self.buffer).await {
-                    Ok(0) => self.link = Link::Broken("the line was closed".to_owned()),
+            match &mut self.state {
+                LineState::Open(stream) => match stream.read(&mut self.buffer).await {
+                    Ok(0) => self.state = LineState::Broken("the line was closed".to_owned()),
                     Ok(count) => self.unread = 0..count,
-                    Err(error) => self.link = Link::Broken(error.to_string()),
+                    Err(error) => self.state = LineState::Broken(error.to_string()),
                 },
-                Link::Broken(reason) => {
+                LineState::Broken(reason) => {
                     let reason = std::mem::take(reason);
                     self.reopen();
-                    return Heard::Changed(Connection::Lost(reason));
+                    return LineEvent::Connection(Connection::Lost(reason));
                 }
-                Link::Opening(opening) => match opening.await {
+                LineState::Opening(opening) => match opening.await {
                     Ok(stream) => {
-                        self.link = Link::Open(stream);
+                        self.state = LineState::Open(stream);
                         self.reader = FrameReader::new();
-                        return Heard::Changed(Connection::Restored);
+                        return LineEvent::Connection(Connection::Restored);
                     }
                     Err(error) => {
                         tracing::debug!(line = %self.line, %error, "could not open the line");
@@ -129,18 +129,18 @@ impl Wire {
         }
     }
 
-    /// Writes a frame as far as the line takes it now; the rest is lost. A frame that waits, or is
-    /// written later, comes late. The delimiter before the next frame ends a half one.
+    /// Writes as much of a frame as the line takes now and drops the rest, because a frame that waits
+    /// arrives late. The delimiter at the start of the next frame ends a partial one.
     pub(crate) async fn write(&mut self, frame: &[u8]) -> Result<(), Unwritten> {
-        let Link::Open(stream) = &mut self.link else {
+        let LineState::Open(stream) = &mut self.state else {
             return Err(Unwritten::Disconnected);
         };
-        // Tokio may have a task wait that has done much, though the line would take the frame.
+        // Without this, tokio may make a busy task wait although the line would take the frame.
         let mut written = pin!(unconstrained(stream.write_all(frame)));
         match poll_fn(|context| Poll::Ready(written.as_mut().poll(context))).await {
             Poll::Ready(Ok(())) => Ok(()),
             Poll::Ready(Err(error)) => {
-                self.link = Link::Broken(error.to_string());
+                self.state = LineState::Broken(error.to_string());
                 Err(Unwritten::Disconnected)
             }
             Poll::Pending => Err(Unwritten::Full),
@@ -149,21 +149,21 @@ impl Wire {
 
     /// Waits until what was written is on the line.
     pub(crate) async fn flush(&mut self) {
-        if let Link::Open(stream) = &mut self.link {
-            // What can't be written any more is lost with the line.
+        if let LineState::Open(stream) = &mut self.state {
+            // An error here means that the line, and what was on its way, is lost.
             let _ = stream.flush().await;
         }
     }
 
     fn reopen(&mut self) {
-        self.link = Link::Opening(Box::pin(open_after(self.line.clone(), REOPEN_DELAY)));
+        self.state = LineState::Opening(Box::pin(open_after(self.line.clone(), REOPEN_DELAY)));
     }
 
-    /// Takes bytes up to the end of a frame, or of what could have been one.
+    /// Decodes unread bytes up to the end of the next frame, or of what looked like one.
     fn take_unread<F>(
         &mut self,
         read: impl Fn(&mut FrameReader, &mut &[u8]) -> Option<F>,
-    ) -> Option<Heard<F>> {
+    ) -> Option<LineEvent<F>> {
         loop {
             let unread = self.buffer.get(self.unread.clone()).filter(|bytes| !bytes.is_empty())?;
             let count = match unread.iter().position(|byte| *byte == DELIMITER) {
@@ -174,17 +174,17 @@ impl Wire {
             let mut bytes = unread.get(..count).unwrap_or_default();
             let before = self.reader.errors();
             if let Some(frame) = read(&mut self.reader, &mut bytes) {
-                return Some(Heard::Frame(frame));
+                return Some(LineEvent::Frame(frame));
             }
-            if let Some(noise) = Noise::between(before, self.reader.errors()) {
-                return Some(Heard::Noise(noise));
+            if let Some(fault) = FrameFault::between(before, self.reader.errors()) {
+                return Some(LineEvent::Fault(fault));
             }
         }
     }
 }
 
-impl Noise {
-    /// What was dropped since `before`.
+impl FrameFault {
+    /// Why the reader dropped a frame since `before`, if it did.
     fn between(before: FrameErrors, now: FrameErrors) -> Option<Self> {
         [
             (before.cut_off, now.cut_off, Self::CutOff),
@@ -195,7 +195,7 @@ impl Noise {
             (before.payload, now.payload, Self::Payload),
         ]
         .into_iter()
-        .find_map(|(before, now, noise)| (now > before).then_some(noise))
+        .find_map(|(before, now, fault)| (now > before).then_some(fault))
     }
 }
 

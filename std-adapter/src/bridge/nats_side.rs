@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, HeaderMap, Message, Subscriber, ToServerAddrs};
+use async_nats::{Client, HeaderMap, Message, ToServerAddrs};
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, SelectAll};
 use graft_election_core::{NodeId, Recipient};
@@ -11,35 +11,31 @@ use graft_election_proto::Kind;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::BridgeError;
-use super::counts::Fate;
+use super::counts::Outcome;
+use super::{Bridge, BridgeError};
 use crate::nats::{
     CLUSTER_KINDS, NODE_KINDS, NatsError, Watched, connect_watched, default_options, reply_kind,
     subject, subscribe,
 };
 use crate::transport::Connection;
 
-/// The header that names the bridge which carried a message to NATS. Nodes, Go's among them, don't
-/// look at it.
-const BRIDGE_HEADER: &str = "Graft-Bridge";
+/// The header that names the line from which a bridge carried a message to NATS. Nodes, Go's among
+/// them, don't look at it.
+const LINE_HEADER: &str = "Graft-Line";
 
-/// What a bridge says to other bridges has this name among the cluster's subjects.
-const BEACON: &str = "bridge";
-
-/// How many messages of a subject may wait for the bridge. It never lets them wait for long.
+/// How many messages of a subject may wait for the bridge, which never lets them wait for long.
 const WAITING_MAX: usize = 64;
 
 /// How long the client may take to accept what it is given.
 const SEND_TIME_MAX: Duration = Duration::from_millis(100);
 
-/// A connection to NATS on which the cluster, and the nodes on the line, are heard.
-pub(super) struct Server {
+/// A connection to NATS that hears the cluster, and what is meant for the nodes on the line.
+pub(super) struct NatsSide {
     client: Client,
     connection: Watched,
     cluster: String,
-    bridge: NodeId,
+    line_name: String,
     received: SelectAll<BoxStream<'static, Received>>,
-    beacons: Subscriber,
 }
 
 /// A message from NATS.
@@ -52,29 +48,23 @@ pub(super) struct Received {
 
 /// What happened on NATS.
 #[derive(Debug)]
-pub(super) enum Happening {
+pub(super) enum NatsEvent {
     Received(Box<Received>),
-    /// A bridge hears these on its line.
-    Beacon {
-        bridge: NodeId,
-        heard: String,
-    },
-    Changed(Connection),
+    Connection(Connection),
 }
 
-/// While this lives, NATS is listened to in the place of a node on the line.
+/// While this lives, the bridge is subscribed to the subjects of a node on the line.
 #[derive(Debug)]
 pub(super) struct Listening {
-    /// It ends the subscriptions by being dropped.
+    /// Dropping it ends the subscriptions.
     _until: oneshot::Sender<()>,
 }
 
-impl Server {
+impl NatsSide {
     /// Connects to `addrs` and listens to the cluster.
     pub(super) async fn connect(
         addrs: impl ToServerAddrs,
         cluster: &str,
-        bridge: NodeId,
     ) -> Result<Self, BridgeError> {
         let options =
             default_options().name("graft bridge").no_echo().subscription_capacity(WAITING_MAX);
@@ -83,10 +73,16 @@ impl Server {
         for kind in CLUSTER_KINDS {
             received.push(listen(&client, cluster, kind, Recipient::Everyone).await?);
         }
-        let subject = beacon_subject(cluster);
-        let beacons = client.subscribe(subject.clone()).await;
-        let beacons = beacons.map_err(|error| NatsError::Subscribe { subject, error })?;
-        Ok(Self { client, connection, cluster: cluster.to_owned(), bridge, received, beacons })
+        let (cluster, line_name) = (cluster.to_owned(), Bridge::LINE_NAME.to_owned());
+        Ok(Self { client, connection, cluster, line_name, received })
+    }
+
+    pub(super) fn line_name(&self) -> &str {
+        &self.line_name
+    }
+
+    pub(super) fn set_line_name(&mut self, name: &NodeId) {
+        name.as_str().clone_into(&mut self.line_name);
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -94,26 +90,16 @@ impl Server {
     }
 
     /// Waits for what happens next. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Happening {
-        loop {
-            tokio::select! {
-                Some(received) = self.received.next() => {
-                    return Happening::Received(Box::new(received));
-                }
-                Some(message) = self.beacons.next() => {
-                    let heard = str::from_utf8(&message.payload);
-                    if let (Some(bridge), Ok(heard)) = (bridge_of(&message), heard) {
-                        return Happening::Beacon { bridge, heard: heard.to_owned() };
-                    }
-                }
-                change = self.connection.change(&self.client) => return Happening::Changed(change),
-            }
+    pub(super) async fn next(&mut self) -> NatsEvent {
+        tokio::select! {
+            Some(received) = self.received.next() => NatsEvent::Received(Box::new(received)),
+            change = self.connection.change(&self.client) => NatsEvent::Connection(change),
         }
     }
 
-    /// Listens to what is sent to `node` alone. The server takes a connection's requests in order:
-    /// what answers anything that is published from now on is heard.
-    pub(super) async fn listen_for(&mut self, node: &NodeId) -> Result<Listening, Fate> {
+    /// Listens to what is sent to `node` alone. The server handles a connection's requests in order, so
+    /// every answer to what is published from now on is heard.
+    pub(super) async fn listen_for(&mut self, node: &NodeId) -> Result<Listening, Outcome> {
         let listening = async {
             let mut streams = SelectAll::new();
             for kind in NODE_KINDS {
@@ -128,7 +114,7 @@ impl Server {
                 self.received.push(streams.take_until(ended).boxed());
                 Ok(Listening { _until: until })
             }
-            Ok(Err(_)) | Err(_) => Err(Fate::Refused),
+            Ok(Err(_)) | Err(_) => Err(Outcome::Refused),
         }
     }
 
@@ -139,8 +125,9 @@ impl Server {
         to: &Recipient,
         kind: Kind,
         payload: Vec<u8>,
-    ) -> Fate {
-        let headers = self.headers();
+    ) -> Outcome {
+        let mut headers = HeaderMap::new();
+        headers.insert(LINE_HEADER, self.line_name.as_str());
         let name = match to {
             Recipient::Everyone => &self.cluster,
             Recipient::Node(node) => node.as_str(),
@@ -157,30 +144,12 @@ impl Server {
             }
         };
         match timeout(SEND_TIME_MAX, publishing).await {
-            Ok(Ok(())) => Fate::Carried,
-            Ok(Err(_)) | Err(_) => Fate::Refused,
+            Ok(Ok(())) => Outcome::Carried,
+            Ok(Err(_)) | Err(_) => Outcome::Refused,
         }
     }
 
-    /// Tells other bridges of this one, and whom it hears on its line.
-    pub(super) async fn publish_beacon(&mut self, heard: String) {
-        if !self.is_connected() {
-            return;
-        }
-        let subject = beacon_subject(&self.cluster);
-        let publishing =
-            self.client.publish_with_headers(subject, self.headers(), heard.into_bytes().into());
-        // One that is lost is followed by the next.
-        let _ = timeout(SEND_TIME_MAX, publishing).await;
-    }
-
-    fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(BRIDGE_HEADER, self.bridge.as_str());
-        headers
-    }
-
-    /// Ends the connection after what was published has gone out.
+    /// Closes the connection once everything published has been sent.
     pub(super) async fn close(&mut self) {
         // What can't be sent any more is lost with the connection.
         let _ = timeout(SEND_TIME_MAX, self.client.flush()).await;
@@ -193,19 +162,13 @@ impl Received {
         &self.message.payload
     }
 
-    /// The bridge that carried the message to NATS; none if a node sent it there.
-    pub(super) fn bridge(&self) -> Option<NodeId> {
-        bridge_of(&self.message)
+    /// Whether a bridge carried the message to NATS from the line of this name.
+    pub(super) fn comes_from_line(&self, name: &str) -> bool {
+        let headers = self.message.headers.as_ref();
+        headers
+            .and_then(|headers| headers.get(LINE_HEADER))
+            .is_some_and(|line| line.as_str() == name)
     }
-}
-
-fn bridge_of(message: &Message) -> Option<NodeId> {
-    let header = message.headers.as_ref()?.get(BRIDGE_HEADER)?;
-    NodeId::new(header.as_str()).ok()
-}
-
-fn beacon_subject(cluster: &str) -> String {
-    format!("graft.{cluster}.{BEACON}")
 }
 
 async fn listen(

@@ -1,4 +1,4 @@
-//! `graft log`, on files that Go wrote.
+//! `graft inspect`, on files that Go wrote.
 
 use std::fs;
 use std::process::Output;
@@ -11,15 +11,15 @@ use crate::process::{graft, text};
 /// Recorded by running the Go original; `tests/golden` says how.
 const GOLDEN: &str = include_str!("../../../../tests/golden/logs.jsonl");
 
-/// What `graft log` says about a file that Go wrote or read.
-fn log_of(name: &str) -> Output {
+/// What `graft inspect` says about a file that Go wrote or read.
+fn inspect_golden(name: &str) -> Output {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("vote"), golden(name)).unwrap();
-    log(&directory)
+    inspect(&directory)
 }
 
-fn log(directory: &TempDir) -> Output {
-    graft(directory.path(), &["log", "vote"])
+fn inspect(directory: &TempDir) -> Output {
+    graft(directory.path(), &["inspect", "vote"])
 }
 
 pub(crate) fn golden(name: &str) -> Vec<u8> {
@@ -41,7 +41,7 @@ fn assert_told(output: &Output, code: i32, told: &str, complaint: &str) {
 #[test]
 fn a_file_that_go_wrote_is_sound() {
     assert_told(
-        &log_of("ok_t128"),
+        &inspect_golden("ok_t128"),
         0,
         "file       vote\n\
          term       128\n\
@@ -56,7 +56,7 @@ fn a_file_that_go_wrote_is_sound() {
 #[test]
 fn so_is_one_of_an_early_go_version() {
     assert_told(
-        &log_of("legacy_t1_empty"),
+        &inspect_golden("legacy_t1_empty"),
         0,
         "file       vote\n\
          term       1\n\
@@ -71,7 +71,7 @@ fn so_is_one_of_an_early_go_version() {
 /// V1: such a vote can't be repeated, so it is spent.
 #[test]
 fn v1_a_vote_for_no_node_id_is_told() {
-    let output = log_of("ok_lt_gt_amp");
+    let output = inspect_golden("ok_lt_gt_amp");
     assert_eq!(output.status.code(), Some(0));
     assert!(text(&output.stdout).contains("voted for  \"<a>&b\"\n"));
     assert!(text(&output.stderr).contains("so the next term is taken"));
@@ -83,7 +83,7 @@ fn g2_an_empty_file_may_be_a_lost_vote() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("vote"), "").unwrap();
     assert_told(
-        &log(&directory),
+        &inspect(&directory),
         0,
         "file       vote\nstate      none yet\n",
         "graft: the file is empty, as a new Go node leaves it; \
@@ -98,7 +98,7 @@ fn a_corrupt_file_is_refused() {
     file[20] ^= 1;
     fs::write(directory.path().join("vote"), &file).unwrap();
     assert_told(
-        &log(&directory),
+        &inspect(&directory),
         1,
         "file       vote\n",
         "graft: vote is corrupt: its digest does not match its data\n",
@@ -107,7 +107,7 @@ fn a_corrupt_file_is_refused() {
 
 #[test]
 fn t4_no_node_starts_from_a_term_out_of_range() {
-    let output = log_of("ok_tmax");
+    let output = inspect_golden("ok_tmax");
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stdout).ends_with("sound      no\n"));
     assert_eq!(
@@ -116,10 +116,19 @@ fn t4_no_node_starts_from_a_term_out_of_range() {
     );
 }
 
+/// Go's users know the file as the log.
+#[test]
+fn the_go_word_for_the_command_works_too() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("vote"), golden("ok_t128")).unwrap();
+    let output = graft(directory.path(), &["log", "vote"]);
+    assert!(text(&output.stdout).ends_with("sound      yes\n"), "{output:?}");
+}
+
 #[test]
 fn a_missing_file_is_refused() {
     let directory = tempfile::tempdir().unwrap();
-    assert_told(&log(&directory), 1, "file       vote\n", "graft: vote does not exist\n");
+    assert_told(&inspect(&directory), 1, "file       vote\n", "graft: vote does not exist\n");
 }
 
 #[test]
@@ -127,7 +136,7 @@ fn an_output_that_takes_nothing_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("vote"), golden("ok_t128")).unwrap();
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_graft"))
-        .args(["log", "vote"])
+        .args(["inspect", "vote"])
         .current_dir(directory.path())
         .stdout(fs::OpenOptions::new().write(true).open("/dev/full").unwrap())
         .output()

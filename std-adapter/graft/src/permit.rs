@@ -1,4 +1,4 @@
-//! What allows this node's COMMAND to run.
+//! What permits this node's COMMAND to run, and for how long.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -7,17 +7,21 @@ use std::time::Duration;
 use graft_election::{Config, Leadership, Mode, Node, State, Status};
 use tokio::sync::watch;
 
-/// A leadership as far as the mode knows of one.
+/// How long before the end of the lease the COMMAND must be gone: half a heartbeat interval.
+const MARGIN: Duration = Duration::from_millis(50);
+const _: () = assert!(2 * MARGIN.as_millis() == Config::HEARTBEAT_INTERVAL.as_millis());
+
+/// A leadership, as far as the node's mode can tell.
 #[derive(Debug)]
-pub(crate) enum Authority {
+pub(crate) enum Permit {
     /// Extended mode: nobody else leads while the lease lasts.
     Lease(Leadership),
-    /// Graft mode: the node leads in this term, as far as it knows.
+    /// Graft mode: as far as the node knows, it leads in this term.
     Term { term: u64, status: watch::Receiver<Arc<Status>> },
 }
 
-impl Authority {
-    /// Waits until the node leads; for ever if it closes. Cancel-safe.
+impl Permit {
+    /// Waits until the node leads, or forever if it closes. Cancel-safe.
     pub(crate) async fn next(node: &Node, mode: Mode) -> Self {
         let next = match mode {
             Mode::Extended => node.wait_for_leadership().await.map(Self::Lease),
@@ -29,7 +33,7 @@ impl Authority {
             }
         };
         match next {
-            Some(authority) => authority,
+            Some(permit) => permit,
             None => pending().await,
         }
     }
@@ -47,24 +51,24 @@ impl Authority {
         match self {
             Self::Lease(leadership) => leadership.ending().await,
             Self::Term { term, status } => {
-                // An error says that the node is gone.
                 let leads =
                     |status: &Arc<Status>| status.state == State::Leader && status.term == *term;
+                // An error means that the node is gone.
                 let _ = status.clone().wait_for(|status| !leads(status)).await;
             }
         }
     }
 
-    /// Waits until the COMMAND must be gone: for ever in Graft mode, where nobody knows when another
-    /// leads. Cancel-safe.
-    pub(crate) async fn over(&self) {
+    /// Waits until the COMMAND must be gone. In Graft mode that is forever, because nobody knows when
+    /// another node begins to lead. Cancel-safe.
+    pub(crate) async fn expired(&self) {
         match self {
             Self::Lease(leadership) => leadership.ending_within(MARGIN).await,
             Self::Term { .. } => pending().await,
         }
     }
 
-    /// How long the COMMAND may run on by what is known now, if there is a limit.
+    /// How long the COMMAND may run from now on, if there is a limit.
     pub(crate) fn time_left(&self) -> Option<Duration> {
         match self {
             Self::Lease(leadership) => Some(leadership.remaining().saturating_sub(MARGIN)),
@@ -72,7 +76,3 @@ impl Authority {
         }
     }
 }
-
-/// How long before the end of the lease the COMMAND must be gone: half a heartbeat interval.
-const MARGIN: Duration = Duration::from_millis(50);
-const _: () = assert!(2 * MARGIN.as_millis() == Config::HEARTBEAT_INTERVAL.as_millis());
