@@ -7,6 +7,7 @@ mod citations;
 mod command;
 mod crash_files;
 mod firmware;
+mod follow;
 mod fuzz;
 mod mutants;
 mod planted;
@@ -40,6 +41,8 @@ enum Task {
     Tidy,
     /// Prove that the core and the wire format need neither std nor an allocator.
     NoStd,
+    /// Count the files that a reader opens to follow each input of the core.
+    Follow,
     /// Search all that can happen in small clusters.
     Model {
         /// Search four nodes in more terms, instead.
@@ -105,6 +108,7 @@ fn main() -> ExitCode {
         Some(Task::Test) => test::test(),
         Some(Task::Tidy) => tidy::tidy(),
         Some(Task::NoStd) => proofs::no_std(),
+        Some(Task::Follow) => follow::follow(),
         Some(Task::Model { large }) => testers::search(large),
         Some(Task::Mutants) => mutants::mutants(),
         Some(Task::Planted(planted)) => planted.run(),
