@@ -11,24 +11,24 @@ use crate::firmware::{BOARDS, EMULATED_BOARD, EMULATED_TARGET, manifest};
 use crate::tools::Tools;
 use crate::workspace::{FUZZ, NO_PANIC, SIZES, root, target_dir};
 
-/// What clippy looks at: everything, and what other features make of it.
-const CLIPPY: [&[&str]; 9] = [
+/// What clippy looks at: everything, with all the features that some package of the workspace asks
+/// for; then what else features may make of it.
+const CLIPPY: [&[&str]; 4] = [
     &["--workspace", "--all-targets"],
-    &["--package", "graft-election-core", "--all-targets"],
-    &["--package", "graft-election-core", "--all-targets", "--features", "defmt"],
-    &["--package", "graft-election-proto", "--all-targets"],
-    &["--package", "graft-election-proto", "--all-targets", "--features", "defmt"],
-    &["--package", "graft-election-proto", "--all-targets", "--all-features"],
-    &["--package", "graft-election-embassy", "--all-targets", "--features", "defmt"],
-    &["--package", "graft-election", "--all-targets", "--no-default-features"],
+    // The feature turns on those of the same name, and what is only for others is gone.
     &[
         "--package",
-        "graft-election",
-        "--all-targets",
-        "--no-default-features",
+        "graft-election-core",
+        "--package",
+        "graft-election-proto",
+        "--package",
+        "graft-election-embassy",
         "--features",
-        "nats",
+        "graft-election-embassy/defmt",
+        "--all-targets",
     ],
+    &["--package", "graft-election", "--all-targets", "--no-default-features"],
+    &["--package", "graft-election", "--all-targets"],
 ];
 
 pub(crate) fn formatting() -> Result<()> {
@@ -62,6 +62,11 @@ pub(crate) fn documentation() -> Result<()> {
     run(doc)
 }
 
+/// Builds all tests of the workspace: a step of its own, since that is most of what they cost.
+pub(crate) fn build_tests() -> Result<()> {
+    run(cargo(["test", "--workspace", "--no-run"])?)
+}
+
 /// All tests of the workspace, those in the documentation included.
 pub(crate) fn tests(tools: &Tools) -> Result<()> {
     let firmware = tools.toolchain.build(EMULATED_BOARD, EMULATED_TARGET)?;
@@ -70,11 +75,6 @@ pub(crate) fn tests(tools: &Tools) -> Result<()> {
     test.env("GOOGLE_PROTOBUF", &tools.google_protobuf);
     test.env("FIRMWARE", firmware).env("DEFMT_PRINT", &tools.defmt_print);
     run(test)
-}
-
-/// The tests of the wire format with each feature that it has.
-pub(crate) fn proto_features() -> Result<()> {
-    run(cargo(["test", "--package", "graft-election-proto", "--all-features"])?)
 }
 
 /// The core's examples of what must not compile, each for the very error that it names.
