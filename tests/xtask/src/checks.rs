@@ -1,6 +1,8 @@
 //! The checks and tests that cargo and its companions know how to run.
 
-use std::path::Path;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use cargo_metadata::semver::Version;
@@ -30,6 +32,9 @@ const CLIPPY: [&[&str]; 4] = [
     &["--package", "graft-election", "--all-targets", "--no-default-features"],
     &["--package", "graft-election", "--all-targets"],
 ];
+
+/// What [`unstable_rustdoc`] is.
+const UNSTABLE_RUSTDOC: &str = "#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec rustdoc \"$@\"\n";
 
 pub(crate) fn formatting() -> Result<()> {
     run(cargo(["fmt", "--all", "--check"])?)?;
@@ -62,31 +67,34 @@ pub(crate) fn documentation() -> Result<()> {
     run(doc)
 }
 
-/// Builds all tests of the workspace: a step of its own, since that is most of what they cost.
+/// Builds all tests of the workspace: a step of its own, since it takes as long as they do.
 pub(crate) fn build_tests() -> Result<()> {
     run(cargo(["test", "--workspace", "--no-run"])?)
 }
 
-/// All tests of the workspace, those in the documentation included.
+/// All tests of the workspace, those in the documentation included: examples that must not compile
+/// fail for the very error that they name.
+///
+/// Only an unstable compiler compares the errors, so a stable one is told to be one; for the
+/// examples alone, since all that they need would be built anew for it.
 pub(crate) fn tests(tools: &Tools) -> Result<()> {
     let firmware = tools.toolchain.build(EMULATED_BOARD, EMULATED_TARGET)?;
     let mut test = cargo(["test", "--workspace"])?;
     test.env("NATS_SERVER", &tools.nats_server);
     test.env("GOOGLE_PROTOBUF", &tools.google_protobuf);
     test.env("FIRMWARE", firmware).env("DEFMT_PRINT", &tools.defmt_print);
+    test.env("RUSTDOC", unstable_rustdoc()?);
     run(test)
 }
 
-/// The core's examples of what must not compile, each for the very error that it names.
-///
-/// Only an unstable compiler compares the errors, so a stable one is told to be one. It builds in a
-/// folder of its own: the dependencies' build scripts see the difference too, and would have
-/// everything built anew each time.
-pub(crate) fn compile_errors() -> Result<()> {
-    let mut test = cargo(["test", "--package", "graft-election-core", "--doc", "--target-dir"])?;
-    test.arg(target_dir()?.join("unstable"));
-    test.env("RUSTC_BOOTSTRAP", "1");
-    run(test)
+/// A program that is the compiler's rustdoc, told to be unstable.
+fn unstable_rustdoc() -> Result<PathBuf> {
+    let folder = target_dir()?.join("tools");
+    fs::create_dir_all(&folder)?;
+    let program = folder.join("unstable-rustdoc");
+    fs::write(&program, UNSTABLE_RUSTDOC)?;
+    fs::set_permissions(&program, Permissions::from_mode(0o755))?;
+    Ok(program)
 }
 
 /// That no dependency asks for a younger compiler than the workspace promises to build with.
