@@ -1,10 +1,10 @@
-//! `cargo xtask follow`: how many files of the core a reader opens to follow each input, and how many
-//! of the machine's own calls leave their file.
+//! `cargo xtask follow`: how many files of the core a reader opens to follow each input, and how
+//! many of the machine's own calls leave their file.
 //!
-//! An input is followed from its method, a message from the handler of its kind, through all that may
-//! be called from there: methods of the node, and those of its roles, which are counted apart. These
-//! numbers show whether the code is cut along its rules. They are no goal in themselves: one file
-//! would have the best of them.
+//! An input is followed from its method, a message from the handler of its kind, through all that
+//! may be called from there: methods of the node, and those of its roles, which are counted apart.
+//! These numbers show whether the code is cut along its rules. They are no goal in themselves: one
+//! file would have the best of them.
 
 mod calls;
 mod machine;

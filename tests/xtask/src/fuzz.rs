@@ -23,8 +23,8 @@ const INPUT_MAX: u32 = 512;
 
 /// Builds all targets, and has each try `runs` inputs.
 ///
-/// They begin with the inputs of `corpus` in the package, and with `seed`. What they find on the way
-/// is kept in `fuzz/found` under cargo's target folder, for the next time.
+/// They begin with the inputs of `corpus` in the package, and with `seed`. What they find on the
+/// way is kept in `fuzz/found` under cargo's target folder, for the next time.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
 //! Which functions of the machine a function calls.
 //!
-//! There is no type checker here. A receiver's type is known if it is `self`, a field, a parameter or
-//! the contents of a variant; a method of anything else is the machine's if the machine has exactly
-//! one of that name.
+//! There is no type checker here. A receiver's type is known if it is `self`, a field, a parameter
+//! or the contents of a variant; a method of anything else is the machine's if the machine has
+//! exactly one of that name.
 
 use std::collections::BTreeMap;
 

@@ -59,7 +59,10 @@ mod tests {
 
     #[test]
     fn constants_of_types_functions_and_tests_are_where_they_are_used() {
-        let text = "impl S { const A: u8 = 1; }\nfn f() { const B: u8 = 1; }\nmod tests { const C: u8 = 1; }";
+        let text = "
+            impl S { const A: u8 = 1; }
+            fn f() { const B: u8 = 1; }
+            mod tests { const C: u8 = 1; }";
         assert_eq!(complaints(text), [""; 0]);
         assert!(check(&file("docs/a.md", "no Rust")).unwrap().is_empty());
         assert!(check(&file("core/src/a.rs", "no Rust")).is_err());

@@ -1,7 +1,8 @@
 //! A number that prose shares with a constant is that of the constant.
 //!
 //! Prose says what a reader needs to know, and can't take it from the code; so `numbers.toml` lists
-//! the phrases that have a constant's number, and each place that has the phrase must have the number.
+//! the phrases that have a constant's number, and each place that has the phrase must have the
+//! number.
 
 use std::fs;
 use std::path::{Path, PathBuf};

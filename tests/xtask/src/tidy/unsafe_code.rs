@@ -1,5 +1,5 @@
-//! Every library and program of the workspace forbids unsafe code: only a test may need it, to count
-//! allocations for instance.
+//! Every library and program of the workspace forbids unsafe code: only a test may need it, to
+//! count allocations for instance.
 
 use anyhow::Result;
 use cargo_metadata::{MetadataCommand, TargetKind};
