@@ -13,7 +13,7 @@ use graft_election_model::{CLUSTERS, Findings, LARGE_CLUSTERS, QUICK_CLUSTERS, s
 /// Searches all that can happen in small clusters, and checks that the election's invariants hold.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Search only the clusters that are searched in seconds.
+    /// Search only the clusters that are searched whenever everything is tested.
     #[arg(long, conflicts_with = "large")]
     quick: bool,
     /// Search larger clusters instead.

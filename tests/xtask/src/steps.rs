@@ -46,7 +46,7 @@ impl Steps {
         let done = step().with_context(|| format!("the step \"{name}\" failed"))?;
         let processor = children_time()?.saturating_sub(used);
         let cost = Cost { wall: began.elapsed(), processor };
-        println!("=== {name}: {} ===", cost.text());
+        println!("=== {name}: {} ===", cost.text().trim_start());
         self.0.push(Step { name, cost });
         Ok(done)
     }

@@ -46,10 +46,10 @@ pub(crate) fn simulate_some() -> Result<()> {
 /// Which clusters the model checker searches.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct Model {
-    /// Search only those that CI searches: the quick ones.
+    /// Search only the clusters that `cargo xtask test` searches.
     #[arg(long, conflicts_with = "large")]
     pub(crate) quick: bool,
-    /// Search larger clusters, instead.
+    /// Search larger clusters instead.
     #[arg(long)]
     pub(crate) large: bool,
 }

@@ -14,7 +14,7 @@ use crate::command::{SAME_EXAMPLES, cargo_of, output, succeeds};
 const TESTS_SECONDS_MAX: u32 = 180;
 
 /// How many seconds the simulator has; it needs few.
-const SIMULATOR_SECONDS_MAX: u32 = 60;
+const SIMULATOR_SECONDS_MAX: u32 = 120;
 
 /// How many seconds the model has: enough for all clusters but the greatest.
 const MODEL_SECONDS_MAX: u32 = 180;
