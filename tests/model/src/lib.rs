@@ -16,6 +16,6 @@ mod symmetry;
 mod table;
 mod voter;
 
-pub use cluster::{CLUSTERS, Cluster, Kind, LARGE_CLUSTERS};
+pub use cluster::{CLUSTERS, Cluster, Kind, LARGE_CLUSTERS, QUICK_CLUSTERS};
 pub use search::{Findings, search};
 pub use voter::NODES_MAX;

@@ -8,11 +8,14 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use graft_election_model::{CLUSTERS, Findings, LARGE_CLUSTERS, search};
+use graft_election_model::{CLUSTERS, Findings, LARGE_CLUSTERS, QUICK_CLUSTERS, search};
 
 /// Searches all that can happen in small clusters, and checks that the election's invariants hold.
 #[derive(Debug, Parser)]
 struct Arguments {
+    /// Search only the clusters that are searched whenever everything is tested.
+    #[arg(long, conflicts_with = "large")]
+    quick: bool,
     /// Search larger clusters instead.
     #[arg(long)]
     large: bool,
@@ -37,8 +40,12 @@ fn run(arguments: &Arguments) -> Result<()> {
         None => thread::available_parallelism()?,
     };
     let mut total = Findings::default();
-    let clusters = if arguments.large { LARGE_CLUSTERS } else { CLUSTERS };
-    for cluster in clusters {
+    let clusters = match arguments {
+        Arguments { quick: true, .. } => QUICK_CLUSTERS.to_vec(),
+        Arguments { large: true, .. } => LARGE_CLUSTERS.to_vec(),
+        _ => [QUICK_CLUSTERS, CLUSTERS].concat(),
+    };
+    for cluster in &clusters {
         let findings = search(*cluster, threads).with_context(|| cluster.to_string())?;
         println!("{cluster}: {findings}");
         total += findings;

@@ -1,6 +1,8 @@
 //! The checks and tests that cargo and its companions know how to run.
 
-use std::path::Path;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use cargo_metadata::semver::Version;
@@ -11,24 +13,24 @@ use crate::firmware::{BOARDS, EMULATED_BOARD, EMULATED_TARGET, manifest};
 use crate::tools::Tools;
 use crate::workspace::{FUZZ, NO_PANIC, SIZES, root, target_dir};
 
-/// What clippy looks at: everything, and what other features make of it.
-const CLIPPY: [&[&str]; 10] = [
+/// What clippy looks at: everything, with all the features that some package of the workspace asks
+/// for; then what else features may make of it.
+const CLIPPY: [&[&str]; 5] = [
     &["--workspace", "--all-targets"],
-    &["--package", "graft-election-core", "--all-targets"],
-    &["--package", "graft-election-core", "--all-targets", "--features", "defmt"],
-    &["--package", "graft-election-proto", "--all-targets"],
-    &["--package", "graft-election-proto", "--all-targets", "--features", "defmt"],
-    &["--package", "graft-election-proto", "--all-targets", "--all-features"],
-    &["--package", "graft-election-embassy", "--all-targets", "--features", "defmt"],
-    &["--package", "graft-election", "--all-targets", "--no-default-features"],
+    // The feature turns on those of the same name, and what is only for others is gone.
     &[
         "--package",
-        "graft-election",
-        "--all-targets",
-        "--no-default-features",
+        "graft-election-core",
+        "--package",
+        "graft-election-proto",
+        "--package",
+        "graft-election-embassy",
         "--features",
-        "nats",
+        "graft-election-embassy/defmt",
+        "--all-targets",
     ],
+    &["--package", "graft-election", "--all-targets", "--no-default-features"],
+    &["--package", "graft-election", "--all-targets"],
     &[
         "--package",
         "graft-election",
@@ -38,6 +40,9 @@ const CLIPPY: [&[&str]; 10] = [
         "serial",
     ],
 ];
+
+/// What [`unstable_rustdoc`] is.
+const UNSTABLE_RUSTDOC: &str = "#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec rustdoc \"$@\"\n";
 
 pub(crate) fn formatting() -> Result<()> {
     run(cargo(["fmt", "--all", "--check"])?)?;
@@ -70,31 +75,34 @@ pub(crate) fn documentation() -> Result<()> {
     run(doc)
 }
 
-/// All tests of the workspace, those in the documentation included.
+/// Builds all tests of the workspace: a step of its own, since it takes as long as they do.
+pub(crate) fn build_tests() -> Result<()> {
+    run(cargo(["test", "--workspace", "--no-run"])?)
+}
+
+/// All tests of the workspace, those in the documentation included: examples that must not compile
+/// fail for the very error that they name.
+///
+/// Only an unstable compiler compares the errors, so a stable one is told to be one; for the
+/// examples alone, since all that they need would be built anew for it.
 pub(crate) fn tests(tools: &Tools) -> Result<()> {
     let firmware = tools.toolchain.build(EMULATED_BOARD, EMULATED_TARGET)?;
     let mut test = cargo(["test", "--workspace"])?;
     test.env("NATS_SERVER", &tools.nats_server);
     test.env("GOOGLE_PROTOBUF", &tools.google_protobuf);
     test.env("FIRMWARE", firmware).env("DEFMT_PRINT", &tools.defmt_print);
+    test.env("RUSTDOC", unstable_rustdoc()?);
     run(test)
 }
 
-/// The tests of the wire format with each feature that it has.
-pub(crate) fn proto_features() -> Result<()> {
-    run(cargo(["test", "--package", "graft-election-proto", "--all-features"])?)
-}
-
-/// The core's examples of what must not compile, each for the very error that it names.
-///
-/// Only an unstable compiler compares the errors, so a stable one is told to be one. It builds in a
-/// folder of its own: the dependencies' build scripts see the difference too, and would have
-/// everything built anew each time.
-pub(crate) fn compile_errors() -> Result<()> {
-    let mut test = cargo(["test", "--package", "graft-election-core", "--doc", "--target-dir"])?;
-    test.arg(target_dir()?.join("unstable"));
-    test.env("RUSTC_BOOTSTRAP", "1");
-    run(test)
+/// A program that is the compiler's rustdoc, told to be unstable.
+fn unstable_rustdoc() -> Result<PathBuf> {
+    let folder = target_dir()?.join("tools");
+    fs::create_dir_all(&folder)?;
+    let program = folder.join("unstable-rustdoc");
+    fs::write(&program, UNSTABLE_RUSTDOC)?;
+    fs::set_permissions(&program, Permissions::from_mode(0o755))?;
+    Ok(program)
 }
 
 /// That no dependency asks for a younger compiler than the workspace promises to build with.

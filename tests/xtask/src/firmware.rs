@@ -39,7 +39,8 @@ pub(crate) enum Toolchain {
     Debian,
 }
 
-/// Builds the firmware of every board, and has clippy look at it.
+/// Builds the firmware of every board, and has clippy look at it: once, since no code of a board is
+/// for one target alone.
 ///
 /// # Errors
 ///
@@ -48,8 +49,8 @@ pub(crate) fn check(toolchain: Toolchain) -> Result<()> {
     for (board, targets) in BOARDS {
         for target in targets {
             toolchain.build(board, target)?;
-            toolchain.clippy(board, target)?;
         }
+        toolchain.clippy(board, targets[0])?;
     }
     Ok(())
 }

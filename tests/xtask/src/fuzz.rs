@@ -7,7 +7,6 @@ use std::process::{Command, Output};
 use anyhow::{Context, Result, bail};
 
 use crate::command::{cargo_of, output, run};
-use crate::tools;
 use crate::workspace::{FUZZ, root, target_dir};
 
 /// What is fuzzed: programs of the package.
@@ -24,17 +23,16 @@ const INPUT_MAX: u32 = 512;
 
 /// Builds all targets, and has each try `runs` inputs.
 ///
-/// They begin with the inputs of `corpus` in the package, and with `seed`. What they find on the way
-/// is kept in `fuzz/found` under cargo's target folder, for the next time.
+/// They begin with the inputs of `corpus` in the package, and with `seed`. What they find on the
+/// way is kept in `fuzz/found` under cargo's target folder, for the next time.
 ///
 /// # Errors
 ///
 /// Names the file that has the input on which a target failed.
-pub(crate) fn fuzz(runs: u64, seed: u32) -> Result<()> {
-    let program = tools::cargo_fuzz()?;
-    run(cargo_fuzz(&program, "build")?)?;
+pub(crate) fn fuzz(program: &Path, runs: u64, seed: u32) -> Result<()> {
+    run(cargo_fuzz(program, "build")?)?;
     let figures: Result<Vec<String>> =
-        TARGETS.iter().map(|target| fuzz_target(&program, target, runs, seed)).collect();
+        TARGETS.iter().map(|target| fuzz_target(program, target, runs, seed)).collect();
     println!("fuzzed {}", figures?.join(", "));
     Ok(())
 }

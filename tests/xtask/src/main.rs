@@ -3,17 +3,18 @@
 #![forbid(unsafe_code)]
 
 mod checks;
-mod citations;
 mod command;
 mod crash_files;
 mod crate_count;
 mod firmware;
+mod follow;
 mod fuzz;
 mod mutants;
 mod planted;
 mod proofs;
 mod show;
 mod sizes;
+mod steps;
 mod test;
 mod testers;
 mod tidy;
@@ -43,12 +44,10 @@ enum Task {
     CrateCount,
     /// Prove that the core and the wire format need neither std nor an allocator.
     NoStd,
+    /// Count the files that a reader opens to follow each input of the core.
+    Follow,
     /// Search all that can happen in small clusters.
-    Model {
-        /// Search four nodes in more terms, instead.
-        #[arg(long)]
-        large: bool,
-    },
+    Model(testers::Model),
     /// Change the core and the wire format in many small ways, and see whether their tests notice.
     Mutants,
     /// Plant known defects in a copy of the project, and see who notices.
@@ -109,14 +108,17 @@ fn main() -> ExitCode {
         Some(Task::Tidy) => tidy::tidy(),
         Some(Task::CrateCount) => crate_count::crate_count(),
         Some(Task::NoStd) => proofs::no_std(),
-        Some(Task::Model { large }) => testers::search(large),
+        Some(Task::Follow) => follow::follow(),
+        Some(Task::Model(model)) => testers::search(model),
         Some(Task::Mutants) => mutants::mutants(),
         Some(Task::Planted(planted)) => planted.run(),
         Some(Task::NoPanic) => proofs::no_panic(),
         Some(Task::Firmware(show)) => show.run(),
         Some(Task::BuildFirmware) => firmware::Toolchain::install().and_then(firmware::check),
         Some(Task::CrashFiles) => crash_files::crash_files(),
-        Some(Task::Fuzz { runs, seed }) => fuzz::fuzz(runs, seed),
+        Some(Task::Fuzz { runs, seed }) => {
+            tools::cargo_fuzz().and_then(|it| fuzz::fuzz(&it, runs, seed))
+        }
         Some(Task::Scripts { write }) => testers::play(write),
         Some(Task::Sizes { json }) => sizes::print(json),
         Some(Task::Simulate { seeds, seed }) => testers::simulate(seeds, seed),

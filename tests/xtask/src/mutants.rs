@@ -1,5 +1,5 @@
-//! `cargo xtask mutants`: whether the tests of the core and the wire format notice each small change
-//! that makes the code do something else.
+//! `cargo xtask mutants`: whether the tests of the core and the wire format notice each small
+//! change that makes the code do something else.
 
 use std::fs;
 use std::path::Path;

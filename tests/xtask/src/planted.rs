@@ -3,15 +3,17 @@
 
 mod checker;
 mod list;
-mod plot;
+mod sandbox;
 
 use std::fmt;
+use std::panic::resume_unwind;
+use std::thread;
 
 use anyhow::{Context, Result, ensure};
 
 use checker::{Checker, Verdict};
 use list::Defect;
-use plot::Plot;
+use sandbox::Sandbox;
 
 /// What CI plants: a defect of each kind that the simulator looks at, and of the simulator itself.
 const FOR_THE_SIMULATOR: [&str; 8] = [
@@ -62,23 +64,17 @@ pub(crate) fn some_for_the_simulator() -> Result<()> {
 }
 
 fn check_all(defects: &[Defect], checkers: impl Fn(&Defect) -> Vec<Checker>) -> Result<()> {
-    let plot = Plot::new()?;
+    let sandbox = Sandbox::new()?;
     let asked: Vec<Checker> = defects.iter().flat_map(&checkers).collect();
-    for checker in Checker::ALL.into_iter().filter(|checker| asked.contains(checker)) {
+    let asked: Vec<Checker> = Checker::ALL.into_iter().filter(|it| asked.contains(it)).collect();
+    for (checker, verdict) in verdicts(&sandbox, &asked)? {
         // Who cries wolf catches everything.
-        let verdict = checker.check(&plot)?;
         ensure!(!verdict.is_caught(), "with nothing planted, {} says {verdict}", checker.name());
     }
     let mut figures = Figures::default();
     for defect in defects {
-        let plant = || -> Result<Vec<(Checker, Verdict)>> {
-            plot.plant(defect)?;
-            checkers(defect)
-                .into_iter()
-                .map(|checker| Ok((checker, checker.check(&plot)?)))
-                .collect()
-        };
-        let verdicts = plant().with_context(|| format!("planting {}", defect.name))?;
+        let planted = sandbox.plant(defect).and_then(|()| verdicts(&sandbox, &checkers(defect)));
+        let verdicts = planted.with_context(|| format!("planting {}", defect.name))?;
         println!("{}: {}", defect.name, defect.what);
         for (checker, verdict) in &verdicts {
             let is_as_expected = defect.expects(*checker, verdict);
@@ -91,6 +87,25 @@ fn check_all(defects: &[Defect], checkers: impl Fn(&Defect) -> Vec<Checker>) -> 
     println!("{figures}");
     ensure!(figures.surprises == 0, "{} verdicts are not as the list says", figures.surprises);
     Ok(())
+}
+
+/// What the checkers make of what is planted, in their order. Tests look at the same time as the
+/// others, since neither keeps two processors busy by itself.
+fn verdicts(sandbox: &Sandbox, checkers: &[Checker]) -> Result<Vec<(Checker, Verdict)>> {
+    let check = |checkers: Vec<Checker>| -> Result<Vec<(Checker, Verdict)>> {
+        checkers.into_iter().map(|it| Ok((it, it.check(sandbox)?))).collect()
+    };
+    let (tests, others) = checkers.iter().partition(|checker| checker.is_tests());
+    thread::scope(|scope| {
+        let tests = scope.spawn(|| check(tests));
+        let others = check(others);
+        let mut all = match tests.join() {
+            Ok(verdicts) => verdicts?,
+            Err(panic) => resume_unwind(panic),
+        };
+        all.extend(others?);
+        Ok(all)
+    })
 }
 
 #[derive(Debug, Default)]

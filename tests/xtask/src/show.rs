@@ -5,7 +5,7 @@ use clap::Args;
 
 use crate::command::{cargo, run};
 use crate::firmware::{EMULATED_BOARD, EMULATED_TARGET, Toolchain};
-use crate::tools::emulator_and_decoder;
+use crate::tools;
 
 /// The program that shows it, of the package of the tests.
 const PROGRAM: [&str; 5] = ["run", "--package", "graft-election-tests", "--bin", "firmware-show"];
@@ -31,7 +31,7 @@ impl Show {
     ///
     /// Something can't be had, or no leader was elected.
     pub(crate) fn run(self) -> Result<()> {
-        let defmt_print = emulator_and_decoder()?;
+        let defmt_print = tools::emulator_and_decoder()?;
         eprintln!("building the firmware");
         let firmware = Toolchain::install()?.build(EMULATED_BOARD, EMULATED_TARGET)?;
         let mut show = cargo(PROGRAM)?;

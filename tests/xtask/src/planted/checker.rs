@@ -7,14 +7,14 @@ use std::process::{Command, Output};
 use anyhow::{Result, ensure};
 use serde::Deserialize;
 
-use super::plot::Plot;
+use super::sandbox::Sandbox;
 use crate::command::{SAME_EXAMPLES, cargo_of, output, succeeds};
 
 /// How many seconds tests have. Only such as make no progress need more.
 const TESTS_SECONDS_MAX: u32 = 180;
 
 /// How many seconds the simulator has; it needs few.
-const SIMULATOR_SECONDS_MAX: u32 = 60;
+const SIMULATOR_SECONDS_MAX: u32 = 120;
 
 /// How many seconds the model has: enough for all clusters but the greatest.
 const MODEL_SECONDS_MAX: u32 = 180;
@@ -25,11 +25,11 @@ const TIMED_OUT: i32 = 124;
 /// How many worlds the simulator has: half as many as in CI.
 const SEEDS: u64 = 10_000;
 
-/// How a checker's packages are built: quickly, and to run quickly.
+/// How a checker's packages are built: to run quickly, and quickly again after a small change.
 const PROFILE: [(&str, &str); 3] = [
     ("CARGO_PROFILE_DEV_OPT_LEVEL", "1"),
     ("CARGO_PROFILE_DEV_DEBUG", "0"),
-    ("CARGO_INCREMENTAL", "0"),
+    ("CARGO_INCREMENTAL", "1"),
 ];
 
 /// Who looks for defects.
@@ -58,9 +58,9 @@ pub(super) enum Verdict {
 }
 
 impl Checker {
-    /// All there are, in the order in which they look.
+    /// All there are, in the order in which they are listed.
     pub(super) const ALL: [Self; 5] =
-        [Self::Core, Self::Simulator, Self::Model, Self::Proto, Self::VoteFile];
+        [Self::Core, Self::Proto, Self::VoteFile, Self::Simulator, Self::Model];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -72,18 +72,32 @@ impl Checker {
         }
     }
 
+    /// Whether it is tests that look, rather than a program of its own.
+    pub(super) fn is_tests(self) -> bool {
+        matches!(self, Self::Core | Self::Proto | Self::VoteFile)
+    }
+
     /// Lets the checker look at what is planted.
     ///
     /// # Errors
     ///
     /// What is planted doesn't compile, or the checker fails without saying of what.
-    pub(super) fn check(self, plot: &Plot) -> Result<Verdict> {
-        let mut build = cargo(plot, "cargo")?;
-        build.args(self.build());
+    pub(super) fn check(self, sandbox: &Sandbox) -> Result<Verdict> {
+        let mut build = self.cargo(sandbox, "cargo")?;
+        build.args(self.build().split(' '));
         succeeds(&output(build)?)?;
-        let mut check = cargo(plot, "timeout")?;
-        check.args([&self.seconds_max().to_string(), "cargo"]).args(self.run());
+        let mut check = self.cargo(sandbox, "timeout")?;
+        check.args([&self.seconds_max().to_string(), "cargo"]).args(self.run().split(' '));
         self.judge(&output(check)?)
+    }
+
+    /// A program that runs in the copy of the project, with all that cargo has to know of it. Each
+    /// checker builds in a folder of its own, so that none waits for another.
+    fn cargo(self, sandbox: &Sandbox, program: impl AsRef<OsStr>) -> Result<Command> {
+        let mut cargo = cargo_of(program)?;
+        cargo.current_dir(&sandbox.folder).envs(PROFILE).envs(SAME_EXAMPLES);
+        cargo.env("CARGO_TARGET_DIR", sandbox.target.join(self.name()));
+        Ok(cargo)
     }
 
     fn seconds_max(self) -> u32 {
@@ -94,32 +108,33 @@ impl Checker {
         }
     }
 
-    fn build(self) -> Vec<String> {
-        let words = match self {
-            Self::Core => "test --no-run --package graft-election-core",
-            Self::Simulator => "build --package graft-election-simulator",
-            Self::Model => "build --package graft-election-model",
-            Self::Proto => "test --no-run --package graft-election-proto",
-            Self::VoteFile => "test --no-run --package graft-election --no-default-features",
-        };
-        words.split(' ').map(str::to_owned).collect()
+    /// What cargo is told to build and to run.
+    fn selection(self) -> &'static str {
+        match self {
+            Self::Core => "--package graft-election-core --tests",
+            Self::Proto => "--package graft-election-proto --tests",
+            Self::VoteFile => {
+                "--package graft-election --no-default-features --lib --test vote_file"
+            }
+            Self::Simulator => "--package graft-election-simulator",
+            Self::Model => "--package graft-election-model",
+        }
     }
 
-    fn run(self) -> Vec<String> {
-        let words = match self {
-            Self::Core => "test --no-fail-fast --package graft-election-core --lib --tests".into(),
-            Self::Simulator => {
-                format!("run --package graft-election-simulator -- --seed 1 --seeds {SEEDS}")
+    fn build(self) -> String {
+        let task = if self.is_tests() { "test --no-run" } else { "build" };
+        format!("{task} {}", self.selection())
+    }
+
+    fn run(self) -> String {
+        let selection = self.selection();
+        match self {
+            Self::Simulator => format!("run {selection} -- --seed 1 --seeds {SEEDS}"),
+            Self::Model => format!("run {selection}"),
+            Self::Core | Self::Proto | Self::VoteFile => {
+                format!("test --no-fail-fast {selection}")
             }
-            Self::Model => "run --package graft-election-model".into(),
-            Self::Proto => "test --no-fail-fast --package graft-election-proto --tests".into(),
-            Self::VoteFile => {
-                "test --no-fail-fast --package graft-election --no-default-features --lib \
-                 --test vote_file"
-                    .into()
-            }
-        };
-        words.split(' ').map(str::to_owned).collect()
+        }
     }
 
     /// What the checker's output means.
@@ -168,14 +183,6 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// A program that runs in the copy of the project, with all that cargo has to know of it.
-fn cargo(plot: &Plot, program: impl AsRef<OsStr>) -> Result<Command> {
-    let mut cargo = cargo_of(program)?;
-    cargo.current_dir(&plot.folder).env("CARGO_TARGET_DIR", &plot.target).envs(PROFILE);
-    cargo.envs(SAME_EXAMPLES);
-    Ok(cargo)
-}
-
 /// How many tests have failed, and which was the first.
 fn failed_tests(said: &str) -> Option<String> {
     let failed =
@@ -188,13 +195,13 @@ fn failed_tests(said: &str) -> Option<String> {
     }
 }
 
-/// What the model finds, and after how many states; or why it stops.
+/// What the model finds, in which cluster and after how many states; or why it stops.
 fn violation(line: &str) -> Option<String> {
     let reason = line.strip_prefix("model: ")?;
     let violated = || {
-        let (_, violated) = reason.split_once("violated: ")?;
+        let (cluster, violated) = reason.split_once(": violated: ")?;
         let (property, figures) = violated.split_once(" (found after ")?;
-        Some(format!("after {}: {property}", figures.split_once(',')?.0))
+        Some(format!("after {}: {property} ({cluster})", figures.split_once(',')?.0))
     };
     Some(violated().unwrap_or_else(|| shortened(reason)))
 }
@@ -224,7 +231,7 @@ mod tests {
     #[test]
     fn the_model_says_what_is_violated_and_after_how_many_states() {
         let line = "model: 2 nodes: violated: I2: one vote (found after 42 states, 9 steps)";
-        assert_eq!(violation(line), Some("after 42 states: I2: one vote".into()));
+        assert_eq!(violation(line), Some("after 42 states: I2: one vote (2 nodes)".into()));
         assert_eq!(violation("model: no memory"), Some("no memory".into()));
         assert_eq!(violation("warning: violated: x"), None);
     }

@@ -11,22 +11,22 @@ use crate::workspace::{files, root, target_dir};
 
 /// A copy of the project in cargo's target folder, with a target folder of its own.
 #[derive(Debug)]
-pub(super) struct Plot {
+pub(super) struct Sandbox {
     /// Where the copy is.
     pub(super) folder: PathBuf,
     /// Where it is built.
     pub(super) target: PathBuf,
 }
 
-impl Plot {
+impl Sandbox {
     /// Copies the project. What an earlier copy has in common with it stays, and needn't be built
     /// again.
     pub(super) fn new() -> Result<Self> {
         let here = target_dir()?.join("planted");
-        let plot = Self { folder: here.join("project"), target: here.join("target") };
-        fs::create_dir_all(&plot.folder)?;
-        plot.reset(&BTreeMap::new())?;
-        Ok(plot)
+        let sandbox = Self { folder: here.join("project"), target: here.join("target") };
+        fs::create_dir_all(&sandbox.folder)?;
+        sandbox.reset(&BTreeMap::new())?;
+        Ok(sandbox)
     }
 
     /// Makes the copy like the project but for this defect.

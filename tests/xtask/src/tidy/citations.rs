@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::tidy::{Complaint, File};
+use super::{Complaint, File};
 
 /// Where the rules are.
 const PROTOCOL: &str = "docs/protocol.md";
@@ -20,7 +20,7 @@ const TESTED_SECTIONS: [&str; 2] = ["## 4 ", "## 6 "];
 /// # Errors
 ///
 /// The protocol is not there, or has no rules.
-pub(crate) fn check(files: &[File]) -> Result<Vec<Complaint>> {
+pub(super) fn check(files: &[File]) -> Result<Vec<Complaint>> {
     let protocol = files.iter().find(|file| file.path == Path::new(PROTOCOL));
     let protocol = protocol.with_context(|| format!("{PROTOCOL} is missing"))?;
     let known = known_rules(&protocol.text);
@@ -90,16 +90,14 @@ fn tests_begin(file: &File) -> usize {
 
 /// Whether a file is a script, which is a test.
 fn is_script(file: &File) -> bool {
-    let is_text = file.path.extension().is_some_and(|extension| extension == "txt");
-    is_text && file.path.starts_with("tests/scripts")
+    file.extension() == "txt" && file.path.starts_with("tests/scripts")
 }
 
 /// The rules that a file cites, each with its line: in the comments and function names of Rust, in
 /// the comments of scripts, and anywhere in prose.
 fn citations(file: &File) -> Vec<(usize, String)> {
-    let extension = file.path.extension().and_then(|extension| extension.to_str());
-    let cited_in: fn(&str) -> Vec<String> = match extension {
-        Some("rs") => |line| {
+    let cited_in: fn(&str) -> Vec<String> = match file.extension() {
+        "rs" => |line| {
             let comment = line.split_once("//").map_or("", |(_, comment)| comment);
             rules_in_prose(comment).chain(rules_in_name(line)).collect()
         },
@@ -107,11 +105,10 @@ fn citations(file: &File) -> Vec<(usize, String)> {
             let comment = line.strip_prefix('#').unwrap_or_default();
             rules_in_prose(comment).collect()
         },
-        Some("md" | "proto") => |line| rules_in_prose(line).collect(),
+        "md" | "proto" => |line| rules_in_prose(line).collect(),
         _ => return Vec::new(),
     };
-    let lines = (1..).zip(file.text.lines());
-    lines
+    file.lines()
         .flat_map(|(number, line)| cited_in(line).into_iter().map(move |rule| (number, rule)))
         .collect()
 }
@@ -139,6 +136,7 @@ fn is_rule(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tidy::file;
 
     const RULES: &str = "\
 ## 4 Rules
@@ -152,13 +150,9 @@ mod tests {
 | G3 | a leader leads for ever | L3 |
 ";
 
-    fn file(path: &str, text: &str) -> File {
-        File { path: path.into(), text: text.to_owned() }
-    }
-
     #[track_caller]
     fn complaints(files: &[(&str, &str)]) -> Vec<String> {
-        let mut files: Vec<_> = files.iter().map(|(path, text)| file(path, text)).collect();
+        let mut files: Vec<_> = files.iter().map(|(path, text)| file(path, *text)).collect();
         files.push(file(PROTOCOL, RULES));
         let complaints = check(&files).unwrap();
         complaints.iter().map(Complaint::to_string).collect()
