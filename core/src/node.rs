@@ -207,7 +207,7 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
                 let election_at = self.draw(now, self.timing.heartbeat_interval);
                 self.enter(Role::waiting(election_at), Reason::HigherTerm);
             }
-            Role::Leader(_) => self.stop_leading(now, Reason::HigherTerm),
+            Role::Leader(_) => self.await_leader(now, Reason::HigherTerm),
             Role::Closing(_) | Role::Closed => {}
         }
     }
@@ -266,6 +266,18 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
         if let Role::Candidate(campaign) = &self.role {
             self.enter(Role::waiting(campaign.election_at), Reason::SaveFailed);
         }
+    }
+
+    /// The node follows no leader yet, and waits for one until its election timeout. If it led, its
+    /// lease ends with that.
+    fn await_leader(&mut self, now: Instant, reason: Reason) {
+        let election_at = self.draw_election_timeout(now);
+        self.enter(Role::waiting(election_at), reason);
+    }
+
+    /// V2: whether the node may not help to elect anyone, itself included.
+    fn is_bound(&self, now: Instant) -> bool {
+        now < self.bound_until
     }
 
     /// An instant drawn evenly from the `span` microseconds that follow `earliest`.

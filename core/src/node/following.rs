@@ -30,7 +30,7 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
             Role::PreCandidate(_) | Role::Candidate(_) => Reason::LeaderHeard,
             Role::Leader(_) => {
                 // L5
-                self.stop_leading(now, Reason::SecondLeader);
+                self.await_leader(now, Reason::SecondLeader);
                 return self.refuse_second(heartbeat);
             }
             // H3
@@ -72,6 +72,15 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
             return AfterSave::Nothing;
         }
         self.answer_heartbeat(&heartbeat.leader, Some(sent_at))
+    }
+
+    /// V2: binds the node for its T_min and one tick of its clock. V3: a longer quarantine goes on.
+    fn bind(&mut self, now: Instant) {
+        let bound_until =
+            now.plus_micros(self.timing.election_timeout_min).plus_micros(self.timing.clock_tick);
+        if bound_until >= self.bound_until {
+            (self.bound_until, self.is_quarantined) = (bound_until, false);
+        }
     }
 
     /// An acknowledgement if it echoes `sent_at`, else a refusal.

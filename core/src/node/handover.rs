@@ -22,7 +22,7 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
         };
         let target = to.or_else(|| self.successor(leading));
         // H1: lease and all, before it says so.
-        self.stop_leading(now, Reason::HandedOver);
+        self.await_leader(now, Reason::HandedOver);
         let next = self.announce_handover(target);
         self.finish_input(next)
     }
@@ -73,7 +73,7 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
 
     /// H4: gives way to a follower of higher priority.
     pub(super) fn promote(&mut self, now: Instant, target: NodeId) -> AfterSave {
-        self.stop_leading(now, Reason::PriorityHandover);
+        self.await_leader(now, Reason::PriorityHandover);
         if let Role::Follower(following) = &mut self.role {
             following.promoted = Some(target.clone());
         }

@@ -117,13 +117,7 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
 
     /// L4: the leader stops, and frees those that are still bound to it. It says nothing more.
     pub(super) fn step_down(&mut self, now: Instant) -> AfterSave {
-        self.stop_leading(now, Reason::LostQuorum);
+        self.await_leader(now, Reason::LostQuorum);
         self.announce_handover(None)
-    }
-
-    /// The leader becomes a follower, and its lease ends with that.
-    pub(super) fn stop_leading(&mut self, now: Instant, reason: Reason) {
-        let election_at = self.draw_election_timeout(now);
-        self.enter(Role::waiting(election_at), reason);
     }
 }

@@ -119,20 +119,6 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
             _ => self.role.restart_timer(election_at),
         }
     }
-
-    /// V2: whether the node may not help to elect anyone, itself included.
-    pub(super) fn is_bound(&self, now: Instant) -> bool {
-        now < self.bound_until
-    }
-
-    /// V2: binds the node for its T_min and one tick of its clock. V3: a longer quarantine goes on.
-    pub(super) fn bind(&mut self, now: Instant) {
-        let bound_until =
-            now.plus_micros(self.timing.election_timeout_min).plus_micros(self.timing.clock_tick);
-        if bound_until >= self.bound_until {
-            (self.bound_until, self.is_quarantined) = (bound_until, false);
-        }
-    }
 }
 
 /// Why a candidate is not supported, and what is wrong with it, if anything is.
