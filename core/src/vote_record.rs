@@ -1,5 +1,8 @@
 use crate::NodeId;
 
+/// The first number that is not a term (rule T4).
+pub const TERM_END: u64 = 1 << 63;
+
 /// What a node must never forget: its term, and whom it voted for in that term.
 ///
 /// The only thing ever stored. It must be durable before a message that depends on it is sent (rule
@@ -13,6 +16,3 @@ pub struct VoteRecord {
     /// Whom the node voted for in that term.
     pub voted_for: Option<NodeId>,
 }
-
-/// The first number that is not a term (rule T4).
-pub const TERM_END: u64 = 1 << 63;

@@ -13,6 +13,9 @@ use graft_election_core::{self as election, Instant};
 
 use crate::clock;
 
+/// How many tasks can wait for a change without waking each other in vain.
+const WAITING_MAX: usize = 4;
+
 /// The lease of this board's node, which its [`Driver`](crate::Driver) shares with the tasks that
 /// act as the leader (rule L3).
 ///
@@ -43,9 +46,6 @@ struct Shared {
     holders: usize,
     waiting: MultiWakerRegistration<WAITING_MAX>,
 }
-
-/// How many tasks can wait for a change without waking each other in vain.
-const WAITING_MAX: usize = 4;
 
 impl<M: RawMutex> Lease<M> {
     /// The lease of a node that hasn't started yet, which is not valid.

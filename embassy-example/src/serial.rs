@@ -9,6 +9,9 @@ use graft_election_proto::frame::{FRAME_MAX, FrameErrors, FrameReader, encode_fr
 
 use crate::Transport;
 
+/// How many bytes are taken from the line at a time.
+const READ_MAX: usize = 64;
+
 /// A [`Transport`] over the two halves of a serial line, in the frames of
 /// [`graft_election_proto::frame`]. Many nodes may share the line: each hears every frame, and
 /// skips those that are addressed to another node.
@@ -29,9 +32,6 @@ pub struct SerialTransport<'e, R, W> {
     unread: Range<usize>,
     errors: &'e Cell<FrameErrors>,
 }
-
-/// How many bytes are taken from the line at a time.
-const READ_MAX: usize = 64;
 
 impl<'e, R: Read, W: Write<Error = R::Error>> SerialTransport<'e, R, W> {
     /// The transport of the node `id`.

@@ -7,6 +7,20 @@ use sequential_storage::queue::{QueueConfig, QueueStorage};
 
 use crate::VoteStore;
 
+/// One to write to; one with the latest record; and one with the record before it, in case the
+/// write of the latest was cut short.
+const PAGES: u32 = 3;
+
+/// The widest words that sequential-storage takes.
+const WORD_MAX: usize = 32;
+
+/// The bytes that sequential-storage puts before each item: two check sums and a length.
+const HEADER_LEN: usize = 8;
+
+const ERASED: u8 = 0xff;
+
+const VERSION: u8 = 1;
+
 /// The vote record in NOR flash, safe from power cuts during any write and any erasure.
 ///
 /// It takes three pages, each with its own log of records. A save goes to the page whose latest
@@ -27,10 +41,6 @@ pub struct VoteFlash<F> {
     /// Where the pages begin.
     start: u32,
 }
-
-/// One to write to; one with the latest record; and one with the record before it, in case the
-/// write of the latest was cut short.
-const PAGES: u32 = 3;
 
 type Log<'f, F> = QueueStorage<&'f mut F, Cache<Uncached, Uncached, Uncached>>;
 
@@ -203,22 +213,12 @@ impl Buffer {
     const EMPTY: Self = Self([0; _]);
 }
 
-/// The widest words that sequential-storage takes.
-const WORD_MAX: usize = 32;
-
-/// The bytes that sequential-storage puts before each item: two check sums and a length.
-const HEADER_LEN: usize = 8;
-
-const ERASED: u8 = 0xff;
-
 /// A record as it is in flash: the version of this layout, the term in little-endian order, and the
 /// id of the node voted for, or nothing. sequential-storage adds the length and check sums.
 struct Encoded {
     bytes: [u8; Self::LEN_MAX],
     len: usize,
 }
-
-const VERSION: u8 = 1;
 
 impl Encoded {
     const LEN_WITHOUT_ID: usize = 1 + size_of::<u64>();

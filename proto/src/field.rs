@@ -5,6 +5,9 @@ use crate::reader::{Key, Reader, WireError};
 use crate::wire_type::WireType;
 use crate::writer::{EncodeError, Writer};
 
+/// No message has more fields.
+const FIELDS_MAX: usize = 6;
+
 /// A field of a message.
 pub(crate) struct Field {
     pub(crate) number: u32,
@@ -51,9 +54,6 @@ impl<'a> Value<'a> {
 
 /// The values of a message, in the order of its table; those behind its last field are never set.
 pub(crate) type Values<'a> = [Value<'a>; FIELDS_MAX];
-
-/// No message has more fields.
-const FIELDS_MAX: usize = 6;
 
 /// Reads a payload. Unknown fields are skipped, and of a repeated one the last counts.
 pub(crate) fn read_fields<'a>(

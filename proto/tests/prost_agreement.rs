@@ -10,6 +10,12 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use prost::Message as _;
 
+/// A sender in field 2. For a `VoteResponse` that is a truth value, and its sender may be left out.
+const SENDER: &[u8] = b"\x12\x01a";
+
+/// A sender in field 8. In most requests that is a number.
+const VOTER: &[u8] = b"\x42\x01a";
+
 /// States that the two codecs agree on one message of `graft.proto`: on the bytes of its fields, on
 /// the fields of its bytes, and on what is not such a message at all.
 macro_rules! agreement {
@@ -132,12 +138,6 @@ fn of_a_repeated_id_only_the_last_is_judged() {
         assert!(decode(Kind::Heartbeat, &[SENDER, &earlier].concat()).is_err());
     }
 }
-
-/// A sender in field 2. For a `VoteResponse` that is a truth value, and its sender may be left out.
-const SENDER: &[u8] = b"\x12\x01a";
-
-/// A sender in field 8. In most requests that is a number.
-const VOTER: &[u8] = b"\x42\x01a";
 
 /// Compares the two codecs on a payload, and on the same with a sender at its end, without which
 /// most are refused.

@@ -57,6 +57,14 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
+const VOTERS: [&str; 3] = ["n1", "n2", "n3"];
+
+/// The bucket that the example makes.
+pub const BUCKET: &str = "fencing-example";
+
+/// The one key in it.
+pub const KEY: &str = "ledger";
+
 fn main() -> ExitCode {
     let Some(url) = std::env::args().nth(1) else {
         eprintln!("fencing: give the URL of a NATS server with JetStream");
@@ -291,11 +299,3 @@ fn runtime() -> Result<Runtime, Failure> {
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
-
-const VOTERS: [&str; 3] = ["n1", "n2", "n3"];
-
-/// The bucket that the example makes.
-pub const BUCKET: &str = "fencing-example";
-
-/// The one key in it.
-pub const KEY: &str = "ledger";

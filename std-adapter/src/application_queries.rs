@@ -15,6 +15,16 @@ use crate::application::Application;
 use crate::core_node::VOTERS_MAX;
 use crate::events::Fault;
 
+/// How long an answer counts as current: the application's own position moves on.
+const FRESH_FOR: Duration = Duration::from_secs(1);
+
+/// As many positions as a leader can have followers.
+const CACHED_MAX: usize = VOTERS_MAX;
+
+/// Room for one query that the driver waits for and one that it doesn't. While the application is
+/// stuck, no more are made.
+const QUERIES_MAX: usize = 2;
+
 /// The thread on which the application is asked, and what it answered.
 #[derive(Debug)]
 pub(crate) struct ApplicationQueries {
@@ -49,16 +59,6 @@ pub(crate) struct CachedAnswer {
     /// Whether it said so within [`FRESH_FOR`].
     pub(crate) is_fresh: bool,
 }
-
-/// How long an answer counts as current: the application's own position moves on.
-const FRESH_FOR: Duration = Duration::from_secs(1);
-
-/// As many positions as a leader can have followers.
-const CACHED_MAX: usize = VOTERS_MAX;
-
-/// Room for one query that the driver waits for and one that it doesn't. While the application is
-/// stuck, no more are made.
-const QUERIES_MAX: usize = 2;
 
 impl ApplicationQueries {
     /// Starts the thread that asks `application`, if there is one. It ends when the value that this

@@ -41,15 +41,17 @@ const ID_LEN: usize = 8;
 ///
 /// It decodes a message only to learn which side its sender is on, and carries the bytes unchanged:
 ///
-/// * A node that is heard on the line and not on NATS is on the line. Before the bridge publishes the
-///   node's first message, it subscribes to the subjects of that node, so that no answer is missed.
+/// * A node that is heard on the line and not on NATS is on the line. Before the bridge publishes
+///   the node's first message, it subscribes to the subjects of that node, so that no answer is
+///   missed.
 /// * A frame from a node that is on NATS is the echo of one that a bridge has written, and is not
 ///   carried.
-/// * A message on NATS that a bridge of the same line has published is not carried back to the line.
+/// * A message on NATS that a bridge of the same line has published is not carried back to the
+///   line.
 ///
 /// Nothing is kept for later. What arrives while the other side is disconnected, or faster than
-/// [`BridgeRates`] allow, is dropped and counted: the election tolerates lost messages, and late ones
-/// only cost time.
+/// [`BridgeRates`] allow, is dropped and counted: the election tolerates lost messages, and late
+/// ones only cost time.
 ///
 /// Run one bridge per line at a time. For a spare, let an election choose which of several runs, as
 /// `graft run … -- graft bridge …` does; `docs/bridge.md` shows how, and what two at once would do.
@@ -66,7 +68,8 @@ pub struct Bridge {
 }
 
 /// How much a [`Bridge`] carries at most, so that neither side can flood the other. All nodes that
-/// were heard within the last second have equal shares of it, so that none can crowd out the others.
+/// were heard within the last second have equal shares of it, so that none can crowd out the
+/// others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BridgeRates {
     /// Messages per second to NATS.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use graft_election_core::Instant;
 
+const READINGS_AT_START: usize = 16;
+
 /// The node's clock: tokio's own, so that tests can control it, plus the time that the machine has
 /// been suspended (protocol, section 1). It is monotonic. Clones are the same clock.
 #[derive(Clone, Debug)]
@@ -80,8 +82,6 @@ fn lead(boottime: impl Fn() -> i64, monotonic: impl Fn() -> i64) -> i64 {
     let boottime = boottime();
     boottime.saturating_sub(monotonic())
 }
-
-const READINGS_AT_START: usize = 16;
 
 /// The system's two clocks, in nanoseconds. On systems that don't have both, suspensions go
 /// unnoticed.

@@ -14,8 +14,8 @@ use tokio::time::{sleep, timeout};
 use crate::serial_line::{ByteStream, SerialLine};
 use crate::transport::Connection;
 
-/// How long to wait before a lost line is opened again: short enough for an election, and long enough
-/// that a missing line costs next to nothing.
+/// How long to wait before a lost line is opened again: short enough for an election, and long
+/// enough that a missing line costs next to nothing.
 const REOPEN_DELAY: Duration = Duration::from_millis(100);
 
 /// How long opening a line may take.
@@ -129,8 +129,8 @@ impl FramedLine {
         }
     }
 
-    /// Writes as much of a frame as the line takes now and drops the rest, because a frame that waits
-    /// arrives late. The delimiter at the start of the next frame ends a partial one.
+    /// Writes as much of a frame as the line takes now and drops the rest, because a frame that
+    /// waits arrives late. The delimiter at the start of the next frame ends a partial one.
     pub(crate) async fn write(&mut self, frame: &[u8]) -> Result<(), Unwritten> {
         let LineState::Open(stream) = &mut self.state else {
             return Err(Unwritten::Disconnected);

@@ -8,8 +8,9 @@ use crate::framed_line::{FramedLine, LineEvent, Unwritten};
 use crate::serial_line::SerialLine;
 use crate::transport::{Arrival, Transport};
 
-/// The cluster over a serial line that its nodes, which may be firmware, share. It speaks the frames
-/// of `docs/serial-frames.md`. A line belongs to one cluster, so the cluster's name does not matter.
+/// The cluster over a serial line that its nodes, which may be firmware, share. It speaks the
+/// frames of `docs/serial-frames.md`. A line belongs to one cluster, so the cluster's name does not
+/// matter.
 ///
 /// A line that is lost is opened again. Until then nothing is sent, and nothing is kept to be sent
 /// later. Sending never waits for a line that is full.

@@ -114,8 +114,8 @@ impl Witness {
         (term, self.heard.votes.get(&(term, node.clone())).cloned())
     }
 
-    /// A node that had `said` this before has started with that `record`: it must know of all that it
-    /// said (I2, I3, I6). By now it may have said more.
+    /// A node that had `said` this before has started with that `record`: it must know of all that
+    /// it said (I2, I3, I6). By now it may have said more.
     pub fn hear_of_start(
         &mut self,
         node: &NodeId,

@@ -14,15 +14,15 @@ use graft_election_tests::application::ScriptedApplication;
 use graft_election_tests::cluster::{builder, graft_builder, id, wait_for_fault, wait_until};
 use graft_election_tests::peer::Peer;
 
+/// How long the application of a [`patient`] node may take: half its heartbeat interval.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A node that is patient, for tests that begin before its first campaign.
 fn patient(size: usize) -> NodeBuilder {
     builder("a", size)
         .election_timeout(Duration::from_secs(20), Duration::from_secs(21))
         .heartbeat_interval(Duration::from_secs(2))
 }
-
-/// How long the application of a [`patient`] node may take: half its heartbeat interval.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
 
 async fn start(
     node: NodeBuilder,

@@ -92,8 +92,8 @@ impl Spy {
         self.hear_within(PATIENCE).await
     }
 
-    /// Subject, reply subject and payload of all messages until there is quiet, if the first arrives
-    /// within `patience`.
+    /// Subject, reply subject and payload of all messages until there is quiet, if the first
+    /// arrives within `patience`.
     async fn hear_within(&mut self, patience: Duration) -> Vec<(String, Option<String>, Vec<u8>)> {
         let (mut heard, mut quiet_at) = (Vec::new(), Instant::now() + patience);
         while let Ok(Some(message)) = timeout_at(quiet_at, self.all.next()).await {

@@ -26,6 +26,15 @@ const LEADING: Duration = Duration::from_secs(60);
 /// slow line, or because of noise.
 const SLOW_HEARTBEAT_INTERVAL: Duration = Duration::from_millis(400);
 
+/// How often power is cut during votes, in all clusters together.
+const VOTES_CUT_SHORT: u64 = 200;
+
+/// How many clusters vote at the same time.
+const CLUSTERS: u64 = 4;
+
+/// A vote takes a board a few milliseconds, from the request to the answer.
+const VOTE_TIME_MAX: Duration = Duration::from_millis(6);
+
 /// V1, I1, I2, I3: the leader's power is cut, 20 times.
 #[tokio::test(flavor = "multi_thread")]
 async fn boards_that_lose_power_are_replaced_and_come_back_with_their_votes() {
@@ -249,15 +258,6 @@ async fn v1_boards_that_lose_power_during_votes_never_vote_twice() {
     );
     assert_eq!(unsaved + unsent + sent, VOTES_CUT_SHORT);
 }
-
-/// How often power is cut during votes, in all clusters together.
-const VOTES_CUT_SHORT: u64 = 200;
-
-/// How many clusters vote at the same time.
-const CLUSTERS: u64 = 4;
-
-/// A vote takes a board a few milliseconds, from the request to the answer.
-const VOTE_TIME_MAX: Duration = Duration::from_millis(6);
 
 /// When a board's power was cut, seen from its vote.
 enum Cut {

@@ -21,6 +21,10 @@ use graft_election_tests::proxy::{Line, Proxy};
 use prost::Message;
 use tokio::time::timeout;
 
+/// How many heartbeats the greatest election timeout has room for.
+const HEARTBEATS_PER_TIMEOUT: u32 =
+    (Config::ELECTION_TIMEOUT_MAX.as_millis() / Config::HEARTBEAT_INTERVAL.as_millis()) as u32;
+
 /// Three nodes that agree on a leader.
 struct Cluster {
     proxies: Vec<Proxy>,
@@ -315,10 +319,6 @@ async fn isolate_one_again_and_again(cluster: &Cluster, rounds: usize) -> usize 
     assert!(cluster.nodes[leader].counts().step_downs.is_empty());
     survived
 }
-
-/// How many heartbeats the greatest election timeout has room for.
-const HEARTBEATS_PER_TIMEOUT: u32 =
-    (Config::ELECTION_TIMEOUT_MAX.as_millis() / Config::HEARTBEAT_INTERVAL.as_millis()) as u32;
 
 /// H2, H3: the successor is asked to run, and needs neither an election timeout nor pre-votes.
 #[tokio::test]

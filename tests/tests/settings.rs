@@ -14,6 +14,9 @@ use graft_election_tests::peer::Peer;
 use graft_election_tests::transport::UnreliableTransport;
 use tokio::time::{Instant, timeout};
 
+/// Longer than any election timeout.
+const JOIN_TIME: Duration = Duration::from_secs(10);
+
 async fn start(node: NodeBuilder) -> Node {
     node.start(MemoryNetwork::new().transport(), MemoryVotes::new()).await.unwrap()
 }
@@ -108,9 +111,6 @@ async fn v3_a_node_that_comes_back_gives_no_vote_in_its_quarantine() {
 
 /// A transport that takes its time to join.
 struct Slow(MemoryTransport);
-
-/// Longer than any election timeout.
-const JOIN_TIME: Duration = Duration::from_secs(10);
 
 impl Transport for Slow {
     type Error = <MemoryTransport as Transport>::Error;

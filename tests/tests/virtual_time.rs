@@ -1,8 +1,9 @@
 //! The tokio driver in virtual time: the life of a cluster among faults, each drawn from one seed.
 //!
-//! Nodes talk over a network that loses, doubles and delays, their saves are slow or fail, and they are
-//! closed at any moment. A witness hears every message and finds I1, I2, I3 and I6 broken; a vote is
-//! compared with the store at the next start. Then the faults end, and a leader must be found (A1).
+//! Nodes talk over a network that loses, doubles and delays, their saves are slow or fail, and they
+//! are closed at any moment. A witness hears every message and finds I1, I2, I3 and I6 broken; a
+//! vote is compared with the store at the next start. Then the faults end, and a leader must be
+//! found (A1).
 //!
 //! Saves run on real threads, so a seed decides what happens but not, to the last message, in which
 //! order: it is printed to look at the faults, and may have to be tried more than once.

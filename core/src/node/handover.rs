@@ -11,6 +11,13 @@ use super::role::{Closing, Leading, Role};
 use crate::lease::Follower;
 use crate::{Application, Handover, Instant, Message, NodeId, Reason, Report};
 
+/// How many of the greatest election timeouts a follower must have been steady before the leader
+/// gives way to it (rule H4).
+const STEADY_TIMEOUTS: u32 = 10;
+
+/// How often that time doubles at most.
+const DOUBLINGS_MAX: u32 = 16;
+
 impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
     /// Stops leading, and tells `to` to take over; without a name, the follower that is fit to lead
     /// and answered last, or else anyone (rule H1). A node that doesn't lead has nothing to hand
@@ -151,10 +158,3 @@ impl PriorityBackoff {
         self.failures = if has_succeeded { 0 } else { self.failures.saturating_add(1) };
     }
 }
-
-/// How many of the greatest election timeouts a follower must have been steady before the leader
-/// gives way to it (rule H4).
-const STEADY_TIMEOUTS: u32 = 10;
-
-/// How often that time doubles at most.
-const DOUBLINGS_MAX: u32 = 16;

@@ -12,6 +12,9 @@ use super::node_id;
 /// What a leader's clock shows when it sends the heartbeats of these tests.
 pub(crate) const SENT_AT: u64 = 7_000_000;
 
+/// The round of pre-votes of a node whose random numbers are all 0.
+pub(crate) const ROUND: u32 = 1;
+
 pub(crate) fn to(node: &str, message: Message) -> Outgoing {
     Outgoing { to: Recipient::Node(node_id(node)), message }
 }
@@ -52,9 +55,6 @@ pub(crate) fn released_request(candidate: &str, term: u64, from: u64) -> Message
 pub(crate) fn pre_vote_request(candidate: &str, term: u64) -> Message {
     Message::PreVoteRequest(plain_pre_request(candidate, term))
 }
-
-/// The round of pre-votes of a node whose random numbers are all 0.
-pub(crate) const ROUND: u32 = 1;
 
 /// A request for a pre-vote that says nothing of the cluster; tests add to it with struct update.
 pub(crate) fn plain_pre_request(candidate: &str, term: u64) -> VoteRequest {

@@ -28,6 +28,14 @@ pub(crate) const BOUND: Duration = T_MIN.saturating_add(TICK);
 /// When the nodes of these tests start, on their own clocks.
 pub(crate) const START: Instant = Instant::from_micros(1_000_000);
 
+/// Who elects the leaders of these tests, in this order.
+pub(crate) const PEERS: [&str; 6] = ["p1", "p2", "p3", "p4", "p5", "p6"];
+
+/// How long an acknowledgement keeps a lease alive, counted from when its heartbeat was sent (rule
+/// L3): the least election timeout on the slowest clock, less a tick. What 2^-16 can't express of a
+/// tenth is lost.
+pub(crate) const LEASE: Duration = Duration::from_micros(500_000 * 58_982 / 65_536 - 1);
+
 type TestNode = Node<Dice, TestApplication, 7>;
 
 /// A node with a clock: `hears` and `times_out` are inputs, and what they return must be expected.
@@ -131,14 +139,6 @@ pub(crate) fn extended_leader_with(id: &str, config: &Config<'_>, term: u64) -> 
     voter.hears(grant(PEERS[others - 1], term)).expect_send(to_everyone(expected));
     voter
 }
-
-/// Who elects the leaders of these tests, in this order.
-pub(crate) const PEERS: [&str; 6] = ["p1", "p2", "p3", "p4", "p5", "p6"];
-
-/// How long an acknowledgement keeps a lease alive, counted from when its heartbeat was sent (rule
-/// L3): the least election timeout on the slowest clock, less a tick. What 2^-16 can't express of a
-/// tenth is lost.
-pub(crate) const LEASE: Duration = Duration::from_micros(500_000 * 58_982 / 65_536 - 1);
 
 /// A follower of `leader`, whose one heartbeat came from a Go node: it binds no one.
 pub(crate) fn follower_of(leader: &str, id: &str, size: usize, term: u64) -> Voter {

@@ -12,12 +12,12 @@ use embassy_time::{Duration, MockDriver, Timer};
 use graft_election_core::{Message, NodeId, Outgoing, Recipient, Report, State, VoteRecord};
 use graft_election_embassy::{Lease, Observer, SendError, StateChange, Transport, VoteStore};
 
-/// A lease that the tasks of one executor share.
-pub(crate) type SharedLease = Lease<NoopRawMutex>;
-
 /// A driver that is polled more often than this before time goes on, or that asks a broken
 /// transport more often than this within one test, is spinning.
 pub(crate) const POLLS_MAX: usize = 1_000;
+
+/// A lease that the tasks of one executor share.
+pub(crate) type SharedLease = Lease<NoopRawMutex>;
 
 /// Virtual milliseconds since the world began.
 pub(crate) fn now() -> u64 {

@@ -17,9 +17,9 @@ use crate::stop::Stop;
 
 /// Carry a cluster's messages between a serial line and NATS until SIGINT or SIGTERM.
 ///
-/// Messages that can't be carried are dropped and counted; the counts are reported every ten seconds
-/// and at the end. Run one bridge per line at a time: `graft run … -- graft bridge …` on several
-/// machines keeps spares ready.
+/// Messages that can't be carried are dropped and counted; the counts are reported every ten
+/// seconds and at the end. Run one bridge per line at a time: `graft run … -- graft bridge …` on
+/// several machines keeps spares ready.
 #[derive(Debug, Args)]
 pub(crate) struct BridgeArgs {
     /// The cluster's name.
@@ -44,8 +44,8 @@ pub(crate) struct BridgeArgs {
     /// their names differ. All bridges of one line use the same name.
     #[arg(long, value_name = "NAME", default_value = Bridge::LINE_NAME)]
     line_name: NodeId,
-    /// Exit with status 1 when the line is lost, instead of waiting for it to return. A spare bridge,
-    /// if there is one, can then take over.
+    /// Exit with status 1 when the line is lost, instead of waiting for it to return. A spare
+    /// bridge, if there is one, can then take over.
     #[arg(long)]
     exit_on_line_loss: bool,
     /// Print one JSON object per line.

@@ -51,7 +51,8 @@ impl Command {
     }
 
     /// Waits until the command has ended, or forever if it is not running. It gets SIGTERM when its
-    /// permit is about to expire, and SIGKILL when the permit or its grace has expired. Cancel-safe.
+    /// permit is about to expire, and SIGKILL when the permit or its grace has expired.
+    /// Cancel-safe.
     pub(crate) async fn ended(&mut self) -> Result<Ended> {
         let status = loop {
             let Some(running) = &mut self.running else {

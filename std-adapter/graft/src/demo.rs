@@ -179,8 +179,8 @@ impl Show {
         id.as_str().trim_start_matches('n').parse().with_context(|| format!("{id} has no number"))
     }
 
-    /// Reports what happens until `count` nodes agree on a leader and its term, and the leader has a
-    /// lease.
+    /// Reports what happens until `count` nodes agree on a leader and its term, and the leader has
+    /// a lease.
     fn wait_for_leader(&mut self, count: usize) -> Result<Arc<Status>> {
         let deadline = Instant::now() + ELECTION_TIME_MAX;
         loop {

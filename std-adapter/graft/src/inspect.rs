@@ -15,7 +15,8 @@ use crate::report::print_error;
 /// Exits with 0 if a node could start from FILE, else with 1.
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// The vote file, written by this program or by a Go node. It may be in use, and is not changed.
+    /// The vote file, written by this program or by a Go node. It may be in use, and is not
+    /// changed.
     file: PathBuf,
 }
 

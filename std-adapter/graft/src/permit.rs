@@ -59,8 +59,8 @@ impl Permit {
         }
     }
 
-    /// Waits until the COMMAND must be gone. In Graft mode that is forever, because nobody knows when
-    /// another node begins to lead. Cancel-safe.
+    /// Waits until the COMMAND must be gone. In Graft mode that is forever, because nobody knows
+    /// when another node begins to lead. Cancel-safe.
     pub(crate) async fn expired(&self) {
         match self {
             Self::Lease(leadership) => leadership.ending_within(MARGIN).await,

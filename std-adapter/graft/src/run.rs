@@ -30,8 +30,8 @@ pub(crate) struct RunArgs {
     /// The node's id. By default the one in its vote file, or a new random one.
     #[arg(long)]
     id: Option<NodeId>,
-    /// The ids of all voters, this one included, separated by commas. Without this list, more than N
-    /// nodes may vote.
+    /// The ids of all voters, this one included, separated by commas. Without this list, more than
+    /// N nodes may vote.
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
     voters: Vec<NodeId>,
     /// Which voters the cluster has.

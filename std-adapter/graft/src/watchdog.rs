@@ -1,5 +1,5 @@
-//! The process that ends the COMMAND in time even if the node can't, because it is stopped or gets no
-//! processor time.
+//! The process that ends the COMMAND in time even if the node can't, because it is stopped or gets
+//! no processor time.
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -29,12 +29,12 @@ use crate::stop::Stop;
 /// The hidden subcommand that runs it.
 pub(crate) const WATCHDOG_TASK: &str = "__watchdog";
 
-/// How often it compares the clock with the deadline: timers stop while the machine is suspended, and
-/// the clock doesn't.
+/// How often it compares the clock with the deadline: timers stop while the machine is suspended,
+/// and the clock doesn't.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The process that leads the COMMAND's process group. It kills that group at the last deadline that
-/// it was sent, or when the node is gone.
+/// The process that leads the COMMAND's process group. It kills that group at the last deadline
+/// that it was sent, or when the node is gone.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     process: process::Child,
@@ -106,7 +106,8 @@ pub(crate) struct WatchdogArgs {
 
 impl WatchdogArgs {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        // SIGTERM goes to the whole group. This process must outlive it, until the COMMAND has ended.
+        // SIGTERM goes to the whole group. This process must outlive it, until the COMMAND has
+        // ended.
         let runtime = Builder::new_current_thread().enable_io().build()?;
         let _entered = runtime.enter();
         let _caught = Stop::new()?;
@@ -142,14 +143,15 @@ impl WatchdogArgs {
 }
 
 /// Kills this process, which has just joined its group, if the leader of the group is gone. If the
-/// node was paused before it started the COMMAND, the watchdog may have fired already, and won't do so
-/// again. If it fires from now on, it kills this process too.
+/// node was paused before it started the COMMAND, the watchdog may have fired already, and won't do
+/// so again. If it fires from now on, it kills this process too.
 pub(crate) fn die_with_watchdog() -> Result<()> {
     #[cfg(target_os = "linux")]
     {
         let is_gone = match pidfd_open(getpgrp(), PidfdFlags::empty()) {
             Ok(leader) => {
-                // It is readable once that process is gone, even before its parent has waited for it.
+                // It is readable once that process is gone, even before its parent has waited for
+                // it.
                 let mut gone = [PollFd::new(&leader, PollFlags::IN)];
                 poll(&mut gone, Some(&Timespec::default())).context("could not poll")? > 0
             }

@@ -26,8 +26,8 @@ pub struct DirectionCounts {
     pub disconnected: u64,
     /// Dropped because it was not a valid message (rule V7).
     pub malformed: u64,
-    /// Dropped because the other side didn't take it: the line was full, for example, or the message is
-    /// longer than a frame.
+    /// Dropped because the other side didn't take it: the line was full, for example, or the
+    /// message is longer than a frame.
     pub refused: u64,
 }
 

@@ -97,8 +97,8 @@ impl NatsSide {
         }
     }
 
-    /// Listens to what is sent to `node` alone. The server handles a connection's requests in order, so
-    /// every answer to what is published from now on is heard.
+    /// Listens to what is sent to `node` alone. The server handles a connection's requests in
+    /// order, so every answer to what is published from now on is heard.
     pub(super) async fn listen_for(&mut self, node: &NodeId) -> Result<Listening, Outcome> {
         let listening = async {
             let mut streams = SelectAll::new();

@@ -15,8 +15,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(1);
 /// How many senders have shares, far more than vote. More than these get none.
 const SENDERS_MAX: usize = 64;
 
-/// Admits an amount per second, and queues nothing. All recent senders have equal shares, so that one
-/// that floods the bridge uses up its own share and nobody else's.
+/// Admits an amount per second, and queues nothing. All recent senders have equal shares, so that
+/// one that floods the bridge uses up its own share and nobody else's.
 #[derive(Debug)]
 pub(super) struct Rate {
     per_second: u32,

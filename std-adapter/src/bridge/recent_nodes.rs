@@ -30,8 +30,8 @@ impl<T> RecentNodes<T> {
         found.map(|(_, heard_at, _)| *heard_at = now).is_some()
     }
 
-    /// Adds a node that was heard. Nodes that were silent for too long are removed, and if that leaves
-    /// no room, so is the one that was silent for longest.
+    /// Adds a node that was heard. Nodes that were silent for too long are removed, and if that
+    /// leaves no room, so is the one that was silent for longest.
     pub(super) fn add(&mut self, node: NodeId, now: Instant, kept: T) {
         self.nodes.retain(|(known, heard_at, _)| *known != node && is_recent(*heard_at, now));
         if self.nodes.len() >= NODES_MAX {

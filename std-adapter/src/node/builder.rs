@@ -23,6 +23,9 @@ use crate::publisher::Publisher;
 use crate::transport::Transport;
 use crate::vote_store::{LoadWarning, SaveVote, StoredVote, VoteStore};
 
+/// How many requests to hand over may wait; callers beyond that wait to be let in.
+const HANDOVER_REQUESTS_MAX: usize = 1;
+
 /// A node's settings, before it starts.
 pub struct NodeBuilder {
     cluster: ClusterInfo,
@@ -265,9 +268,6 @@ struct Joined<T> {
     queries: ApplicationQueries,
     clock: Clock,
 }
-
-/// How many requests to hand over may wait; callers beyond that wait to be let in.
-const HANDOVER_REQUESTS_MAX: usize = 1;
 
 /// The id that was given or is stored with the vote, which must be the same; otherwise a new one.
 fn choose_id(given: Option<&NodeId>, kept: Option<&NodeId>) -> Result<NodeId, StartError> {

@@ -14,6 +14,8 @@ pub(crate) const EARLY: Instant = Instant::from_micros(u64::MAX - 1);
 /// The last instant: every timer is due, and no node is still bound.
 pub(crate) const LATE: Instant = Instant::FAR_FUTURE;
 
+const NO_SUCH_FIELD: &str = "the core's nodes no longer show themselves as they did";
+
 /// How a node's clock runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Clock {
@@ -137,5 +139,3 @@ pub(crate) fn aged(outgoing: &Outgoing, age: u64) -> Outgoing {
 fn sent_at_of_age(age: u64) -> Option<NonZeroU64> {
     NonZeroU64::new(age + 1)
 }
-
-const NO_SUCH_FIELD: &str = "the core's nodes no longer show themselves as they did";

@@ -9,6 +9,49 @@ use graft_election_core::{AlwaysGrant, Config, Instant, Mode, Node, NodeId, Vote
 use crate::clock::{Clock, EARLY, LATE, Moment};
 use crate::voter::{Disk, NoDice, id};
 
+/// The clusters that are searched whenever everything is tested. Each planted defect that the model
+/// must notice shows in one of them.
+pub const QUICK_CLUSTERS: &[Cluster] = &[
+    Cluster { term_max: 3, leaving: true, ..Cluster::new(Kind::Graft, 2) },
+    Cluster { witness: false, ..Cluster::with_witness(Kind::GraftVoter, 1) },
+    Cluster {
+        disturbances_max: Some(1),
+        leaving: true,
+        ..Cluster::with_witness(Kind::Extended, 1)
+    },
+    Cluster::with_witness(Kind::SlowClock, 2),
+    Cluster::with_witness(Kind::CoarseClock, 3),
+];
+
+/// The clusters that are searched after them, those that take longest last.
+pub const CLUSTERS: &[Cluster] = &[
+    Cluster { term_max: 1, leaving: true, ..Cluster::new(Kind::Graft, 4) },
+    Cluster { term_max: 2, declared: false, ..Cluster::new(Kind::Graft, 3) },
+    Cluster { term_max: 2, leaving: true, timeout_steps: 2, ..Cluster::new(Kind::Extended, 2) },
+    Cluster { witness: false, ..Cluster::with_witness(Kind::Extended, 1) },
+    Cluster { leaving: true, timeout_steps: 2, ..Cluster::new(Kind::Extended, 3) },
+    Cluster { term_max: 2, leaving: true, ..Cluster::new(Kind::Graft, 3) },
+    Cluster { disturbances_max: Some(1), ..Cluster::with_witness(Kind::Extended, 2) },
+    Cluster { term_max: 3, ..Cluster::new(Kind::Graft, 3) },
+];
+
+/// The large clusters, which are searched on demand.
+pub const LARGE_CLUSTERS: &[Cluster] = &[
+    Cluster { term_max: 2, ..Cluster::new(Kind::Graft, 4) },
+    Cluster { term_max: 3, ..Cluster::new(Kind::Extended, 2) },
+    Cluster { witness: false, ..Cluster::with_witness(Kind::Extended, 2) },
+    Cluster::with_witness(Kind::CoarseVoter, 4),
+];
+
+/// How long a step of time lasts, in microseconds.
+const STEP: u64 = 4;
+
+/// The heartbeat interval, in microseconds. It is shorter than a step, so that leases can be short.
+const HEARTBEAT_INTERVAL: u64 = 2;
+
+/// When a node starts: some time after its clock's origin.
+const START: Instant = Instant::from_micros(1 << 32);
+
 /// A cluster to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cluster {
@@ -47,40 +90,6 @@ pub enum Kind {
     /// The same, but it is the last one's clock.
     CoarseVoter,
 }
-
-/// The clusters that are searched whenever everything is tested. Each planted defect that the model
-/// must notice shows in one of them.
-pub const QUICK_CLUSTERS: &[Cluster] = &[
-    Cluster { term_max: 3, leaving: true, ..Cluster::new(Kind::Graft, 2) },
-    Cluster { witness: false, ..Cluster::with_witness(Kind::GraftVoter, 1) },
-    Cluster {
-        disturbances_max: Some(1),
-        leaving: true,
-        ..Cluster::with_witness(Kind::Extended, 1)
-    },
-    Cluster::with_witness(Kind::SlowClock, 2),
-    Cluster::with_witness(Kind::CoarseClock, 3),
-];
-
-/// The clusters that are searched after them, those that take longest last.
-pub const CLUSTERS: &[Cluster] = &[
-    Cluster { term_max: 1, leaving: true, ..Cluster::new(Kind::Graft, 4) },
-    Cluster { term_max: 2, declared: false, ..Cluster::new(Kind::Graft, 3) },
-    Cluster { term_max: 2, leaving: true, timeout_steps: 2, ..Cluster::new(Kind::Extended, 2) },
-    Cluster { witness: false, ..Cluster::with_witness(Kind::Extended, 1) },
-    Cluster { leaving: true, timeout_steps: 2, ..Cluster::new(Kind::Extended, 3) },
-    Cluster { term_max: 2, leaving: true, ..Cluster::new(Kind::Graft, 3) },
-    Cluster { disturbances_max: Some(1), ..Cluster::with_witness(Kind::Extended, 2) },
-    Cluster { term_max: 3, ..Cluster::new(Kind::Graft, 3) },
-];
-
-/// The large clusters, which are searched on demand.
-pub const LARGE_CLUSTERS: &[Cluster] = &[
-    Cluster { term_max: 2, ..Cluster::new(Kind::Graft, 4) },
-    Cluster { term_max: 3, ..Cluster::new(Kind::Extended, 2) },
-    Cluster { witness: false, ..Cluster::with_witness(Kind::Extended, 2) },
-    Cluster::with_witness(Kind::CoarseVoter, 4),
-];
 
 impl Cluster {
     /// Declared nodes that nobody tells to leave, in terms 0 and 1.
@@ -239,12 +248,3 @@ impl fmt::Display for Kind {
         })
     }
 }
-
-/// How long a step of time lasts, in microseconds.
-const STEP: u64 = 4;
-
-/// The heartbeat interval, in microseconds. It is shorter than a step, so that leases can be short.
-const HEARTBEAT_INTERVAL: u64 = 2;
-
-/// When a node starts: some time after its clock's origin.
-const START: Instant = Instant::from_micros(1 << 32);

@@ -11,6 +11,11 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use graft_election_simulator::times::Times;
 
+/// The lines around the table.
+const BEGIN: &str = "<!-- what `cargo xtask times --write` writes -->\n";
+
+const END: &str = "<!-- the end of that -->\n";
+
 /// Measures how long clusters have no leader, in units of T_min.
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -24,10 +29,6 @@ struct Arguments {
     #[arg(long)]
     write: bool,
 }
-
-/// The lines around the table.
-const BEGIN: &str = "<!-- what `cargo xtask times --write` writes -->\n";
-const END: &str = "<!-- the end of that -->\n";
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {

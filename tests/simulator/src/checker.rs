@@ -22,6 +22,9 @@ use history::History;
 use incarnation::Incarnation;
 use leases::Leases;
 
+/// The first number that is no term (rule T4).
+const TERM_END: u64 = 1 << 63;
+
 #[derive(Debug)]
 pub(crate) struct Checker {
     judged: Judged,
@@ -36,9 +39,6 @@ pub(crate) struct Checker {
     saw_two_leaders: bool,
     violation: Option<Violation>,
 }
-
-/// The first number that is no term (rule T4).
-const TERM_END: u64 = 1 << 63;
 
 impl Checker {
     pub(crate) fn new(setup: &Setup) -> Self {

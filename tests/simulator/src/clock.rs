@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use graft_election_core::Instant;
 
+/// How many millionths make a whole.
+const MILLION: i64 = 1_000_000;
+
 /// A point in real time, which no node knows: microseconds since the world began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(u64);
@@ -39,9 +42,6 @@ impl fmt::Display for Moment {
         write!(f, "{}.{:06}", self.0 / 1_000_000, self.0 % 1_000_000)
     }
 }
-
-/// How many millionths make a whole.
-const MILLION: i64 = 1_000_000;
 
 /// A node's own clock. It never runs backwards, but its rate may be off, and it may leap.
 #[derive(Clone, Copy, Debug)]

@@ -9,6 +9,18 @@ use rand::{Rng, RngExt};
 use crate::judgement::Judged;
 use crate::{NodeIndex, NodeSetup, Setup};
 
+/// How long a message or a save takes in a healthy world, at most.
+pub(crate) const MESSAGE_TIME_MAX: Duration = Duration::from_millis(10);
+
+pub(crate) const SAVE_TIME_MAX: Duration = Duration::from_millis(2);
+
+/// How far off a clock's rate is, at most, in millionths. Two of them differ by less than rho, a
+/// tenth of the faster one.
+pub(crate) const DRIFT_MAX: i32 = 52_000;
+
+/// The same where clocks are wild.
+const WILD_DRIFT_MAX: i32 = 300_000;
+
 /// How likely something is: a share of 2^32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Odds(u32);
@@ -68,17 +80,6 @@ pub(crate) struct Faults {
     /// Whether a crash amid a save can leave a torn record.
     pub(crate) tears: bool,
 }
-
-/// How long a message or a save takes in a healthy world, at most.
-pub(crate) const MESSAGE_TIME_MAX: Duration = Duration::from_millis(10);
-pub(crate) const SAVE_TIME_MAX: Duration = Duration::from_millis(2);
-
-/// How far off a clock's rate is, at most, in millionths. Two of them differ by less than rho, a
-/// tenth of the faster one.
-pub(crate) const DRIFT_MAX: i32 = 52_000;
-
-/// The same where clocks are wild.
-const WILD_DRIFT_MAX: i32 = 300_000;
 
 impl Odds {
     pub(crate) const NEVER: Self = Self(0);

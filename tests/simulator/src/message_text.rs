@@ -9,6 +9,16 @@ use graft_election_core::{
     VoteRequest, VoteResponse,
 };
 
+const KINDS: [&str; 7] = [
+    "vote-request",
+    "vote-response",
+    "heartbeat",
+    "heartbeat-response",
+    "pre-vote-request",
+    "pre-vote-response",
+    "handover",
+];
+
 /// A message to display: `vote-request term=1 candidate=a size=3`. Answers to requests say
 /// `granted` or `refused`; positions are in hexadecimal digits.
 pub(crate) struct MessageText<'a>(pub(crate) &'a Message);
@@ -52,16 +62,6 @@ impl fmt::Display for MessageText<'_> {
         }
     }
 }
-
-const KINDS: [&str; 7] = [
-    "vote-request",
-    "vote-response",
-    "heartbeat",
-    "heartbeat-response",
-    "pre-vote-request",
-    "pre-vote-response",
-    "handover",
-];
 
 fn kind(message: &Message) -> &'static str {
     KINDS[match message {

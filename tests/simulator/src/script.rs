@@ -23,6 +23,9 @@ use crate::step_text::parse_span;
 use crate::transcript::Transcript;
 use crate::{Condition, Moment, NodeIndex, Setup, Step, World};
 
+/// After this many timeouts in one `run`, time will never pass.
+const TIMEOUTS_MAX: usize = 100_000;
+
 /// What is wrong with a script, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {what}")]
@@ -87,9 +90,6 @@ pub(crate) fn is_setup(line: &str) -> bool {
     let words: Vec<&str> = line.split_whitespace().collect();
     Setup::new(NodeIndex::COUNT_MAX).read_line(&words) == Ok(true)
 }
-
-/// After this many timeouts in one `run`, time will never pass.
-const TIMEOUTS_MAX: usize = 100_000;
 
 struct Player {
     setup: Setup,

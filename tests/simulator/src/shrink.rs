@@ -6,6 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::judgement::Violation;
 use crate::{Figures, Kind, Setup, Simulation, Step, World};
 
+/// How many steps are tried in pairs: the number of pairs grows with the square.
+const PAIRED_STEPS_MAX: usize = 100;
+
 /// The steps that lead a world to break a rule.
 #[derive(Clone, Debug)]
 pub struct Failure {
@@ -29,9 +32,6 @@ pub fn simulate(seed: u64) -> Result<Figures, Violation> {
     run(|| simulation.insert(Simulation::new(seed, false)).run())?;
     Ok(simulation.map(|simulation| simulation.figures()).unwrap_or_default())
 }
-
-/// How many steps are tried in pairs: the number of pairs grows with the square.
-const PAIRED_STEPS_MAX: usize = 100;
 
 impl Failure {
     /// The failure of a seed; `None` if it breaks no rule.

@@ -7,6 +7,35 @@ use std::time::Duration;
 use crate::message_text::{MessageText, parse_message};
 use crate::{DiskMode, NodeIndex, Pick, Remains, Step};
 
+/// The first words of all steps.
+const VERBS: [&str; 25] = [
+    "advance",
+    "timeout",
+    "deliver",
+    "drop",
+    "duplicate",
+    "settle",
+    "save",
+    "fail-save",
+    "disk",
+    "crash",
+    "restart",
+    "replace",
+    "pause",
+    "resume",
+    "hand-over",
+    "close",
+    "cut",
+    "mend",
+    "partition",
+    "heal",
+    "leap",
+    "drift",
+    "times",
+    "position",
+    "forge",
+];
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -253,35 +282,6 @@ fn parse_forge(words: &[&str]) -> Result<Step, String> {
     };
     Ok(Step::Forge { message: Box::new(parse_message(message)?), to: named(to)? })
 }
-
-/// The first words of all steps.
-const VERBS: [&str; 25] = [
-    "advance",
-    "timeout",
-    "deliver",
-    "drop",
-    "duplicate",
-    "settle",
-    "save",
-    "fail-save",
-    "disk",
-    "crash",
-    "restart",
-    "replace",
-    "pause",
-    "resume",
-    "hand-over",
-    "close",
-    "cut",
-    "mend",
-    "partition",
-    "heal",
-    "leap",
-    "drift",
-    "times",
-    "position",
-    "forge",
-];
 
 fn named(word: &str) -> Result<NodeIndex, String> {
     word.parse().map_err(|error: crate::identity::UnknownNode| error.to_string())

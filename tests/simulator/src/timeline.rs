@@ -15,6 +15,20 @@ const LANE: usize = 90;
 const BAR: usize = 22;
 const FOOT: usize = 230;
 
+const LEGEND: [(&str, &str); 4] = [
+    ("#a8c5da", "follower"),
+    ("#f4a261", "candidate"),
+    ("#52b788", "leader"),
+    ("#d9d9d9", "paused"),
+];
+
+const MARKERS: &str = "<defs>\
+<marker id='head' viewBox='0 0 8 8' refX='8' refY='4' markerWidth='7' markerHeight='7' \
+orient='auto'>\
+<path d='M0 0L8 4L0 8z' fill='#444444'/></marker>\
+<marker id='lost' viewBox='0 0 8 8' refX='4' refY='4' markerWidth='7' markerHeight='7'>\
+<path d='M1 1L7 7M7 1L1 7' stroke='#c1121f' stroke-width='2'/></marker></defs>";
+
 /// Draws what comes of the steps, as an SVG image. A step that can't happen is left out.
 pub fn draw(setup: &Setup, steps: &[Step]) -> String {
     let mut drawing = Drawing { lanes: setup.nodes.len(), ..Drawing::default() };
@@ -197,20 +211,6 @@ impl Drawing {
         )
     }
 }
-
-const LEGEND: [(&str, &str); 4] = [
-    ("#a8c5da", "follower"),
-    ("#f4a261", "candidate"),
-    ("#52b788", "leader"),
-    ("#d9d9d9", "paused"),
-];
-
-const MARKERS: &str = "<defs>\
-<marker id='head' viewBox='0 0 8 8' refX='8' refY='4' markerWidth='7' markerHeight='7' \
-orient='auto'>\
-<path d='M0 0L8 4L0 8z' fill='#444444'/></marker>\
-<marker id='lost' viewBox='0 0 8 8' refX='4' refY='4' markerWidth='7' markerHeight='7'>\
-<path d='M1 1L7 7M7 1L1 7' stroke='#c1121f' stroke-width='2'/></marker></defs>";
 
 /// Where a message's arrow is labelled.
 fn middle(sent: &Sent, column: usize) -> (usize, usize) {

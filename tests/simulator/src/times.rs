@@ -15,6 +15,10 @@ use crate::judgement::Violation;
 use sample::Sample;
 use scene::Scene;
 
+/// The first line of the table.
+const HEAD: &str = "| | nodes | Extended: median | 95 % | 99 % | worst \
+                    | Graft: median | 95 % | 99 % | worst |";
+
 /// The times of all scenes.
 #[derive(Clone, Debug)]
 pub struct Times(Vec<Row>);
@@ -83,10 +87,6 @@ impl Times {
         self.0.iter().filter(is_contradicted).map(Row::to_string).collect()
     }
 }
-
-/// The first line of the table.
-const HEAD: &str = "| | nodes | Extended: median | 95 % | 99 % | worst \
-                    | Graft: median | 95 % | 99 % | worst |";
 
 impl fmt::Display for Times {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

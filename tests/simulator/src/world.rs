@@ -11,6 +11,9 @@ use crate::judgement::Violation;
 use crate::machine::{Condition, Machine};
 use crate::{Event, FlightKey, Identity, Moment, Network, NodeIndex, Observer, Pick, Setup, Step};
 
+/// Nodes that still send messages after this many deliveries will never stop.
+const DELIVERIES_MAX: usize = 10_000;
+
 /// Nodes, and the world around them.
 ///
 /// Only [`apply`](Self::apply) changes it. The same steps always change it in the same way, and the
@@ -40,9 +43,6 @@ pub enum CannotHappen {
     /// The nodes never stop sending messages.
     NeverSettles,
 }
-
-/// Nodes that still send messages after this many deliveries will never stop.
-const DELIVERIES_MAX: usize = 10_000;
 
 impl World {
     /// A world in which all nodes have just started.

@@ -120,8 +120,8 @@ fn a_command_has_its_grace_even_if_nobody_listens() {
     assert!(no_command_runs(directory.path()));
 }
 
-/// L3: a node that was paused just before it starts the COMMAND starts it after its watchdog has fired,
-/// and the watchdog won't fire again.
+/// L3: a node that was paused just before it starts the COMMAND starts it after its watchdog has
+/// fired, and the watchdog won't fire again.
 #[test]
 fn a_command_whose_watchdog_is_gone_does_not_begin() {
     let mut watchdog = Command::new("true").process_group(0).spawn().unwrap();

@@ -3,6 +3,9 @@ use super::*;
 /// Recorded by running the Go original; `tests/golden` says how.
 const GOLDEN: &str = include_str!("../../../../tests/golden/logs.jsonl");
 
+/// What Go reads, and this crate refuses: half a surrogate pair. Neither writes it.
+const STRICTER_THAN_GO: &str = "logs/inner_lone_surrogate.log";
+
 struct Golden {
     name: String,
     kind: String,
@@ -52,9 +55,6 @@ fn decode_data(data: impl AsRef<[u8]>) -> Result<VoteFileContents, Corruption> {
 fn id(name: &str) -> NodeId {
     NodeId::new(name).unwrap()
 }
-
-/// What Go reads, and this crate refuses: half a surrogate pair. Neither writes it.
-const STRICTER_THAN_GO: &str = "logs/inner_lone_surrogate.log";
 
 #[test]
 fn files_read_as_in_go() {

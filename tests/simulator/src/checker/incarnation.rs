@@ -13,6 +13,9 @@ use super::parting::Parting;
 use super::pre_votes::PreVotes;
 use crate::{Identity, NodeSetup};
 
+/// The share of T_min that a lease may last, in percent: 1 - rho.
+const LEASE_PERCENT: u64 = 90;
+
 /// What a program was when the checker last looked at it, and what it owes to what it heard and
 /// said.
 #[derive(Clone, Debug)]
@@ -68,9 +71,6 @@ pub(super) struct Input {
     /// What allows a closing node to stop (rule H3).
     pub(super) frees_it: bool,
 }
-
-/// The share of T_min that a lease may last, in percent: 1 - rho.
-const LEASE_PERCENT: u64 = 90;
 
 impl Incarnation {
     pub(super) fn new(term: u64, setup: &NodeSetup, quarantine: Duration, now: Instant) -> Self {
@@ -252,8 +252,8 @@ impl Incarnation {
         self.leased_until(size).map_or(at_first, |until| at_first.max(until))
     }
 
-    /// Until when a quorum is bound to the leader of a cluster of more than one voter; `None` before
-    /// a quorum is (rule L3).
+    /// Until when a quorum is bound to the leader of a cluster of more than one voter; `None`
+    /// before a quorum is (rule L3).
     pub(super) fn leased_until(&self, size: usize) -> Option<Instant> {
         let mut ends: Vec<Instant> = self.echoes.iter().map(|(_, until)| *until).collect();
         ends.sort_unstable();

@@ -14,6 +14,9 @@ use crate::faults::{Faults, Kind, MESSAGE_TIME_MAX, Odds};
 use crate::judgement::Violation;
 use crate::{Condition, DiskMode, Moment, NodeIndex, Remains, Setup, Step, World};
 
+/// How many things may happen at one moment.
+const STEPS_AT_ONCE_MAX: u32 = 10_000;
+
 /// A simulated cluster under a test's control. It runs by itself: timers run out, messages arrive,
 /// saves end, each after a time drawn from a seed. What goes wrong is up to the test.
 pub struct Cluster {
@@ -23,9 +26,6 @@ pub struct Cluster {
     /// How many things have happened since time last passed.
     steps_at_once: u32,
 }
-
-/// How many things may happen at one moment.
-const STEPS_AT_ONCE_MAX: u32 = 10_000;
 
 /// What the links of a [`Cluster`] are like.
 #[derive(Clone, Debug, PartialEq)]

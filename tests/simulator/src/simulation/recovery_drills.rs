@@ -15,6 +15,9 @@ use crate::faults::{MESSAGE_TIME_MAX, SAVE_TIME_MAX};
 use crate::judgement::Violation;
 use crate::{Condition, NodeIndex, Step};
 
+/// For how many of its T_max a leader watches a follower before it gives way (rule H4).
+const STEADY_TIMEOUTS: f64 = 10.0;
+
 /// What happens to a node while it is cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Absence {
@@ -250,6 +253,3 @@ impl Simulation {
         (times_max(&self.world)[2] + ticks).mul_f64(1.0 + RHO)
     }
 }
-
-/// For how many of its T_max a leader watches a follower before it gives way (rule H4).
-const STEADY_TIMEOUTS: f64 = 10.0;

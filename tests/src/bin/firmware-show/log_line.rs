@@ -2,6 +2,26 @@
 
 use graft_election_core::{Reason, State};
 
+const STATES: [State; 5] =
+    [State::Follower, State::PreCandidate, State::Candidate, State::Leader, State::Closed];
+
+const REASONS: [Reason; 14] = [
+    Reason::Started,
+    Reason::ElectionTimeout,
+    Reason::HandoverReceived,
+    Reason::WonPreVote,
+    Reason::WonElection,
+    Reason::GaveVote,
+    Reason::LostQuorum,
+    Reason::HigherTerm,
+    Reason::LeaderHeard,
+    Reason::SecondLeader,
+    Reason::SaveFailed,
+    Reason::HandedOver,
+    Reason::PriorityHandover,
+    Reason::Closed,
+];
+
 /// A line that `DefmtLog` logs, or the board about its light.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogLine<'l> {
@@ -69,26 +89,6 @@ fn light(line: &str) -> Option<LogLine<'_>> {
 fn by_name<T: Copy + std::fmt::Debug>(all: &[T], name: &str) -> Option<T> {
     all.iter().copied().find(|value| format!("{value:?}") == name)
 }
-
-const STATES: [State; 5] =
-    [State::Follower, State::PreCandidate, State::Candidate, State::Leader, State::Closed];
-
-const REASONS: [Reason; 14] = [
-    Reason::Started,
-    Reason::ElectionTimeout,
-    Reason::HandoverReceived,
-    Reason::WonPreVote,
-    Reason::WonElection,
-    Reason::GaveVote,
-    Reason::LostQuorum,
-    Reason::HigherTerm,
-    Reason::LeaderHeard,
-    Reason::SecondLeader,
-    Reason::SaveFailed,
-    Reason::HandedOver,
-    Reason::PriorityHandover,
-    Reason::Closed,
-];
 
 #[cfg(test)]
 mod tests {
