@@ -9,6 +9,7 @@ mod crash_files;
 mod firmware;
 mod fuzz;
 mod mutants;
+mod pictures;
 mod planted;
 mod proofs;
 mod show;
@@ -48,6 +49,8 @@ enum Task {
     },
     /// Change the core and the wire format in many small ways, and see whether their tests notice.
     Mutants,
+    /// Draw the computed pictures of the documentation again.
+    Pictures,
     /// Plant known defects in a copy of the project, and see who notices.
     Planted(planted::Planted),
     /// Prove that the core and the wire format can't panic.
@@ -107,6 +110,7 @@ fn main() -> ExitCode {
         Some(Task::NoStd) => proofs::no_std(),
         Some(Task::Model { large }) => testers::search(large),
         Some(Task::Mutants) => mutants::mutants(),
+        Some(Task::Pictures) => pictures::pictures(),
         Some(Task::Planted(planted)) => planted.run(),
         Some(Task::NoPanic) => proofs::no_panic(),
         Some(Task::Firmware(show)) => show.run(),
