@@ -12,6 +12,9 @@ use graft_election_tests::pb;
 use prost::Message;
 use tokio::time::timeout;
 
+/// An id as a Go node draws one at each start.
+const GO_ID: &str = "e3eee98ca0cda87727cc166dd8";
+
 /// The Go original's messages: fields it doesn't know are skipped.
 mod go {
     #[derive(Clone, PartialEq, prost::Message)]
@@ -40,9 +43,6 @@ mod go {
         pub(crate) leader: String,
     }
 }
-
-/// An id as a Go node makes it anew at each start.
-const GO_ID: &str = "e3eee98ca0cda87727cc166dd8";
 
 async fn hear(subscriber: &mut Subscriber) -> async_nats::Message {
     timeout(PATIENCE, subscriber.next()).await.expect("something is said").expect("it lives")

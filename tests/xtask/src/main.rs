@@ -10,6 +10,7 @@ mod firmware;
 mod follow;
 mod fuzz;
 mod mutants;
+mod pictures;
 mod planted;
 mod proofs;
 mod show;
@@ -50,6 +51,8 @@ enum Task {
     Model(testers::Model),
     /// Change the core and the wire format in many small ways, and see whether their tests notice.
     Mutants,
+    /// Draw the computed pictures of the documentation again.
+    Pictures,
     /// Plant known defects in a copy of the project, and see who notices.
     Planted(planted::Planted),
     /// Prove that the core and the wire format can't panic.
@@ -111,6 +114,7 @@ fn main() -> ExitCode {
         Some(Task::Follow) => follow::follow(),
         Some(Task::Model(model)) => testers::search(model),
         Some(Task::Mutants) => mutants::mutants(),
+        Some(Task::Pictures) => pictures::pictures(),
         Some(Task::Planted(planted)) => planted.run(),
         Some(Task::NoPanic) => proofs::no_panic(),
         Some(Task::Firmware(show)) => show.run(),
