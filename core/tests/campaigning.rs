@@ -72,10 +72,10 @@ fn c2_at_the_election_timeout_it_votes_for_itself_saves_and_asks() {
 #[test]
 fn c2_the_election_timeout_is_drawn_from_its_whole_range() {
     let mut a = voter("a", 3);
-    for (roll, patience) in [(0, T_MIN), (1 << 31, (T_MIN + T_MAX) / 2), (u32::MAX, T_MAX - TICK)] {
+    for (roll, timeout) in [(0, T_MIN), (1 << 31, (T_MIN + T_MAX) / 2), (u32::MAX, T_MAX - TICK)] {
         a.rolls(roll);
         a.hears(heartbeat("l", 0)).expect_silence();
-        assert_eq!(a.patience(), patience);
+        assert_eq!(a.timeout(), timeout);
     }
 }
 
@@ -105,7 +105,7 @@ fn c3_a_campaign_that_gets_nowhere_is_repeated_after_a_fresh_timeout() {
         a.times_out()
             .expect_save(record(term, Some("a")))
             .then_sends(to_everyone(request("a", term, 3)));
-        assert_eq!(a.patience(), (T_MIN + T_MAX) / 2);
+        assert_eq!(a.timeout(), (T_MIN + T_MAX) / 2);
     }
 }
 
@@ -128,7 +128,7 @@ fn c3_a_slow_save_does_not_eat_up_the_time_to_answer() {
         .lasts(T_MAX)
         .then_sends(to_everyone(request("a", 1, 3)));
     a.wait(T_MAX);
-    assert_eq!(a.patience(), T_MIN);
+    assert_eq!(a.timeout(), T_MIN);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn c4_a_save_that_failed_is_tried_again_at_the_next_timeout() {
     assert_eq!((a.state(), a.reason()), (State::Follower, Reason::SaveFailed));
     for _ in 0..3 {
         a.times_out().expect_save(record(1, Some("a"))).fails();
-        assert_eq!(a.patience(), T_MIN, "a sick disk is no reason for a busy loop");
+        assert_eq!(a.timeout(), T_MIN, "a sick disk is no reason for a busy loop");
     }
     a.times_out().expect_save(record(1, Some("a"))).then_is_silent();
     assert_eq!(a.state(), State::Follower, "the campaign of term 1 is over");

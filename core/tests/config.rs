@@ -124,7 +124,7 @@ fn the_longest_times_are_kept_to_the_microsecond() {
         ..Config::new("test", 3)
     };
     let a = Voter::start("a", &config, record(1, None));
-    assert_eq!(a.patience(), Config::TIME_MAX - TICK);
+    assert_eq!(a.timeout(), Config::TIME_MAX - TICK);
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn h1_a_leader_stops_leading_before_it_says_so() {
     let mut a = leader("a", 3, 4);
     a.is_told_to_hand_over(Some("b")).expect_send(to_everyone(handover("a", 4, Some("b"))));
     assert_eq!((a.state(), a.reason()), (State::Follower, Reason::HandedOver));
-    assert_eq!((a.leader(), a.patience()), (None, T_MIN));
+    assert_eq!((a.leader(), a.timeout()), (None, T_MIN));
     assert_eq!(*a.record(), record(4, Some("a")));
     a.hears(vote_request("b", 5))
         .expect_save(record(5, Some("b")))
@@ -103,12 +103,12 @@ fn h2_the_target_of_a_later_term_adopts_it_on_the_way() {
 
 #[test]
 fn h2_who_is_not_the_target_is_free_and_ready_within_two_heartbeats() {
-    for (roll, patience) in [(0, H), (1 << 31, H + H / 2), (u32::MAX, H * 2 - TICK)] {
+    for (roll, timeout) in [(0, H), (1 << 31, H + H / 2), (u32::MAX, H * 2 - TICK)] {
         let mut a = bound_to("l", "a", 3, 4);
         a.rolls(roll);
         a.hears(handover("l", 4, Some("b"))).expect_silence();
         assert_eq!((a.state(), a.leader()), (State::Follower, None));
-        assert_eq!(a.patience(), patience);
+        assert_eq!(a.timeout(), timeout);
         // It votes for the target even if the request doesn't name the old term.
         a.hears(vote_request("b", 5))
             .expect_save(record(5, Some("b")))
@@ -118,11 +118,11 @@ fn h2_who_is_not_the_target_is_free_and_ready_within_two_heartbeats() {
 
 #[test]
 fn h2_on_anyone_a_follower_is_ready_within_one_heartbeat() {
-    for (roll, patience) in [(0, Duration::ZERO), (1 << 31, H / 2), (u32::MAX, H - TICK)] {
+    for (roll, timeout) in [(0, Duration::ZERO), (1 << 31, H / 2), (u32::MAX, H - TICK)] {
         let mut a = bound_to("l", "a", 3, 4);
         a.rolls(roll);
         a.hears(handover("l", 4, None)).expect_silence();
-        assert_eq!(a.patience(), patience);
+        assert_eq!(a.timeout(), timeout);
         a.times_out().expect_save(record(5, Some("a"))).then_sends(to_everyone(request("a", 5, 3)));
     }
 }
@@ -143,14 +143,14 @@ fn h2_a_timer_that_runs_out_sooner_stays() {
 fn h2_a_candidate_that_is_not_the_target_stays_one() {
     let mut a = candidate("a", 3, 4);
     a.hears(handover("l", 4, Some("b"))).expect_silence();
-    assert_eq!((a.state(), a.patience()), (State::Candidate, H));
+    assert_eq!((a.state(), a.timeout()), (State::Candidate, H));
 }
 
 #[test]
 fn h2_a_handover_of_a_later_term_frees_too() {
     let mut a = bound_to("l", "a", 3, 4);
     a.hears(handover("m", 6, Some("b"))).expect_save(record(6, None)).then_is_silent();
-    assert_eq!(a.patience(), H);
+    assert_eq!(a.timeout(), H);
     a.hears(vote_request("b", 7))
         .expect_save(record(7, Some("b")))
         .then_sends(to("b", grant("a", 7)));
@@ -171,7 +171,7 @@ fn h2_a_leader_hears_the_handover_of_a_later_term_as_a_follower() {
     let mut a = leader("a", 3, 4);
     a.hears(handover("m", 6, None)).expect_save(record(6, None)).then_is_silent();
     assert_eq!((a.state(), a.reason()), (State::Follower, Reason::HigherTerm));
-    assert_eq!(a.patience(), Duration::ZERO);
+    assert_eq!(a.timeout(), Duration::ZERO);
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn h3_a_closing_node_waits_two_heartbeats_at_most() {
     let mut a = leader("a", 3, 4);
     a.wait(H / 2);
     a.is_told_to_close().expect_send(to_everyone(handover("a", 4, None)));
-    assert_eq!(a.patience(), H * 2);
+    assert_eq!(a.timeout(), H * 2);
     a.wait(H * 2 - TICK);
     a.wakes().expect_silence();
     assert_eq!(a.state(), State::Follower);
@@ -249,7 +249,7 @@ fn h3_a_node_that_has_just_handed_over_stays_for_its_successor_too() {
     a.is_told_to_hand_over(Some("b")).expect_send(to_everyone(handover("a", 4, Some("b"))));
     a.is_told_to_close().expect_silence();
     assert_eq!((a.state(), a.reason()), (State::Follower, Reason::HandedOver));
-    assert_eq!(a.patience(), H * 2);
+    assert_eq!(a.timeout(), H * 2);
     a.hears(released_request("b", 5, 4))
         .expect_save(record(5, Some("b")))
         .then_sends(to("b", grant("a", 5)));
@@ -260,7 +260,7 @@ fn h3_a_node_that_has_just_handed_over_stays_for_its_successor_too() {
     a.is_told_to_hand_over(Some("b")).expect_send(to_everyone(handover("a", 4, Some("b"))));
     a.wait(H / 2);
     a.is_told_to_close().expect_silence();
-    assert_eq!(a.patience(), H * 2);
+    assert_eq!(a.timeout(), H * 2);
     a.times_out().expect_silence();
     assert_eq!(a.state(), State::Closed);
 }
@@ -309,7 +309,7 @@ fn g19_a_graceful_close_costs_a_round_trip_and_not_a_timeout() {
     let mut new = follower_of("old", "new", 3, 4);
     old.is_told_to_close().expect_send(to_everyone(handover("old", 4, None)));
     new.hears(handover("old", 4, None)).expect_silence();
-    assert!(new.patience() < H);
+    assert!(new.timeout() < H);
     new.times_out()
         .expect_save(record(5, Some("new")))
         .then_sends(to_everyone(request("new", 5, 3)));

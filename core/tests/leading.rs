@@ -14,7 +14,7 @@ fn l1_a_new_leader_sends_a_heartbeat_at_once_and_then_every_h() {
     let mut a = candidate("a", 3, 4);
     a.hears(grant("b", 4)).expect_send(to_everyone(announced_heartbeat("a", 4, 3)));
     for _ in 0..5 {
-        assert_eq!(a.patience(), H);
+        assert_eq!(a.timeout(), H);
         a.times_out().expect_send(to_everyone(announced_heartbeat("a", 4, 3)));
     }
 }
@@ -24,7 +24,7 @@ fn l1_a_heartbeat_that_comes_late_is_not_made_up_for() {
     let mut a = leader("a", 3, 4);
     a.wait(H * 7);
     a.wakes().expect_send(to_everyone(announced_heartbeat("a", 4, 3)));
-    assert_eq!(a.patience(), H);
+    assert_eq!(a.timeout(), H);
     a.wakes().expect_silence();
 }
 
@@ -94,7 +94,7 @@ fn l2_a_candidate_follows_the_leader_of_its_term() {
     a.hears(timed_heartbeat("l", 4)).expect_send(to("l", acknowledgement("a", 4)));
     assert_eq!((a.state(), a.reason()), (State::Follower, Reason::LeaderHeard));
     assert_eq!(a.leader(), Some(&node_id("l")));
-    assert_eq!(a.patience(), T_MIN);
+    assert_eq!(a.timeout(), T_MIN);
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn l5_a_leader_that_hears_another_of_its_term_reports_it_and_steps_down() {
         a.hears(message).expect_silence();
         assert_eq!(a.report(), Some(&Report::SecondLeader(node_id("b"))));
         assert_eq!((a.state(), a.reason()), (State::Follower, Reason::SecondLeader));
-        assert_eq!((a.leader(), a.patience()), (None, T_MIN));
+        assert_eq!((a.leader(), a.timeout()), (None, T_MIN));
         assert_eq!(*a.record(), record(4, Some("a")));
     }
 }

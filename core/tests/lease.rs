@@ -139,7 +139,7 @@ fn l4_a_leader_that_nobody_acknowledges_steps_down_and_frees_the_others() {
     a.times_out().expect_send(to_everyone(handover("a", 5, None)));
     assert_eq!(a.now, won_at.saturating_add(LEASE), "A3");
     assert_eq!((a.state(), a.reason()), (State::Follower, Reason::LostQuorum));
-    assert_eq!((a.leadership(a.now), a.patience()), (None, T_MIN));
+    assert_eq!((a.leadership(a.now), a.timeout()), (None, T_MIN));
 }
 
 #[test]

@@ -134,11 +134,11 @@ fn a2_an_answer_held_back_from_before_a_leader_was_heard_deposes_nobody() {
 
 #[test]
 fn c3_a_request_is_repeated_after_half_a_heartbeat_to_a_whole_one() {
-    for (roll, patience) in [(0, H / 2), (1 << 31, H * 3 / 4), (u32::MAX, H - TICK)] {
+    for (roll, timeout) in [(0, H / 2), (1 << 31, H * 3 / 4), (u32::MAX, H - TICK)] {
         let mut a = extended("a", 3, record(4, None));
         a.rolls(roll);
         a.times_out().expect_send(to_everyone(pre_request_in(roll | 1, "a", 5, 3)));
-        assert_eq!(a.patience(), patience);
+        assert_eq!(a.timeout(), timeout);
     }
 }
 
@@ -148,7 +148,7 @@ fn c3_a_campaign_that_gets_nowhere_goes_back_to_asking() {
     a.hears(pre_vote("b", 4, 5, true))
         .expect_save(record(5, Some("a")))
         .then_sends(to_everyone(request("a", 5, 3)));
-    assert_eq!(a.patience(), T_MIN);
+    assert_eq!(a.timeout(), T_MIN);
     a.times_out().expect_send(to_everyone(pre_request("a", 6, 3)));
     assert_eq!((a.state(), a.term()), (State::PreCandidate, 5));
     // The pre-votes of the term before are of no use.
@@ -185,7 +185,7 @@ fn t3_a_pre_candidate_that_is_behind_asks_again_within_a_heartbeat() {
     a.rolls(u32::MAX);
     a.hears(pre_vote("b", 7, 5, false)).expect_save(record(7, None)).then_is_silent();
     assert_eq!((a.state(), a.reason()), (State::Follower, Reason::HigherTerm));
-    assert_eq!(a.patience(), H - TICK);
+    assert_eq!(a.timeout(), H - TICK);
     a.times_out().expect_send(to_everyone(pre_request_in(u32::MAX, "a", 8, 3)));
 }
 
@@ -196,7 +196,7 @@ fn v1_a_pre_candidate_that_votes_waits_for_its_candidate() {
         .expect_save(record(4, Some("b")))
         .then_sends(to("b", grant("a", 4)));
     assert_eq!((a.state(), a.reason()), (State::Follower, Reason::GaveVote));
-    assert_eq!(a.patience(), T_MIN);
+    assert_eq!(a.timeout(), T_MIN);
     // Pre-votes that come now come too late.
     a.hears(pre_vote("c", 4, 5, true)).expect_silence();
 }

@@ -129,7 +129,7 @@ fn t3_a_leader_that_hears_a_higher_term_becomes_a_follower() {
 fn t3_a_deposed_leader_waits_a_whole_election_timeout() {
     let mut a = leader("a", 3, 7);
     a.hears(denial("b", 8)).expect_save(record(8, None)).then_is_silent();
-    assert_eq!(a.patience(), T_MIN);
+    assert_eq!(a.timeout(), T_MIN);
 }
 
 #[test]
@@ -144,12 +144,12 @@ fn t3_a_proposed_term_is_not_adopted() {
 
 #[test]
 fn t3_a_candidate_that_is_behind_campaigns_again_within_a_heartbeat() {
-    for (roll, patience) in [(0, Duration::ZERO), (1 << 31, H / 2), (u32::MAX, H - TICK)] {
+    for (roll, timeout) in [(0, Duration::ZERO), (1 << 31, H / 2), (u32::MAX, H - TICK)] {
         let mut a = candidate("a", 5, 7);
         a.rolls(roll);
         a.hears(denial("b", 9)).expect_save(record(9, None)).then_is_silent();
         assert_eq!((a.state(), a.reason()), (State::Follower, Reason::HigherTerm));
-        assert_eq!(a.patience(), patience);
+        assert_eq!(a.timeout(), timeout);
         a.times_out()
             .expect_save(record(10, Some("a")))
             .then_sends(to_everyone(request("a", 10, 5)));
@@ -240,7 +240,7 @@ fn t4_the_last_term_is_not_wrapped_but_reported() {
         a.times_out().expect_silence();
         assert_eq!(a.report(), Some(&Report::TermsExhausted));
         assert_eq!((a.state(), a.term()), (State::Follower, TERM_END - 1));
-        assert_eq!(a.patience(), T_MIN);
+        assert_eq!(a.timeout(), T_MIN);
     }
     a.hears(handover("b", TERM_END - 1, Some("a"))).expect_silence();
     assert_eq!(a.report(), Some(&Report::TermsExhausted));

@@ -28,7 +28,7 @@ fn a_node_starts_as_a_follower_without_a_leader() {
     assert_eq!((a.state(), a.reason()), (State::Follower, Reason::Started));
     assert_eq!((a.term(), a.vote(), a.leader()), (0, None, None));
     assert_eq!((a.id(), a.record()), (&node_id("a"), &VoteRecord::default()));
-    assert_eq!((a.report(), a.patience()), (None, T_MIN));
+    assert_eq!((a.report(), a.timeout()), (None, T_MIN));
 }
 
 #[test]

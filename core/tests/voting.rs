@@ -247,7 +247,7 @@ fn g13_a_refused_position_does_not_hold_up_the_election() {
         .hears(vote_request("behind", 8))
         .expect_save(record(8, None))
         .then_sends(to("behind", denial("a", 8)));
-    assert!(ahead.patience() <= H);
+    assert!(ahead.timeout() <= H);
     ahead.times_out().expect_save(record(9, Some("a"))).then_sends(to_everyone(
         Message::VoteRequest(VoteRequest {
             position: position_of("7"),
@@ -494,15 +494,15 @@ fn v8_an_accepted_heartbeat_and_a_granted_vote_restart_the_timer() {
     let mut a = follower_of("l", "a", 3, 4);
     a.wait(T_MIN / 2);
     a.hears(heartbeat("l", 4)).expect_silence();
-    assert_eq!(a.patience(), T_MIN);
+    assert_eq!(a.timeout(), T_MIN);
     a.wait(T_MIN / 2);
     a.hears(vote_request("b", 5))
         .expect_save(record(5, Some("b")))
         .then_sends(to("b", grant("a", 5)));
-    assert_eq!(a.patience(), T_MIN);
+    assert_eq!(a.timeout(), T_MIN);
     a.wait(T_MIN / 2);
     a.hears(vote_request("b", 5)).expect_send(to("b", grant("a", 5)));
-    assert_eq!(a.patience(), T_MIN);
+    assert_eq!(a.timeout(), T_MIN);
 }
 
 #[test]

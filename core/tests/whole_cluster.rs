@@ -42,7 +42,7 @@ fn a1_without_faults_five_nodes_soon_have_a_leader() {
     }
 }
 
-/// A cluster's life from its first start: faults, then calm.
+/// A cluster from its first start on: faults, then recovery.
 fn live(mode: Mode, size: usize, seed: u64) {
     println!("{mode:?} mode, {size} nodes, seed {seed}");
     let mut cluster = Cluster::new(mode, size, seed);

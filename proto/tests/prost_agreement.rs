@@ -4,7 +4,7 @@
 pub mod pb;
 
 use graft_election_proto::{DecodeError, ENCODED_MAX, EncodeError, Kind, decode, encode};
-use pb::Judge;
+use pb::ToMessage;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -31,7 +31,7 @@ macro_rules! agreement {
                     let by_prost = pb::$message { $($field),* };
                     let payload = by_prost.encode_to_vec();
                     let message = decode(Kind::$message, &payload);
-                    prop_assert_eq!(&message, &by_prost.judge());
+                    prop_assert_eq!(&message, &by_prost.to_message());
                     if let Ok(message) = message {
                         let mut buffer = [0; ENCODED_MAX];
                         prop_assert_eq!(encode(&message, &mut buffer).unwrap(), payload);
@@ -40,7 +40,7 @@ macro_rules! agreement {
 
                 #[test]
                 fn a_buffer_is_too_small_by_one_byte_or_not_at_all($($field in $strategy),*) {
-                    let Ok(message) = (pb::$message { $($field),* }).judge() else {
+                    let Ok(message) = (pb::$message { $($field),* }).to_message() else {
                         return Ok(());
                     };
                     let mut buffer = [0; ENCODED_MAX];
@@ -53,7 +53,7 @@ macro_rules! agreement {
                 }
 
                 #[test]
-                fn both_judge_any_payload_alike(payload in payloads()) {
+                fn both_read_any_payload_alike(payload in payloads()) {
                     agree(Kind::$message, &payload);
                 }
             }

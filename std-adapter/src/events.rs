@@ -169,7 +169,7 @@ impl Events {
     /// Waits for the next event; `None` when the node has closed and there are no more.
     ///
     /// The node never waits for its listeners. One that falls more than [`EVENTS_MAX`] events
-    /// behind loses the oldest, and is told how many: [`Fault::Missed`]. Cancel-safe.
+    /// behind loses the oldest; how many is reported as [`Fault::Missed`]. Cancel-safe.
     pub async fn next(&mut self) -> Option<Event> {
         let received = self.receiver.recv().await;
         self.take(received)

@@ -18,8 +18,8 @@ use crate::node::NodeBuilder;
 /// [`Node::watch`](crate::Node::watch) report the same and more, and
 /// [`NodeBuilder::application`] takes the application alone.
 ///
-/// A handler that is slow or stuck never holds up the election: it is told how many events it
-/// missed, as [`Fault::Missed`]. After a panic it is called with the next event all the same.
+/// A handler that is slow or stuck never holds up the election; the number of events that it missed
+/// is reported to it as [`Fault::Missed`]. After a panic it is still called with the next event.
 /// Leases are not reported to it, since it may be late:
 /// [`Node::leadership`](crate::Node::leadership) has them.
 pub trait Handler: Application {

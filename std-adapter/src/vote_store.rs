@@ -57,7 +57,7 @@ pub struct StoredVote {
     pub warnings: Vec<LoadWarning>,
 }
 
-/// Something odd about a stored vote that a node may start in spite of.
+/// Something odd about a stored vote. A node may start from it nevertheless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadWarning {
     /// The file is empty. A new Go node leaves it so until its first election, but so may a Go node

@@ -91,7 +91,7 @@ impl Peer {
         }
     }
 
-    /// Waits for the next request for a vote; returns who asks, and in which term.
+    /// Waits for the next request for a vote; returns the candidate and its term.
     pub async fn hear_vote_request(&mut self) -> VoteRequest {
         loop {
             if let Message::VoteRequest(request) = self.hear().await {

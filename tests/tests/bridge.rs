@@ -93,9 +93,9 @@ impl Spy {
     }
 
     /// Subject, reply subject and payload of all messages until there is quiet, if the first
-    /// arrives within `patience`.
-    async fn hear_within(&mut self, patience: Duration) -> Vec<(String, Option<String>, Vec<u8>)> {
-        let (mut heard, mut quiet_at) = (Vec::new(), Instant::now() + patience);
+    /// arrives within `time_max`.
+    async fn hear_within(&mut self, time_max: Duration) -> Vec<(String, Option<String>, Vec<u8>)> {
+        let (mut heard, mut quiet_at) = (Vec::new(), Instant::now() + time_max);
         while let Ok(Some(message)) = timeout_at(quiet_at, self.all.next()).await {
             assert!(heard.len() < 10_000, "NATS has no quiet");
             let reply = message.reply.map(|reply| reply.to_string());

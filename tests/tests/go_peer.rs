@@ -87,7 +87,7 @@ async fn a_go_node_is_elected_and_followed_and_deposed_by_a_higher_term() {
     let inbox = format!("graft.{GO_ID}.vote_response");
     let mut responses = client.subscribe(inbox.clone()).await.unwrap();
 
-    // As recorded, but for the term.
+    // As recorded, except for the term.
     let request = go::VoteRequest { term: 7, candidate: GO_ID.into(), current_state: Vec::new() };
     let payload = request.encode_to_vec();
     assert_eq!(payload[..4], [0x08, 7, 0x12, 26]);

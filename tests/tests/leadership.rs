@@ -358,13 +358,13 @@ async fn g3_a_leader_that_is_cut_off_stops_before_another_can_be_elected() {
 async fn h4_a_witness_never_leads_and_a_higher_priority_leads_in_time() {
     let network = MemoryNetwork::new();
     let mut nodes = Vec::new();
-    for (name, priority) in [("witness", 0), ("plain", 1), ("gladly", 2)] {
+    for (name, priority) in [("witness", 0), ("plain", 1), ("preferred", 2)] {
         let node = builder(name, 3).priority(priority);
         nodes.push(node.start(network.transport(), MemoryVotes::new()).await.unwrap());
     }
     nodes[2].close().await;
     wait_until(&nodes[0], |status| status.leader == Some(id("plain"))).await;
-    let back = builder("gladly", 3).priority(2);
+    let back = builder("preferred", 3).priority(2);
     let back = back.start(network.transport(), MemoryVotes::new()).await.unwrap();
     wait_until(&back, |status| status.state == State::Leader).await;
     assert_eq!(nodes[1].counts().step_downs[&Reason::PriorityHandover], 1);

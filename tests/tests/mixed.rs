@@ -161,7 +161,7 @@ impl Mixed {
     }
 
     /// Loses leaders, and brings them back, until one on `side` leads. It takes one unless the
-    /// machine is very slow: others have more patience than the nodes of that side.
+    /// machine is very slow: the election timeouts of all others are longer.
     async fn leader_on(&mut self, side: Side) -> (u64, NodeId) {
         for _ in 0..10 {
             let (term, leader) = self.agreed_leader().await;

@@ -78,7 +78,7 @@ async fn three_nodes_on_a_bus_elect_a_leader_and_replace_it() {
     assert_eq!(nodes[leader].id(), next.id());
 }
 
-/// V7: what is no message changes nothing.
+/// V7: bytes that are no message change nothing.
 #[tokio::test]
 async fn a_leader_keeps_leading_through_noise_and_frames_that_are_corrupt_cut_off_or_late() {
     let bus = Bus::new();

@@ -201,7 +201,7 @@ impl Voter {
     }
 
     /// How long until the node's deadline.
-    pub(crate) fn patience(&self) -> Duration {
+    pub(crate) fn timeout(&self) -> Duration {
         self.node.deadline().saturating_since(self.now)
     }
 

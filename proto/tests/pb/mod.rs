@@ -32,25 +32,25 @@ pub fn read(kind: Kind, payload: &[u8]) -> Result<Reading, prost::DecodeError> {
     }
 }
 
-fn reading<M: Judge + prost::Message + Default>(
+fn reading<M: ToMessage + prost::Message + Default>(
     payload: &[u8],
 ) -> Result<Reading, prost::DecodeError> {
     let by_prost = M::decode(payload)?;
-    Ok(Reading { message: by_prost.judge(), rewritten: by_prost.encode_to_vec() })
+    Ok(Reading { message: by_prost.to_message(), rewritten: by_prost.encode_to_vec() })
 }
 
 /// A message of which anything may be wrong.
-pub trait Judge {
+pub trait ToMessage {
     /// The election's own message.
     ///
     /// # Errors
     ///
     /// No node may see it (rule V7).
-    fn judge(&self) -> Result<Message, DecodeError>;
+    fn to_message(&self) -> Result<Message, DecodeError>;
 }
 
-impl Judge for VoteRequest {
-    fn judge(&self) -> Result<Message, DecodeError> {
+impl ToMessage for VoteRequest {
+    fn to_message(&self) -> Result<Message, DecodeError> {
         Ok(Message::VoteRequest(graft_election_core::VoteRequest {
             term: self.term,
             candidate: id("Candidate", &self.candidate)?,
@@ -62,8 +62,8 @@ impl Judge for VoteRequest {
     }
 }
 
-impl Judge for PreVoteRequest {
-    fn judge(&self) -> Result<Message, DecodeError> {
+impl ToMessage for PreVoteRequest {
+    fn to_message(&self) -> Result<Message, DecodeError> {
         Ok(Message::PreVoteRequest(graft_election_core::VoteRequest {
             term: self.term,
             candidate: id("Candidate", &self.candidate)?,
@@ -75,8 +75,8 @@ impl Judge for PreVoteRequest {
     }
 }
 
-impl Judge for VoteResponse {
-    fn judge(&self) -> Result<Message, DecodeError> {
+impl ToMessage for VoteResponse {
+    fn to_message(&self) -> Result<Message, DecodeError> {
         Ok(Message::VoteResponse(graft_election_core::VoteResponse {
             term: self.term,
             granted: self.granted,
@@ -85,8 +85,8 @@ impl Judge for VoteResponse {
     }
 }
 
-impl Judge for Heartbeat {
-    fn judge(&self) -> Result<Message, DecodeError> {
+impl ToMessage for Heartbeat {
+    fn to_message(&self) -> Result<Message, DecodeError> {
         Ok(Message::Heartbeat(graft_election_core::Heartbeat {
             term: self.term,
             leader: id("Leader", &self.leader)?,
@@ -96,8 +96,8 @@ impl Judge for Heartbeat {
     }
 }
 
-impl Judge for HeartbeatResponse {
-    fn judge(&self) -> Result<Message, DecodeError> {
+impl ToMessage for HeartbeatResponse {
+    fn to_message(&self) -> Result<Message, DecodeError> {
         Ok(Message::HeartbeatResponse(graft_election_core::HeartbeatResponse {
             term: self.term,
             follower: id("Follower", &self.follower)?,
@@ -109,8 +109,8 @@ impl Judge for HeartbeatResponse {
     }
 }
 
-impl Judge for PreVoteResponse {
-    fn judge(&self) -> Result<Message, DecodeError> {
+impl ToMessage for PreVoteResponse {
+    fn to_message(&self) -> Result<Message, DecodeError> {
         Ok(Message::PreVoteResponse(graft_election_core::PreVoteResponse {
             term: self.term,
             granted: self.granted,
@@ -121,8 +121,8 @@ impl Judge for PreVoteResponse {
     }
 }
 
-impl Judge for Handover {
-    fn judge(&self) -> Result<Message, DecodeError> {
+impl ToMessage for Handover {
+    fn to_message(&self) -> Result<Message, DecodeError> {
         Ok(Message::Handover(graft_election_core::Handover {
             term: self.term,
             leader: id("Leader", &self.leader)?,

@@ -31,7 +31,7 @@ fn try_everything(limits: &[(u64, usize, usize)]) {
             let mut choices = Choices::default();
             loop {
                 let disk = ModelDisk::new(choices, Limits { crashes, faults });
-                Life::begin(disk.clone(), found, saves).live();
+                History::begin(disk.clone(), found, saves).run();
                 runs += 1;
                 choices = disk.take_choices();
                 if !choices.next_run() {
@@ -55,9 +55,9 @@ enum Found {
     UnsyncedForGood,
 }
 
-/// A node's life, from start to start, and what its vote file must remember of it.
+/// A node's starts, one after the other, and what its vote file must remember between them.
 #[derive(Debug)]
-struct Life {
+struct History {
     disk: ModelDisk,
     path: PathBuf,
     /// The last record that others may have heard of.
@@ -77,11 +77,11 @@ enum End {
     PowerLoss,
 }
 
-impl Life {
+impl History {
     fn begin(disk: ModelDisk, found: Found, saves: u64) -> Self {
         let path = PathBuf::from("/votes/vote");
         let (old, new) = (vote(1, "old"), vote(2, "new"));
-        let mut life = Self {
+        let mut history = Self {
             disk,
             path,
             confirmed: VoteRecord::default(),
@@ -96,16 +96,16 @@ impl Life {
         if !matches!(found, Found::Nothing) {
             let contents = [encoded(&old), encoded(&new)];
             let is_dirty = matches!(found, Found::Unsynced);
-            life.disk.put(&life.path, &contents.each_ref().map(String::as_bytes), is_dirty);
-            life.disk.put(&with_suffix(&life.path, ".tmp"), &[b"{\"SHA"], is_dirty);
-            life.confirmed = old;
-            life.attempted.push(new);
+            history.disk.put(&history.path, &contents.each_ref().map(String::as_bytes), is_dirty);
+            history.disk.put(&with_suffix(&history.path, ".tmp"), &[b"{\"SHA"], is_dirty);
+            history.confirmed = old;
+            history.attempted.push(new);
         }
-        life
+        history
     }
 
     /// Starts the node until it is done, and then once more, after a last loss of power.
-    fn live(mut self) {
+    fn run(mut self) {
         loop {
             match self.start() {
                 End::Done => break,

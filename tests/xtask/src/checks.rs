@@ -84,7 +84,7 @@ pub(crate) fn build_tests() -> Result<()> {
 /// fail for the very error that they name.
 ///
 /// Only an unstable compiler compares the errors, so a stable one is told to be one; for the
-/// examples alone, since all that they need would be built anew for it.
+/// examples alone, since all that they need would be built once more for it.
 pub(crate) fn tests(tools: &Tools) -> Result<()> {
     let firmware = tools.toolchain.build(EMULATED_BOARD, EMULATED_TARGET)?;
     let mut test = cargo(["test", "--workspace"])?;

@@ -116,7 +116,7 @@ impl Toolchain {
         Ok(cargo)
     }
 
-    /// The compilers build in folders of their own: each would build all of the other's anew.
+    /// The compilers build in folders of their own: each would rebuild all of the other's.
     fn target_dir(self) -> Result<PathBuf> {
         Ok(target_dir()?.join(match self {
             Self::Installed => "firmware",

@@ -74,7 +74,7 @@ enum Task {
     },
     /// Play the scripts in `tests/scripts`, and compare what happens with what they say.
     Scripts {
-        /// Write their transcripts anew instead.
+        /// Rewrite their transcripts instead.
         #[arg(long)]
         write: bool,
     },

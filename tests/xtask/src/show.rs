@@ -29,7 +29,7 @@ impl Show {
     ///
     /// # Errors
     ///
-    /// Something can't be had, or no leader was elected.
+    /// Something needed is missing, or no leader was elected.
     pub(crate) fn run(self) -> Result<()> {
         let defmt_print = tools::emulator_and_decoder()?;
         eprintln!("building the firmware");

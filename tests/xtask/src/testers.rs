@@ -66,7 +66,7 @@ pub(crate) fn search(clusters: Model) -> Result<()> {
     run(model)
 }
 
-/// Plays all scripts; with `write` their transcripts are written anew. The last line has the
+/// Plays all scripts; with `write` their transcripts are rewritten. The last line has the
 /// figures.
 ///
 /// # Errors

@@ -91,7 +91,7 @@ fn files(root: &Path) -> Result<Vec<File>> {
     for path in workspace::files(root)? {
         let bytes = std::fs::read(root.join(&path));
         let bytes = bytes.with_context(|| format!("can't read {}", path.display()))?;
-        // What is no text, a picture for instance, has no lines to complain of.
+        // A file that is not text, a picture for instance, has no lines to complain of.
         if let Ok(text) = String::from_utf8(bytes) {
             files.push(File { path, text });
         }

@@ -33,7 +33,7 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
     }
 }
 
-/// All files in `folder`, by their paths in it, but for what cargo has built and git keeps.
+/// All files in `folder`, by their paths in it, except what cargo has built and git keeps.
 pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let is_foreign = |name: &OsStr| name == ".git" || name == "target";
     let mut files = Vec::new();

@@ -66,7 +66,7 @@ pub(super) struct Input {
     pub(super) ready_within: Option<Duration>,
     /// Another node leads in the term in which this one leads (rule L5).
     pub(super) is_of_second_leader: bool,
-    /// From a node that believes in another cluster size (rule L6).
+    /// From a node that is configured with another cluster size (rule L6).
     pub(super) has_other_size: bool,
     /// What allows a closing node to stop (rule H3).
     pub(super) frees_it: bool,
@@ -283,7 +283,7 @@ impl Incarnation {
     }
 }
 
-/// Whether a node that says this believes in another size of the cluster (rule L6).
+/// Whether a node that says this is configured with another cluster size (rule L6).
 fn is_other_size(said: Option<NonZeroU32>, size: usize) -> bool {
     said.is_some_and(|said| usize::try_from(said.get()) != Ok(size))
 }

@@ -170,7 +170,7 @@ impl Checker {
             _ => false,
         };
         self.require("L6", !(helps && input.has_other_size), || {
-            format!("{node} helps a node that believes in another cluster size")
+            format!("{node} helps a node that is configured with another cluster size")
         });
     }
 

@@ -29,7 +29,7 @@ impl Sandbox {
         Ok(sandbox)
     }
 
-    /// Makes the copy like the project but for this defect.
+    /// Makes the copy like the project, apart from this defect.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! A file's constants stand together at its front: after what it imports, and before all else.
+//! A file's constants come first, together: after what it imports, and before everything else.
 
 use anyhow::{Context, Result};
 use syn::Item;

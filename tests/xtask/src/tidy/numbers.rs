@@ -85,7 +85,7 @@ fn check_phrase(
     Ok(complaints)
 }
 
-/// The numbers between these texts, each with the number of the line in which it stands. Where the
+/// The numbers between these texts, each with the number of its line. Where the
 /// texts have spaces, lines may end.
 fn numbers_in(text: &str, before: &str, after: &str) -> Vec<(usize, u128)> {
     // One character for each, so that places stay what they are.
