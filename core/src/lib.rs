@@ -4,6 +4,7 @@
 
 mod application;
 mod config;
+mod followers;
 mod lease;
 mod message;
 mod node;

@@ -6,6 +6,7 @@ mod following;
 mod handover;
 mod leading;
 mod output;
+mod priority_backoff;
 mod role;
 mod voting;
 
@@ -13,9 +14,9 @@ use core::num::NonZeroU32;
 
 use rand_core::Rng;
 
-use self::handover::PriorityBackoff;
 use self::output::AfterSave;
 pub use self::output::{Output, Unsaved};
+use self::priority_backoff::PriorityBackoff;
 use self::role::Role;
 use crate::time::clamped_micros;
 use crate::timing::Timing;
@@ -34,7 +35,7 @@ use crate::{
 /// `now` that goes backwards counts as the latest one seen.
 #[derive(Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "test-clone", derive(Clone))]
-pub struct Node<R, S, const VOTERS: usize> {
+pub struct Node<R, A, const VOTERS: usize> {
     id: NodeId,
     mode: Mode,
     /// Its preference for leading (rule H4).
@@ -57,10 +58,10 @@ pub struct Node<R, S, const VOTERS: usize> {
     priority_backoff: PriorityBackoff,
     latest: Instant,
     rng: R,
-    application: S,
+    application: A,
 }
 
-impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
+impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// A follower without a leader, with the `record` that was stored last: the default record if
     /// this id never stored one. A node that lost its record must come back under another id (rule
     /// V9).
@@ -72,7 +73,7 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
         id: NodeId,
         config: &Config<'_>,
         record: VoteRecord,
-        application: S,
+        application: A,
         mut rng: R,
         now: Instant,
     ) -> Result<Self, ConfigError> {
@@ -115,7 +116,7 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
     ///
     /// A leader whose lease is over by then steps down instead, and the message is lost (rule L1).
     /// A driver that wakes the node at its [`deadline`](Self::deadline) first loses none.
-    pub fn handle_message(&mut self, now: Instant, message: Message) -> Output<'_, R, S, VOTERS> {
+    pub fn handle_message(&mut self, now: Instant, message: Message) -> Output<'_, R, A, VOTERS> {
         let now = self.begin_input(now);
         if let Role::Leader(leading) = &self.role
             && leading.has_lost_quorum(now)
@@ -143,7 +144,7 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
     }
 
     /// Does what is due at the [`deadline`](Self::deadline). A call before it does nothing.
-    pub fn handle_timeout(&mut self, now: Instant) -> Output<'_, R, S, VOTERS> {
+    pub fn handle_timeout(&mut self, now: Instant) -> Output<'_, R, A, VOTERS> {
         let now = self.begin_input(now);
         if now < self.deadline() {
             return Output::Idle;
@@ -229,7 +230,7 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
 
     /// The one place through which outputs leave, so that nothing is said before it is stored (rule
     /// T1, invariant I6) and a save that failed is asked for again (rule C4).
-    fn finish_input(&mut self, next: AfterSave) -> Output<'_, R, S, VOTERS> {
+    fn finish_input(&mut self, next: AfterSave) -> Output<'_, R, A, VOTERS> {
         if self.unsaved {
             return Output::Save(Unsaved::new(self, next));
         }
@@ -351,7 +352,7 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
     }
 
     /// The application.
-    pub fn application_mut(&mut self) -> &mut S {
+    pub fn application_mut(&mut self) -> &mut A {
         &mut self.application
     }
 }

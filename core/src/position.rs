@@ -10,7 +10,7 @@ impl Position {
     /// The most bytes a position may have.
     pub const CAPACITY: usize = 64;
 
-    /// The position with nothing to say: every default state machine's.
+    /// The empty position: that of an application without one.
     pub const EMPTY: Self = Self(Vec::new());
 
     /// Takes `bytes` as a position.

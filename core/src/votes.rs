@@ -34,9 +34,9 @@ impl<const VOTERS: usize> Electorate<VOTERS> {
         !self.declared || self.ids.contains(id)
     }
 
-    /// Whether `node`, which believes in a cluster of `size` if it says so, may be elected or lead
-    /// with this node's help. A leader that strangers elect, or that counts another quorum, is not
-    /// the only one of its term.
+    /// Whether `node` may be elected or lead with this node's help; `size` is the cluster size that
+    /// it is configured with, if it says so. A leader that strangers elect, or that counts another
+    /// quorum, may not be the only one of its term.
     pub(crate) fn check_voter(
         &self,
         node: &NodeId,
@@ -62,8 +62,8 @@ impl<const VOTERS: usize> Electorate<VOTERS> {
         }
     }
 
-    /// Whether nobody who has yet to be heard of can count: of the places that are taken, some may
-    /// be those of nodes that came back under other ids (rule V9).
+    /// Whether no voter that has yet to be heard of can count. Some of the ids that were heard may
+    /// be gone: their nodes came back under other ids (rule V9).
     pub(crate) fn is_full(&self) -> bool {
         !self.declared && self.ids.len() >= self.size
     }

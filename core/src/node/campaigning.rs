@@ -14,7 +14,7 @@ use crate::{
     VoteRecord, VoteRequest, VoteResponse, quorum,
 };
 
-impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
+impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// No leader was heard, or no quorum: the node runs for leader, if it may.
     pub(super) fn handle_election_timeout(&mut self, now: Instant) -> AfterSave {
         if !self.may_campaign() {
@@ -85,7 +85,8 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
         let half = self.timing.heartbeat_interval / 2;
         let election_at = self.draw(now.plus_micros(half), half);
         let (round, handover_from) = match &mut self.role {
-            // C1: what the round has brought counts on, unless the dead take up the places (V6).
+            // C1: what the round has brought still counts, unless ids that are gone leave no room
+            // for others (V6).
             Role::PreCandidate(campaign)
                 if now < campaign.round_until && !self.electorate.is_full() =>
             {

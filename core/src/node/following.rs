@@ -12,7 +12,7 @@ use crate::{
     Report,
 };
 
-impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
+impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     pub(super) fn handle_heartbeat(&mut self, now: Instant, heartbeat: &Heartbeat) -> AfterSave {
         if heartbeat.term < self.record.term {
             // T2: the refusal carries our term, and promises nothing.

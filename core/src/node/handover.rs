@@ -8,21 +8,14 @@ use rand_core::Rng;
 use super::Node;
 use super::output::{AfterSave, Output};
 use super::role::{Closing, Leading, Role};
-use crate::lease::Follower;
+use crate::followers::Follower;
 use crate::{Application, Handover, Instant, Message, NodeId, Reason, Report};
 
-/// How many of the greatest election timeouts a follower must have been steady before the leader
-/// gives way to it (rule H4).
-const STEADY_TIMEOUTS: u32 = 10;
-
-/// How often that time doubles at most.
-const DOUBLINGS_MAX: u32 = 16;
-
-impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
+impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// Stops leading, and tells `to` to take over; without a name, the follower that is fit to lead
     /// and answered last, or else anyone (rule H1). A node that doesn't lead has nothing to hand
     /// over: [`Output::Idle`].
-    pub fn hand_over(&mut self, now: Instant, to: Option<NodeId>) -> Output<'_, R, S, VOTERS> {
+    pub fn hand_over(&mut self, now: Instant, to: Option<NodeId>) -> Output<'_, R, A, VOTERS> {
         let now = self.begin_input(now);
         let Role::Leader(leading) = &self.role else {
             return Output::Idle;
@@ -40,7 +33,7 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
     /// that its successor can have its vote (rule H3): drive the node on until its
     /// [`state`](Self::state) is [`State::Closed`](crate::State::Closed). So does a node that has
     /// handed over, until a successor has shown itself. Any other node is closed at once.
-    pub fn close(&mut self, now: Instant) -> Output<'_, R, S, VOTERS> {
+    pub fn close(&mut self, now: Instant) -> Output<'_, R, A, VOTERS> {
         let now = self.begin_input(now);
         let heartbeat = self.timing.heartbeat_interval;
         let closed_at = now.plus_micros(heartbeat).plus_micros(heartbeat);
@@ -134,27 +127,5 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
         let election_at = self.draw(now.plus_micros(wait_min), heartbeat);
         self.role.restart_timer(self.deadline().min(election_at));
         AfterSave::Nothing
-    }
-}
-
-/// How a leader's attempts to give way to a follower of higher priority went (rule H4).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct PriorityBackoff {
-    /// How many in a row came to nothing.
-    failures: u32,
-}
-
-impl PriorityBackoff {
-    /// For how many microseconds a follower must have been steady. Each attempt that comes to
-    /// nothing doubles it, so that a target that can't win doesn't cost the cluster its leader
-    /// again and again.
-    fn wait(self, election_timeout_max: u64) -> u64 {
-        let timeouts = STEADY_TIMEOUTS << self.failures.min(DOUBLINGS_MAX);
-        election_timeout_max.saturating_mul(timeouts.into())
-    }
-
-    /// The attempt is over: its target leads, or doesn't.
-    pub(super) fn end(&mut self, has_succeeded: bool) {
-        self.failures = if has_succeeded { 0 } else { self.failures.saturating_add(1) };
     }
 }

@@ -7,13 +7,13 @@ use rand_core::Rng;
 use super::Node;
 use super::output::AfterSave;
 use super::role::{Leading, Role};
-use crate::lease::{Acknowledgement, Followers};
+use crate::followers::{Acknowledgement, Followers};
 use crate::{
     Application, Heartbeat, HeartbeatResponse, Instant, Leadership, Message, Mode, Reason, Report,
     quorum,
 };
 
-impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
+impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// The node's lease, if it is valid at `now` (rule L3).
     ///
     /// There is none before a quorum has acknowledged the first heartbeat, nor from the very

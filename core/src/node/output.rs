@@ -10,16 +10,16 @@ use crate::{Application, Instant, Message, NodeId, Outgoing, Recipient, VoteReco
 
 /// What a node asks of its driver in answer to one input: at most one message.
 #[must_use = "an output that is ignored is a message never sent, or a vote never stored"]
-pub enum Output<'n, R: Rng, S: Application, const VOTERS: usize> {
+pub enum Output<'n, R: Rng, A: Application, const VOTERS: usize> {
     /// Nothing to do.
     Idle,
     /// Send this message.
     Send(Outgoing),
     /// Store the vote record, then call [`Unsaved::saved`].
-    Save(Unsaved<'n, R, S, VOTERS>),
+    Save(Unsaved<'n, R, A, VOTERS>),
 }
 
-impl<R: Rng, S: Application, const VOTERS: usize> fmt::Debug for Output<'_, R, S, VOTERS> {
+impl<R: Rng, A: Application, const VOTERS: usize> fmt::Debug for Output<'_, R, A, VOTERS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Idle => f.write_str("Idle"),
@@ -76,7 +76,7 @@ impl<R: Rng, S: Application, const VOTERS: usize> fmt::Debug for Output<'_, R, S
 /// ```compile_fail,E0616
 /// # use graft_election_core::*;
 /// # fn send(_: Outgoing) {}
-/// fn too_early<R: rand_core::Rng, S: Application>(unsaved: Unsaved<'_, R, S, 3>) {
+/// fn too_early<R: rand_core::Rng, A: Application>(unsaved: Unsaved<'_, R, A, 3>) {
 ///     send(unsaved.next);
 /// }
 /// ```
@@ -85,7 +85,7 @@ impl<R: Rng, S: Application, const VOTERS: usize> fmt::Debug for Output<'_, R, S
 ///
 /// ```compile_fail,E0382
 /// # use graft_election_core::*;
-/// fn twice<R: rand_core::Rng, S: Application>(unsaved: Unsaved<'_, R, S, 3>, now: Instant) {
+/// fn twice<R: rand_core::Rng, A: Application>(unsaved: Unsaved<'_, R, A, 3>, now: Instant) {
 ///     let first = unsaved.saved(now);
 ///     let second = unsaved.saved(now);
 /// }
@@ -95,7 +95,7 @@ impl<R: Rng, S: Application, const VOTERS: usize> fmt::Debug for Output<'_, R, S
 ///
 /// ```compile_fail,E0499
 /// # use graft_election_core::*;
-/// fn next_input<R: rand_core::Rng, S: Application>(node: &mut Node<R, S, 3>, now: Instant) {
+/// fn next_input<R: rand_core::Rng, A: Application>(node: &mut Node<R, A, 3>, now: Instant) {
 ///     if let Output::Save(unsaved) = node.handle_timeout(now) {
 ///         let _ = node.handle_timeout(now);
 ///         let _ = unsaved.saved(now);
@@ -103,8 +103,8 @@ impl<R: Rng, S: Application, const VOTERS: usize> fmt::Debug for Output<'_, R, S
 /// }
 /// ```
 #[must_use = "the vote must be stored, and `saved` called, before the node can answer"]
-pub struct Unsaved<'n, R: Rng, S: Application, const VOTERS: usize> {
-    node: &'n mut Node<R, S, VOTERS>,
+pub struct Unsaved<'n, R: Rng, A: Application, const VOTERS: usize> {
+    node: &'n mut Node<R, A, VOTERS>,
     next: AfterSave,
 }
 
@@ -128,8 +128,8 @@ impl AfterSave {
     }
 }
 
-impl<'n, R: Rng, S: Application, const VOTERS: usize> Unsaved<'n, R, S, VOTERS> {
-    pub(super) fn new(node: &'n mut Node<R, S, VOTERS>, next: AfterSave) -> Self {
+impl<'n, R: Rng, A: Application, const VOTERS: usize> Unsaved<'n, R, A, VOTERS> {
+    pub(super) fn new(node: &'n mut Node<R, A, VOTERS>, next: AfterSave) -> Self {
         Self { node, next }
     }
 
@@ -139,7 +139,7 @@ impl<'n, R: Rng, S: Application, const VOTERS: usize> Unsaved<'n, R, S, VOTERS> 
     }
 
     /// The node as it is now, to look at.
-    pub fn node(&self) -> &Node<R, S, VOTERS> {
+    pub fn node(&self) -> &Node<R, A, VOTERS> {
         self.node
     }
 
@@ -151,7 +151,7 @@ impl<'n, R: Rng, S: Application, const VOTERS: usize> Unsaved<'n, R, S, VOTERS> 
     }
 }
 
-impl<R: Rng, S: Application, const VOTERS: usize> Drop for Unsaved<'_, R, S, VOTERS> {
+impl<R: Rng, A: Application, const VOTERS: usize> Drop for Unsaved<'_, R, A, VOTERS> {
     fn drop(&mut self) {
         self.node.release_record();
     }

@@ -2,7 +2,7 @@
 
 use core::num::{NonZeroU32, NonZeroU64};
 
-use crate::lease::{Acknowledgement, Follower, Followers};
+use crate::followers::{Acknowledgement, Follower, Followers};
 use crate::votes::Votes;
 use crate::{Instant, NodeId, State};
 

@@ -10,7 +10,7 @@ use crate::{
     VoteRecord, VoteRequest, VoteResponse,
 };
 
-impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
+impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     pub(super) fn handle_vote_request(&mut self, now: Instant, request: &VoteRequest) -> AfterSave {
         let verdict = match self.withheld(now, request) {
             // V2: without adopting the term.
@@ -21,9 +21,10 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
                 self.check_vote(request)
             }
         };
-        let granted = self.note(verdict);
-        if granted {
-            self.cast_vote(now, &request.candidate);
+        let granted = verdict.is_ok();
+        match verdict {
+            Ok(()) => self.cast_vote(now, &request.candidate),
+            Err(objection) => self.keep(objection),
         }
         let (term, voter) = (self.record.term, Some(self.id.clone()));
         let response = VoteResponse { term, granted, voter };
@@ -41,7 +42,10 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
             None if request.term <= self.record.term => Err(Refusal::StaleTerm.into()),
             None => self.check_candidate(request),
         };
-        let granted = self.note(verdict);
+        let granted = verdict.is_ok();
+        if let Err(objection) = verdict {
+            self.keep(objection);
+        }
         let response = PreVoteResponse {
             term: self.record.term,
             granted,
@@ -95,13 +99,9 @@ impl<R: Rng, S: Application, const VOTERS: usize> Node<R, S, VOTERS> {
         }
     }
 
-    /// Keeps the objection for the node's owner to see; true if there is none.
-    fn note(&mut self, verdict: Result<(), Objection>) -> bool {
-        let granted = verdict.is_ok();
-        if let Err(Objection { refusal, report }) = verdict {
-            (self.refusal, self.report) = (Some(refusal), report);
-        }
-        granted
+    /// Keeps the objection for the node's owner to see.
+    fn keep(&mut self, Objection { refusal, report }: Objection) {
+        (self.refusal, self.report) = (Some(refusal), report);
     }
 
     /// V1: the vote is part of the record, so it is stored before it is given. V8: only this and an
@@ -134,7 +134,7 @@ impl From<Refusal> for Objection {
 }
 
 impl From<Report> for Objection {
-    /// Who is no voter of this cluster is both refused and reported (rules V6, L6).
+    /// A candidate that is not a voter of this cluster is both refused and reported (rules V6, L6).
     fn from(report: Report) -> Self {
         Self { refusal: Refusal::NotOneOfUs, report: Some(report) }
     }

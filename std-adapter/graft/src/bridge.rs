@@ -26,7 +26,7 @@ pub(crate) struct BridgeArgs {
     #[arg(long, value_name = "NAME")]
     cluster: String,
     /// The serial line: DEVICE@BAUD, unix:PATH or tcp:HOST:PORT.
-    #[arg(long, alias = "link", value_name = "LINE")]
+    #[arg(long, value_name = "LINE")]
     serial: SerialLine,
     /// The NATS server, or several separated by commas.
     #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222")]
@@ -37,7 +37,7 @@ pub(crate) struct BridgeArgs {
     nats_rate: u32,
     /// The most bytes per second to the line. By default half of what the line carries, or 5760 if
     /// its speed is unknown.
-    #[arg(long, alias = "link-rate", value_name = "BYTES",
+    #[arg(long, value_name = "BYTES",
         value_parser = clap::value_parser!(u32).range(1..))]
     serial_rate: Option<u32>,
     /// The line's name, if the cluster has several lines: they reach each other over NATS only if

@@ -129,7 +129,7 @@ impl RunArgs {
         let mut builder = Node::builder(ClusterInfo::new(self.cluster, self.size))
             .voters(self.voters)
             .mode(mode)
-            .priority(if self.witness { 0 } else { self.priority });
+            .priority(if self.witness { Config::WITNESS } else { self.priority });
         if let Some(id) = self.id {
             builder = builder.id(id);
         }

@@ -1,0 +1,93 @@
+//! What a leader knows of its followers: what they promised (rule L3), and which of them may lead
+//! (rule H1).
+
+use crate::{Config, Instant};
+
+/// What a leader knows of its followers, by their indexes in the electorate.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Followers<const VOTERS: usize>([Follower; VOTERS]);
+
+/// What a leader knows of one follower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Follower {
+    /// Until then, on the leader's clock, the follower helps to elect no one (rule L3).
+    /// [`NEVER`](Self::NEVER), if it has promised nothing yet.
+    pub(crate) bound_until: Instant,
+    /// Since when its promises have followed each other without a gap.
+    pub(crate) steady_since: Instant,
+    /// Its preference for leading (rule H4).
+    pub(crate) priority: u32,
+    /// Whether the leader would vote for it, judging by its position (rule H1).
+    pub(crate) is_up_to_date: bool,
+}
+
+impl Follower {
+    /// The end of a promise that was never given.
+    pub(crate) const NEVER: Instant = Instant::from_micros(0);
+
+    const UNKNOWN: Self = Self {
+        bound_until: Self::NEVER,
+        steady_since: Self::NEVER,
+        priority: Config::WITNESS,
+        is_up_to_date: false,
+    };
+
+    /// Whether leadership may be given to it (rule H1).
+    pub(crate) fn may_lead(&self) -> bool {
+        self.priority != Config::WITNESS && self.is_up_to_date
+    }
+}
+
+impl<const VOTERS: usize> Followers<VOTERS> {
+    pub(crate) const fn none() -> Self {
+        Self([Follower::UNKNOWN; VOTERS])
+    }
+
+    /// Takes note of an acknowledgement that arrived at `now`. Of all that a follower promised, the
+    /// latest end counts (rule L3).
+    pub(crate) fn acknowledge(&mut self, index: usize, acknowledgement: Acknowledgement) {
+        let Some(follower) = self.0.get_mut(index) else {
+            return;
+        };
+        let Acknowledgement { now, bound_until, priority, is_up_to_date } = acknowledgement;
+        let is_steady = follower.bound_until > now && follower.priority == priority;
+        *follower = Follower {
+            bound_until: follower.bound_until.max(bound_until),
+            steady_since: if is_steady { follower.steady_since } else { now },
+            priority,
+            is_up_to_date,
+        };
+    }
+
+    /// The instant until which `count` followers at least are bound, if that is later than
+    /// `lease_until`, the last such instant. Promises come one at a time and only move later, so
+    /// that one look at each is enough: the new end is the first of those that outlast the old.
+    pub(crate) fn bound_beyond(&self, lease_until: Instant, count: usize) -> Option<Instant> {
+        let ends = self.0.iter().map(|follower| follower.bound_until);
+        let (outlasting, first) = ends
+            .filter(|end| *end > lease_until)
+            .fold((0_usize, Instant::FAR_FUTURE), |(outlasting, first), end| {
+                (outlasting.saturating_add(1), first.min(end))
+            });
+        (outlasting > 0 && outlasting >= count).then_some(first)
+    }
+
+    /// The index of the follower that is highest in `order` among those that are meant.
+    pub(crate) fn best_by<K: Ord>(
+        &self,
+        is_meant: impl Fn(&Follower) -> bool,
+        order: impl Fn(&Follower) -> K,
+    ) -> Option<usize> {
+        let meant = self.0.iter().enumerate().filter(|(_, follower)| is_meant(follower));
+        meant.max_by_key(|(_, follower)| order(follower)).map(|(index, _)| index)
+    }
+}
+
+/// A follower's answer to a heartbeat, as the leader understands it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Acknowledgement {
+    pub(crate) now: Instant,
+    pub(crate) bound_until: Instant,
+    pub(crate) priority: u32,
+    pub(crate) is_up_to_date: bool,
+}
