@@ -2,8 +2,6 @@
 //!
 //! All in real time: virtual time doesn't wait for the thread that asks the application.
 
-#![cfg(test)]
-
 use std::num::NonZeroU64;
 use std::time::Duration;
 

@@ -1,8 +1,6 @@
 //! Clusters of which some nodes are on a serial bus and some on a real nats-server, with a bridge
 //! between them.
 
-#![cfg(test)]
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -1,8 +1,6 @@
 //! A node as its user sees it: status, events, handlers, and what a slow disk or a slow listener
 //! does to it.
 
-#![cfg(test)]
-
 use std::time::Duration;
 
 use graft_election::core::Message;

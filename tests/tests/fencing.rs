@@ -1,7 +1,5 @@
 //! The example of fencing, on a real nats-server: what it prints, and what the store holds then.
 
-#![cfg(test)]
-
 /// The example's own code: only its `main` is not run here.
 #[allow(dead_code, unreachable_pub, reason = "it is a program")]
 #[path = "../../std-adapter/examples/fencing.rs"]

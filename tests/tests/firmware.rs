@@ -1,7 +1,5 @@
 //! The firmware, on emulated boards that share a serial bus.
 
-#![cfg(test)]
-
 use std::sync::Arc;
 use std::time::Duration;
 

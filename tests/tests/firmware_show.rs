@@ -1,7 +1,5 @@
 //! The program behind `cargo xtask firmware`.
 
-#![cfg(test)]
-
 use std::collections::BTreeMap;
 use std::process::{Command, Output, Stdio};
 

@@ -1,8 +1,6 @@
 //! Defects of the Go original (docs/protocol.md, section 6) that must not come back, as far as a
 //! whole node shows them. Those that the core alone prevents are tested there.
 
-#![cfg(test)]
-
 use std::sync::mpsc;
 use std::time::Duration;
 

@@ -1,8 +1,6 @@
 //! A cluster in which some nodes are Go's: played here by peers that say what the Go original said
 //! when its traffic was recorded, byte for byte.
 
-#![cfg(test)]
-
 use async_nats::{Client, Subscriber};
 use futures_util::StreamExt;
 use graft_election::{MemoryVotes, NatsTransport, State};

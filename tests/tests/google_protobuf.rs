@@ -1,8 +1,6 @@
 //! The wire format against Google's own protobuf library: each reads what the other writes, to the
 //! field and to the byte (protocol, section 3).
 
-#![cfg(test)]
-
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write as _};
 use std::num::{NonZeroU32, NonZeroU64};

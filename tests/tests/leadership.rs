@@ -1,7 +1,5 @@
 //! What a node's user may do as the leader, and until when, in virtual time.
 
-#![cfg(test)]
-
 use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;

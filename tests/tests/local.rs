@@ -1,7 +1,5 @@
 //! Nodes of one machine that talk through sockets in a directory.
 
-#![cfg(test)]
-
 use std::fs;
 use std::num::NonZeroU64;
 use std::os::unix::fs::PermissionsExt;

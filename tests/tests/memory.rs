@@ -1,7 +1,5 @@
 //! The network within one process, as a transport.
 
-#![cfg(test)]
-
 use futures_util::FutureExt;
 use graft_election::core::{Heartbeat, Message, Outgoing, Recipient};
 use graft_election::{Arrival, MemoryJoinError, MemoryNetwork, MemoryTransport, Transport};

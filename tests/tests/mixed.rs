@@ -1,8 +1,6 @@
 //! One cluster of emulated boards, of a host on their serial bus, and of hosts on a real
 //! nats-server, with a bridge between the bus and the server.
 
-#![cfg(test)]
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,5 @@
 //! Clusters on a real nats-server.
 
-#![cfg(test)]
-
 use std::fs;
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,5 @@
 //! Transports, vote stores and handlers that users bring: those that work, and those that don't.
 
-#![cfg(test)]
-
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,7 +1,5 @@
 //! Clusters on a real nats-server, to which each node has a line of its own that can fail.
 
-#![cfg(test)]
-
 use std::collections::{BTreeMap, HashMap};
 use std::future::ready;
 use std::time::Instant;

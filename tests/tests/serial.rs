@@ -1,7 +1,5 @@
 //! Host processes as nodes on a serial bus.
 
-#![cfg(test)]
-
 use std::time::Duration;
 
 use graft_election::core::{Heartbeat, Message, Outgoing, Recipient};

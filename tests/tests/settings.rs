@@ -1,7 +1,5 @@
 //! What a builder is told reaches the node, in virtual time.
 
-#![cfg(test)]
-
 use std::time::Duration;
 
 use graft_election::core::NodeId;

@@ -8,8 +8,6 @@
 //! Saves run on real threads, so a seed decides what happens but not, to the last message, in which
 //! order: it is printed to look at the faults, and may have to be tried more than once.
 
-#![cfg(test)]
-
 use std::time::Duration;
 
 use graft_election::{Node, NodeId, State};

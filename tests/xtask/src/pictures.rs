@@ -11,6 +11,31 @@ use crate::workspace::root;
 /// The lease on a time line, for ARCHITECTURE.md.
 const LEASE: &str = "docs/pictures/lease.svg";
 
+/// How long a message takes, in milliseconds: longer than on most networks, so that it can be seen.
+const DELIVERY: i64 = 20;
+
+/// When the last heartbeat that still arrives is sent, in milliseconds.
+const LAST_HEARTBEAT: i64 = 200;
+
+/// The election timeout that b drew, between T_min and T_max, in milliseconds.
+const TIMEOUT_DRAWN: i64 = 640;
+
+/// Where the picture ends, in milliseconds.
+const END: i64 = 1_200;
+
+/// The nodes, by their lanes.
+const A: i64 = 0;
+const B: i64 = 1;
+const C: i64 = 2;
+
+/// Lengths in the picture, in pixels.
+const LEFT: i64 = 50;
+const TOP: i64 = 100;
+const LANE: i64 = 90;
+const BAR: i64 = 24;
+const WIDTH: i64 = 1_000;
+const HEIGHT: i64 = TOP + 3 * LANE - 10;
+
 /// Writes every picture to its file.
 ///
 /// # Errors
@@ -24,7 +49,7 @@ pub(crate) fn pictures() -> Result<()> {
 }
 
 /// How a lease ends and the next one begins, in milliseconds: node a leads until it is cut off, and
-/// b is elected by c. All of it follows from the defaults of [`Config`] and the constants below.
+/// b is elected by c. All of it follows from the defaults of [`Config`] and the constants above.
 fn lease() -> String {
     let t_min = millis(Config::ELECTION_TIMEOUT_MIN);
     let heartbeat = millis(Config::HEARTBEAT_INTERVAL);
@@ -77,31 +102,6 @@ fn lease() -> String {
     picture.span(C, pre_vote, next_lease, "pre-vote, vote, heartbeat");
     picture.finish()
 }
-
-/// How long a message takes: more than on most networks, so that it can be seen.
-const DELIVERY: i64 = 20;
-
-/// When the last heartbeat is sent that still arrives.
-const LAST_HEARTBEAT: i64 = 200;
-
-/// What b drew for its election timeout, between T_min and T_max.
-const TIMEOUT_DRAWN: i64 = 640;
-
-/// Where the picture ends.
-const END: i64 = 1_200;
-
-/// The nodes, by their lanes.
-const A: i64 = 0;
-const B: i64 = 1;
-const C: i64 = 2;
-
-/// Lengths in the picture, in pixels.
-const LEFT: i64 = 50;
-const TOP: i64 = 100;
-const LANE: i64 = 90;
-const BAR: i64 = 24;
-const WIDTH: i64 = 1_000;
-const HEIGHT: i64 = TOP + 3 * LANE - 10;
 
 /// The lines and words of a picture, in the order in which they cover each other.
 #[derive(Default)]
@@ -193,8 +193,10 @@ text {{ font-family: sans-serif; fill: #1b1b1b }}
 .lost {{ stroke: #c1121f }} .moment {{ stroke: #555; stroke-dasharray: 4 3 }}
 .span {{ stroke: #1b1b1b; marker-start: url(#end); marker-end: url(#end) }}
 </style>
-<marker id="tip" markerWidth="6" markerHeight="6" refX="5" refY="3" orient="auto"><path d="M0 0 6 3 0 6z" fill="#777"/></marker>
-<marker id="end" markerWidth="2" markerHeight="8" refX="1" refY="4" orient="auto"><path d="M1 0V8" stroke="#1b1b1b"/></marker>
+<marker id="tip" markerWidth="6" markerHeight="6" refX="5" refY="3" orient="auto">
+<path d="M0 0 6 3 0 6z" fill="#777"/></marker>
+<marker id="end" markerWidth="2" markerHeight="8" refX="1" refY="4" orient="auto">
+<path d="M1 0V8" stroke="#1b1b1b"/></marker>
 <rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>
 {arrows}{bars}{words}</svg>
 "##

@@ -104,7 +104,7 @@ mod tests {
     fn a_step_says_what_it_returns() {
         let mut steps = Steps::default();
         assert_eq!(steps.run("adding", || Ok(1 + 1)).unwrap(), 2);
-        let failed = steps.run("failing", || anyhow::bail!("no")).map(|()| ());
+        let failed = steps.run("failing", || -> Result<()> { anyhow::bail!("no") });
         assert_eq!(failed.unwrap_err().to_string(), "the step \"failing\" failed");
         assert_eq!(steps.0.len(), 1);
     }

@@ -1,0 +1,25 @@
+//! The tests against the world, a module for each part of it. One program has them all, so that the
+//! libraries below are linked once.
+
+#![cfg(test)]
+
+mod application;
+mod bridge;
+mod driver;
+mod fencing;
+mod firmware;
+mod firmware_show;
+mod go_defects;
+mod go_peer;
+mod google_protobuf;
+mod leadership;
+mod local;
+mod memory;
+mod mixed;
+mod nats;
+mod own_parts;
+mod proxy;
+mod scenes;
+mod serial;
+mod settings;
+mod virtual_time;
