@@ -85,26 +85,39 @@ fn check_phrase(
     Ok(complaints)
 }
 
-/// The numbers between these texts, each with the number of its line. Where the
-/// texts have spaces, lines may end.
+/// The numbers between these texts, each with the number of its line. Lines may end wherever a text
+/// has a space.
 fn numbers_in(text: &str, before: &str, after: &str) -> Vec<(usize, u128)> {
-    // One character for each, so that places stay what they are.
-    let flat = text.replace('\n', " ");
+    let (flat, lines) = flattened(text);
     let mut found = Vec::new();
-    for (place, _) in flat.match_indices(before) {
-        let rest = &flat[place + before.len()..];
+    for (start, _) in flat.match_indices(before) {
+        let start = start + before.len();
+        let rest = &flat[start..];
         let length = rest.find(|c: char| !c.is_ascii_digit() && c != ',').unwrap_or(rest.len());
-        let (digits, rest) = rest.split_at(length);
-        // Its end may be the sentence's.
-        let number = digits.trim_end_matches(',');
-        let follows = format!("{}{rest}", &digits[number.len()..]);
-        if let Ok(number) = number.replace(',', "").parse()
-            && follows.starts_with(after)
+        // Its end may be a comma of the sentence.
+        let number = rest[..length].trim_end_matches(',');
+        let is_rest = flat[..start].ends_with(|c: char| c.is_ascii_digit() || c == ',');
+        if !is_rest
+            && let Ok(value) = number.replace(',', "").parse()
+            && rest[number.len()..].starts_with(after)
         {
-            found.push((text[..place + before.len()].matches('\n').count() + 1, number));
+            found.push((lines[start], value));
         }
     }
     found
+}
+
+/// The text with one space for all that separates words, and the line of each byte in it.
+fn flattened(text: &str) -> (String, Vec<usize>) {
+    let (mut flat, mut lines) = (String::new(), Vec::new());
+    for (line, words) in (1..).zip(text.lines()) {
+        for word in words.split_whitespace() {
+            flat.push_str(word);
+            flat.push(' ');
+            lines.resize(flat.len(), line);
+        }
+    }
+    (flat, lines)
 }
 
 /// The value of a constant.
@@ -189,7 +202,7 @@ mod tests {
             let complaints = check_phrase(&files, "one of {} clusters", 20_000, "SEEDS").unwrap();
             complaints.iter().map(Complaint::to_string).collect::<Vec<_>>()
         };
-        assert_eq!(said("It is one of 20,000\nclusters."), [""; 0]);
+        assert_eq!(said("It is one of 20,000\n  clusters."), [""; 0]);
         let wrong = ["README.md:2: it is 20000 that SEEDS is, not 10000"];
         assert_eq!(said("It is\none of 10,000 clusters."), wrong);
         let gone = ["tests/xtask/numbers.toml:1: nobody says \"one of {} clusters\" any more"];
@@ -200,5 +213,6 @@ mod tests {
     fn a_number_is_read_as_a_whole() {
         assert_eq!(numbers_in("to 64, and\nto 1,064, so", "to ", ", and"), [(1, 64)]);
         assert_eq!(numbers_in("to 64, and\nto 1,064, so", "to ", ", so"), [(2, 1_064)]);
+        assert_eq!(numbers_in("1,064 runs a row", "", " runs a row"), [(1, 1_064)]);
     }
 }
