@@ -303,7 +303,8 @@ async fn isolate_one_again_and_again(cluster: &Cluster, rounds: usize) -> usize 
         hear_leader(HEARTBEATS_PER_TIMEOUT * 5 / 2).await;
         wait_until(&cluster.nodes[away], |status| status.state != State::Follower).await;
         if round % 2 == 0 {
-            // What was held back is lost, so that no heartbeat comes before it can ask others again.
+            // What was held back is lost, so that no heartbeat comes before it can ask others
+            // again.
             cluster.proxies[away].cut();
         }
         cluster.proxies[away].set(Line::Open);
