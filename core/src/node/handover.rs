@@ -7,7 +7,7 @@ use rand_core::Rng;
 
 use super::Node;
 use super::output::{AfterSave, Output};
-use super::role::{Closing, Leading, Role};
+use super::role::{Closing, Following, Leading, Role};
 use crate::followers::Follower;
 use crate::{Application, Handover, Instant, Message, NodeId, Reason, Report};
 
@@ -73,10 +73,10 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
 
     /// H4: gives way to a follower of higher priority.
     pub(super) fn promote(&mut self, now: Instant, target: NodeId) -> AfterSave {
-        self.await_leader(now, Reason::PriorityHandover);
-        if let Role::Follower(following) = &mut self.role {
-            following.promoted = Some(target.clone());
-        }
+        let election_at = self.draw_election_timeout(now);
+        let promoted = Some(target.clone());
+        let following = Following { leader: None, promoted, election_at };
+        self.enter(Role::Follower(following), Reason::PriorityHandover);
         self.announce_handover(Some(target))
     }
 
