@@ -1,4 +1,7 @@
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use graft_election_core as core;
@@ -77,6 +80,26 @@ impl Leadership {
             }
         }
     }
+
+    /// What `job` comes to, if more than `span` is left of the leadership all the while; otherwise
+    /// `job` is dropped.
+    ///
+    /// Each time before it is polled, the clock is compared with the lease. The timer alone would
+    /// come too late where another task has held up the worker that both wait for.
+    pub(crate) async fn outlasts<T>(
+        &self,
+        span: Duration,
+        job: impl Future<Output = T>,
+    ) -> Option<T> {
+        let (mut job, mut ending) = (pin!(job), pin!(self.ending_within(span)));
+        poll_fn(|context| {
+            if self.remaining() <= span || ending.as_mut().poll(context).is_ready() {
+                return Poll::Ready(None);
+            }
+            job.as_mut().poll(context).map(Some)
+        })
+        .await
+    }
 }
 
 /// The lease as the driver keeps it, and those who act on it.
@@ -114,10 +137,12 @@ impl Leases {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::convert::Infallible;
     use std::future::pending;
 
-    use tokio::sync::mpsc;
+    use tokio::sync::{Notify, mpsc};
+    use tokio::task::yield_now;
     use tokio::time::{sleep, timeout};
 
     use super::*;
@@ -155,6 +180,40 @@ mod tests {
         tokio::select! {
             ended = job => panic!("{ended:?}"),
             () = scene => {}
+        }
+    }
+
+    /// L3: timers have yet to notice, and the driver too, when the job is woken.
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_is_woken_after_its_lease_is_dropped_unpolled() {
+        let node = Node::builder(ClusterInfo::new("c", 1))
+            .start(MemoryNetwork::new().transport(), MemoryVotes::new())
+            .await
+            .unwrap();
+        let (polls, wake) = (Cell::new(0), Notify::new());
+        let job = node.run_while_leader(async |_| {
+            let mut woken = pin!(wake.notified());
+            poll_fn(|context| {
+                polls.set(polls.get() + 1);
+                woken.as_mut().poll(context)
+            })
+            .await;
+            Ok::<_, Infallible>(())
+        });
+        let scene = async {
+            let leadership = node.wait_for_leadership().await.unwrap();
+            while polls.get() == 0 {
+                yield_now().await;
+            }
+            leadership.leases.clock.suspend(Duration::from_secs(1));
+            wake.notify_waiters();
+            yield_now().await;
+            assert_eq!(polls.get(), 1, "it isn't polled after its lease");
+        };
+        tokio::select! {
+            biased;
+            () = scene => {}
+            ended = job => panic!("{ended:?}"),
         }
     }
 }

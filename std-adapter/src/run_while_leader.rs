@@ -80,10 +80,9 @@ impl Node {
             let token = leadership.token();
             let began_at = Instant::now();
             let run = async { job(leadership.clone()).await };
-            let ran = tokio::select! {
-                biased;
-                () = leadership.ending_within(self.heartbeat_interval() / 2) => continue,
-                ran = AssertUnwindSafe(run).catch_unwind() => ran,
+            let run = AssertUnwindSafe(run).catch_unwind();
+            let Some(ran) = leadership.outlasts(self.heartbeat_interval() / 2, run).await else {
+                continue;
             };
             drop(leadership);
             let fault = match ran {
