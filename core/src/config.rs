@@ -261,7 +261,7 @@ impl fmt::Display for ConfigError {
             ),
             Self::ClusterInvalid => f.write_str(
                 "the cluster name must be printable ASCII tokens joined by '.', \
-                 without space, '*' and '>'",
+                 without spaces, '*' or '>'",
             ),
             Self::SizeZero => f.write_str("the cluster size must not be 0"),
             Self::SizeAboveCapacity { size, capacity } => {

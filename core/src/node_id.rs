@@ -4,7 +4,7 @@ use core::str::FromStr;
 use heapless::String;
 
 /// A voter's name: 1 to [`NodeId::CAPACITY`] printable ASCII characters without space, `.`, `*`
-/// and `>`, so that it is a single token of a NATS subject.
+/// or `>`, so that it is a single token of a NATS subject.
 ///
 /// A name that breaks these rules can't be made (rule V7), so no code behind this type checks
 /// again.
@@ -114,7 +114,8 @@ impl fmt::Display for NodeIdError {
             }
             Self::Forbidden { at } => write!(
                 f,
-                "a node id is printable ASCII without space, '.', '*' and '>'; byte {at} is not"
+                "byte {at} is not allowed: \
+                 a node id is printable ASCII without space, '.', '*' or '>'"
             ),
         }
     }
@@ -172,7 +173,7 @@ mod tests {
     fn errors_say_what_and_where() {
         assert_eq!(
             NodeId::new("a b").unwrap_err().to_string(),
-            "a node id is printable ASCII without space, '.', '*' and '>'; byte 1 is not"
+            "byte 1 is not allowed: a node id is printable ASCII without space, '.', '*' or '>'"
         );
     }
 }

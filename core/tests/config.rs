@@ -170,7 +170,7 @@ fn errors_say_what_must_be() {
         (
             ConfigError::ClusterInvalid,
             "the cluster name must be printable ASCII tokens joined by '.', \
-             without space, '*' and '>'",
+             without spaces, '*' or '>'",
         ),
         (ConfigError::SizeZero, "the cluster size must not be 0"),
         (

@@ -1,22 +1,23 @@
 //! Carries a cluster's messages between a serial line and NATS.
 
 mod counts;
+mod error;
 mod nats_side;
 mod rate;
 mod recent_nodes;
 
 use std::future::Future;
-use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use async_nats::{ConnectError, ToServerAddrs};
-use graft_election_core::{Config, ConfigError, Message, NodeId, Recipient};
+use async_nats::ToServerAddrs;
+use graft_election_core::{Config, Message, NodeId, Recipient};
 use graft_election_proto::frame::{FRAME_MAX, Frame, FrameReader, encode_payload};
 use graft_election_proto::{Kind, decode};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 pub use counts::{BridgeCounts, DirectionCounts};
+pub use error::BridgeError;
 
 use self::counts::Outcome;
 use self::nats_side::{Listening, NatsEvent, NatsSide, Received};
@@ -25,7 +26,7 @@ use self::recent_nodes::RecentNodes;
 use crate::core_node::VOTERS_MAX;
 use crate::error::StartError;
 use crate::framed_line::{FramedLine, LineEvent, Unwritten};
-use crate::nats::{CLUSTER_KINDS, NatsError};
+use crate::nats::CLUSTER_KINDS;
 use crate::node::random_id;
 use crate::serial_line::SerialLine;
 use crate::transport::Connection;
@@ -121,7 +122,7 @@ impl Bridge {
     ) -> Result<Self, BridgeError> {
         Config::new(cluster, 1).check(VOTERS_MAX)?;
         let id = short_id().map_err(|error| BridgeError::Random(Box::new(error)))?;
-        let nats = NatsSide::connect(addrs, cluster).await?;
+        let nats = NatsSide::connect(addrs, cluster, Self::LINE_NAME).await?;
         let opened = FramedLine::open(line.clone()).await;
         let line = opened.map_err(|error| BridgeError::Open { line, error })?;
         let now = Instant::now();
@@ -294,31 +295,4 @@ async fn write(line: &mut FramedLine, frame: &[u8]) -> Outcome {
         Err(Unwritten::Disconnected) => Outcome::Disconnected,
         Err(Unwritten::Full) => Outcome::Refused,
     }
-}
-
-/// Why a bridge can't start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BridgeError {
-    /// The cluster's name is not a valid one.
-    #[error(transparent)]
-    Cluster(#[from] ConfigError),
-    /// The line can't be opened.
-    #[error("could not open {line}")]
-    Open {
-        /// Which line.
-        line: SerialLine,
-        /// Why.
-        #[source]
-        error: io::Error,
-    },
-    /// The NATS server can't be reached.
-    #[error("could not connect to NATS")]
-    Connect(#[from] ConnectError),
-    /// The bridge can't subscribe to the cluster's subjects.
-    #[error(transparent)]
-    Subscribe(#[from] NatsError),
-    /// The system has no random numbers for the bridge's id.
-    #[error(transparent)]
-    Random(Box<StartError>),
 }

@@ -29,7 +29,7 @@ pub enum StartError {
     #[error("the system's random source failed")]
     Random(#[source] Box<dyn Error + Send + Sync>),
     /// The transport could not join the cluster: the [`Transport`](crate::Transport)'s error.
-    #[error("the transport could not join the cluster")]
+    #[error("could not join the cluster")]
     Join(#[source] Box<dyn Error + Send + Sync>),
     /// A thread for the application or the handler could not be started.
     #[error("could not start a thread")]

@@ -218,7 +218,7 @@ pub enum LocalError {
         error: io::Error,
     },
     /// A running node has the same id.
-    #[error("{path}: a running node has this id already")]
+    #[error("{path} is in use by a running node of this id")]
     InUse {
         /// The other node's socket.
         path: PathBuf,

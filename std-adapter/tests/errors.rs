@@ -180,6 +180,6 @@ fn what_another_librarys_error_repeats_is_printed_once() {
     struct Repeats(#[source] io::Error);
 
     let error = StartError::Join(Box::new(Repeats(io_error())));
-    let expected = "the transport could not join the cluster: can't connect: no space left";
+    let expected = "could not join the cluster: can't connect: no space left";
     assert_eq!(ErrorChain(&error).to_string(), expected);
 }

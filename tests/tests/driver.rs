@@ -344,7 +344,7 @@ async fn a_transport_that_fails_to_join_leaves_nothing_behind() {
     let [Ok(_first), Err(second)] = nodes else { panic!("{nodes:?}") };
     assert_eq!(
         ErrorChain(&second).to_string(),
-        "the transport could not join the cluster: there is a node a on this network already"
+        "could not join the cluster: there is a node a on this network already"
     );
 }
 

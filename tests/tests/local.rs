@@ -54,7 +54,7 @@ async fn a_socket_that_a_crash_left_over_is_replaced_and_one_in_use_is_not() {
     let base = tempfile::tempdir().unwrap();
     let node = start(base.path(), "a", 3).await.unwrap();
     let refused = refusal(base.path(), "a").await;
-    assert!(refused.ends_with("/c/a: a running node has this id already"), "{refused}");
+    assert!(refused.ends_with("/c/a is in use by a running node of this id"), "{refused}");
     node.close().await;
 
     let socket = base.path().join("c/a");

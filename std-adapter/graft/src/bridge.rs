@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use graft_election::{
     Bridge, BridgeCounts, BridgeEvent, BridgeRates, Connection, NodeId, SerialLine,
 };
@@ -29,7 +30,8 @@ pub(crate) struct BridgeArgs {
     #[arg(long, value_name = "LINE")]
     serial: SerialLine,
     /// The NATS server, or several separated by commas.
-    #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222")]
+    #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222",
+        value_parser = NonEmptyStringValueParser::new())]
     nats: String,
     /// The most messages per second to NATS.
     #[arg(long, value_name = "MESSAGES", default_value_t = BridgeRates::TO_NATS,

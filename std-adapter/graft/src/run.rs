@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use graft_election::{
     ClusterInfo, Config, Events, LocalTransport, Mode, NatsTransport, Node, NodeId, OpenError,
@@ -50,7 +51,8 @@ pub(crate) struct RunArgs {
     #[arg(long, alias = "log", value_name = "FILE")]
     vote_file: Option<PathBuf>,
     /// The NATS server, or several separated by commas.
-    #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222")]
+    #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222",
+        value_parser = NonEmptyStringValueParser::new())]
     nats: String,
     /// Instead of NATS, the directory through which nodes on this machine communicate.
     #[arg(long, value_name = "DIR", conflicts_with = "nats")]

@@ -44,8 +44,8 @@ pub(super) enum Outcome {
 }
 
 impl DirectionCounts {
-    pub(super) fn count(&mut self, fate: Outcome) {
-        let counter = match fate {
+    pub(super) fn count(&mut self, outcome: Outcome) {
+        let counter = match outcome {
             Outcome::Carried => &mut self.carried,
             Outcome::Stayed => &mut self.stayed,
             Outcome::Echo => &mut self.echoes,

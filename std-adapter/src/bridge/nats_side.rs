@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::counts::Outcome;
-use super::{Bridge, BridgeError};
+use super::error::BridgeError;
 use crate::nats::{
     CLUSTER_KINDS, NODE_KINDS, NatsError, Watched, connect_watched, default_options, reply_kind,
     subject, subscribe,
@@ -61,10 +61,11 @@ pub(super) struct Listening {
 }
 
 impl NatsSide {
-    /// Connects to `addrs` and listens to the cluster.
+    /// Connects to `addrs` and listens to the cluster, for the line of this name.
     pub(super) async fn connect(
         addrs: impl ToServerAddrs,
         cluster: &str,
+        line_name: &str,
     ) -> Result<Self, BridgeError> {
         let options =
             default_options().name("graft bridge").no_echo().subscription_capacity(WAITING_MAX);
@@ -73,7 +74,7 @@ impl NatsSide {
         for kind in CLUSTER_KINDS {
             received.push(listen(&client, cluster, kind, Recipient::Everyone).await?);
         }
-        let (cluster, line_name) = (cluster.to_owned(), Bridge::LINE_NAME.to_owned());
+        let (cluster, line_name) = (cluster.to_owned(), line_name.to_owned());
         Ok(Self { client, connection, cluster, line_name, received })
     }
 
