@@ -179,7 +179,7 @@ async fn each_event_has_the_status_just_after_it_and_a_state_is_told_before_its_
         (None, State::Leader, true),
     ];
     assert_eq!(told, expected);
-    // Who asks later hears what happens from then on.
+    // A later listener hears what happens from then on.
     let mut later = node.events();
     node.close().await;
     assert_eq!(next_change(&mut later).await.0, State::Leader);
