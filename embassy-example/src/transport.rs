@@ -3,7 +3,7 @@ use graft_election_core::{Message, Outgoing};
 /// How messages reach the other nodes and come back: a serial line, a bus, a radio.
 ///
 /// A transport may lose, repeat, delay and reorder messages, but it must not alter one: what a
-/// check sum or the decoder rejects is dropped whole (rule V7), and that is not an error.
+/// checksum or the decoder rejects is dropped whole (rule V7), and that is not an error.
 ///
 /// It is asynchronous, and needs neither `std` nor `Send`. The trait of the same name in
 /// `graft-election` is the one for servers.

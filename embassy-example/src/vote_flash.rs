@@ -14,7 +14,7 @@ const PAGES: u32 = 3;
 /// The widest words that sequential-storage takes.
 const WORD_MAX: usize = 32;
 
-/// The bytes that sequential-storage puts before each item: two check sums and a length.
+/// The bytes that sequential-storage puts before each item: two checksums and a length.
 const HEADER_LEN: usize = 8;
 
 const ERASED: u8 = 0xff;
@@ -214,7 +214,7 @@ impl Buffer {
 }
 
 /// A record as it is in flash: the version of this layout, the term in little-endian order, and the
-/// id of the node voted for, or nothing. sequential-storage adds the length and check sums.
+/// id of the node voted for, or nothing. sequential-storage adds the length and checksums.
 struct Encoded {
     bytes: [u8; Self::LEN_MAX],
     len: usize,

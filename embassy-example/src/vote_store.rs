@@ -25,7 +25,7 @@ use graft_election_core::VoteRecord;
 ///     }
 ///
 ///     async fn save(&mut self, record: &VoteRecord) -> Result<(), Infallible> {
-///         // Write to the older of two copies, with a check sum.
+///         // Write to the older of two copies, with a checksum.
 /// #       Ok(())
 ///     }
 /// }

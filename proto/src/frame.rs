@@ -1,7 +1,7 @@
 //! Messages as frames, for lines that carry bare bytes and that many nodes share: a serial bus.
 //!
 //! A frame says what its payload is, from whom and for whom, ends where the next one can begin, and
-//! carries a check sum. `docs/serial-frames.md` lays the format down byte by byte.
+//! carries a checksum. `docs/serial-frames.md` lays the format down byte by byte.
 //!
 //! A vote doesn't say for whom it is; only its frame does. Counted by another candidate, it could
 //! make a second leader. So a node reads with [`FrameReader::read_for`], which yields what is for
@@ -38,7 +38,7 @@ pub const FRAME_MAX: usize = cobs::max_encoding_length(CONTENT_MAX) + 2;
 pub const DELIMITER: u8 = 0;
 
 /// What a frame holds before it is stuffed: the kind, two ids with their lengths, the payload, and
-/// the check sum.
+/// the checksum.
 const CONTENT_MAX: usize = 1 + 2 * (1 + NodeId::CAPACITY) + ENCODED_MAX + CHECKSUM_LEN;
 
 const CHECKSUM_LEN: usize = 4;
@@ -253,7 +253,7 @@ pub struct FrameErrors {
     pub cut_off: u32,
     /// It was longer than any frame.
     pub too_long: u32,
-    /// Its check sum was wrong.
+    /// Its checksum was wrong.
     pub checksum: u32,
     /// Its kind of message is unknown.
     pub kind: u32,
@@ -306,7 +306,7 @@ struct Parsed {
     payload_at: usize,
 }
 
-/// Reads a frame's content, its check sum included, and returns what `select` makes of it.
+/// Reads a frame's content, its checksum included, and returns what `select` makes of it.
 ///
 /// It is a function of its own, and selects by itself, so that ids that nobody asks for are not
 /// copied: that takes half a kibibyte more flash.

@@ -271,7 +271,7 @@ proptest! {
         prop_assert_eq!(read(&line).0, [sent]);
     }
 
-    /// With a good check sum, so that what lies behind it is reached.
+    /// With a good checksum, so that what lies behind it is reached.
     #[test]
     fn any_content_is_survived(
         content in prop::collection::vec(any::<u8>(), 0..300),
@@ -306,7 +306,7 @@ fn encoded(sent: &Sent) -> Vec<u8> {
     encode_frame(&sent.sender, &sent.outgoing, &mut buffer).unwrap().to_vec()
 }
 
-/// Any content as a frame, its check sum falsified by `wrong`.
+/// Any content as a frame, its checksum falsified by `wrong`.
 fn stuffed(content: &[u8], wrong: u32) -> Vec<u8> {
     let checksum = Crc::<u32>::new(&CRC_32_ISCSI).checksum(content) ^ wrong;
     let content = [content, &checksum.to_le_bytes()].concat();

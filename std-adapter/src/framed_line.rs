@@ -62,7 +62,7 @@ pub(crate) enum FrameFault {
     CutOff,
     #[error("a frame was longer than the format allows")]
     TooLong,
-    #[error("a frame had a wrong check sum")]
+    #[error("a frame had a wrong checksum")]
     Checksum,
     #[error("a frame had an unknown kind")]
     Kind,

@@ -1,6 +1,6 @@
 //! Streams of frames, whole and damaged, with noise between them: however the stream is cut into
 //! portions, the reader finds just the frames that a slow and simple reader finds, which looks at
-//! all of it at once. So it yields none with a wrong check sum, and loses none after noise. A node
+//! all of it at once. So it yields none with a wrong checksum, and loses none after noise. A node
 //! hears those of them that are for it or for everyone.
 
 #![no_main]
