@@ -90,7 +90,8 @@ impl Node {
                     self.give_up(token, None).await;
                     return Ok(done);
                 }
-                Ok(Err(error)) => Fault::JobFailed(error.to_string()),
+                // In this form an error may have its causes in its text; those of anyhow do.
+                Ok(Err(error)) => Fault::JobFailed(format!("{error:#}")),
                 Err(panic) => Fault::JobPanicked(message_of(&*panic)),
             };
             rested_at = began_at + self.election_timeout_max();
