@@ -149,11 +149,15 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         if now < self.deadline() {
             return Output::Idle;
         }
-        let next = match self.role {
+        let next = match &self.role {
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
                 self.handle_election_timeout(now)
             }
-            Role::Leader(_) => self.handle_heartbeat_due(now),
+            Role::Leader(leading) if leading.has_lost_quorum(now) => self.step_down(now),
+            Role::Leader(leading) => match self.promotion(leading, now) {
+                Some(target) => self.promote(now, target),
+                None => self.heartbeat(now),
+            },
             Role::Closing(_) => {
                 self.enter(Role::Closed, Reason::Closed);
                 AfterSave::Nothing

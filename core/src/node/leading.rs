@@ -40,22 +40,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         self.heartbeat(now)
     }
 
-    /// What a leader does at its deadline.
-    pub(super) fn handle_heartbeat_due(&mut self, now: Instant) -> AfterSave {
-        let Role::Leader(leading) = &self.role else {
-            return AfterSave::Nothing;
-        };
-        if leading.has_lost_quorum(now) {
-            self.step_down(now)
-        } else if let Some(target) = self.promotion(leading, now) {
-            self.promote(now, target)
-        } else {
-            self.heartbeat(now)
-        }
-    }
-
     /// A leader's heartbeat, and the time of the next one (rule L1).
-    fn heartbeat(&mut self, now: Instant) -> AfterSave {
+    pub(super) fn heartbeat(&mut self, now: Instant) -> AfterSave {
         let is_extended = self.mode == Mode::Extended;
         if let Role::Leader(leading) = &mut self.role {
             leading.heartbeat_at = now.plus_micros(self.timing.heartbeat_interval);
