@@ -148,13 +148,17 @@ mod tests {
     use super::*;
     use crate::{ClusterInfo, MemoryNetwork, MemoryVotes, Node};
 
+    /// The one node of a cluster, which always leads in the end.
+    async fn start_alone() -> Node {
+        let transport = MemoryNetwork::new().transport();
+        let node = Node::builder(ClusterInfo::new("c", 1)).start(transport, MemoryVotes::new());
+        node.await.unwrap()
+    }
+
     /// L1, L4: timers stop meanwhile, but the heartbeat that is due finds the lease over.
     #[tokio::test(start_paused = true)]
     async fn a_job_is_dropped_within_one_heartbeat_after_its_machine_was_suspended() {
-        let node = Node::builder(ClusterInfo::new("c", 1))
-            .start(MemoryNetwork::new().transport(), MemoryVotes::new())
-            .await
-            .unwrap();
+        let node = start_alone().await;
         let heartbeat = node.heartbeat_interval();
         let (runs, mut begun) = mpsc::unbounded_channel();
         let job = node.run_while_leader(async |_| {
@@ -186,10 +190,7 @@ mod tests {
     /// L3: timers have yet to notice, and the driver too, when the job is woken.
     #[tokio::test(start_paused = true)]
     async fn a_job_that_is_woken_after_its_lease_is_dropped_unpolled() {
-        let node = Node::builder(ClusterInfo::new("c", 1))
-            .start(MemoryNetwork::new().transport(), MemoryVotes::new())
-            .await
-            .unwrap();
+        let node = start_alone().await;
         let (polls, wake) = (Cell::new(0), Notify::new());
         let job = node.run_while_leader(async |_| {
             let mut woken = pin!(wake.notified());
@@ -215,5 +216,28 @@ mod tests {
             () = scene => {}
             ended = job => panic!("{ended:?}"),
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn i5_an_old_leadership_is_not_valid_in_a_later_term() {
+        let node = start_alone().await;
+        let old = node.wait_for_leadership().await.unwrap();
+        assert!(node.hand_over(None).await);
+        let new = node.wait_for_leadership().await.unwrap();
+        assert!(new.token() > old.token());
+        assert!(new.is_valid() && !old.is_valid());
+    }
+
+    /// A job may end when its node has lost the leadership and won another.
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_an_old_job_hands_over_no_newer_leadership() {
+        let node = start_alone().await;
+        let old = node.wait_for_leadership().await.unwrap().token();
+        assert!(node.hand_over(None).await);
+        let new = node.wait_for_leadership().await.unwrap();
+        node.give_up(old, None).await;
+        assert!(new.is_valid());
+        node.give_up(new.token(), None).await;
+        assert!(!new.is_valid());
     }
 }
