@@ -1,10 +1,10 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::NodeId;
 use crate::lease::LeaseTerms;
 use crate::node_id::is_token_byte;
 use crate::time::{clamped_micros, micros};
+use crate::{ListId, NodeId};
 
 /// What a node asks of the others, and relies on (protocol, section 2).
 ///
@@ -58,10 +58,6 @@ pub struct Config<'a> {
     pub election_timeout_max: Duration,
     /// How often a leader says that it leads: H.
     pub heartbeat_interval: Duration,
-    /// How long a node that comes back with a stored term helps to elect no one (rule V3).
-    ///
-    /// T_min, unless T_min was longer when the node last ran: then the old one, for this start.
-    pub quarantine: Duration,
     /// By how many hundredths the rates of two nodes' clocks may differ: rho (rule L3).
     pub clock_drift_percent: u8,
     /// The least step of the clock that the node is driven with (rules V2, L3).
@@ -94,8 +90,8 @@ impl<'a> Config<'a> {
     /// The most bytes a cluster's name may have.
     pub const CLUSTER_CAPACITY: usize = 128;
 
-    /// The longest election timeout, heartbeat interval or quarantine: about 71 minutes, so that
-    /// a microcontroller can draw a random timeout without 64-bit division.
+    /// The longest election timeout or heartbeat interval: about 71 minutes, so that a
+    /// microcontroller can draw a random timeout without 64-bit division.
     pub const TIME_MAX: Duration = Duration::from_micros(u32::MAX as u64);
 
     /// A cluster of `size` undeclared voters in Extended mode that keeps the times of the Go
@@ -110,7 +106,6 @@ impl<'a> Config<'a> {
             election_timeout_min: Self::ELECTION_TIMEOUT_MIN,
             election_timeout_max: Self::ELECTION_TIMEOUT_MAX,
             heartbeat_interval: Self::HEARTBEAT_INTERVAL,
-            quarantine: Self::ELECTION_TIMEOUT_MIN,
             clock_drift_percent: Self::CLOCK_DRIFT_PERCENT,
             clock_tick: Self::CLOCK_TICK,
         }
@@ -156,7 +151,7 @@ impl<'a> Config<'a> {
         if self.election_timeout_min >= self.election_timeout_max {
             return Err(ConfigError::ElectionTimeoutRange);
         }
-        if self.election_timeout_max > Self::TIME_MAX || self.quarantine > Self::TIME_MAX {
+        if self.election_timeout_max > Self::TIME_MAX {
             return Err(ConfigError::TimeTooLong);
         }
         if micros(self.heartbeat_interval) < 2 {
@@ -164,9 +159,6 @@ impl<'a> Config<'a> {
         }
         if self.heartbeat_interval.saturating_mul(2) > self.election_timeout_min {
             return Err(ConfigError::HeartbeatTooSlow);
-        }
-        if self.quarantine < self.election_timeout_min {
-            return Err(ConfigError::QuarantineTooShort);
         }
         if u64::from(self.lease_terms().longest()) <= micros(self.heartbeat_interval) {
             return Err(ConfigError::LeaseTooShort);
@@ -236,13 +228,26 @@ pub enum ConfigError {
     /// The heartbeat interval is more than half the least election timeout: one lost heartbeat
     /// would start an election.
     HeartbeatTooSlow,
-    /// The quarantine is shorter than the least election timeout (rule V3).
-    QuarantineTooShort,
     /// Given the drift and the tick of the clocks, a lease would end before the next heartbeat
     /// could renew it (rule L3).
     LeaseTooShort,
     /// The node's own id is not among the declared voters.
     OwnIdMissing,
+    /// There is no record of a declared voter: without it the voter might vote twice in one term
+    /// (rule N6).
+    RecordMissing,
+    /// The record was made for another list of voters (rule V6).
+    ListChanged {
+        /// The list in the record.
+        recorded: ListId,
+        /// The list that is declared now.
+        declared: ListId,
+    },
+    /// The record was made for a list of voters, and none is declared now (rule V6).
+    ListMissing {
+        /// The list in the record.
+        recorded: ListId,
+    },
     /// The stored term is [`TERM_END`](crate::TERM_END) or above (rule T4).
     TermOutOfRange {
         /// The stored term.
@@ -276,7 +281,7 @@ impl fmt::Display for ConfigError {
             }
             Self::TimeTooLong => write!(
                 f,
-                "election timeouts and the quarantine must not exceed {} seconds",
+                "election timeouts must not exceed {} seconds",
                 Config::TIME_MAX.as_secs()
             ),
             Self::HeartbeatZero => {
@@ -285,9 +290,6 @@ impl fmt::Display for ConfigError {
             Self::HeartbeatTooSlow => f.write_str(
                 "the heartbeat interval must be at most half the least election timeout",
             ),
-            Self::QuarantineTooShort => {
-                f.write_str("the quarantine must not be shorter than the least election timeout")
-            }
             Self::LeaseTooShort => f.write_str(
                 "with that clock drift and clock tick a lease would be shorter than the heartbeat \
                  interval",
@@ -295,6 +297,20 @@ impl fmt::Display for ConfigError {
             Self::OwnIdMissing => {
                 f.write_str("the node's own id is missing from the declared voters")
             }
+            Self::RecordMissing => f.write_str(
+                "this declared voter has no vote record: if it ever voted, it could vote twice in \
+                 one term now, and elect a second leader; only if it never did, make its first \
+                 record",
+            ),
+            Self::ListChanged { recorded, declared } => write!(
+                f,
+                "the declared voters (list {declared}) are not those of the vote record (list \
+                 {recorded}): a list is changed in the records of all voters while all are stopped"
+            ),
+            Self::ListMissing { recorded } => write!(
+                f,
+                "the vote record is that of a voter on list {recorded}, but no voters are declared"
+            ),
             Self::TermOutOfRange { term } => write!(f, "the stored term {term} is out of range"),
         }
     }

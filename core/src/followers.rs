@@ -1,7 +1,7 @@
 //! What a leader knows of its followers: what they promised (rule L3), and which of them may lead
 //! (rule H1).
 
-use crate::{Config, Instant};
+use crate::{Config, Instant, Life};
 
 /// What a leader knows of its followers, by their indexes in the electorate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +19,13 @@ pub(crate) struct Follower {
     pub(crate) priority: u32,
     /// Whether the leader would vote for it, judging by its position (rule H1).
     pub(crate) is_up_to_date: bool,
+    /// Which process answers, once one has (rule N4).
+    life: Option<Life>,
+    /// When the first process that answered was first heard.
+    heard_at: Instant,
+    /// Its acknowledgements of heartbeats that were sent before then don't count: they are of
+    /// another life, or may be (rule N4).
+    counts_from: Instant,
 }
 
 impl Follower {
@@ -30,7 +37,48 @@ impl Follower {
         steady_since: Self::NEVER,
         priority: Config::WITNESS,
         is_up_to_date: false,
+        life: None,
+        heard_at: Self::NEVER,
+        counts_from: Self::NEVER,
     };
+
+    /// N4: whether an acknowledgement of this life, of a heartbeat that was sent at `sent_at`,
+    /// counts. One of a new life doesn't: the heartbeat may be from before its start, and a process
+    /// that has just started knows of no promise but is bound all the same.
+    fn recognize(
+        &mut self,
+        life: Option<Life>,
+        sent_at: Instant,
+        now: Instant,
+        election_timeout_max: u32,
+    ) -> Recognition {
+        if self.life.is_none() {
+            (self.life, self.heard_at) = (life, now);
+        }
+        if sent_at < self.counts_from {
+            // While it is suspected, its changes are not counted either: it may come to rest.
+            if self.counts_from > now {
+                self.life = life;
+            }
+            return Recognition::Late;
+        }
+        if self.life == life {
+            return Recognition::Counts;
+        }
+        // The network held it back: the process that was heard first is the later one.
+        if sent_at < self.heard_at {
+            return Recognition::Late;
+        }
+        self.life = life;
+        let has_changed = self.counts_from != Self::NEVER;
+        if has_changed && now.micros_since(self.counts_from) < election_timeout_max.into() {
+            let span = election_timeout_max;
+            self.counts_from = now.plus_micros(span).plus_micros(span);
+            return Recognition::TwoLives;
+        }
+        self.counts_from = now;
+        Recognition::Late
+    }
 
     /// Whether leadership may be given to it (rule H1).
     pub(crate) fn may_lead(&self) -> bool {
@@ -43,6 +91,21 @@ impl<const VOTERS: usize> Followers<VOTERS> {
         Self([Follower::UNKNOWN; VOTERS])
     }
 
+    /// N4: whether the follower's acknowledgement counts, and which process it came from.
+    pub(crate) fn recognize(
+        &mut self,
+        index: usize,
+        life: Option<Life>,
+        sent_at: Instant,
+        now: Instant,
+        election_timeout_max: u32,
+    ) -> Recognition {
+        match self.0.get_mut(index) {
+            Some(follower) => follower.recognize(life, sent_at, now, election_timeout_max),
+            None => Recognition::Late,
+        }
+    }
+
     /// Takes note of an acknowledgement that arrived at `now`. Of all that a follower promised, the
     /// latest end counts (rule L3).
     pub(crate) fn acknowledge(&mut self, index: usize, acknowledgement: Acknowledgement) {
@@ -51,12 +114,11 @@ impl<const VOTERS: usize> Followers<VOTERS> {
         };
         let Acknowledgement { now, bound_until, priority, is_up_to_date } = acknowledgement;
         let is_steady = follower.bound_until > now && follower.priority == priority;
-        *follower = Follower {
-            bound_until: follower.bound_until.max(bound_until),
-            steady_since: if is_steady { follower.steady_since } else { now },
-            priority,
-            is_up_to_date,
-        };
+        follower.bound_until = follower.bound_until.max(bound_until);
+        if !is_steady {
+            follower.steady_since = now;
+        }
+        (follower.priority, follower.is_up_to_date) = (priority, is_up_to_date);
     }
 
     /// The instant until which `count` followers at least are bound, if that is later than
@@ -81,6 +143,17 @@ impl<const VOTERS: usize> Followers<VOTERS> {
         let meant = self.0.iter().enumerate().filter(|(_, follower)| is_meant(follower));
         meant.max_by_key(|(_, follower)| order(follower)).map(|(index, _)| index)
     }
+}
+
+/// What comes of looking at the life in an acknowledgement (rule N4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recognition {
+    /// It counts.
+    Counts,
+    /// It may be of a life that is over, and is dropped.
+    Late,
+    /// The follower changes its life too often: for a while it doesn't count.
+    TwoLives,
 }
 
 /// A follower's answer to a heartbeat, as the leader understands it.

@@ -4,12 +4,15 @@
 
 mod application;
 mod config;
+mod digest;
 mod followers;
 mod lease;
+mod list_id;
 mod message;
 mod node;
 mod node_id;
 mod position;
+mod rounds;
 mod status;
 mod time;
 mod timing;
@@ -19,13 +22,15 @@ mod votes;
 pub use application::{AlwaysGrant, Application};
 pub use config::{Config, ConfigError, Mode};
 pub use lease::Leadership;
+pub use list_id::ListId;
 pub use message::{
-    Handover, Heartbeat, HeartbeatResponse, Message, Outgoing, PreVoteResponse, Recipient,
-    VoteRequest, VoteResponse,
+    Handover, Heartbeat, HeartbeatResponse, Identity, Message, Outgoing, PreVoteResponse,
+    Recipient, VoteRequest, VoteResponse,
 };
 pub use node::{Node, Output, Unsaved};
 pub use node_id::{NodeId, NodeIdError};
 pub use position::{Position, PositionTooLong};
+pub use rounds::{Life, Round};
 pub use status::{COMPATIBLE_VERSION, Reason, Refusal, Report, State, quorum};
 pub use time::Instant;
 pub use vote_record::{TERM_END, VoteRecord};

@@ -1,6 +1,6 @@
 use core::num::{NonZeroU32, NonZeroU64};
 
-use crate::{NodeId, Position};
+use crate::{Life, ListId, NodeId, Position, Round};
 
 /// A message between two nodes of a cluster (protocol, section 3).
 ///
@@ -23,10 +23,15 @@ pub enum Message {
     PreVoteResponse(PreVoteResponse),
     /// A leader has stopped leading and names who should campaign.
     Handover(Handover),
+    /// A node asks whether another process uses its id.
+    Who(Identity),
+    /// A process answers that it does.
+    Here(Identity),
 }
 
 impl Message {
-    /// The term the message carries; for a pre-vote request the term it proposes.
+    /// The term the message carries; for a pre-vote request the term it proposes, and 0 for a
+    /// question of identity and its answer, which carry none.
     pub fn term(&self) -> u64 {
         match self {
             Self::VoteRequest(request) | Self::PreVoteRequest(request) => request.term,
@@ -35,6 +40,7 @@ impl Message {
             Self::HeartbeatResponse(response) => response.term,
             Self::PreVoteResponse(response) => response.term,
             Self::Handover(handover) => handover.term,
+            Self::Who(_) | Self::Here(_) => 0,
         }
     }
 
@@ -47,6 +53,32 @@ impl Message {
             Self::HeartbeatResponse(response) => Some(&response.follower),
             Self::PreVoteResponse(response) => Some(&response.voter),
             Self::Handover(handover) => Some(&handover.leader),
+            Self::Who(identity) | Self::Here(identity) => Some(&identity.node),
+        }
+    }
+
+    /// Which round it belongs to, or answers; the messages of Go nodes have none (rule N1).
+    pub fn round(&self) -> Option<Round> {
+        match self {
+            Self::VoteRequest(request) | Self::PreVoteRequest(request) => request.round,
+            Self::VoteResponse(response) => response.round,
+            Self::Heartbeat(heartbeat) => heartbeat.round,
+            Self::HeartbeatResponse(response) => response.round,
+            Self::PreVoteResponse(response) => response.round,
+            Self::Handover(handover) => handover.round,
+            Self::Who(identity) | Self::Here(identity) => Some(identity.round),
+        }
+    }
+
+    /// By which list of voters its sender goes, if it says so (rule V6).
+    pub fn list(&self) -> Option<ListId> {
+        match self {
+            Self::VoteRequest(request) | Self::PreVoteRequest(request) => request.list,
+            Self::VoteResponse(response) => response.list,
+            Self::Heartbeat(heartbeat) => heartbeat.list,
+            Self::HeartbeatResponse(response) => response.list,
+            Self::PreVoteResponse(response) => response.list,
+            Self::Handover(_) | Self::Who(_) | Self::Here(_) => None,
         }
     }
 }
@@ -65,9 +97,11 @@ pub struct VoteRequest {
     pub handover_from: Option<NonZeroU64>,
     /// How many voters the candidate believes there are; Go nodes don't say (rule L6).
     pub size: Option<NonZeroU32>,
-    /// The round of pre-votes it asks for, to be echoed unchanged (rule C1); absent from a request
-    /// for a vote.
-    pub round: Option<NonZeroU32>,
+    /// The round of pre-votes or the campaign that it belongs to, to be echoed unchanged (rule N1);
+    /// Go nodes have none.
+    pub round: Option<Round>,
+    /// The candidate's list of voters, if it has declared one (rule V6).
+    pub list: Option<ListId>,
 }
 
 /// The answer to a [`VoteRequest`].
@@ -80,6 +114,12 @@ pub struct VoteResponse {
     pub granted: bool,
     /// Who answers; absent from a Go node.
     pub voter: Option<NodeId>,
+    /// The request's own `round`.
+    pub round: Option<Round>,
+    /// The voter's list of voters, if it has declared one (rule V6).
+    pub list: Option<ListId>,
+    /// Which process answers (rule N4).
+    pub life: Option<Life>,
 }
 
 /// A leader's sign of life.
@@ -95,6 +135,10 @@ pub struct Heartbeat {
     pub sent_at: Option<NonZeroU64>,
     /// How many voters the leader believes there are; Go nodes don't say (rule L6).
     pub size: Option<NonZeroU32>,
+    /// The campaign that it won, to be echoed unchanged (rule N1); Go nodes have none.
+    pub round: Option<Round>,
+    /// The leader's list of voters, if it has declared one (rule V6).
+    pub list: Option<ListId>,
 }
 
 /// The answer to a [`Heartbeat`].
@@ -114,6 +158,12 @@ pub struct HeartbeatResponse {
     /// The follower's promise: for this many microseconds after the heartbeat it helps to elect no
     /// one (rule V2). Absent, it promises nothing.
     pub bound_for: Option<NonZeroU64>,
+    /// The heartbeat's own `round`.
+    pub round: Option<Round>,
+    /// The follower's list of voters, if it has declared one (rule V6).
+    pub list: Option<ListId>,
+    /// Which process answers (rule N4).
+    pub life: Option<Life>,
 }
 
 /// The answer to a pre-vote request.
@@ -129,7 +179,11 @@ pub struct PreVoteResponse {
     /// The proposed term of the request that this answers.
     pub proposed_term: u64,
     /// The request's own `round`.
-    pub round: Option<NonZeroU32>,
+    pub round: Option<Round>,
+    /// The voter's list of voters, if it has declared one (rule V6).
+    pub list: Option<ListId>,
+    /// Which process answers (rule N4).
+    pub life: Option<Life>,
 }
 
 /// A leader's word that it no longer leads (rules H1, L4).
@@ -142,6 +196,20 @@ pub struct Handover {
     pub leader: NodeId,
     /// Who is to campaign at once; absent, anyone.
     pub target: Option<NodeId>,
+    /// The campaign that it had won: only who followed that leader is freed (rule H2).
+    pub round: Option<Round>,
+}
+
+/// A question of identity, or the answer to one (rule N5). It names no term, and changes none.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Identity {
+    /// The id that it is about: that of the process that asks, and of the one that answers.
+    pub node: NodeId,
+    /// The question; an answer echoes it unchanged.
+    pub round: Round,
+    /// Which process says this.
+    pub life: Life,
 }
 
 /// A message to be sent, and to whom.

@@ -4,6 +4,7 @@
 mod campaigning;
 mod following;
 mod handover;
+mod identity;
 mod leading;
 mod output;
 mod priority_backoff;
@@ -14,16 +15,17 @@ use core::num::NonZeroU32;
 
 use rand_core::Rng;
 
+use self::identity::Inquiry;
 use self::output::AfterSave;
 pub use self::output::{Output, Unsaved};
 use self::priority_backoff::PriorityBackoff;
 use self::role::Role;
-use crate::time::clamped_micros;
+use crate::rounds::Rounds;
 use crate::timing::Timing;
 use crate::votes::Electorate;
 use crate::{
-    Application, Config, ConfigError, Instant, Message, Mode, NodeId, Outgoing, Reason, Refusal,
-    Report, State, TERM_END, VoteRecord,
+    Application, Config, ConfigError, Instant, ListId, Message, Mode, NodeId, Outgoing, Reason,
+    Refusal, Report, Round, State, TERM_END, VoteRecord,
 };
 
 /// One voter of a cluster of at most `VOTERS`.
@@ -55,6 +57,14 @@ pub struct Node<R, A, const VOTERS: usize> {
     bound_until: Instant,
     /// Why it is bound: it has just started, and knows of no promise of its own (rule V3).
     is_quarantined: bool,
+    /// The round of the candidate that has this node's vote, if it voted since its start (rule
+    /// N2).
+    vote_round: Option<Option<Round>>,
+    rounds: Rounds,
+    /// Whether the id is its own alone, for as long as it can't be sure (rules N3, N5).
+    inquiry: Option<Inquiry>,
+    /// Until then the node stands aside, since a voter goes by an older list (rule V6).
+    older_list_until: Instant,
     priority_backoff: PriorityBackoff,
     latest: Instant,
     rng: R,
@@ -62,9 +72,10 @@ pub struct Node<R, A, const VOTERS: usize> {
 }
 
 impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
-    /// A follower without a leader, with the `record` that was stored last: the default record if
-    /// this id never stored one. A node that lost its record must come back under another id (rule
-    /// V9).
+    /// A follower without a leader, with the `record` that was stored last.
+    ///
+    /// If this id never stored one, that is the default record, or [`VoteRecord::first`] for a
+    /// declared voter. A node that lost its record must come back under another id (rules V9, N6).
     ///
     /// # Errors
     ///
@@ -78,38 +89,50 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         now: Instant,
     ) -> Result<Self, ConfigError> {
         config.check(VOTERS)?;
-        let electorate = Electorate::new(config.size, config.voters);
-        if !electorate.admits(&id) {
+        if !config.voters.is_empty() && !config.voters.contains(&id) {
             return Err(ConfigError::OwnIdMissing);
         }
         if record.term >= TERM_END {
             return Err(ConfigError::TermOutOfRange { term: record.term });
         }
-        let timing = Timing::new(config);
+        let list = check_list(config, &record)?;
+        let electorate = Electorate::new(config.size, config.voters, list);
+        let timing = Timing::new(config, &id);
         // V3: it may have acknowledged a heartbeat just before it stopped.
-        let is_quarantined = record.term > 0;
-        let quarantine = clamped_micros(config.quarantine).saturating_add(timing.clock_tick);
+        let is_quarantined = record.term > 0 || record.bound_for > 0;
+        let quarantine = timing.election_timeout_min.max(record.bound_for);
+        let bound_until = now.plus_micros(quarantine).plus_micros(timing.clock_tick);
+        let rounds = Rounds::new(&mut rng, &id);
         let election_at = timing.draw_election_timeout(&mut rng, now);
-        Ok(Self {
+        // V6: the list that is declared for the first time stays with the record.
+        let list = list.or(record.list);
+        let unsaved = list != record.list;
+        let mut node = Self {
             id,
             mode: config.mode,
             priority: config.priority,
             electorate,
             timing,
-            record,
-            unsaved: false,
+            record: VoteRecord { list, ..record },
+            unsaved,
             save_failed: false,
             role: Role::waiting(election_at),
             reason: Reason::Started,
             report: None,
             refusal: None,
-            bound_until: if is_quarantined { now.plus_micros(quarantine) } else { now },
+            bound_until: if is_quarantined { bound_until } else { now },
             is_quarantined,
+            vote_round: None,
+            rounds,
+            inquiry: None,
+            older_list_until: now,
             priority_backoff: PriorityBackoff::default(),
             latest: now,
             rng,
             application,
-        })
+        };
+        node.inquiry = Some(node.first_inquiry(now));
+        Ok(node)
     }
 
     /// Takes in a message that was received before `now`.
@@ -131,12 +154,23 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             self.report = dropped;
             return Output::Idle;
         }
+        if self.is_anothers(&message) {
+            let next = self.doubt(now);
+            return self.finish_input(next);
+        }
+        if message.sender().is_some_and(|it| self.electorate.is_left_behind(it, message.list())) {
+            let next = self.yield_to_older_list(now, &message);
+            return self.finish_input(next);
+        }
         let next = match &message {
+            Message::Who(question) => self.handle_who(question),
+            Message::Here(answer) => self.handle_here(now, answer),
+            Message::Heartbeat(heartbeat) => self.handle_heartbeat(now, heartbeat),
+            _ if self.stands_aside() => AfterSave::Nothing,
             Message::PreVoteRequest(request) => self.handle_pre_vote_request(now, request),
             Message::PreVoteResponse(response) => self.handle_pre_vote_response(now, response),
             Message::VoteRequest(request) => self.handle_vote_request(now, request),
             Message::VoteResponse(response) => self.handle_vote_response(now, response),
-            Message::Heartbeat(heartbeat) => self.handle_heartbeat(now, heartbeat),
             Message::HeartbeatResponse(response) => self.handle_heartbeat_response(now, response),
             Message::Handover(handover) => self.handle_handover(now, handover),
         };
@@ -149,13 +183,22 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         if now < self.deadline() {
             return Output::Idle;
         }
+        if let Some(question) = self.pursue_inquiry(now) {
+            return self.finish_input(AfterSave::to_everyone(question));
+        }
+        if now < self.role.deadline() {
+            return self.finish_input(AfterSave::Nothing);
+        }
         let next = match &self.role {
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
                 self.handle_election_timeout(now)
             }
             Role::Leader(leading) if leading.has_lost_quorum(now) => self.step_down(now),
             Role::Leader(leading) => match self.promotion(leading, now) {
-                Some(target) => self.promote(now, target),
+                Some(target) => {
+                    let round = leading.round;
+                    self.promote(now, round, target)
+                }
                 None => self.heartbeat(now),
             },
             Role::Closing(_) => {
@@ -165,6 +208,20 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             Role::Closed => AfterSave::Nothing,
         };
         self.finish_input(next)
+    }
+
+    /// Pretends that the node has asked so many questions: a model checker would never end if each
+    /// were another state.
+    #[cfg(feature = "test-clone")]
+    pub fn set_rounds_drawn(&mut self, drawn: u32) {
+        self.rounds.set_drawn(drawn);
+    }
+
+    /// Pretends that the node has asked whether its id is its own, and that nobody answered: for a
+    /// model checker in whose clusters there is no other process of that id.
+    #[cfg(feature = "test-clone")]
+    pub fn end_inquiry(&mut self) {
+        self.inquiry = None;
     }
 
     fn begin_input(&mut self, now: Instant) -> Instant {
@@ -178,33 +235,12 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         self.latest
     }
 
-    /// Whether a message may be looked at, whatever its kind. If not, it is dropped, and reported
-    /// if it could not have come about.
-    fn check_message(&self, message: &Message) -> Result<(), Option<Report>> {
-        let (own_term, term) = (self.record.term, message.term());
-        // T4: one packet must not use up the number space.
-        let leaps = own_term != 0 && term > own_term.saturating_add(1 << 32);
-        if term >= TERM_END || leaps || hands_over_from_no_earlier_term(message) {
-            return Err(Some(Report::TermOutOfRange { term }));
-        }
-        if message.sender() != Some(&self.id) {
-            return Ok(());
-        }
-        // V5: its own messages come back.
-        let reached = match message {
-            // What it asked for was a pre-vote in the term after its own.
-            Message::PreVoteRequest(_) => own_term.saturating_add(1),
-            _ => own_term,
-        };
-        Err((term > reached).then_some(Report::DuplicateId { term }))
-    }
-
     /// T3: a higher term is adopted, whoever leads or campaigns.
     fn adopt_if_higher(&mut self, now: Instant, term: u64) {
         if term <= self.record.term {
             return;
         }
-        self.set_record(VoteRecord { term, voted_for: None });
+        self.set_record(term, None);
         match self.role {
             Role::Follower(_) => self.role.forget_leader(),
             Role::PreCandidate(_) | Role::Candidate(_) => {
@@ -221,15 +257,31 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         if let Role::Follower(following) = &self.role
             && let Some(target) = &following.promoted
         {
-            self.priority_backoff.end(role.heard_leader() == Some(target));
+            let leader = role.heard_leader();
+            self.priority_backoff.end(leader.is_some_and(|leader| leader.id == *target));
         }
         self.role = role;
         self.reason = reason;
     }
 
-    fn set_record(&mut self, record: VoteRecord) {
-        self.record = record;
+    /// Another term, or the vote in it. V3: a promise that may still hold stays with the record.
+    fn set_record(&mut self, term: u64, voted_for: Option<NodeId>) {
+        let is_old_promise = self.is_quarantined && self.latest < self.bound_until;
+        let longest = if is_old_promise { u32::MAX } else { self.timing.election_timeout_min };
+        let bound_for = self.record.bound_for.min(longest);
+        self.record = VoteRecord { term, voted_for, list: self.record.list, bound_for };
+        if self.mode == Mode::Extended {
+            self.promise();
+        }
         self.unsaved = true;
+    }
+
+    /// V3: the record says how long the promises last that the node makes from now on.
+    fn promise(&mut self) {
+        if self.record.bound_for < self.timing.election_timeout_min {
+            self.record.bound_for = self.timing.election_timeout_min;
+            self.unsaved = true;
+        }
     }
 
     /// The one place through which outputs leave, so that nothing is said before it is stored (rule
@@ -250,7 +302,16 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         // A slow save must not use up the time that others have to answer or to be heard.
         let asked_at = self.latest;
         let now = self.advance_clock(now);
-        self.role.restart_timer(self.deadline().later_by(asked_at, now));
+        let mut deadline = self.role.deadline().later_by(asked_at, now);
+        if self.mode == Mode::Graft && matches!(next, AfterSave::AskForVotes) {
+            // C3: the voters' disks may be as slow, and they may have two saves to make.
+            deadline = deadline.later_by(asked_at, now).later_by(asked_at, now);
+        }
+        self.role.restart_timer(deadline);
+        let micros = now.micros_since(asked_at);
+        if self.report.is_none() && micros >= self.timing.election_timeout_min.into() {
+            self.report = Some(Report::SlowSave { micros });
+        }
         // The report stays: it is about the input that led to this save.
         self.unsaved = false;
         self.save_failed = false;
@@ -268,6 +329,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             return;
         }
         self.save_failed = true;
+        self.ask_again();
         if let Role::Candidate(campaign) = &self.role {
             self.enter(Role::waiting(campaign.election_at), Reason::SaveFailed);
         }
@@ -280,14 +342,19 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         self.enter(Role::waiting(election_at), reason);
     }
 
-    /// V2: whether the node may not help to elect anyone, itself included.
+    /// V2, N5: whether the node may not help to elect anyone, itself included.
     fn is_bound(&self, now: Instant) -> bool {
-        now < self.bound_until
+        now < self.free_at()
+    }
+
+    /// From then on the node may help to elect someone (rules V2, N5).
+    fn free_at(&self) -> Instant {
+        self.asks_until().map_or(self.bound_until, |until| until.max(self.bound_until))
     }
 
     /// An instant drawn evenly from the `span` microseconds that follow `earliest`.
     fn draw(&mut self, earliest: Instant, span: u32) -> Instant {
-        earliest.plus_drawn(&mut self.rng, span)
+        self.timing.draw(&mut self.rng, earliest, span)
     }
 
     fn draw_election_timeout(&mut self, now: Instant) -> Instant {
@@ -301,7 +368,10 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// When to call [`handle_timeout`](Self::handle_timeout) next, unless another input comes
     /// first.
     pub fn deadline(&self) -> Instant {
-        self.role.deadline()
+        match (&self.role, &self.inquiry) {
+            (Role::Closed, _) | (_, None) => self.role.deadline(),
+            (role, Some(inquiry)) => role.deadline().min(inquiry.deadline()),
+        }
     }
 
     /// The node's own id.
@@ -327,7 +397,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// The leader of the node's term, as far as it knows.
     pub fn leader(&self) -> Option<&NodeId> {
         match &self.role {
-            Role::Follower(following) => following.leader.as_ref(),
+            Role::Follower(following) => following.leader.as_ref().map(|leader| &leader.id),
             Role::Leader(_) => Some(&self.id),
             // A pre-candidate's has fallen silent.
             Role::PreCandidate(_) | Role::Candidate(_) | Role::Closing(_) | Role::Closed => None,
@@ -361,12 +431,23 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     }
 }
 
-/// A leader hands over to a later term; anything else is malformed (rule V2).
-fn hands_over_from_no_earlier_term(message: &Message) -> bool {
-    match message {
-        Message::VoteRequest(request) | Message::PreVoteRequest(request) => {
-            request.handover_from.is_some_and(|from| from.get() >= request.term)
-        }
-        _ => false,
+/// V6, N6: the id of the declared list, if there is one. It must be that of the record, and the
+/// record must be there: only the command that changes a list changes it in a record.
+fn check_list(config: &Config<'_>, record: &VoteRecord) -> Result<Option<ListId>, ConfigError> {
+    if config.voters.is_empty() {
+        return match record.list {
+            // A cluster on its way to Go nodes, which can't be declared.
+            Some(recorded) if config.mode == Mode::Extended => {
+                Err(ConfigError::ListMissing { recorded })
+            }
+            _ => Ok(None),
+        };
+    }
+    let declared = ListId::declared(config.voters);
+    match record.list {
+        Some(recorded) if recorded.has_voters_of(declared) => Ok(Some(recorded)),
+        Some(recorded) => Err(ConfigError::ListChanged { recorded, declared }),
+        None if *record == VoteRecord::default() => Err(ConfigError::RecordMissing),
+        None => Ok(Some(declared)),
     }
 }

@@ -1,6 +1,6 @@
 use core::fmt;
 
-use crate::NodeId;
+use crate::{ListId, NodeId};
 
 /// The version of the Go original whose messages and vote file this crate shares.
 pub const COMPATIBLE_VERSION: &str = "0.7";
@@ -72,6 +72,10 @@ pub enum Reason {
     SecondLeader,
     /// It could not store its own vote (rules C4, C5).
     SaveFailed,
+    /// Another process spoke in its name (rule N3).
+    DuplicateId,
+    /// A voter of its own list goes by an older one (rule V6).
+    OlderList,
     /// It gave up its leadership (rules H1, H3).
     HandedOver,
     /// It gave up its leadership to a node of higher priority (rule H4).
@@ -94,6 +98,8 @@ impl fmt::Display for Reason {
             Self::LeaderHeard => "heard the leader of its term",
             Self::SecondLeader => "heard a second leader of its term",
             Self::SaveFailed => "could not store its vote",
+            Self::DuplicateId => "heard another process in its own name",
+            Self::OlderList => "heard a voter that goes by an older list of voters",
             Self::HandedOver => "handed its leadership over",
             Self::PriorityHandover => "gave way to a node of higher priority",
             Self::Closed => "was closed",
@@ -109,13 +115,15 @@ pub enum Refusal {
     StaleTerm,
     /// The node has promised its leader to help to elect no one for a while (rule V2).
     Bound,
-    /// The node has just started, and may have made such a promise before (rule V3).
+    /// The node has just started: it may have made such a promise before (rule V3), or another
+    /// process may use its id (rule N5).
     Quarantined,
     /// The node leads (rule V2).
     Leading,
     /// The node has voted for another candidate in this term (rule V1).
     VoteSpent,
-    /// The candidate is not a voter, or is configured with a different cluster size (rules V6, L6).
+    /// The candidate is not a voter, or is configured with another list of voters or another
+    /// cluster size (rules V6, L6).
     NotOneOfUs,
     /// The application does not accept a leader at the candidate's position (rule V4).
     Position,
@@ -130,7 +138,7 @@ impl fmt::Display for Refusal {
             Self::Leading => "this node leads",
             Self::VoteSpent => "this node has voted for another candidate in that term",
             Self::NotOneOfUs => {
-                "it is not a voter of this cluster, or is configured with a different size"
+                "it is not a voter of this cluster, or is configured with other voters"
             }
             Self::Position => "its position is not acceptable",
         })
@@ -148,12 +156,15 @@ pub enum Report {
         /// The term it carried.
         term: u64,
     },
-    /// A message in this node's own name has a term that this node never reached: another node
-    /// uses the same id (rule V5). It was dropped.
-    DuplicateId {
-        /// The term it carried.
-        term: u64,
-    },
+    /// Another process that lives uses this node's id: it answered when it was asked (rules N3,
+    /// N5).
+    DuplicateId,
+    /// A candidate asked twice for this node's vote of one term, by two campaigns: two processes
+    /// use its id (rule N2). The second had no vote.
+    TwoCampaigns(NodeId),
+    /// A voter answered as two processes, or as one that keeps restarting (rule N4). For a while
+    /// its answers don't count.
+    TwoLives(NodeId),
     /// A node that is not among the declared voters asked for a vote, answered such a request, or
     /// leads (rule V6). Neither it nor this node had any help from the other.
     Stranger(NodeId),
@@ -170,6 +181,14 @@ pub enum Report {
         /// The size it is configured with.
         size: u32,
     },
+    /// A node goes by another list of voters (rule V6). Neither it nor this node had any help from
+    /// the other.
+    ListMismatch {
+        /// Which node.
+        node: NodeId,
+        /// Its list.
+        list: ListId,
+    },
     /// A follower's promise lasts longer or shorter than this node's own would (rule L6). That is
     /// safe, but such a cluster may fail to settle.
     PromiseMismatch {
@@ -179,6 +198,12 @@ pub enum Report {
     /// There is a second leader in this node's term (rules L2, L5): records were lost, or more
     /// nodes vote than the cluster's size.
     SecondLeader(NodeId),
+    /// The record took so long to store that others may have given this node up meanwhile: the
+    /// disk is too slow for the election timeouts (rule C4).
+    SlowSave {
+        /// How long it took, in microseconds.
+        micros: u64,
+    },
     /// The next term would be [`TERM_END`](crate::TERM_END): the node can't campaign any more
     /// (rule T4).
     TermsExhausted,
@@ -190,10 +215,18 @@ impl fmt::Display for Report {
             Self::TermOutOfRange { term } => {
                 write!(f, "dropped a message whose term {term} is out of range")
             }
-            Self::DuplicateId { term } => write!(
+            Self::DuplicateId => {
+                f.write_str("another process uses this node's id; each needs an id of its own")
+            }
+            Self::TwoCampaigns(node) => write!(
                 f,
-                "dropped a message in this node's own name with term {term}: \
-                 another node uses the same id"
+                "node {node} asked for the vote of one term in two campaigns: \
+                 two processes use its id"
+            ),
+            Self::TwoLives(node) => write!(
+                f,
+                "node {node} answers as two processes, or as one that keeps restarting; \
+                 it does not count"
             ),
             Self::Stranger(node) => write!(f, "node {node} is not among the declared voters"),
             Self::NamelessVote => {
@@ -205,11 +238,18 @@ impl fmt::Display for Report {
             Self::SizeMismatch { node, size } => {
                 write!(f, "node {node} is configured for a cluster of {size} voters")
             }
+            Self::ListMismatch { node, list } => {
+                write!(f, "node {node} goes by another list of voters: {list}")
+            }
             Self::PromiseMismatch { micros } => write!(
                 f,
                 "a follower's least election timeout differs from this node's: {micros} µs"
             ),
             Self::SecondLeader(node) => write!(f, "node {node} leads in the same term"),
+            Self::SlowSave { micros } => write!(
+                f,
+                "storing the vote took {micros} µs, longer than the least election timeout"
+            ),
             Self::TermsExhausted => f.write_str("there is no higher term to campaign in"),
         }
     }

@@ -1,7 +1,5 @@
 use core::time::Duration;
 
-use rand_core::Rng;
-
 /// A point on the node's own monotonic clock, in microseconds since any fixed moment.
 ///
 /// The clock is the caller's: it must never run backwards, must include the time the machine spends
@@ -55,9 +53,9 @@ impl Instant {
         Self(self.0.saturating_add(micros as u64))
     }
 
-    /// An instant drawn evenly from the `span` microseconds that follow this one.
-    pub(crate) fn plus_drawn(self, rng: &mut impl Rng, span: u32) -> Self {
-        let offset = (u64::from(rng.next_u32()) * u64::from(span)) >> 32;
+    /// The instant that a random number picks from the `span` microseconds that follow this one.
+    pub(crate) fn plus_drawn(self, number: u32, span: u32) -> Self {
+        let offset = (u64::from(number) * u64::from(span)) >> 32;
         // The product of two 32-bit numbers, shifted by 32, fits 32 bits.
         self.plus_micros(offset as u32)
     }

@@ -2,9 +2,10 @@
 
 use rand_core::Rng;
 
+use crate::digest::Digest;
 use crate::lease::LeaseTerms;
 use crate::time::clamped_micros;
-use crate::{Config, Instant};
+use crate::{Config, Instant, NodeId};
 
 /// The times of a checked [`Config`], in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,10 +15,13 @@ pub(crate) struct Timing {
     pub(crate) heartbeat_interval: u32,
     pub(crate) clock_tick: u32,
     pub(crate) lease_terms: LeaseTerms,
+    /// The id's part in each draw: nodes whose random sources are equal must not draw equal
+    /// timeouts for ever.
+    salt: u32,
 }
 
 impl Timing {
-    pub(crate) fn new(config: &Config<'_>) -> Self {
+    pub(crate) fn new(config: &Config<'_>, id: &NodeId) -> Self {
         let election_timeout_min = clamped_micros(config.election_timeout_min);
         let election_timeout_max = clamped_micros(config.election_timeout_max);
         Self {
@@ -26,15 +30,20 @@ impl Timing {
             heartbeat_interval: clamped_micros(config.heartbeat_interval),
             clock_tick: clamped_micros(config.clock_tick),
             lease_terms: config.lease_terms(),
+            salt: Digest::of(id),
         }
     }
 
-    pub(crate) fn draw_election_timeout(&self, rng: &mut impl Rng, now: Instant) -> Instant {
-        now.plus_micros(self.election_timeout_min).plus_drawn(rng, self.election_timeout_span)
+    /// An instant drawn evenly from the `span` microseconds that follow `earliest`.
+    pub(crate) fn draw(&self, rng: &mut impl Rng, earliest: Instant, span: u32) -> Instant {
+        earliest.plus_drawn(rng.next_u32() ^ self.salt, span)
     }
 
-    pub(crate) fn election_timeout_max(&self) -> u64 {
-        let span = u64::from(self.election_timeout_span);
-        u64::from(self.election_timeout_min).saturating_add(span)
+    pub(crate) fn draw_election_timeout(&self, rng: &mut impl Rng, now: Instant) -> Instant {
+        self.draw(rng, now.plus_micros(self.election_timeout_min), self.election_timeout_span)
+    }
+
+    pub(crate) fn election_timeout_max(&self) -> u32 {
+        self.election_timeout_min.saturating_add(self.election_timeout_span)
     }
 }

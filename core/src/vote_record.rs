@@ -1,13 +1,14 @@
-use crate::NodeId;
+use crate::{ListId, NodeId};
 
 /// The first number that is not a term (rule T4).
 pub const TERM_END: u64 = 1 << 63;
 
-/// What a node must never forget: its term, and whom it voted for in that term.
+/// What a node must never forget: its term, whom it voted for in that term, by which list of voters
+/// it goes, and for how long it promises to help to elect no one.
 ///
 /// The only thing ever stored. It must be durable before a message that depends on it is sent (rule
-/// T1), and a normal stop never deletes it (rule V1). The default is a node that has yet to see an
-/// election.
+/// T1), and a normal stop never deletes it (rule V1). The default is that of a node which has yet
+/// to see an election; a declared voter starts with [`VoteRecord::first`] (rule N6).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct VoteRecord {
@@ -15,4 +16,28 @@ pub struct VoteRecord {
     pub term: u64,
     /// Whom the node voted for in that term.
     pub voted_for: Option<NodeId>,
+    /// The list of voters, if one was ever declared (rule V6).
+    pub list: Option<ListId>,
+    /// The longest promise that may still hold, in microseconds: the node's T_min at that time
+    /// (rule V3). 0 if it never promised anything.
+    pub bound_for: u32,
+}
+
+impl VoteRecord {
+    /// The first record of a voter on this list.
+    ///
+    /// Somebody has to vouch that the id never voted: with a second first record it could vote
+    /// twice in one term. So it is made once, by hand or at the factory, and a declared voter
+    /// without a record doesn't start (rule N6).
+    pub fn first(voters: &[NodeId]) -> Self {
+        Self { list: Some(ListId::declared(voters)), ..Self::default() }
+    }
+
+    /// The record of a voter whose list was replaced by this one while all voters of both were
+    /// stopped (rule V6). `term` must be above the terms of all of them; the vote in it is spent,
+    /// on `id` itself.
+    pub fn with_voters(&self, id: &NodeId, term: u64, voters: &[NodeId]) -> Self {
+        let list = Some(ListId::replaced_in(term, voters));
+        Self { term, voted_for: Some(id.clone()), list, bound_for: self.bound_for }
+    }
 }

@@ -4,7 +4,7 @@ use core::num::NonZeroU32;
 
 use heapless::Vec;
 
-use crate::{NodeId, Report};
+use crate::{Life, ListId, NodeId, Report, Round, quorum};
 
 /// The voters a node counts, each known by its index: all of them if they are declared, otherwise
 /// the first `size` distinct ids that the current campaign heard of (rule V6).
@@ -12,13 +12,15 @@ use crate::{NodeId, Report};
 pub(crate) struct Electorate<const VOTERS: usize> {
     ids: Vec<NodeId, VOTERS, u8>,
     size: usize,
-    declared: bool,
+    /// The declared list, if there is one.
+    list: Option<ListId>,
 }
 
 impl<const VOTERS: usize> Electorate<VOTERS> {
-    pub(crate) fn new(size: usize, declared: &[NodeId]) -> Self {
+    /// `declared` are the voters of `list`, or nobody.
+    pub(crate) fn new(size: usize, declared: &[NodeId], list: Option<ListId>) -> Self {
         let ids = declared.iter().take(VOTERS).cloned().collect();
-        Self { ids, size, declared: !declared.is_empty() }
+        Self { ids, size, list }
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -26,26 +28,42 @@ impl<const VOTERS: usize> Electorate<VOTERS> {
     }
 
     pub(crate) fn is_declared(&self) -> bool {
-        self.declared
+        self.list.is_some()
+    }
+
+    /// The declared list, if there is one.
+    pub(crate) fn list(&self) -> Option<ListId> {
+        self.list
+    }
+
+    /// Whether the list in a message of `sender` was replaced by this node's, on which `sender`
+    /// still is (rule V6).
+    pub(crate) fn is_left_behind(&self, sender: &NodeId, list: Option<ListId>) -> bool {
+        let (Some(own), Some(list)) = (self.list, list) else {
+            return false;
+        };
+        list.is_older_than(own) && self.ids.contains(sender)
     }
 
     /// Whether `id` may take part, as far as anyone can tell.
     pub(crate) fn admits(&self, id: &NodeId) -> bool {
-        !self.declared || self.ids.contains(id)
+        !self.is_declared() || self.ids.contains(id)
     }
 
     /// Whether `node` may be elected or lead with this node's help; `size` is the cluster size that
-    /// it is configured with, if it says so. A leader that strangers elect, or that counts another
-    /// quorum, may not be the only one of its term.
+    /// it is configured with, and `list` its list of voters, if it says so. A leader that strangers
+    /// elect, or that counts another quorum, may not be the only one of its term.
     pub(crate) fn check_voter(
         &self,
         node: &NodeId,
         size: Option<NonZeroU32>,
+        list: Option<ListId>,
     ) -> Result<(), Report> {
         // V6
         if !self.admits(node) {
             return Err(Report::Stranger(node.clone()));
         }
+        self.check_list(node, list)?;
         // L6: two sizes mean two quorums.
         match size.map(NonZeroU32::get) {
             Some(size) if usize::try_from(size) != Ok(self.size) => {
@@ -55,9 +73,19 @@ impl<const VOTERS: usize> Electorate<VOTERS> {
         }
     }
 
+    /// V6: two lists may have quorums without a voter in common.
+    fn check_list(&self, node: &NodeId, list: Option<ListId>) -> Result<(), Report> {
+        match (self.list, list) {
+            (Some(own), Some(list)) if own != list => {
+                Err(Report::ListMismatch { node: node.clone(), list })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Forgets the voters that an earlier campaign heard of.
     pub(crate) fn forget_heard(&mut self) {
-        if !self.declared {
+        if !self.is_declared() {
             self.ids.clear();
         }
     }
@@ -65,12 +93,22 @@ impl<const VOTERS: usize> Electorate<VOTERS> {
     /// Whether no voter that has yet to be heard of can count. Some of the ids that were heard may
     /// be gone: their nodes came back under other ids (rule V9).
     pub(crate) fn is_full(&self) -> bool {
-        !self.declared && self.ids.len() >= self.size
+        !self.is_declared() && self.ids.len() >= self.size
     }
 
     /// The voter at `index`.
     pub(crate) fn id(&self, index: usize) -> Option<&NodeId> {
         self.ids.get(index)
+    }
+
+    /// The index of the voter `id`, which answers and goes by `list`.
+    pub(crate) fn enroll_answer(
+        &mut self,
+        id: &NodeId,
+        list: Option<ListId>,
+    ) -> Result<usize, Report> {
+        let index = self.enroll(id)?;
+        self.check_list(id, list).map(|()| index)
     }
 
     /// The index of the voter `id`. Where no list is declared, a voter that is heard for the first
@@ -79,7 +117,7 @@ impl<const VOTERS: usize> Electorate<VOTERS> {
         if let Some(index) = self.ids.iter().position(|known| known == id) {
             return Ok(index);
         }
-        if self.declared {
+        if self.is_declared() {
             return Err(Report::Stranger(id.clone()));
         }
         let index = self.ids.len();
@@ -100,32 +138,95 @@ pub(crate) enum Voter {
     Nameless,
 }
 
+/// The answers to one round of pre-votes, or in one campaign (rule N1).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Count<const VOTERS: usize> {
+    pub(crate) round: Round,
+    votes: Votes<VOTERS>,
+}
+
+impl<const VOTERS: usize> Count<VOTERS> {
+    pub(crate) const fn new(round: Round) -> Self {
+        Self { round, votes: Votes::none() }
+    }
+
+    /// Takes note of an answer.
+    ///
+    /// # Errors
+    ///
+    /// The voter has answered as another process before (rule N4).
+    pub(crate) fn note(&mut self, answer: Answer) -> Result<(), TwoLives> {
+        self.votes.note(answer)
+    }
+
+    /// Whether a quorum of a cluster of `size` has given its vote.
+    pub(crate) fn has_quorum(&self, size: usize) -> bool {
+        self.votes.count() >= quorum(size)
+    }
+}
+
+/// What a voter answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer {
+    pub(crate) voter: Voter,
+    pub(crate) life: Option<Life>,
+    pub(crate) granted: bool,
+}
+
+/// A voter's answers came from two processes, so that none of them counts (rule N4).
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TwoLives;
+
 /// The votes for one candidate in one term, by voter and never by message (rule V6).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Votes<const VOTERS: usize> {
-    by_index: [bool; VOTERS],
+struct Votes<const VOTERS: usize> {
+    by_index: [Ballot; VOTERS],
     nameless: usize,
 }
 
+/// What one voter has answered so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Ballot {
+    Unheard,
+    Heard {
+        life: Option<Life>,
+        granted: bool,
+    },
+    /// Two processes answered.
+    Void,
+}
+
 impl<const VOTERS: usize> Votes<VOTERS> {
-    pub(crate) const fn none() -> Self {
-        Self { by_index: [false; VOTERS], nameless: 0 }
+    const fn none() -> Self {
+        Self { by_index: [Ballot::Unheard; VOTERS], nameless: 0 }
     }
 
-    /// Counts a vote. One whose voter has a name counts once.
-    pub(crate) fn insert(&mut self, voter: Voter) {
-        match voter {
-            Voter::Named(index) => {
-                if let Some(vote) = self.by_index.get_mut(index) {
-                    *vote = true;
-                }
+    /// Takes note of an answer. A vote whose voter has a name counts once.
+    fn note(&mut self, answer: Answer) -> Result<(), TwoLives> {
+        let Answer { voter, life, granted } = answer;
+        let index = match voter {
+            Voter::Named(index) => index,
+            Voter::Nameless => {
+                self.nameless = self.nameless.saturating_add(granted.into());
+                return Ok(());
             }
-            Voter::Nameless => self.nameless = self.nameless.saturating_add(1),
-        }
+        };
+        let Some(ballot) = self.by_index.get_mut(index) else {
+            return Ok(());
+        };
+        *ballot = match *ballot {
+            Ballot::Unheard => Ballot::Heard { life, granted },
+            Ballot::Heard { life: first, granted: before } if first == life => {
+                Ballot::Heard { life, granted: granted || before }
+            }
+            Ballot::Heard { .. } | Ballot::Void => Ballot::Void,
+        };
+        if *ballot == Ballot::Void { Err(TwoLives) } else { Ok(()) }
     }
 
-    pub(crate) fn count(&self) -> usize {
-        let named = self.by_index.iter().filter(|voted| **voted).count();
+    fn count(&self) -> usize {
+        let is_vote = |ballot: &&Ballot| matches!(ballot, Ballot::Heard { granted: true, .. });
+        let named = self.by_index.iter().filter(is_vote).count();
         named.saturating_add(self.nameless)
     }
 }
@@ -138,19 +239,42 @@ mod tests {
         NodeId::new(name).unwrap()
     }
 
+    fn vote(index: usize, life: u32) -> Answer {
+        Answer { voter: Voter::Named(index), life: Life::new(life), granted: true }
+    }
+
     #[test]
     fn v6_a_voter_counts_once() {
-        let mut electorate = Electorate::<5>::new(5, &[]);
+        let mut electorate = Electorate::<5>::new(5, &[], None);
         let mut votes = Votes::<5>::none();
         for name in ["a", "b", "a", "a"] {
-            votes.insert(Voter::Named(electorate.enroll(&id(name)).unwrap()));
+            assert_eq!(votes.note(vote(electorate.enroll(&id(name)).unwrap(), 1)), Ok(()));
         }
         assert_eq!(votes.count(), 2);
     }
 
     #[test]
+    fn n4_a_voter_that_answers_as_two_processes_counts_for_nothing() {
+        let mut votes = Votes::<3>::none();
+        assert_eq!(votes.note(vote(0, 1)), Ok(()));
+        assert_eq!(votes.note(vote(1, 7)), Ok(()));
+        let denial = Answer { granted: false, ..vote(1, 8) };
+        assert_eq!(votes.note(denial), Err(TwoLives));
+        assert_eq!(votes.note(vote(1, 7)), Err(TwoLives));
+        assert_eq!(votes.count(), 1);
+    }
+
+    #[test]
+    fn n4_a_denial_names_a_life_too() {
+        let mut votes = Votes::<3>::none();
+        assert_eq!(votes.note(Answer { granted: false, ..vote(1, 8) }), Ok(()));
+        assert_eq!(votes.note(vote(1, 7)), Err(TwoLives));
+        assert_eq!(votes.count(), 0);
+    }
+
+    #[test]
     fn v6_no_more_than_size_distinct_ids_count() {
-        let mut electorate = Electorate::<5>::new(2, &[]);
+        let mut electorate = Electorate::<5>::new(2, &[], None);
         assert_eq!(electorate.enroll(&id("a")), Ok(0));
         assert_eq!(electorate.enroll(&id("b")), Ok(1));
         assert_eq!(electorate.enroll(&id("c")), Err(Report::SurplusVoter(id("c"))));
@@ -160,7 +284,8 @@ mod tests {
 
     #[test]
     fn v6_only_declared_ids_count() {
-        let mut electorate = Electorate::<5>::new(2, &[id("a"), id("b")]);
+        let voters = [id("a"), id("b")];
+        let mut electorate = Electorate::<5>::new(2, &voters, Some(ListId::declared(&voters)));
         assert_eq!(electorate.enroll(&id("b")), Ok(1));
         assert_eq!(electorate.enroll(&id("c")), Err(Report::Stranger(id("c"))));
         electorate.forget_heard();

@@ -1,7 +1,7 @@
 //! C1 to C5: who campaigns, and what happens when the disk fails. Pre-votes are answered but never
 //! asked for in Graft mode.
 
-use graft_election_core::{Instant, Message, Reason, State, VoteRequest};
+use graft_election_core::{Instant, Message, Reason, Report, State, VoteRequest};
 
 use crate::common::*;
 
@@ -82,7 +82,7 @@ fn c2_the_election_timeout_is_drawn_from_its_whole_range() {
 #[test]
 fn c2_a_timeout_that_comes_early_does_nothing() {
     let mut a = voter("a", 3);
-    a.wait(T_MIN - TICK);
+    a.wait(a.timeout() - TICK);
     a.wakes().expect_silence();
     assert_eq!(a.term(), 0);
     a.wait(TICK);
@@ -110,6 +110,32 @@ fn c3_a_campaign_that_gets_nowhere_is_repeated_after_a_fresh_timeout() {
 }
 
 #[test]
+fn c3_a_slow_disk_makes_campaigns_longer_in_graft_mode() {
+    let mut a = voter("a", 3);
+    for term in 1..4 {
+        a.times_out()
+            .expect_save(record(term, Some("a")))
+            .lasts(T_MIN)
+            .then_sends(to_everyone(request("a", term, 3)));
+        a.wait(T_MIN);
+        assert_eq!(a.timeout(), T_MIN + T_MIN * 2);
+    }
+}
+
+#[test]
+fn c4_a_save_that_takes_t_min_is_reported() {
+    for (span, is_slow) in [(T_MIN - TICK, false), (T_MIN, true)] {
+        let mut a = voter("a", 3);
+        a.times_out()
+            .expect_save(record(1, Some("a")))
+            .lasts(span)
+            .then_sends(to_everyone(request("a", 1, 3)));
+        let slow = Report::SlowSave { micros: 500_000 };
+        assert_eq!(a.report(), is_slow.then_some(&slow));
+    }
+}
+
+#[test]
 fn c3_votes_of_an_earlier_campaign_do_not_count_in_the_next() {
     let mut a = candidate("a", 5, 1);
     a.hears(grant("b", 1)).expect_silence();
@@ -122,11 +148,11 @@ fn c3_votes_of_an_earlier_campaign_do_not_count_in_the_next() {
 
 #[test]
 fn c3_a_slow_save_does_not_eat_up_the_time_to_answer() {
-    let mut a = voter("a", 3);
-    a.times_out()
-        .expect_save(record(1, Some("a")))
+    let mut a = pre_candidate("a", 3, 5);
+    a.hears(pre_vote("b", 4, 5, true))
+        .expect_save(record(5, Some("a")))
         .lasts(T_MAX)
-        .then_sends(to_everyone(request("a", 1, 3)));
+        .then_sends(to_everyone(request("a", 5, 3)));
     a.wait(T_MAX);
     assert_eq!(a.timeout(), T_MIN);
 }
@@ -137,7 +163,7 @@ fn c4_what_could_not_be_stored_is_never_said() {
     a.hears(vote_request("b", 1)).expect_save(record(1, Some("b"))).fails();
     // Every later need asks for the same save first.
     a.hears(vote_request("c", 1)).expect_save(record(1, Some("b"))).fails();
-    a.hears(denial("c", 1)).expect_save(record(1, Some("b"))).fails();
+    a.hears(heartbeat("c", 0)).expect_save(record(1, Some("b"))).fails();
     a.hears(vote_request("b", 1))
         .expect_save(record(1, Some("b")))
         .then_sends(to("b", grant("a", 1)));
@@ -175,8 +201,8 @@ fn c4_a_save_that_failed_is_tried_again_at_the_next_timeout() {
 fn c4_votes_for_a_candidate_whose_save_failed_elect_no_one() {
     let mut a = voter("a", 3);
     a.times_out().expect_save(record(1, Some("a"))).fails();
-    a.hears(grant("b", 1)).expect_save(record(1, Some("a"))).then_is_silent();
-    a.hears(grant("c", 1)).expect_silence();
+    a.hears(in_round(2, grant("b", 1))).expect_silence();
+    a.hears(in_round(2, grant("c", 1))).expect_silence();
     assert_eq!(a.state(), State::Follower);
 }
 
@@ -194,29 +220,29 @@ fn c5_a_node_that_fails_to_save_acknowledges_with_priority_0() {
     a.hears(vote_request("b", 1)).expect_save(record(1, Some("b"))).fails();
     a.hears(timed_heartbeat("b", 1))
         .expect_save(record(1, Some("b")))
-        .then_sends(to("b", acknowledgement_of_a_sick_node("a", 1)));
+        .then_sends(to("b", acknowledgement_of_no_successor("a", 1)));
     a.hears(timed_heartbeat("b", 1)).expect_send(to("b", acknowledgement("a", 1)));
 }
 
 #[test]
 fn a_clock_that_runs_backwards_counts_as_standing_still() {
-    let mut a = voter("a", 3);
-    a.hears(timed_heartbeat("l", 0)).expect_send(to("l", acknowledgement("a", 0)));
+    let mut a = voter_with("a", 3, record(1, None));
+    a.hears(timed_heartbeat("l", 1)).expect_send(to("l", acknowledgement("a", 1)));
     let latest = a.now;
     a.now = Instant::from_micros(0);
-    a.hears(heartbeat("l", 0)).expect_silence();
+    a.hears(heartbeat("l", 1)).expect_silence();
     assert_eq!(a.deadline().saturating_since(latest), T_MIN);
-    a.hears(vote_request("b", 1)).expect_send(to("b", denial("a", 0)));
+    a.hears(vote_request("b", 2)).expect_send(to("b", denial("a", 1)));
 }
 
 #[test]
 fn timers_stop_at_the_end_of_the_clock() {
-    let mut a = voter("a", 3);
+    let mut a = voter_with("a", 3, record(1, None));
     a.now = Instant::from_micros(u64::MAX - 1);
-    a.hears(timed_heartbeat("l", 0)).expect_send(to("l", acknowledgement("a", 0)));
+    a.hears(timed_heartbeat("l", 1)).expect_send(to("l", acknowledgement("a", 1)));
     assert_eq!(a.deadline(), Instant::FAR_FUTURE);
     a.wakes().expect_silence();
-    a.hears(handover("l", 0, None)).expect_silence();
+    a.hears(handover("l", 1, None)).expect_silence();
     assert_eq!(a.deadline(), a.now);
-    a.times_out().expect_save(record(1, Some("a"))).then_sends(to_everyone(request("a", 1, 3)));
+    a.times_out().expect_save(record(2, Some("a"))).then_sends(to_everyone(request("a", 2, 3)));
 }

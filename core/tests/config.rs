@@ -22,7 +22,6 @@ fn the_defaults_are_those_of_the_go_original() {
     assert_eq!(config.election_timeout_min, Duration::from_millis(500));
     assert_eq!(config.election_timeout_max, Duration::from_millis(1_000));
     assert_eq!(config.heartbeat_interval, Duration::from_millis(100));
-    assert_eq!(config.quarantine, config.election_timeout_min);
     assert!(config.voters.is_empty());
     assert_eq!(check(config), Ok(()));
 }
@@ -79,7 +78,7 @@ fn a_declared_list_names_every_voter_once() {
 fn a_node_must_be_among_the_declared_voters() {
     let voters = ["a", "b", "c"].map(node_id);
     let config = Config { voters: &voters, ..Config::new("test", 3) };
-    let start = |id| Voter::try_start(id, &config, VoteRecord::default()).err();
+    let start = |id| Voter::try_start(id, &config, VoteRecord::first(&voters)).err();
     assert_eq!(start("c"), None);
     assert_eq!(start("d"), Some(ConfigError::OwnIdMissing));
 }
@@ -90,7 +89,6 @@ fn the_least_election_timeout_is_below_the_greatest() {
         check(Config {
             election_timeout_min: min,
             election_timeout_max: max,
-            quarantine: min,
             ..Config::new("test", 3)
         })
     };
@@ -101,18 +99,11 @@ fn the_least_election_timeout_is_below_the_greatest() {
 
 #[test]
 fn no_time_is_longer_than_time_max() {
-    let longest = Config {
-        election_timeout_max: Config::TIME_MAX,
-        quarantine: Config::TIME_MAX,
-        ..Config::new("test", 3)
-    };
+    let longest = Config { election_timeout_max: Config::TIME_MAX, ..Config::new("test", 3) };
     assert_eq!(check(longest), Ok(()));
     let election_timeout_max = Config::TIME_MAX + TICK;
-    let quarantine = Config::TIME_MAX + TICK;
     let slow_election = Config { election_timeout_max, ..longest };
     assert_eq!(check(slow_election), Err(ConfigError::TimeTooLong));
-    let long_quarantine = Config { quarantine, ..longest };
-    assert_eq!(check(long_quarantine), Err(ConfigError::TimeTooLong));
 }
 
 #[test]
@@ -120,10 +111,11 @@ fn the_longest_times_are_kept_to_the_microsecond() {
     let config = Config {
         election_timeout_min: Config::TIME_MAX - TICK,
         election_timeout_max: Config::TIME_MAX,
-        quarantine: Config::TIME_MAX,
         ..Config::new("test", 3)
     };
-    let a = Voter::start("a", &config, record(1, None));
+    let mut a = Voter::start("a", &config, record(1, None));
+    a.settles(Config::TIME_MAX - TICK);
+    a.hears(heartbeat("l", 1)).expect_silence();
     assert_eq!(a.timeout(), Config::TIME_MAX - TICK);
 }
 
@@ -136,14 +128,6 @@ fn heartbeats_come_at_least_twice_in_an_election_timeout() {
     assert_eq!(every(T_MIN / 2), Ok(()));
     assert_eq!(every(T_MIN / 2 + TICK), Err(ConfigError::HeartbeatTooSlow));
     assert_eq!(every(Duration::MAX), Err(ConfigError::HeartbeatTooSlow));
-}
-
-#[test]
-fn v3_the_quarantine_is_never_shorter_than_t_min() {
-    let quarantined = |quarantine| check(Config { quarantine, ..Config::new("test", 3) });
-    assert_eq!(quarantined(T_MIN - TICK), Err(ConfigError::QuarantineTooShort));
-    assert_eq!(quarantined(T_MIN), Ok(()));
-    assert_eq!(quarantined(T_MAX * 7), Ok(()));
 }
 
 #[test]
@@ -186,18 +170,11 @@ fn errors_say_what_must_be() {
             ConfigError::ElectionTimeoutRange,
             "the least election timeout must be below the greatest",
         ),
-        (
-            ConfigError::TimeTooLong,
-            "election timeouts and the quarantine must not exceed 4294 seconds",
-        ),
+        (ConfigError::TimeTooLong, "election timeouts must not exceed 4294 seconds"),
         (ConfigError::HeartbeatZero, "the heartbeat interval must be at least 2 microseconds"),
         (
             ConfigError::HeartbeatTooSlow,
             "the heartbeat interval must be at most half the least election timeout",
-        ),
-        (
-            ConfigError::QuarantineTooShort,
-            "the quarantine must not be shorter than the least election timeout",
         ),
         (ConfigError::OwnIdMissing, "the node's own id is missing from the declared voters"),
         (

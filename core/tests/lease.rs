@@ -173,7 +173,7 @@ fn l1_the_end_of_the_lease_comes_before_any_input() {
 #[test]
 fn l3_in_a_cluster_of_one_each_heartbeat_renews_the_lease() {
     let mut a = extended("a", 1, record(4, None));
-    let won_at = a.now;
+    let won_at = a.deadline();
     a.times_out()
         .expect_save(record(5, Some("a")))
         .then_sends(to_everyone(extended_heartbeat("a", 5, 1, won_at)));
@@ -224,7 +224,7 @@ fn l3_a_wider_drift_and_a_coarser_tick_make_a_shorter_lease() {
 #[test]
 fn v2_a_coarse_clock_is_made_up_for_by_the_one_who_promises() {
     let config = Config { clock_tick: H, ..extended_config(3) };
-    let mut a = Voter::start("a", &config, record(0, None));
+    let mut a = extended_with("a", &config, record(0, None));
     let now = a.now;
     a.hears(extended_heartbeat("l", 1, 3, now))
         .expect_save(record(1, None))

@@ -8,6 +8,7 @@ mod campaigning;
 mod common;
 mod config;
 mod handover;
+mod identity;
 mod leading;
 mod lease;
 mod pre_voting;

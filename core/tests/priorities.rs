@@ -63,11 +63,17 @@ fn h3_a_leader_that_closes_names_its_successor() {
     assert_eq!(a.state(), State::Closed);
 }
 
+#[track_caller]
+fn assert_hands_over(message: Message, term: u64) {
+    let expected = handover("a", term, Some("p1"));
+    assert_eq!(as_far_as(&expected, message), expected);
+}
+
 #[test]
 fn h4_a_leader_gives_way_to_a_steady_follower_of_higher_priority() {
     let mut a = extended_leader("a", 3, 5);
     let began_at = a.now;
-    assert_eq!(leads_with(&mut a, 2), handover("a", 5, Some("p1")));
+    assert_hands_over(leads_with(&mut a, 2), 5);
     assert_eq!(a.reason(), Reason::PriorityHandover);
     let waited = a.now.saturating_since(began_at);
     assert!(waited >= STEADY && waited < STEADY + H, "{waited:?}");
@@ -132,7 +138,7 @@ fn h4_an_answer_that_comes_when_the_promise_before_ends_restarts_the_wait() {
         a.hears(Message::HeartbeatResponse(echo("p2", 5, a.now))).expect_silence();
     }
     a.wait(promise_ends_at.saturating_since(a.now));
-    assert_eq!(leads_with(&mut a, 2), handover("a", 5, Some("p1")));
+    assert_hands_over(leads_with(&mut a, 2), 5);
     assert!(a.now.saturating_since(promise_ends_at) >= STEADY);
 }
 
@@ -142,7 +148,7 @@ fn h4_a_target_that_does_not_lead_is_waited_for_twice_as_long_each_time() {
     let mut waits = Vec::new();
     for term in 5..9 {
         let began_at = a.now;
-        assert_eq!(leads_with(&mut a, 2), handover("a", term, Some("p1")));
+        assert_hands_over(leads_with(&mut a, 2), term);
         waits.push(a.now.saturating_since(began_at).as_secs());
         // The target does nothing, so this node is elected again.
         a.times_out().expect_send(to_everyone(pre_request("a", term + 1, 3)));
@@ -164,7 +170,7 @@ fn h4_a_target_that_does_not_lead_is_waited_for_twice_as_long_each_time() {
 fn h4_a_target_that_leads_ends_the_doubling() {
     let mut a = extended_leader("a", 3, 5);
     for failed in [true, false] {
-        assert_eq!(leads_with(&mut a, 2), handover("a", a.term(), Some("p1")));
+        assert_hands_over(leads_with(&mut a, 2), a.term());
         let next = a.term() + 1;
         if !failed {
             a.hears(heartbeat("p1", next)).expect_save(record(next, None)).then_is_silent();
@@ -178,7 +184,7 @@ fn h4_a_target_that_leads_ends_the_doubling() {
         a.hears(grant("p1", next)).expect_send(to_everyone(extended_heartbeat("a", next, 3, now)));
     }
     let began_at = a.now;
-    assert_eq!(leads_with(&mut a, 2), handover("a", a.term(), Some("p1")));
+    assert_hands_over(leads_with(&mut a, 2), a.term());
     assert_eq!(a.now.saturating_since(began_at).as_secs(), 10);
 }
 
@@ -186,6 +192,7 @@ fn h4_a_target_that_leads_ends_the_doubling() {
 fn h4_a_witness_votes_and_never_campaigns() {
     let config = Config { priority: 0, ..extended_config(3) };
     let mut a = Voter::start("a", &config, VoteRecord::default());
+    a.settles(T_MIN);
     for _ in 0..10 {
         a.times_out().expect_silence();
     }

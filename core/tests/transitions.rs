@@ -1,6 +1,8 @@
 //! From state to state, each with its reason, in the words that users and logs see.
 
-use graft_election_core::{COMPATIBLE_VERSION, Reason, Refusal, Report, State, VoteRecord, quorum};
+use graft_election_core::{
+    COMPATIBLE_VERSION, ListId, Reason, Refusal, Report, State, VoteRecord, quorum,
+};
 
 use crate::common::*;
 
@@ -28,7 +30,8 @@ fn a_node_starts_as_a_follower_without_a_leader() {
     assert_eq!((a.state(), a.reason()), (State::Follower, Reason::Started));
     assert_eq!((a.term(), a.vote(), a.leader()), (0, None, None));
     assert_eq!((a.id(), a.record()), (&node_id("a"), &VoteRecord::default()));
-    assert_eq!((a.report(), a.timeout()), (None, T_MIN));
+    assert_eq!(a.report(), None);
+    assert_eq!(a.deadline(), START.saturating_add(T_MAX - TICK));
 }
 
 #[test]
@@ -78,7 +81,7 @@ fn handovers_have_their_reasons_too() {
 
 #[test]
 fn a_cluster_of_one_leads_after_its_first_timeout_and_only_after_the_save() {
-    let mut a = Voter::start("a", &graft_config(1), VoteRecord::default());
+    let mut a = voter("a", 1);
     let saving = a.times_out().expect_save(record(1, Some("a")));
     assert_eq!(saving.node().state(), State::Candidate);
     saving.fails();
@@ -125,7 +128,7 @@ fn refusals_say_what_keeps_a_node_from_granting() {
         (Refusal::VoteSpent, "this node has voted for another candidate in that term"),
         (
             Refusal::NotOneOfUs,
-            "it is not a voter of this cluster, or is configured with a different size",
+            "it is not a voter of this cluster, or is configured with other voters",
         ),
         (Refusal::Position, "its position is not acceptable"),
     ];
@@ -142,10 +145,22 @@ fn reports_say_what_is_wrong_and_with_whom() {
             Report::TermOutOfRange { term: 1 << 63 },
             "dropped a message whose term 9223372036854775808 is out of range",
         ),
+        (Report::DuplicateId, "another process uses this node's id; each needs an id of its own"),
         (
-            Report::DuplicateId { term: 9 },
-            "dropped a message in this node's own name with term 9: \
-             another node uses the same id",
+            Report::TwoCampaigns(node()),
+            "node n7 asked for the vote of one term in two campaigns: two processes use its id",
+        ),
+        (
+            Report::TwoLives(node()),
+            "node n7 answers as two processes, or as one that keeps restarting; it does not count",
+        ),
+        (
+            Report::ListMismatch { node: node(), list: ListId { term: 3, version: 9 } },
+            "node n7 goes by another list of voters: 3.9",
+        ),
+        (
+            Report::SlowSave { micros: 700_000 },
+            "storing the vote took 700000 µs, longer than the least election timeout",
         ),
         (Report::Stranger(node()), "node n7 is not among the declared voters"),
         (Report::NamelessVote, "an answer without a name, as Go nodes send it, did not count"),
@@ -172,5 +187,8 @@ fn outputs_are_shown_to_programmers() {
     let sent = format!("{:?}", a.hears(heartbeat("b", 1)).output);
     assert!(sent.starts_with("Send(Outgoing { to: Node(\"b\")"), "{sent}");
     let saved = format!("{:?}", a.hears(vote_request("b", 5)).output);
-    assert_eq!(saved, "Save(VoteRecord { term: 5, voted_for: Some(\"b\") })");
+    assert_eq!(
+        saved,
+        "Save(VoteRecord { term: 5, voted_for: Some(\"b\"), list: None, bound_for: 500000 })"
+    );
 }

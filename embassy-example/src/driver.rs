@@ -6,7 +6,8 @@ use embassy_futures::select::{Either, Either3, select, select3};
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_time::{TimeoutError, Timer, with_deadline};
 use graft_election_core::{
-    Application, Config, ConfigError, Instant, Message, Node, NodeId, Outgoing, Output, State,
+    Application, Config, ConfigError, Instant, Message, Node, NodeId, Outgoing, Output, Reason,
+    State,
 };
 use rand_core::Rng;
 
@@ -20,8 +21,10 @@ pub struct Board<T, V, R, O> {
     pub transport: T,
     /// Where the node keeps its vote.
     pub votes: V,
-    /// The source of random election timeouts. It must differ between the nodes of a cluster, and
-    /// need not be cryptographic.
+    /// The source of random election timeouts, and of the number by which this run of this board is
+    /// told from all others (rule N4). So it must differ between the boards of a cluster *and*
+    /// between any two starts of one board; it need not be cryptographic. A board without noise
+    /// seeds it with the chip's number and a count of its starts.
     pub rng: R,
     /// What hears of the election; `()` if nothing does.
     pub observer: O,
@@ -61,9 +64,11 @@ where
     ///
     /// # Errors
     ///
-    /// [`StartError`] if the record can't be loaded or the configuration makes no sense. The board
-    /// is dropped with it. Try again with a new one, after a reset for instance, but never with an
-    /// empty vote store in place of one that fails (rule V9).
+    /// [`StartError`] if the record can't be loaded, or is missing though the voters are declared,
+    /// or the configuration makes no sense. The board is dropped with it. Try again with a new one,
+    /// after a reset for instance, but never with an empty vote store in place of one that fails
+    /// (rule V9), or with a first record in place of one that is missing (rule N6):
+    /// [`VoteStore::provision`] is for a board that has never been in use.
     #[expect(clippy::manual_async_fn, reason = "an async fn would keep each argument twice")]
     pub fn start(
         id: NodeId,
@@ -100,7 +105,17 @@ where
     /// A failing transport or vote store does not end the loop; the observer hears of it. Don't
     /// drop this future before its end, since that could cancel a save: use `stop`. After its end
     /// the node is closed for good.
-    pub async fn run(&mut self, lease: &Lease<impl RawMutex>, stop: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    ///
+    /// [`DuplicateId`] if, when this node started, another board with its id was there and stayed
+    /// (rule N5). The node has given up. One that comes later is reported instead, and this node
+    /// goes on or stands aside (rule N3).
+    pub async fn run(
+        &mut self,
+        lease: &Lease<impl RawMutex>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), DuplicateId> {
         lease.begin(self.heartbeat_interval, self.election_timeout_max);
         let mut stop = pin!(stop);
         loop {
@@ -111,11 +126,18 @@ where
                 Either3::Third(input) => input,
             };
             self.handle(input, lease).await;
+            if self.node.state() == State::Closed {
+                break;
+            }
         }
         self.step(Input::Close, lease).await;
         while self.node.state() != State::Closed {
             let input = self.next_input().await;
             self.handle(input, lease).await;
+        }
+        match self.node.reason() {
+            Reason::DuplicateId => Err(DuplicateId(self.node.id().clone())),
+            _ => Ok(()),
         }
     }
 
@@ -248,6 +270,12 @@ impl Input {
         }
     }
 }
+
+/// Another board uses the id of this node, which has closed for that reason (rule N5).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[error("another board uses the id {0}; each needs an id of its own")]
+pub struct DuplicateId(pub NodeId);
 
 /// Why a [`Driver`] can't start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -18,10 +18,10 @@ mod vote_store;
 pub use carrier_sense::CarrierSense;
 #[cfg(feature = "defmt")]
 pub use defmt_log::DefmtLog;
-pub use driver::{Board, Driver, StartError};
+pub use driver::{Board, Driver, DuplicateId, StartError};
 pub use lease::{Leadership, Lease};
 pub use observer::{Observer, SendError, StateChange};
 pub use serial::{SerialError, SerialTransport};
 pub use transport::Transport;
 pub use vote_flash::{RegionError, VoteFlash, VoteFlashError};
-pub use vote_store::VoteStore;
+pub use vote_store::{ProvisionError, VoteStore};

@@ -5,7 +5,7 @@ use embassy_futures::yield_now;
 use embedded_io_async::{Read, Write};
 use graft_election_core::{Message, NodeId, Outgoing};
 use graft_election_proto::EncodeError;
-use graft_election_proto::frame::{FRAME_MAX, FrameErrors, FrameReader, encode_frame};
+use graft_election_proto::frame::{ClusterTag, FRAME_MAX, FrameErrors, FrameReader, encode_frame};
 
 use crate::Transport;
 
@@ -14,14 +14,15 @@ const READ_MAX: usize = 64;
 
 /// A [`Transport`] over the two halves of a serial line, in the frames of
 /// [`graft_election_proto::frame`]. Many nodes may share the line: each hears every frame, and
-/// skips those that are addressed to another node.
+/// skips those that are addressed to another node, or are of another cluster.
 ///
 /// A send writes one whole frame and waits until it is out, so the line must carry a frame within a
-/// heartbeat interval. At 9,600 baud the longest frame takes 323 ms; with short ids and no
+/// heartbeat interval. At 9,600 baud the longest frame takes 353 ms; with short ids and no
 /// position, about 40 ms. On a line where two nodes that talk at once spoil each other's frames,
 /// the writing half should be a [`CarrierSense`](crate::CarrierSense).
 #[derive(Debug)]
 pub struct SerialTransport<'e, R, W> {
+    cluster: ClusterTag,
     id: NodeId,
     input: R,
     output: W,
@@ -34,18 +35,26 @@ pub struct SerialTransport<'e, R, W> {
 }
 
 impl<'e, R: Read, W: Write<Error = R::Error>> SerialTransport<'e, R, W> {
-    /// The transport of the node `id`.
+    /// The transport of the node `id` of the cluster with this tag: that of the
+    /// [`cluster`](graft_election_core::Config::cluster) it is configured with.
     ///
     /// A read of `input` that is dropped before its end must not have taken bytes from the line; a
     /// buffered UART, or a pipe that an interrupt fills, keeps to that. In `errors` the transport
     /// leaves the counts of the frames it dropped, for others to read.
-    pub const fn new(id: NodeId, input: R, output: W, errors: &'e Cell<FrameErrors>) -> Self {
-        let frames = FrameReader::new();
-        Self { id, input, output, frames, buffer: [0; READ_MAX], unread: 0..0, errors }
+    pub const fn new(
+        cluster: ClusterTag,
+        id: NodeId,
+        input: R,
+        output: W,
+        errors: &'e Cell<FrameErrors>,
+    ) -> Self {
+        let frames = FrameReader::new(cluster);
+        Self { cluster, id, input, output, frames, buffer: [0; READ_MAX], unread: 0..0, errors }
     }
 
     /// The next message in the buffer for this node. Its own may come back: the election ignores
-    /// them, and detects by them that two nodes share an id (rule V5).
+    /// them, and one in its name that it didn't send makes it ask whether another node uses its id
+    /// (rules V5, N3).
     ///
     /// It is a separate function so that its stack frame is gone when the node answers.
     #[inline(never)]
@@ -79,7 +88,7 @@ impl<R: Read<Error: 'static>, W: Write<Error = R::Error>> Transport for SerialTr
     /// A frame given up halfway spoils only itself, since each begins with a delimiter.
     async fn send(&mut self, outgoing: &Outgoing) -> Result<(), Self::Error> {
         let mut buffer = [0; FRAME_MAX];
-        let mut rest = encode_frame(&self.id, outgoing, &mut buffer)?;
+        let mut rest = encode_frame(self.cluster, &self.id, outgoing, &mut buffer)?;
         while !rest.is_empty() {
             let len = self.output.write(rest).await.map_err(SerialError::Line)?;
             if len == 0 {

@@ -41,8 +41,10 @@ pub trait Transport {
     /// Waits for the next message that was sent to this node or to everyone.
     ///
     /// A message to another node must not be returned, even though every node on the line can hear
-    /// it: a vote does not name the candidate it is for. The node's own messages may come back
-    /// (rule V5).
+    /// it: a vote does not name the candidate it is for. Nor must one of another cluster. What is
+    /// said in the node's own name must be returned where it is for this id or for everyone, even
+    /// if it looks like the node's own message coming back: it may be that of another node, which
+    /// uses the id by mistake (rules V5, N3).
     ///
     /// **Cancel-safe**: the driver drops this future whenever the node's deadline comes first, and
     /// calls again. Bytes already taken from the line, half a frame for instance, therefore belong

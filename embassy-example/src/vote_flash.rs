@@ -1,7 +1,7 @@
 use core::ops::Range;
 
 use embedded_storage_async::nor_flash::{NorFlash, NorFlashError, NorFlashErrorKind};
-use graft_election_core::{NodeId, VoteRecord};
+use graft_election_core::{ListId, NodeId, VoteRecord};
 use sequential_storage::cache::{Cache, Uncached};
 use sequential_storage::queue::{QueueConfig, QueueStorage};
 
@@ -19,15 +19,20 @@ const HEADER_LEN: usize = 8;
 
 const ERASED: u8 = 0xff;
 
-const VERSION: u8 = 1;
+/// Of the layout in which records are written.
+const VERSION: u8 = 2;
+
+/// Of the layout that has neither the list nor the promise.
+const VERSION_1: u8 = 1;
 
 /// The vote record in NOR flash, safe from power cuts during any write and any erasure.
 ///
 /// It takes three pages, each with its own log of records. A save goes to the page whose latest
 /// record is the oldest, and is read back before it counts. So whatever a power cut leaves on that
 /// page, half an erasure for instance, the latest record and the one before it are untouched. The
-/// latest record is the one with the highest term (rule T1), so the remains of an older one can't
-/// be mistaken for it.
+/// latest record is the one with the highest term, and within a term the one with a vote (rules T1,
+/// V1), so the remains of an older one can't be mistaken for it. What else may change within a term
+/// (the list of voters, the longest promise) is numbered.
 ///
 /// A node that starts saves the record it found once more, since a write that was cut short may
 /// read back correctly once and wrongly the next time. A bit that decays later goes unnoticed, and
@@ -70,8 +75,9 @@ impl<F: NorFlash> VoteFlash<F> {
     /// How many saves the flash lasts for, at least, if each page endures `erase_cycles` erasures
     /// and no id in the cluster has more than `id_len` bytes.
     ///
-    /// A node saves once when it starts and at most twice per term. A power cut during a save costs
-    /// at most two more erasures.
+    /// A node saves once when it starts, at most twice per term, and once more when it is given
+    /// other timeouts or declared voters. A power cut during a save costs at most two more
+    /// erasures.
     pub const fn saves(erase_cycles: u32, id_len: usize) -> u64 {
         let on_page = Self::CONTENT_LEN / Self::item_len(Encoded::LEN_WITHOUT_ID + id_len);
         PAGES as u64 * on_page as u64 * erase_cycles as u64
@@ -89,16 +95,16 @@ impl<F: NorFlash> VoteFlash<F> {
     }
 
     /// The latest record of all pages, and the page whose latest record is the oldest.
-    async fn survey(&mut self) -> Result<(Option<VoteRecord>, u32), VoteFlashError> {
+    async fn survey(&mut self) -> Result<(Option<Numbered>, u32), VoteFlashError> {
         let mut latest = self.latest_in(0).await?;
-        let (mut oldest, mut page) = (latest.as_ref().map(rank), 0);
+        let (mut oldest, mut page) = (latest.as_ref().map(Numbered::rank), 0);
         for other in 1..PAGES {
             let record = self.latest_in(other).await?;
-            let rank_here = record.as_ref().map(rank);
-            if rank_here < oldest {
-                (oldest, page) = (rank_here, other);
+            let rank = record.as_ref().map(Numbered::rank);
+            if rank < oldest {
+                (oldest, page) = (rank, other);
             }
-            if rank_here > latest.as_ref().map(rank) {
+            if rank > latest.as_ref().map(Numbered::rank) {
                 latest = record;
             }
         }
@@ -106,14 +112,14 @@ impl<F: NorFlash> VoteFlash<F> {
     }
 
     /// The latest record of a page. A page that a power cut left in disorder has none.
-    async fn latest_in(&mut self, page: u32) -> Result<Option<VoteRecord>, VoteFlashError> {
+    async fn latest_in(&mut self, page: u32) -> Result<Option<Numbered>, VoteFlashError> {
         match self.read(page).await {
             Err(VoteFlashError::Corrupted) => Ok(None),
             result => result,
         }
     }
 
-    async fn read(&mut self, page: u32) -> Result<Option<VoteRecord>, VoteFlashError> {
+    async fn read(&mut self, page: u32) -> Result<Option<Numbered>, VoteFlashError> {
         let mut buffer = Buffer::EMPTY;
         let mut latest = None;
         let mut len = 0_usize;
@@ -122,7 +128,7 @@ impl<F: NorFlash> VoteFlash<F> {
         while let Some(bytes) = records.next(&mut buffer.0).await? {
             len = len.saturating_add(Self::item_len(bytes.len()));
             let record = decode(&bytes).ok_or(VoteFlashError::Malformed)?;
-            if latest.as_ref().map(rank) < Some(rank(&record)) {
+            if latest.as_ref().map(Numbered::rank) < Some(record.rank()) {
                 latest = Some(record);
             }
         }
@@ -138,7 +144,7 @@ impl<F: NorFlash> VoteFlash<F> {
 
     /// Writes a record to a page, and reads it back. A page in disorder is erased first; a full one
     /// is overwritten.
-    async fn write(&mut self, page: u32, record: &VoteRecord) -> Result<(), VoteFlashError> {
+    async fn write(&mut self, page: u32, record: &Numbered) -> Result<(), VoteFlashError> {
         match self.read(page).await {
             Err(VoteFlashError::Corrupted) => self.log(page)?.erase_all().await?,
             result => drop(result?),
@@ -183,7 +189,7 @@ impl<F: NorFlash> VoteStore for VoteFlash<F> {
         match self.survey().await? {
             (Some(record), oldest) => {
                 self.write(oldest, &record).await?;
-                Ok(record)
+                Ok(record.record)
             }
             // The other pages are not written to before the first one holds a record.
             (None, _) if !self.is_blank(1).await? || !self.is_blank(2).await? => {
@@ -194,15 +200,36 @@ impl<F: NorFlash> VoteStore for VoteFlash<F> {
     }
 
     async fn save(&mut self, record: &VoteRecord) -> Result<(), VoteFlashError> {
-        let (_, oldest) = self.survey().await?;
-        self.write(oldest, record).await
+        let (latest, oldest) = self.survey().await?;
+        self.write(oldest, &Numbered::after(latest.as_ref(), record)).await
     }
 }
 
-/// Orders records by age: terms never fall, and within a term a vote is never taken back (rules T1,
-/// V1).
-fn rank(record: &VoteRecord) -> (u64, bool) {
-    (record.term, record.voted_for.is_some())
+/// A record, and how many others of its term had the same vote, or none as well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Numbered {
+    record: VoteRecord,
+    number: u16,
+}
+
+impl Numbered {
+    /// The record that is saved after `latest`.
+    fn after(latest: Option<&Self>, record: &VoteRecord) -> Self {
+        let next = Self { record: record.clone(), number: 0 };
+        match latest {
+            Some(latest) if latest.record == *record => latest.clone(),
+            Some(latest) if latest.rank() >= next.rank() => {
+                Self { number: latest.number.saturating_add(1), ..next }
+            }
+            _ => next,
+        }
+    }
+
+    /// Orders records by age: terms never fall, and within a term a vote is never taken back (rules
+    /// T1, V1). Whatever a number were to say, an older vote could not come back.
+    fn rank(&self) -> (u64, bool, u16) {
+        (self.record.term, self.record.voted_for.is_some(), self.number)
+    }
 }
 
 /// Room for a record, in whole words of any flash, and aligned as some flashes require.
@@ -213,23 +240,34 @@ impl Buffer {
     const EMPTY: Self = Self([0; _]);
 }
 
-/// A record as it is in flash: the version of this layout, the term in little-endian order, and the
-/// id of the node voted for, or nothing. sequential-storage adds the length and checksums.
+/// A record as it is in flash: the version of this layout; the term; the list's term and its
+/// version, which is 0 if no list is declared; the promise; the record's number; and the id of the
+/// node voted for, or nothing. Numbers are in little-endian order. sequential-storage adds the
+/// length and checksums.
 struct Encoded {
     bytes: [u8; Self::LEN_MAX],
     len: usize,
 }
 
 impl Encoded {
-    const LEN_WITHOUT_ID: usize = 1 + size_of::<u64>();
+    const LEN_WITHOUT_ID: usize = 1 + 8 + 8 + 4 + 4 + 2;
     const LEN_MAX: usize = Self::LEN_WITHOUT_ID + NodeId::CAPACITY;
 
-    fn of(record: &VoteRecord) -> Self {
+    fn of(Numbered { record, number }: &Numbered) -> Self {
+        let (list_term, list_version) =
+            record.list.map_or((0, 0), |list| (list.term, list.version));
         let id = record.voted_for.as_ref().map_or("", NodeId::as_str);
-        let (version, term) = ([VERSION], record.term.to_le_bytes());
-        let content = version.iter().chain(&term).chain(id.as_bytes());
+        let parts = [
+            &[VERSION][..],
+            &record.term.to_le_bytes(),
+            &list_term.to_le_bytes(),
+            &list_version.to_le_bytes(),
+            &record.bound_for.to_le_bytes(),
+            &number.to_le_bytes(),
+            id.as_bytes(),
+        ];
         let mut bytes = [0; Self::LEN_MAX];
-        for (to, from) in bytes.iter_mut().zip(content) {
+        for (to, from) in bytes.iter_mut().zip(parts.into_iter().flatten()) {
             *to = *from;
         }
         Self { bytes, len: Self::LEN_WITHOUT_ID.saturating_add(id.len()) }
@@ -240,12 +278,31 @@ impl Encoded {
     }
 }
 
-/// The inverse of [`Encoded::of`]; none if the bytes are not a record of this layout.
-fn decode(bytes: &[u8]) -> Option<VoteRecord> {
-    let (term, id) = bytes.strip_prefix(&[VERSION])?.split_first_chunk()?;
-    let term = u64::from_le_bytes(*term);
-    let voted_for = if id.is_empty() { None } else { Some(NodeId::from_bytes(id).ok()?) };
-    Some(VoteRecord { term, voted_for })
+/// The inverse of [`Encoded::of`]; none if the bytes are not a record. Layout 1 has the term and
+/// the id alone.
+fn decode(bytes: &[u8]) -> Option<Numbered> {
+    let (version, rest) = bytes.split_first()?;
+    let (term, mut rest) = rest.split_first_chunk()?;
+    let mut record = VoteRecord { term: u64::from_le_bytes(*term), ..VoteRecord::default() };
+    let mut number = 0;
+    match *version {
+        VERSION_1 => {}
+        VERSION => {
+            let (list_term, after) = rest.split_first_chunk()?;
+            let (list_version, after) = after.split_first_chunk()?;
+            let (bound_for, after) = after.split_first_chunk()?;
+            let (number_bytes, id) = after.split_first_chunk()?;
+            let (term, version) =
+                (u64::from_le_bytes(*list_term), u32::from_le_bytes(*list_version));
+            record.list = (version != 0).then_some(ListId { term, version });
+            record.bound_for = u32::from_le_bytes(*bound_for);
+            number = u16::from_le_bytes(*number_bytes);
+            rest = id;
+        }
+        _ => return None,
+    }
+    record.voted_for = if rest.is_empty() { None } else { Some(NodeId::from_bytes(rest).ok()?) };
+    Some(Numbered { record, number })
 }
 
 /// Why a [`VoteFlash`] can't load or save. The node then does not start, or stays silent (rule C4).

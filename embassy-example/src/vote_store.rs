@@ -1,4 +1,4 @@
-use graft_election_core::VoteRecord;
+use graft_election_core::{NodeId, VoteRecord};
 
 /// Where a node keeps its vote record across resets and power cuts: flash, FRAM, EEPROM.
 ///
@@ -59,4 +59,41 @@ pub trait VoteStore {
     /// The record may or may not be durable. The driver reports it, and the node stays silent and
     /// asks for the save again with its next input (rule C4).
     async fn save(&mut self, record: &VoteRecord) -> Result<(), Self::Error>;
+
+    /// Makes the first record of a board that is one of the declared `voters`; without it such a
+    /// node does not start (rule N6).
+    ///
+    /// Whoever calls this vouches that the board's id has never voted. It could vote a second time
+    /// in a term in which it has voted already, and a second leader would be elected. So it belongs
+    /// into the program or the order with which a board is set up, and not into every start: there
+    /// it would replace a record that was lost, without a word. Left there by mistake, it shows at
+    /// the second start, which fails with [`ProvisionError::InUse`].
+    ///
+    /// If power is cut during the call, call it again.
+    ///
+    /// # Errors
+    ///
+    /// [`ProvisionError`]; nothing has been changed, unless the save failed.
+    async fn provision(&mut self, voters: &[NodeId]) -> Result<(), ProvisionError<Self::Error>> {
+        let record = self.load().await.map_err(ProvisionError::Load)?;
+        if record != VoteRecord::default() {
+            return Err(ProvisionError::InUse);
+        }
+        self.save(&VoteRecord::first(voters)).await.map_err(ProvisionError::Save)
+    }
+}
+
+/// Why a first record can't be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum ProvisionError<E> {
+    /// There is a record already. It stays.
+    #[error("this board has a vote record; a first one is made once, when the board is set up")]
+    InUse,
+    /// The memory can't be read, or its content makes no sense.
+    #[error("could not load the vote record")]
+    Load(#[source] E),
+    /// The record was not saved.
+    #[error("could not save the first vote record")]
+    Save(#[source] E),
 }

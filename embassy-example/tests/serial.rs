@@ -12,7 +12,9 @@ use std::task::{Context, Poll, Waker};
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use graft_election_core::{Heartbeat, Message, NodeId, Outgoing, Recipient, VoteResponse};
 use graft_election_embassy::{SerialError, SerialTransport, Transport};
-use graft_election_proto::frame::{FRAME_MAX, FrameErrors, FrameReader, encode_frame};
+use graft_election_proto::frame::{ClusterTag, FRAME_MAX, FrameErrors, FrameReader, encode_frame};
+
+const CLUSTER: ClusterTag = ClusterTag::of("test");
 
 const NOISE: &[u8] = b"\x07noise\xff\0\0\x03\x01";
 
@@ -34,7 +36,14 @@ fn messages_come_out_whole_in_whatever_pieces_they_arrive_and_wherever_a_wait_is
 #[test]
 fn a_vote_for_another_candidate_is_skipped() {
     let vote = |to: &str| {
-        let vote = VoteResponse { term: 1, granted: true, voter: Some(id("b")) };
+        let vote = VoteResponse {
+            term: 1,
+            granted: true,
+            voter: Some(id("b")),
+            round: None,
+            list: None,
+            life: None,
+        };
         Outgoing { to: Recipient::Node(id(to)), message: Message::VoteResponse(vote) }
     };
     let line = [encoded("b", &vote("c")), encoded("b", &vote("a")), encoded("b", &vote("aa"))];
@@ -44,6 +53,18 @@ fn a_vote_for_another_candidate_is_skipped() {
     assert_eq!(receive_impatiently(&mut transport), Ok(vote("a").message));
     assert_eq!(receive_impatiently(&mut transport), Err(SerialError::Closed));
     assert_eq!(errors.get(), FrameErrors::NONE);
+}
+
+#[test]
+fn n1_frames_of_another_cluster_are_skipped() {
+    let mut buffer = [0; FRAME_MAX];
+    let of_doors = everyone(heartbeat(2));
+    let of_doors = encode_frame(ClusterTag::of("doors"), &id("a"), &of_doors, &mut buffer).unwrap();
+    let line = [of_doors, &frame(&heartbeat(1))].concat();
+    let (errors, log) = (Cell::default(), Cell::default());
+    let mut transport = transport([Step::Bytes(line)].into(), &errors, &log);
+    assert_eq!(receive_impatiently(&mut transport), Ok(heartbeat(1)));
+    assert_eq!(errors.get(), FrameErrors { other_cluster: 1, ..FrameErrors::NONE });
 }
 
 #[test]
@@ -91,7 +112,7 @@ fn a_send_that_is_given_up_anywhere_spoils_no_other_frame() {
         assert_eq!(poll(transport.send(&everyone(heartbeat(2)))), Some(Ok(())));
         let written = log.take().written;
         let mut line = &written[..];
-        let mut reader = FrameReader::new();
+        let mut reader = FrameReader::new(CLUSTER);
         let mut heard = Vec::new();
         while let Some(frame) = reader.read_any(&mut line) {
             heard.push(frame.message);
@@ -194,7 +215,7 @@ fn transport<'c>(
     errors: &'c Cell<FrameErrors>,
     log: &'c Cell<Log>,
 ) -> SerialTransport<'c, Script, Pen<'c>> {
-    SerialTransport::new(id("a"), Script(script), Pen(log), errors)
+    SerialTransport::new(CLUSTER, id("a"), Script(script), Pen(log), errors)
 }
 
 /// Receives like a driver whose timer runs out each time it has to wait.
@@ -217,7 +238,8 @@ fn poll<T>(future: impl Future<Output = T>) -> Option<T> {
 }
 
 fn heartbeat(term: u64) -> Message {
-    Message::Heartbeat(Heartbeat { term, leader: id("a"), sent_at: None, size: None })
+    let (leader, sent_at, size) = (id("a"), None, None);
+    Message::Heartbeat(Heartbeat { term, leader, sent_at, size, round: None, list: None })
 }
 
 fn everyone(message: Message) -> Outgoing {
@@ -229,7 +251,7 @@ fn frame(message: &Message) -> Vec<u8> {
 }
 
 fn encoded(sender: &str, outgoing: &Outgoing) -> Vec<u8> {
-    encode_frame(&id(sender), outgoing, &mut [0; FRAME_MAX]).unwrap().to_vec()
+    encode_frame(CLUSTER, &id(sender), outgoing, &mut [0; FRAME_MAX]).unwrap().to_vec()
 }
 
 fn id(name: &str) -> NodeId {

@@ -1,5 +1,5 @@
-//! The vote record in flash, under power cuts, wear and strange contents (rules T1, V1, V9, C4;
-//! invariant I2).
+//! The vote record in flash, under power cuts, wear and strange contents (rules T1, V1, V3, V6, V9,
+//! C4, N6; invariant I2).
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -11,8 +11,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use embedded_storage_async::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
-use graft_election_core::{NodeId, VoteRecord};
-use graft_election_embassy::{RegionError, VoteFlash, VoteFlashError, VoteStore};
+use graft_election_core::{ListId, NodeId, VoteRecord};
+use graft_election_embassy::{ProvisionError, RegionError, VoteFlash, VoteFlashError, VoteStore};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use sequential_storage::cache::Cache;
@@ -43,10 +43,14 @@ fn v1_what_was_saved_last_is_loaded() {
 fn v1_the_longest_and_the_shortest_records_are_kept() {
     let chip = Chip::new(3, 1);
     let longest = id(&"n".repeat(NodeId::CAPACITY));
-    for (term, voted_for) in
-        [(0, None), (1, Some(longest)), (u64::MAX - 1, None), (u64::MAX, Some(id("n")))]
-    {
-        let record = VoteRecord { term, voted_for };
+    let list = ListId { term: u64::MAX, version: u32::MAX };
+    for (term, voted_for, list, bound_for) in [
+        (0, None, None, 0),
+        (1, Some(longest), Some(list), u32::MAX),
+        (u64::MAX - 1, None, None, 0),
+        (u64::MAX, Some(id("n")), Some(ListId { term: 0, version: 1 }), 1),
+    ] {
+        let record = VoteRecord { term, voted_for, list, bound_for };
         assert_eq!(save(&chip, &record), Some(Ok(())));
         assert_eq!(load(&chip), Some(Ok(record)));
     }
@@ -62,7 +66,7 @@ fn i2_after_a_power_cut_at_any_write_or_erasure_the_old_record_or_the_new_one_is
         cuts += at_every_cut(&chip, save_new, |chip| {
             let found = found(chip, &[&old, &new]);
             // Power may be lost again while the node starts.
-            if new.term % 5 > 0 {
+            if new.bound_for != 250_000 {
                 return;
             }
             cuts_at_start += at_every_cut(chip, load, |chip| {
@@ -146,10 +150,108 @@ fn v9_what_is_not_a_record_of_this_version_is_not_taken_for_an_old_one() {
     assert_eq!(save(&chip, &record(1)), Some(Ok(())));
     let last_page = QueueConfig::new(2 * PAGE as u32..3 * PAGE as u32);
     let mut log = QueueStorage::new(chip.clone(), last_page, Cache::new_uncached());
-    let of_version_2 = [2, 9, 0, 0, 0, 0, 0, 0, 0];
-    powered(&chip, log.push(&of_version_2, false)).unwrap().unwrap();
+    let of_version_3 = [3, 9, 0, 0, 0, 0, 0, 0, 0];
+    powered(&chip, log.push(&of_version_3, false)).unwrap().unwrap();
     assert_eq!(load(&chip), Some(Err(VoteFlashError::Malformed)));
     assert_eq!(save(&chip, &record(2)), Some(Err(VoteFlashError::Malformed)));
+}
+
+#[test]
+fn v3_v6_within_a_term_the_record_that_was_saved_last_counts() {
+    let base = VoteRecord { term: 7, voted_for: Some(id("a")), ..VoteRecord::default() };
+    let chip = Chip::new(3, 1);
+    for bound_for in [0, 500, 1_000, 500, 0, 0, 700] {
+        for list in [None, Some(ListId { term: 0, version: 9 })] {
+            let record = VoteRecord { list, bound_for, ..base.clone() };
+            assert_eq!(save(&chip, &record), Some(Ok(())));
+            assert_eq!(load(&chip), Some(Ok(record)));
+        }
+    }
+}
+
+#[test]
+fn v1_what_a_node_would_never_save_is_not_taken_for_later() {
+    let chip = Chip::new(3, 1);
+    let vote = VoteRecord { term: 7, voted_for: Some(id("a")), ..VoteRecord::default() };
+    assert_eq!(save(&chip, &vote), Some(Ok(())));
+    for earlier in [
+        VoteRecord { term: 6, bound_for: 9, ..vote.clone() },
+        VoteRecord { voted_for: None, bound_for: 9, ..vote.clone() },
+    ] {
+        let _ = save(&chip, &earlier);
+        assert_eq!(load(&chip), Some(Ok(vote.clone())));
+    }
+}
+
+#[test]
+fn v3_v6_the_records_of_layout_1_have_no_list_and_no_promise() {
+    let of_layout_1 =
+        [(&b"\x01\x09\0\0\0\0\0\0\0a"[..], Some(id("a"))), (b"\x01\x09\0\0\0\0\0\0\0", None)];
+    for (bytes, voted_for) in of_layout_1 {
+        let chip = Chip::new(3, 1);
+        let page = QueueConfig::new(0..PAGE as u32);
+        let mut log = QueueStorage::new(chip.clone(), page, Cache::new_uncached());
+        powered(&chip, log.push(bytes, false)).unwrap().unwrap();
+        let old = VoteRecord { term: 9, voted_for, ..VoteRecord::default() };
+        let new = VoteRecord { bound_for: 500, ..old.clone() };
+        at_every_cut(&chip, load, |chip| drop(found(chip, &[&old])));
+        at_every_cut(&chip, |chip| save(chip, &new), |chip| drop(found(chip, &[&old, &new])));
+        assert_eq!(load(&chip), Some(Ok(old)));
+        assert_eq!(save(&chip, &new), Some(Ok(())));
+        assert_eq!(load(&chip), Some(Ok(new)));
+    }
+}
+
+#[test]
+fn n6_a_first_record_is_made_once() {
+    let chip = Chip::new(3, 1);
+    let voters = [id("a"), id("b"), id("c")];
+    assert_eq!(provision(&chip, &voters), Some(Ok(())));
+    assert_eq!(load(&chip), Some(Ok(VoteRecord::first(&voters))));
+    // Neither the same voters nor others replace it.
+    for voters in [&voters[..], &voters[..2]] {
+        assert_eq!(provision(&chip, voters), Some(Err(ProvisionError::InUse)));
+    }
+    assert_eq!(load(&chip), Some(Ok(VoteRecord::first(&voters))));
+}
+
+#[test]
+fn n6_a_node_that_was_in_use_undeclared_has_its_record_already() {
+    let chip = Chip::new(3, 1);
+    assert_eq!(save(&chip, &record(1)), Some(Ok(())));
+    assert_eq!(provision(&chip, &[id("a")]), Some(Err(ProvisionError::InUse)));
+    assert_eq!(load(&chip), Some(Ok(record(1))));
+}
+
+#[test]
+fn n6_a_lost_record_is_not_replaced_by_a_first_one() {
+    let chip = Chip::new(3, 1);
+    for number in [1, 2] {
+        assert_eq!(save(&chip, &record(number)), Some(Ok(())));
+    }
+    for at in (0..3 * PAGE).filter(|at| at % PAGE >= 4) {
+        chip.0.borrow_mut().bytes[at] &= 0x55;
+    }
+    let lost = ProvisionError::Load(VoteFlashError::Lost);
+    assert_eq!(provision(&chip, &[id("a")]), Some(Err(lost)));
+}
+
+#[test]
+fn n6_power_may_be_cut_while_the_first_record_is_made() {
+    let chip = Chip::new(3, 1);
+    let voters = [id("a"), id("b"), id("c")];
+    let (first, none) = (VoteRecord::first(&voters), VoteRecord::default());
+    let cuts = at_every_cut(
+        &chip,
+        |chip| provision(chip, &voters),
+        |chip| {
+            let is_made = found(chip, &[&none, &first]) == first;
+            let again = if is_made { Err(ProvisionError::InUse) } else { Ok(()) };
+            assert_eq!(provision(chip, &voters), Some(again));
+            found(chip, &[&first]);
+        },
+    );
+    assert!(cuts > 10);
 }
 
 #[test]
@@ -171,7 +273,8 @@ fn the_flash_lasts_for_as_many_saves_as_is_stated() {
     let mut saves = 0;
     while chip.look().erasures.iter().all(|erasures| *erasures <= ERASE_CYCLES) {
         saves += 1;
-        let record = VoteRecord { term: saves, voted_for: Some(id("a")) };
+        let voted_for = Some(id("a"));
+        let record = VoteRecord { term: saves, voted_for, ..VoteRecord::default() };
         assert_eq!(save(&chip, &record), Some(Ok(())));
     }
     let stated = VoteFlash::<Chip>::saves(ERASE_CYCLES, 1);
@@ -195,14 +298,21 @@ fn the_saves_that_the_readme_states_are_those_of_the_code() {
 }
 
 /// Records as a node saves them: terms rise, and a vote is there at once, or later, or never.
+/// Within a term the promise becomes longer or shorter, and voters are declared.
 fn history() -> impl Iterator<Item = VoteRecord> {
     (1..=VOTES).map(record)
 }
 
 fn record(number: u64) -> VoteRecord {
-    let voter = id(["a", "node-2", "a-node-with-a-long-name"][number as usize % 3]);
-    let voted_for = (!number.is_multiple_of(4)).then_some(voter);
-    VoteRecord { term: number - u64::from(number % 4 == 1), voted_for }
+    let term = number - number % 5;
+    let voter = id(["a", "node-2", "a-node-with-a-long-name"][term as usize % 3]);
+    let step = number % 5;
+    VoteRecord {
+        term,
+        voted_for: (step >= term % 4).then_some(voter),
+        list: (step >= term % 3).then_some(ListId { term: term / 50, version: 7 }),
+        bound_for: [500_000, 250_000, 300_000, 1_000_000, 900_000][step as usize],
+    }
 }
 
 /// Cuts power at each write and erasure that `run` makes, in every way, on a copy of the chip, and
@@ -251,6 +361,11 @@ fn load(chip: &Chip) -> Option<Result<VoteRecord, VoteFlashError>> {
 /// None if power was lost before the end.
 fn save(chip: &Chip, record: &VoteRecord) -> Option<Result<(), VoteFlashError>> {
     powered(chip, VoteFlash::new(chip.clone(), 0).unwrap().save(record))
+}
+
+/// None if power was lost before the end.
+fn provision(chip: &Chip, voters: &[NodeId]) -> Option<Result<(), ProvisionError<VoteFlashError>>> {
+    powered(chip, VoteFlash::new(chip.clone(), 0).unwrap().provision(voters))
 }
 
 /// The result of the future; none if power was lost first.

@@ -6,7 +6,7 @@ use crate::wire_type::WireType;
 use crate::writer::{EncodeError, Writer};
 
 /// No message has more fields.
-const FIELDS_MAX: usize = 6;
+const FIELDS_MAX: usize = 10;
 
 /// A field of a message.
 pub(crate) struct Field {
@@ -21,6 +21,8 @@ pub(crate) struct Field {
 pub(crate) enum Content {
     /// A number of any width, or a truth value.
     Number,
+    /// A number that takes four bytes, since all of its bits are random.
+    Fixed,
     /// Bytes, or a text.
     Bytes,
 }
@@ -29,6 +31,7 @@ impl Content {
     const fn wire_type(self) -> WireType {
         match self {
             Self::Number => WireType::Varint,
+            Self::Fixed => WireType::Fixed32,
             Self::Bytes => WireType::LengthDelimited,
         }
     }
@@ -83,6 +86,7 @@ fn read_value<'a>(
     }
     Ok(match content {
         Content::Number => Value::of_number(reader.varint()?),
+        Content::Fixed => Value::of_number(reader.fixed32()?.into()),
         Content::Bytes => Value::of_bytes(reader.length_delimited()?),
     })
 }
@@ -96,8 +100,13 @@ pub(crate) fn write_fields<'b>(
     let mut writer = Writer::new(buffer);
     for (field, value) in fields.iter().zip(values) {
         if value.number != 0 {
-            writer.key(field.number, WireType::Varint);
-            writer.varint(value.number);
+            let wire_type = field.content.wire_type();
+            writer.key(field.number, wire_type);
+            match wire_type {
+                // Its value has 32 bits.
+                WireType::Fixed32 => writer.fixed32(value.number as u32),
+                _ => writer.varint(value.number),
+            }
         } else if !value.bytes.is_empty() {
             writer.key(field.number, WireType::LengthDelimited);
             writer.length_delimited(value.bytes);

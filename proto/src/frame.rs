@@ -1,7 +1,8 @@
 //! Messages as frames, for lines that carry bare bytes and that many nodes share: a serial bus.
 //!
-//! A frame says what its payload is, from whom and for whom, ends where the next one can begin, and
-//! carries a checksum. `docs/serial-frames.md` lays the format down byte by byte.
+//! A frame says of which cluster it is, what its payload is, from whom and for whom, ends where the
+//! next one can begin, and carries a checksum. `docs/serial-frames.md` lays the format down byte by
+//! byte.
 //!
 //! A vote doesn't say for whom it is; only its frame does. Counted by another candidate, it could
 //! make a second leader. So a node reads with [`FrameReader::read_for`], which yields what is for
@@ -9,17 +10,27 @@
 //!
 //! ```
 //! use graft_election_core::{Message, NodeId, Outgoing, Recipient, VoteResponse};
-//! use graft_election_proto::frame::{FRAME_MAX, FrameReader, encode_frame};
+//! use graft_election_proto::frame::{ClusterTag, FRAME_MAX, FrameReader, encode_frame};
 //!
 //! let (voter, candidate, rival) = (NodeId::new("a")?, NodeId::new("b")?, NodeId::new("c")?);
-//! let vote = VoteResponse { term: 7, granted: true, voter: Some(voter.clone()) };
+//! let vote = VoteResponse {
+//!     term: 7,
+//!     granted: true,
+//!     voter: Some(voter.clone()),
+//!     round: None,
+//!     list: None,
+//!     life: None,
+//! };
 //! let message = Message::VoteResponse(vote);
 //! let outgoing = Outgoing { to: Recipient::Node(candidate.clone()), message: message.clone() };
+//! let cluster = ClusterTag::of("lamps");
 //! let mut buffer = [0; FRAME_MAX];
-//! let line = encode_frame(&voter, &outgoing, &mut buffer)?;
+//! let line = encode_frame(cluster, &voter, &outgoing, &mut buffer)?;
 //!
-//! assert_eq!(FrameReader::new().read_for(&candidate, &mut &*line), Some(message));
-//! assert_eq!(FrameReader::new().read_for(&rival, &mut &*line), None);
+//! assert_eq!(FrameReader::new(cluster).read_for(&candidate, &mut &*line), Some(message));
+//! assert_eq!(FrameReader::new(cluster).read_for(&rival, &mut &*line), None);
+//! let mut elsewhere = FrameReader::new(ClusterTag::of("doors"));
+//! assert_eq!(elsewhere.read_for(&candidate, &mut &*line), None);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -37,9 +48,11 @@ pub const FRAME_MAX: usize = cobs::max_encoding_length(CONTENT_MAX) + 2;
 /// The byte before and after each frame. No frame contains it.
 pub const DELIMITER: u8 = 0;
 
-/// What a frame holds before it is stuffed: the kind, two ids with their lengths, the payload, and
-/// the checksum.
-const CONTENT_MAX: usize = 1 + 2 * (1 + NodeId::CAPACITY) + ENCODED_MAX + CHECKSUM_LEN;
+/// What a frame holds before it is stuffed: the cluster's tag, the kind, two ids with their
+/// lengths, the payload, and the checksum.
+const CONTENT_MAX: usize = TAG_LEN + 1 + 2 * (1 + NodeId::CAPACITY) + ENCODED_MAX + CHECKSUM_LEN;
+
+const TAG_LEN: usize = 2;
 
 const CHECKSUM_LEN: usize = 4;
 
@@ -47,13 +60,31 @@ const CHECKSUM_LEN: usize = 4;
 /// that of Ethernet. A table would make it faster, and would take a kibibyte.
 const CHECKSUM: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISCSI);
 
-/// Writes `outgoing` as a frame from `sender` at the front of `buffer`, and returns what was
-/// written. A buffer of [`FRAME_MAX`] bytes has room for any.
+/// Keeps the frames of several clusters on one line apart.
+///
+/// It is a checksum of the cluster's name, too short to tell all names apart. Where two clusters
+/// have one tag, rounds and lists of voters keep their elections apart (rules N1, V6), but each
+/// hears the other's terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ClusterTag([u8; TAG_LEN]);
+
+impl ClusterTag {
+    /// The tag of the cluster with this name: the low half of the name's CRC-32C.
+    pub const fn of(cluster: &str) -> Self {
+        let [low, high, ..] = CHECKSUM.checksum(cluster.as_bytes()).to_le_bytes();
+        Self([low, high])
+    }
+}
+
+/// Writes `outgoing` as a frame of `cluster` from `sender` at the front of `buffer`, and returns
+/// what was written. A buffer of [`FRAME_MAX`] bytes has room for any.
 ///
 /// # Errors
 ///
 /// [`EncodeError`] if the buffer is too small.
 pub fn encode_frame<'b>(
+    cluster: ClusterTag,
     sender: &NodeId,
     outgoing: &Outgoing,
     buffer: &'b mut [u8],
@@ -61,7 +92,7 @@ pub fn encode_frame<'b>(
     let Outgoing { to, message } = outgoing;
     let mut payload = [0; ENCODED_MAX];
     let payload = encode(message, &mut payload)?;
-    encode_payload(Kind::of(message), sender, to, payload, buffer)
+    encode_payload(cluster, Kind::of(message), sender, to, payload, buffer)
 }
 
 /// Writes a frame around a payload that is encoded already, and is carried on as it is.
@@ -71,6 +102,7 @@ pub fn encode_frame<'b>(
 /// [`EncodeError`] if the frame could exceed the buffer, or [`FRAME_MAX`]: no reader takes a longer
 /// one.
 pub fn encode_payload<'b>(
+    cluster: ClusterTag,
     kind: Kind,
     sender: &NodeId,
     to: &Recipient,
@@ -85,7 +117,7 @@ pub fn encode_payload<'b>(
     // An id has at most 64 bytes.
     let (kind, sender_len) = ([kind.number()], [sender.len() as u8]);
     let receiver_len = [receiver.len() as u8];
-    let parts = [&kind[..], &sender_len, sender, &receiver_len, receiver, payload];
+    let parts = [&cluster.0[..], &kind, &sender_len, sender, &receiver_len, receiver, payload];
 
     let mut checksum = CHECKSUM.digest();
     let mut content_len = CHECKSUM_LEN;
@@ -131,6 +163,7 @@ pub struct Frame<'r> {
 /// What is not a frame is dropped and counted; after the next delimiter it starts afresh.
 #[derive(Debug)]
 pub struct FrameReader {
+    cluster: ClusterTag,
     stuffing: DecoderState,
     /// The content so far; more than [`CONTENT_MAX`] bytes of it are not kept, only counted.
     content: [u8; CONTENT_MAX],
@@ -141,9 +174,10 @@ pub struct FrameReader {
 }
 
 impl FrameReader {
-    /// A reader at the start of a frame.
-    pub const fn new() -> Self {
+    /// A reader at the start of a frame, for those of one cluster.
+    pub const fn new(cluster: ClusterTag) -> Self {
         Self {
+            cluster,
             stuffing: DecoderState::Idle,
             content: [0; CONTENT_MAX],
             content_len: 0,
@@ -157,8 +191,8 @@ impl FrameReader {
     /// bytes have been taken.
     ///
     /// What `node` itself has sent comes back where the line echoes. The election ignores such a
-    /// message, and takes one that it can't have sent for a sign that two nodes have one id (rule
-    /// V5).
+    /// message, and one in its name that it didn't send makes it ask whether another process uses
+    /// its id (rules V5, N3).
     pub fn read_for(&mut self, node: &NodeId, bytes: &mut &[u8]) -> Option<Message> {
         self.read(bytes, |Parsed { to, message, .. }| match to {
             Recipient::Node(receiver) if receiver != *node => None,
@@ -185,7 +219,8 @@ impl FrameReader {
             if !self.take(*byte) {
                 continue;
             }
-            match parse(self.content.get(..self.content_len).unwrap_or_default(), &select) {
+            let content = self.content.get(..self.content_len).unwrap_or_default();
+            match parse(self.cluster, content, &select) {
                 Ok(Some(selected)) => return Some(selected),
                 Ok(None) => {}
                 Err(fault) => self.errors.count(fault),
@@ -238,12 +273,6 @@ impl FrameReader {
     }
 }
 
-impl Default for FrameReader {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// How many frames were dropped, by cause; noise between two delimiters counts as one. The numbers
 /// stop at their greatest value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -255,6 +284,8 @@ pub struct FrameErrors {
     pub too_long: u32,
     /// Its checksum was wrong.
     pub checksum: u32,
+    /// It is of another cluster, which shares the line. That is no error.
+    pub other_cluster: u32,
     /// Its kind of message is unknown.
     pub kind: u32,
     /// The sender or the receiver is not a node id, or the message names another sender.
@@ -266,9 +297,9 @@ pub struct FrameErrors {
 impl FrameErrors {
     /// No frame was dropped.
     pub const NONE: Self =
-        Self { cut_off: 0, too_long: 0, checksum: 0, kind: 0, id: 0, payload: 0 };
+        Self { cut_off: 0, too_long: 0, checksum: 0, other_cluster: 0, kind: 0, id: 0, payload: 0 };
 
-    /// How many frames were dropped, whatever the cause.
+    /// How many frames were dropped, whatever was wrong with them.
     pub fn total(&self) -> u32 {
         [self.cut_off, self.too_long, self.checksum, self.kind, self.id, self.payload]
             .into_iter()
@@ -280,6 +311,7 @@ impl FrameErrors {
             Fault::CutOff => &mut self.cut_off,
             Fault::TooLong => &mut self.too_long,
             Fault::Checksum => &mut self.checksum,
+            Fault::OtherCluster => &mut self.other_cluster,
             Fault::Kind => &mut self.kind,
             Fault::Id => &mut self.id,
             Fault::Payload => &mut self.payload,
@@ -293,6 +325,7 @@ enum Fault {
     CutOff,
     TooLong,
     Checksum,
+    OtherCluster,
     Kind,
     Id,
     Payload,
@@ -311,12 +344,16 @@ struct Parsed {
 /// It is a function of its own, and selects by itself, so that ids that nobody asks for are not
 /// copied: that takes half a kibibyte more flash.
 #[inline(never)]
-fn parse<T>(content: &[u8], select: impl Fn(Parsed) -> T) -> Result<T, Fault> {
+fn parse<T>(cluster: ClusterTag, content: &[u8], select: impl Fn(Parsed) -> T) -> Result<T, Fault> {
     let (checked, checksum) = content.split_last_chunk().ok_or(Fault::CutOff)?;
     if CHECKSUM.checksum(checked) != u32::from_le_bytes(*checksum) {
         return Err(Fault::Checksum);
     }
-    let (kind, rest) = checked.split_first().ok_or(Fault::Kind)?;
+    let (tag, rest) = checked.split_first_chunk().ok_or(Fault::CutOff)?;
+    if *tag != cluster.0 {
+        return Err(Fault::OtherCluster);
+    }
+    let (kind, rest) = rest.split_first().ok_or(Fault::Kind)?;
     let kind = Kind::from_number(*kind).ok_or(Fault::Kind)?;
     let (sender, rest) = split_id(rest)?;
     let (receiver, payload) = split_id(rest)?;

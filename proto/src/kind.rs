@@ -2,7 +2,7 @@ use core::fmt;
 
 use graft_election_core::Message;
 
-/// Which of the seven messages a payload holds: protobuf doesn't say, so a transport must.
+/// Which of the nine messages a payload holds: protobuf doesn't say, so a transport must.
 ///
 /// A transport that has subjects or topics carries the [`name`](Self::name), one that has bytes the
 /// [`number`](Self::number). Neither ever changes its meaning.
@@ -24,11 +24,15 @@ pub enum Kind {
     PreVoteResponse = 6,
     /// A leader says that it no longer leads.
     Handover = 7,
+    /// A node asks whether another process uses its id.
+    Who = 12,
+    /// A process answers that it does.
+    Here = 13,
 }
 
 impl Kind {
     /// Every kind, by number.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::VoteRequest,
         Self::VoteResponse,
         Self::Heartbeat,
@@ -36,6 +40,8 @@ impl Kind {
         Self::PreVoteRequest,
         Self::PreVoteResponse,
         Self::Handover,
+        Self::Who,
+        Self::Here,
     ];
 
     /// The kind of `message`.
@@ -48,6 +54,8 @@ impl Kind {
             Message::PreVoteRequest(_) => Self::PreVoteRequest,
             Message::PreVoteResponse(_) => Self::PreVoteResponse,
             Message::Handover(_) => Self::Handover,
+            Message::Who(_) => Self::Who,
+            Message::Here(_) => Self::Here,
         }
     }
 
@@ -61,10 +69,12 @@ impl Kind {
             Self::PreVoteRequest => "pre_vote_request",
             Self::PreVoteResponse => "pre_vote_response",
             Self::Handover => "handover",
+            Self::Who => "who",
+            Self::Here => "here",
         }
     }
 
-    /// Its byte in a frame: 1 to 7.
+    /// Its byte in a frame.
     pub const fn number(self) -> u8 {
         self as u8
     }
@@ -103,6 +113,8 @@ mod tests {
             ("pre_vote_request", 5),
             ("pre_vote_response", 6),
             ("handover", 7),
+            ("who", 12),
+            ("here", 13),
         ];
         for (kind, (name, number)) in Kind::ALL.into_iter().zip(names_and_numbers) {
             assert_eq!((kind.name(), kind.number()), (name, number));
@@ -117,7 +129,7 @@ mod tests {
         for name in ["", "vote", "vote_requests", "VOTE_REQUEST", "heartbeat "] {
             assert_eq!(Kind::from_name(name), None, "{name:?}");
         }
-        for number in [0, 8, u8::MAX] {
+        for number in [0, 8, 11, 14, u8::MAX] {
             assert_eq!(Kind::from_number(number), None);
         }
     }

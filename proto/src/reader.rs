@@ -126,6 +126,13 @@ impl<'a> Reader<'a> {
         Err(WireError::VarintTooLong { at })
     }
 
+    pub(crate) fn fixed32(&mut self) -> Result<u32, WireError> {
+        let at = self.at();
+        let (bytes, rest) = self.rest.split_first_chunk().ok_or(WireError::Truncated { at })?;
+        self.rest = rest;
+        Ok(u32::from_le_bytes(*bytes))
+    }
+
     pub(crate) fn length_delimited(&mut self) -> Result<&'a [u8], WireError> {
         let at = self.at();
         let len = self.varint()?;

@@ -44,6 +44,10 @@ impl<'b> Writer<'b> {
         self.bytes(&[value as u8]);
     }
 
+    pub(crate) fn fixed32(&mut self, value: u32) {
+        self.bytes(&value.to_le_bytes());
+    }
+
     pub(crate) fn length_delimited(&mut self, bytes: &[u8]) {
         self.varint(bytes.len() as u64);
         self.bytes(bytes);

@@ -7,20 +7,25 @@ use std::num::{NonZeroU32, NonZeroU64};
 
 use crc::{CRC_32_ISCSI, Crc};
 use graft_election_core::{
-    Handover, Heartbeat, HeartbeatResponse, Message, NodeId, Outgoing, Position, PreVoteResponse,
-    Recipient, VoteRequest, VoteResponse,
+    Handover, Heartbeat, HeartbeatResponse, Identity, Life, ListId, Message, NodeId, Outgoing,
+    Position, PreVoteResponse, Recipient, Round, VoteRequest, VoteResponse,
 };
 use graft_election_proto::frame::{
-    DELIMITER, FRAME_MAX, FrameErrors, FrameReader, encode_frame, encode_payload,
+    ClusterTag, DELIMITER, FRAME_MAX, FrameErrors, FrameReader, encode_frame, encode_payload,
 };
 use graft_election_proto::{ENCODED_MAX, EncodeError, Kind};
 use proptest::prelude::*;
 
 const FORMAT: &str = include_str!("../../docs/serial-frames.md");
 
+/// Of the cluster that the examples of the format are of.
+const CLUSTER: ClusterTag = ClusterTag::of("lamps");
+
 #[test]
 fn the_examples_of_the_format_are_what_is_written_and_read() {
-    for (sent, name) in [(heartbeat("a", 7), "heartbeat"), (vote("b", "a"), "vote")] {
+    let examples =
+        [(heartbeat("a", 7), "heartbeat"), (vote("b", "a"), "vote"), (question("a"), "question")];
+    for (sent, name) in examples {
         let frame = encoded(&sent);
         let (_, example) = FORMAT.split_once(&format!("```frame {name}\n")).unwrap();
         let example = example.split_once("```").unwrap().0;
@@ -38,12 +43,54 @@ fn the_longest_frame_fills_the_greatest_buffer() {
     assert_eq!(read(&longest).0.len(), 1);
 }
 
+/// A heartbeat to a cluster of three, and its two acknowledgements.
+#[test]
+fn a_heartbeat_and_its_answers_are_as_long_as_the_format_says() {
+    for (list, stated) in [
+        (None, "two acknowledgements are 158 bytes"),
+        (ListId::declared(&["board-1", "board-2", "board-3"].map(id)).into(), "170 bytes if"),
+    ] {
+        let heartbeat = Heartbeat {
+            term: 7,
+            leader: id("board-1"),
+            // A minute after the board's start.
+            sent_at: NonZeroU64::new(60_000_000),
+            size: NonZeroU32::new(3),
+            round: Round::new(u32::MAX),
+            list,
+        };
+        let heartbeat = Message::Heartbeat(heartbeat);
+        let mut line = encoded(&Sent {
+            sender: id("board-1"),
+            outgoing: Outgoing { to: Recipient::Everyone, message: heartbeat },
+        });
+        for follower in ["board-2", "board-3"].map(id) {
+            let answer = HeartbeatResponse {
+                term: 7,
+                follower: follower.clone(),
+                position: Position::EMPTY,
+                sent_at: NonZeroU64::new(60_000_000),
+                priority: 1,
+                bound_for: NonZeroU64::new(500_000),
+                round: Round::new(u32::MAX),
+                list,
+                life: Life::new(u32::MAX),
+            };
+            let message = Message::HeartbeatResponse(answer);
+            let outgoing = Outgoing { to: Recipient::Node(id("board-1")), message };
+            line.extend(encoded(&Sent { sender: follower, outgoing }));
+        }
+        assert!(stated.contains(&format!("{} bytes", line.len())), "{}: {stated}", line.len());
+        assert!(FORMAT.replace('\n', " ").contains(stated), "{stated}");
+    }
+}
+
 #[test]
 fn a_buffer_that_is_too_small_is_told_the_size_it_should_have() {
     let Sent { sender, outgoing } = &longest();
     let too_small = EncodeError { required: FRAME_MAX };
     for len in 0..FRAME_MAX {
-        assert_eq!(encode_frame(sender, outgoing, &mut vec![0; len]), Err(too_small));
+        assert_eq!(encode_frame(CLUSTER, sender, outgoing, &mut vec![0; len]), Err(too_small));
     }
 }
 
@@ -53,7 +100,7 @@ fn a_payload_that_no_reader_would_take_is_not_sent() {
     let to = Recipient::Node(longest_id.clone());
     let payload = [1; ENCODED_MAX + 1];
     let mut buffer = [0; 2 * FRAME_MAX];
-    let result = encode_payload(Kind::Handover, &longest_id, &to, &payload, &mut buffer);
+    let result = encode_payload(CLUSTER, Kind::Handover, &longest_id, &to, &payload, &mut buffer);
     assert_eq!(result, Err(EncodeError { required: FRAME_MAX + 1 }));
 }
 
@@ -62,8 +109,8 @@ fn a_payload_comes_out_as_it_went_in_unknown_fields_included() {
     let payload = b"\x08\x07\x12\x01a\x78\x01";
     let mut buffer = [0; FRAME_MAX];
     let (kind, to) = (Kind::Heartbeat, Recipient::Everyone);
-    let mut line = encode_payload(kind, &id("a"), &to, payload, &mut buffer).unwrap();
-    let mut reader = FrameReader::new();
+    let mut line = encode_payload(CLUSTER, kind, &id("a"), &to, payload, &mut buffer).unwrap();
+    let mut reader = FrameReader::new(CLUSTER);
     assert_eq!(reader.read_any(&mut line).unwrap().payload, payload);
 }
 
@@ -80,11 +127,13 @@ fn a_frame_after_noise_survives() {
 fn v7_what_is_no_frame_is_dropped_and_counted_by_its_cause() {
     let none = FrameErrors::NONE;
     let cases = [
-        (stuffed(b"\x03\x01a\0\x12\x01a", 0)[..8].to_vec(), FrameErrors { cut_off: 1, ..none }),
+        (stuffed(b"\x03\x01a\0\x12\x01a", 0)[..10].to_vec(), FrameErrors { cut_off: 1, ..none }),
         (b"\0\x03ab\0".to_vec(), FrameErrors { cut_off: 1, ..none }),
         (vec![0xff; 400], FrameErrors { too_long: 1, ..none }),
         (vec![0x01; 400], FrameErrors { too_long: 1, ..none }),
         (stuffed(b"\x03\x01a\0\x12\x01a", 1), FrameErrors { checksum: 1, ..none }),
+        (untagged(b""), FrameErrors { cut_off: 1, ..none }),
+        (untagged(b"\x5e"), FrameErrors { cut_off: 1, ..none }),
         (stuffed(b"", 0), FrameErrors { kind: 1, ..none }),
         (stuffed(b"\x08\x01a\0\x12\x01a", 0), FrameErrors { kind: 1, ..none }),
         (stuffed(b"\0\x01a\0\x12\x01a", 0), FrameErrors { kind: 1, ..none }),
@@ -106,6 +155,31 @@ fn v7_what_is_no_frame_is_dropped_and_counted_by_its_cause() {
         assert_eq!(read(&line), ([heartbeat("a", 7)].into(), errors), "{shown}");
         assert_eq!(errors.total(), 1);
     }
+}
+
+#[test]
+fn n1_frames_of_another_cluster_are_no_errors_and_are_not_read() {
+    let doors = ClusterTag::of("doors");
+    let Sent { sender, outgoing } = heartbeat("a", 7);
+    let mut buffer = [0; FRAME_MAX];
+    let line = encode_frame(doors, &sender, &outgoing, &mut buffer).unwrap();
+    let counted = FrameErrors { other_cluster: 1, ..FrameErrors::NONE };
+    assert_eq!(read(line), (Vec::new(), counted));
+    assert_eq!(counted.total(), 0);
+    // Nor is what only that cluster's later versions could read.
+    let unknown = [b"\xaa\xbb".as_slice(), b"\x63\xff"].concat();
+    assert_eq!(read(&untagged(&unknown)), (Vec::new(), counted));
+
+    let own = encoded(&heartbeat("b", 8));
+    assert_eq!(read(&[line, &own].concat()), ([heartbeat("b", 8)].into(), counted));
+}
+
+/// Nodes of different versions must agree on it.
+#[test]
+fn the_tag_of_a_cluster_is_the_low_half_of_its_name_s_checksum() {
+    let checksum = Crc::<u32>::new(&CRC_32_ISCSI).checksum(b"lamps");
+    let frame = untagged(&[&checksum.to_le_bytes()[..2], b"\x03\x01a\0\x08\x07\x12\x01a"].concat());
+    assert_eq!(read(&frame).0, [heartbeat("a", 7)]);
 }
 
 #[test]
@@ -165,7 +239,7 @@ fn v5_what_is_for_everyone_reaches_everyone_its_sender_included() {
 #[test]
 fn v7_what_is_wrong_with_a_frame_is_counted_whoever_it_is_for() {
     let mut line = &[encoded(&vote("b", "c")), stuffed(b"\x03\x01b\x01c\x12\x01*", 0)].concat()[..];
-    let mut reader = FrameReader::new();
+    let mut reader = FrameReader::new(CLUSTER);
     assert_eq!(reader.read_for(&id("a"), &mut line), None);
     assert!(line.is_empty());
     assert_eq!(reader.errors(), FrameErrors { payload: 1, ..FrameErrors::NONE });
@@ -194,7 +268,7 @@ proptest! {
         portions in prop::collection::vec(1_usize..50, 1..20),
     ) {
         let line: Vec<u8> = sent.iter().flat_map(encoded).collect();
-        let mut reader = FrameReader::new();
+        let mut reader = FrameReader::new(CLUSTER);
         let mut frames = Vec::new();
         let mut rest = &line[..];
         for len in portions.iter().cycle() {
@@ -303,11 +377,21 @@ fn check_corrupted(corrupted: &[u8], original: &Sent) {
 
 fn encoded(sent: &Sent) -> Vec<u8> {
     let mut buffer = [0xaa; FRAME_MAX];
-    encode_frame(&sent.sender, &sent.outgoing, &mut buffer).unwrap().to_vec()
+    encode_frame(CLUSTER, &sent.sender, &sent.outgoing, &mut buffer).unwrap().to_vec()
 }
 
-/// Any content as a frame, its checksum falsified by `wrong`.
+/// What may follow the cluster's tag, as a frame, its checksum falsified by `wrong`.
 fn stuffed(content: &[u8], wrong: u32) -> Vec<u8> {
+    let tag = Crc::<u32>::new(&CRC_32_ISCSI).checksum(b"lamps").to_le_bytes();
+    framed(&[&tag[..2], content].concat(), wrong)
+}
+
+/// Any content as a frame.
+fn untagged(content: &[u8]) -> Vec<u8> {
+    framed(content, 0)
+}
+
+fn framed(content: &[u8], wrong: u32) -> Vec<u8> {
     let checksum = Crc::<u32>::new(&CRC_32_ISCSI).checksum(content) ^ wrong;
     let content = [content, &checksum.to_le_bytes()].concat();
     let mut frame = vec![0; cobs::max_encoding_length(content.len()) + 2];
@@ -322,13 +406,13 @@ fn over_long_id() -> Vec<u8> {
 
 /// All frames on the line, and what was dropped.
 fn read(mut line: &[u8]) -> (Vec<Sent>, FrameErrors) {
-    let mut reader = FrameReader::new();
+    let mut reader = FrameReader::new(CLUSTER);
     (drain(&mut reader, &mut line), reader.errors())
 }
 
 /// All messages on the line that are for `node`.
 fn read_for(node: &NodeId, mut line: &[u8]) -> Vec<Message> {
-    let mut reader = FrameReader::new();
+    let mut reader = FrameReader::new(CLUSTER);
     let messages = std::iter::from_fn(|| reader.read_for(node, &mut line)).collect();
     assert!(line.is_empty());
     messages
@@ -345,15 +429,30 @@ fn drain(reader: &mut FrameReader, line: &mut &[u8]) -> Vec<Sent> {
 }
 
 fn heartbeat(leader: &str, term: u64) -> Sent {
-    let heartbeat = Heartbeat { term, leader: id(leader), sent_at: None, size: None };
+    let leader_id = id(leader);
+    let heartbeat =
+        Heartbeat { term, leader: leader_id, sent_at: None, size: None, round: None, list: None };
     let message = Message::Heartbeat(heartbeat);
     Sent { sender: id(leader), outgoing: Outgoing { to: Recipient::Everyone, message } }
 }
 
 fn vote(voter: &str, candidate: &str) -> Sent {
-    let vote = VoteResponse { term: 7, granted: true, voter: Some(id(voter)) };
+    let vote = VoteResponse {
+        term: 7,
+        granted: true,
+        voter: Some(id(voter)),
+        round: None,
+        list: None,
+        life: None,
+    };
     let (to, message) = (Recipient::Node(id(candidate)), Message::VoteResponse(vote));
     Sent { sender: id(voter), outgoing: Outgoing { to, message } }
+}
+
+fn question(node: &str) -> Sent {
+    let (round, life) = (Round::new(0x0403_0201).unwrap(), Life::new(0x0403_0201).unwrap());
+    let message = Message::Who(Identity { node: id(node), round, life });
+    Sent { sender: id(node), outgoing: Outgoing { to: Recipient::Everyone, message } }
 }
 
 /// The greatest of all messages, with the longest of all ids, and no zero in it.
@@ -366,6 +465,9 @@ fn longest() -> Sent {
         sent_at: Some(NonZeroU64::MAX),
         priority: u32::MAX,
         bound_for: Some(NonZeroU64::MAX),
+        round: Round::new(u32::MAX),
+        list: Some(ListId { term: u64::MAX, version: u32::MAX }),
+        life: Life::new(u32::MAX),
     });
     let to = Recipient::Node(id(&"m".repeat(NodeId::CAPACITY)));
     Sent { sender: follower, outgoing: Outgoing { to, message } }
@@ -373,39 +475,61 @@ fn longest() -> Sent {
 
 fn sent() -> impl Strategy<Value = Sent> {
     let to = prop_oneof![Just(Recipient::Everyone), ids().prop_map(Recipient::Node)];
-    (ids(), to, any::<(u64, u64, u32, bool)>(), positions(), prop::option::of(ids()), 0..7)
+    (ids(), to, any::<(u64, u64, u32, bool)>(), positions(), prop::option::of(ids()), 0..9)
         .prop_map(|(sender, to, (term, number, small, granted), position, other, kind)| {
             let from = sender.clone();
+            let (sent_at, size) = (NonZeroU64::new(number), NonZeroU32::new(small));
+            let (round, life) = (Round::new(small), Life::new(!small));
+            let list = round.map(|round| ListId { term: number, version: round.number() });
             let request = VoteRequest {
                 term,
                 candidate: from.clone(),
                 position: position.clone(),
-                handover_from: NonZeroU64::new(number),
-                size: NonZeroU32::new(small),
-                round: None,
+                handover_from: sent_at,
+                size,
+                round,
+                list,
             };
-            let (sent_at, size) = (NonZeroU64::new(number), NonZeroU32::new(small));
+            let voter = Some(from.clone());
+            let identity = || Identity {
+                node: from.clone(),
+                round: round.unwrap_or(Round::new(1).unwrap()),
+                life: life.unwrap_or(Life::new(1).unwrap()),
+            };
             let message = match kind {
                 0 => Message::VoteRequest(request),
-                1 => Message::PreVoteRequest(VoteRequest { round: size, ..request }),
-                2 => Message::VoteResponse(VoteResponse { term, granted, voter: Some(from) }),
-                3 => Message::Heartbeat(Heartbeat { term, leader: from, sent_at, size }),
+                1 => Message::PreVoteRequest(request),
+                2 => {
+                    let vote = VoteResponse { term, granted, voter, round, list, life };
+                    Message::VoteResponse(vote)
+                }
+                3 => {
+                    let leader = from;
+                    Message::Heartbeat(Heartbeat { term, leader, sent_at, size, round, list })
+                }
                 4 => Message::HeartbeatResponse(HeartbeatResponse {
                     term,
                     follower: from,
                     position,
                     sent_at,
                     priority: small,
-                    bound_for: NonZeroU64::new(number),
+                    bound_for: sent_at,
+                    round,
+                    list,
+                    life,
                 }),
                 5 => Message::PreVoteResponse(PreVoteResponse {
                     term,
                     granted,
                     voter: from,
                     proposed_term: number,
-                    round: size,
+                    round,
+                    list,
+                    life,
                 }),
-                _ => Message::Handover(Handover { term, leader: from, target: other }),
+                6 => Message::Handover(Handover { term, leader: from, target: other, round }),
+                7 => Message::Who(identity()),
+                _ => Message::Here(identity()),
             };
             Sent { sender, outgoing: Outgoing { to, message } }
         })

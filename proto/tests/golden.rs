@@ -156,14 +156,24 @@ impl Fields {
                 handover_from: None,
                 size: None,
                 round: None,
+                list: None,
             }),
-            Kind::VoteResponse => {
-                Message::VoteResponse(VoteResponse { term, granted: self.granted, voter: None })
-            }
-            Kind::Heartbeat => {
-                let leader = id("Leader")?;
-                Message::Heartbeat(Heartbeat { term, leader, sent_at: None, size: None })
-            }
+            Kind::VoteResponse => Message::VoteResponse(VoteResponse {
+                term,
+                granted: self.granted,
+                voter: None,
+                round: None,
+                list: None,
+                life: None,
+            }),
+            Kind::Heartbeat => Message::Heartbeat(Heartbeat {
+                term,
+                leader: id("Leader")?,
+                sent_at: None,
+                size: None,
+                round: None,
+                list: None,
+            }),
             _ => panic!("{kind} is not a message of the Go original"),
         })
     }

@@ -7,8 +7,8 @@ use std::error::Error;
 use std::num::{NonZeroU32, NonZeroU64};
 
 use graft_election_core::{
-    Handover, Heartbeat, HeartbeatResponse, Message, NodeId, NodeIdError, Position,
-    PositionTooLong, PreVoteResponse, VoteRequest, VoteResponse,
+    Handover, Heartbeat, HeartbeatResponse, Identity, Life, ListId, Message, NodeId, NodeIdError,
+    Position, PositionTooLong, PreVoteResponse, Round, VoteRequest, VoteResponse,
 };
 use graft_election_proto::{
     DecodeError, ENCODED_MAX, EncodeError, Kind, WireError, decode, encode,
@@ -16,6 +16,7 @@ use graft_election_proto::{
 use proptest::prelude::*;
 
 const CANDIDATE: &[u8] = b"\x12\x01a";
+const VOTER: &[u8] = b"\x42\x01a";
 
 #[test]
 fn the_longest_message_fills_the_greatest_buffer() {
@@ -40,13 +41,97 @@ fn a_buffer_that_is_too_small_is_told_the_size_it_should_have() {
 
 #[test]
 fn what_a_message_leaves_out_is_not_on_the_wire() {
-    let (term, leader) = (3, id("a"));
-    let (sent_at, size) = (None, None);
-    round_trip(Message::Heartbeat(Heartbeat { term, leader, sent_at, size }), b"\x08\x03\x12\x01a");
-    let (granted, voter) = (false, None);
-    round_trip(Message::VoteResponse(VoteResponse { term, granted, voter }), b"\x08\x03");
-    let (leader, target) = (id("a"), None);
-    round_trip(Message::Handover(Handover { term, leader, target }), b"\x08\x03\x12\x01a");
+    round_trip(Message::Heartbeat(heartbeat(None, None)), b"\x08\x03\x12\x01a");
+    let vote =
+        VoteResponse { term: 3, granted: false, voter: None, round: None, list: None, life: None };
+    round_trip(Message::VoteResponse(vote), b"\x08\x03");
+    let handover = Handover { term: 3, leader: id("a"), target: None, round: None };
+    round_trip(Message::Handover(handover), b"\x08\x03\x12\x01a");
+}
+
+#[test]
+fn n1_a_round_takes_four_bytes_whatever_it_is() {
+    let round = |number| heartbeat(Round::new(number), None);
+    let payload = b"\x08\x03\x12\x01a\x55\x01\0\0\0";
+    round_trip(Message::Heartbeat(round(1)), payload);
+    let payload = b"\x08\x03\x12\x01a\x55\xfe\xff\xff\xff";
+    round_trip(Message::Heartbeat(round(u32::MAX - 1)), payload);
+    // Sent or not, 0 is none.
+    let zero = decode(Kind::Heartbeat, b"\x08\x03\x12\x01a\x55\0\0\0\0");
+    assert_eq!(zero, Ok(Message::Heartbeat(heartbeat(None, None))));
+}
+
+#[test]
+fn n1_v7_a_round_of_another_width_or_cut_off_is_refused() {
+    let field = "Round";
+    for (payload, error) in [
+        (&b"\x08\x03\x50\x01\x12\x01a"[..], WireError::WrongWireType { field, at: 2 }),
+        (b"\x51\x01\0\0\0\0\0\0\0\x12\x01a", WireError::WrongWireType { field, at: 0 }),
+        (b"\x52\x04\x01\0\0\0\x12\x01a", WireError::WrongWireType { field, at: 0 }),
+        (b"\x12\x01a\x55\x01\0\0", WireError::Truncated { at: 4 }),
+        (b"\x12\x01a\x55", WireError::Truncated { at: 4 }),
+    ] {
+        refuses(payload, error);
+    }
+    let life = WireError::WrongWireType { field: "Life", at: 3 };
+    assert_eq!(wire_error(Kind::VoteResponse, b"\x42\x01a\x70\x01"), Some(life));
+}
+
+#[test]
+fn v6_a_list_is_on_the_wire_as_its_term_and_its_version() {
+    let list = |term, version| Message::Heartbeat(heartbeat(None, Some(ListId { term, version })));
+    round_trip(list(0, 7), b"\x08\x03\x12\x01a\x68\x07");
+    round_trip(list(300, 7), b"\x08\x03\x12\x01a\x60\xac\x02\x68\x07");
+}
+
+#[test]
+fn v6_v7_half_the_id_of_a_list_is_refused() {
+    for (kind, sender) in [
+        (Kind::VoteRequest, CANDIDATE),
+        (Kind::VoteResponse, VOTER),
+        (Kind::Heartbeat, CANDIDATE),
+        (Kind::HeartbeatResponse, CANDIDATE),
+        (Kind::PreVoteRequest, CANDIDATE),
+        (Kind::PreVoteResponse, VOTER),
+    ] {
+        let of_list = |list: &[u8]| decode(kind, &[sender, list].concat());
+        let missing = Err(DecodeError::Missing { field: "ListVersion" });
+        assert_eq!(of_list(b"\x60\x05"), missing, "{kind}");
+        assert_eq!(of_list(b"\x60\x05\x68\0"), missing, "{kind}");
+        // Of a number that is too long, the low half counts.
+        assert_eq!(of_list(b"\x60\x05\x68\x80\x80\x80\x80\x10"), missing, "{kind}");
+        let whole = of_list(b"\x68\x07").unwrap();
+        assert_eq!(whole.list(), Some(ListId { term: 0, version: 7 }), "{kind}");
+    }
+}
+
+#[test]
+fn n5_a_question_without_its_round_or_its_life_is_refused() {
+    let asked = Identity { node: id("a"), round: round(1), life: life(2) };
+    let payload = b"\x12\x01a\x55\x01\0\0\0\x75\x02\0\0\0";
+    round_trip(Message::Who(asked.clone()), payload);
+    round_trip(Message::Here(asked), payload);
+    for kind in [Kind::Who, Kind::Here] {
+        for (payload, field) in [
+            (&b"\x12\x01a\x75\x02\0\0\0"[..], "Round"),
+            (b"\x12\x01a\x55\0\0\0\0\x75\x02\0\0\0", "Round"),
+            (b"\x12\x01a\x55\x01\0\0\0", "Life"),
+            (b"\x12\x01a\x55\x01\0\0\0\x75\0\0\0\0", "Life"),
+        ] {
+            assert_eq!(decode(kind, payload), Err(DecodeError::Missing { field }), "{kind}");
+        }
+    }
+}
+
+#[test]
+fn n5_a_question_has_no_more_than_76_bytes() {
+    let asked = Identity {
+        node: id(&"n".repeat(NodeId::CAPACITY)),
+        round: round(u32::MAX),
+        life: life(u32::MAX),
+    };
+    let mut buffer = [0; 76];
+    assert_eq!(encode(&Message::Who(asked), &mut buffer).unwrap().len(), 76);
 }
 
 #[test]
@@ -74,6 +159,8 @@ fn v7_an_empty_payload_names_no_sender() {
         (Kind::PreVoteRequest, "Candidate"),
         (Kind::PreVoteResponse, "Voter"),
         (Kind::Handover, "Leader"),
+        (Kind::Who, "Node"),
+        (Kind::Here, "Node"),
     ] {
         let error = NodeIdError::Empty;
         assert_eq!(decode(kind, b""), Err(DecodeError::InvalidId { field, error }));
@@ -124,8 +211,10 @@ fn v7_errors_read_well() {
     assert_eq!(text(b"\x10\x01"), "field Leader at byte 0 has the wrong wire type");
     assert_eq!(
         encode(&full_messages()[1], &mut []).unwrap_err().to_string(),
-        "the message takes 79 bytes, more than the buffer has"
+        "the message takes 106 bytes, more than the buffer has"
     );
+    let missing = decode(Kind::Who, b"\x12\x01a\x75\x02\0\0\0").unwrap_err();
+    assert_eq!(missing.to_string(), "field Round is missing");
     let position = [b"\x12\x01a\x1a\x41".as_slice(), &[0; 65]].concat();
     for (kind, payload, text) in [
         (Kind::Heartbeat, b"\x12\x05a".as_slice(), "the value at byte 1 is cut off"),
@@ -161,15 +250,19 @@ fn the_messages_are_those_of_the_proto_file() {
     for (kind, (message, fields)) in Kind::ALL.into_iter().zip(fields) {
         assert_eq!(format!("{kind:?}"), message);
         for number in 1..=15 {
-            // A field of a fixed width, which no message has: skipped if it is unknown.
-            let payload = [number << 3 | 5, 0, 0, 0, 0];
+            // A field of a width that no message has: skipped if it is unknown.
+            let payload = [number << 3 | 1, 0, 0, 0, 0, 0, 0, 0, 0];
             let known = fields.iter().find(|field| field.0 == number);
             let refusal = known.map(|(_, field, _)| WireError::WrongWireType { field, at: 0 });
             assert_eq!(wire_error(kind, &payload), refusal, "{kind} {number}");
         }
         for (number, name, kind_of_field) in fields {
-            let wire_type = if matches!(kind_of_field, "string" | "bytes") { 2 } else { 0 };
-            let payload = [number << 3 | wire_type, 0];
+            let (wire_type, value) = match kind_of_field {
+                "string" | "bytes" => (2, &[0][..]),
+                "fixed32" => (5, &[0; 4][..]),
+                _ => (0, &[0][..]),
+            };
+            let payload = [&[number << 3 | wire_type], value].concat();
             assert_eq!(wire_error(kind, &payload), None, "{kind} {name}");
         }
     }
@@ -219,47 +312,80 @@ fn id(name: &str) -> NodeId {
     NodeId::new(name).unwrap()
 }
 
+fn round(number: u32) -> Round {
+    Round::new(number).unwrap()
+}
+
+fn life(number: u32) -> Life {
+    Life::new(number).unwrap()
+}
+
+fn heartbeat(round: Option<Round>, list: Option<ListId>) -> Heartbeat {
+    Heartbeat { term: 3, leader: id("a"), sent_at: None, size: None, round, list }
+}
+
 /// One message of each kind, with all that it can hold, in the order of [`Kind::ALL`]. No two
 /// numbers of a message are alike.
-fn full_messages() -> [Message; 7] {
+fn full_messages() -> [Message; 9] {
     let id = id(&"n".repeat(NodeId::CAPACITY));
     let position = Position::new(&[0xff; Position::CAPACITY]).unwrap();
     let term = u64::MAX;
     let below = |steps| NonZeroU64::new(term - steps);
+    let (size, round_number, life_number) = (u32::MAX, u32::MAX - 1, u32::MAX - 2);
+    let (round, life) = (Round::new(round_number), Life::new(life_number));
+    let list = Some(ListId { term: term - 3, version: u32::MAX - 3 });
     let request = VoteRequest {
         term,
         candidate: id.clone(),
         position: position.clone(),
         handover_from: below(1),
-        size: Some(NonZeroU32::MAX),
-        round: None,
+        size: NonZeroU32::new(size),
+        round,
+        list,
     };
-    let round = NonZeroU32::new(u32::MAX - 1);
+    let (voter, leader) = (id.clone(), id.clone());
+    let identity = Identity { node: id.clone(), round: round.unwrap(), life: life.unwrap() };
     [
         Message::VoteRequest(request.clone()),
-        Message::VoteResponse(VoteResponse { term, granted: true, voter: Some(id.clone()) }),
+        Message::VoteResponse(VoteResponse {
+            term,
+            granted: true,
+            voter: Some(voter.clone()),
+            round,
+            list,
+            life,
+        }),
         Message::Heartbeat(Heartbeat {
             term,
-            leader: id.clone(),
+            leader: leader.clone(),
             sent_at: below(1),
-            size: Some(NonZeroU32::MAX),
+            size: NonZeroU32::new(size),
+            round,
+            list,
         }),
         Message::HeartbeatResponse(HeartbeatResponse {
             term,
             follower: id.clone(),
             position,
             sent_at: below(1),
-            priority: u32::MAX,
+            priority: size,
             bound_for: below(2),
+            round,
+            list,
+            life,
         }),
-        Message::PreVoteRequest(VoteRequest { round, ..request }),
+        Message::PreVoteRequest(request),
         Message::PreVoteResponse(PreVoteResponse {
             term,
             granted: true,
-            voter: id.clone(),
+            voter,
             proposed_term: term - 1,
             round,
+            list,
+            life,
         }),
-        Message::Handover(Handover { term, leader: id.clone(), target: Some(id) }),
+        Message::Handover(Handover { term, leader, target: Some(id), round }),
+        Message::Who(identity.clone()),
+        Message::Here(identity),
     ]
 }

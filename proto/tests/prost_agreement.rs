@@ -16,6 +16,9 @@ const SENDER: &[u8] = b"\x12\x01a";
 /// A sender in field 8. In most requests that is a number.
 const VOTER: &[u8] = b"\x42\x01a";
 
+/// All three fields of a question of identity.
+const IDENTITY: &[u8] = b"\x12\x01a\x55\x01\0\0\0\x75\x02\0\0\0";
+
 /// States that the two codecs agree on one message of `graft.proto`: on the bytes of its fields, on
 /// the fields of its bytes, and on what is not such a message at all.
 macro_rules! agreement {
@@ -69,6 +72,9 @@ agreement!(
         current_state: positions(),
         handover_from: numbers(),
         size: sizes(),
+        round: rounds(),
+        list_term: list_terms(),
+        list_version: list_versions(),
     }
 );
 
@@ -80,15 +86,36 @@ agreement!(
         current_state: positions(),
         handover_from: numbers(),
         size: sizes(),
-        round: sizes(),
+        round: rounds(),
+        list_term: list_terms(),
+        list_version: list_versions(),
     }
 );
 
-agreement!(vote_responses, VoteResponse { term: numbers(), granted: any::<bool>(), voter: ids() });
+agreement!(
+    vote_responses,
+    VoteResponse {
+        term: numbers(),
+        granted: any::<bool>(),
+        voter: ids(),
+        round: rounds(),
+        list_term: list_terms(),
+        list_version: list_versions(),
+        life: rounds(),
+    }
+);
 
 agreement!(
     heartbeats,
-    Heartbeat { term: numbers(), leader: ids(), sent_at: numbers(), size: sizes() }
+    Heartbeat {
+        term: numbers(),
+        leader: ids(),
+        sent_at: numbers(),
+        size: sizes(),
+        round: rounds(),
+        list_term: list_terms(),
+        list_version: list_versions(),
+    }
 );
 
 agreement!(
@@ -99,7 +126,11 @@ agreement!(
         current_state: positions(),
         sent_at: numbers(),
         priority: sizes(),
+        round: rounds(),
         bound_for: numbers(),
+        list_term: list_terms(),
+        list_version: list_versions(),
+        life: rounds(),
     }
 );
 
@@ -110,11 +141,18 @@ agreement!(
         granted: any::<bool>(),
         voter: ids(),
         proposed_term: numbers(),
-        round: sizes(),
+        round: rounds(),
+        list_term: list_terms(),
+        list_version: list_versions(),
+        life: rounds(),
     }
 );
 
-agreement!(handovers, Handover { term: numbers(), leader: ids(), target: ids() });
+agreement!(handovers, Handover { term: numbers(), leader: ids(), target: ids(), round: rounds() });
+
+agreement!(questions, Who { node: ids(), round: rounds(), life: rounds() });
+
+agreement!(answers, Here { node: ids(), round: rounds(), life: rounds() });
 
 /// Both refuse a field that lies deeper in groups than 100, and only then.
 #[test]
@@ -145,6 +183,7 @@ fn of_a_repeated_id_only_the_last_is_judged() {
 fn agree(kind: Kind, payload: &[u8]) {
     let sender = match kind {
         Kind::VoteResponse | Kind::PreVoteResponse => VOTER,
+        Kind::Who | Kind::Here => IDENTITY,
         _ => SENDER,
     };
     for payload in [payload, &[payload, sender].concat()] {
@@ -175,6 +214,18 @@ fn numbers() -> impl Strategy<Value = u64> {
 
 fn sizes() -> impl Strategy<Value = u32> {
     numbers().prop_map(|number| number as u32)
+}
+
+fn rounds() -> impl Strategy<Value = u32> {
+    prop_oneof![4 => any::<u32>(), 1 => Just(0)]
+}
+
+fn list_terms() -> impl Strategy<Value = u64> {
+    prop_oneof![1 => numbers(), 1 => Just(0)]
+}
+
+fn list_versions() -> impl Strategy<Value = u32> {
+    prop_oneof![4 => sizes(), 1 => Just(0)]
 }
 
 fn ids() -> impl Strategy<Value = String> {
@@ -217,10 +268,10 @@ fn fields() -> impl Strategy<Value = Vec<u8>> {
         4 => varints.prop_flat_map(move |value| numbered(0, value)),
         4 => bytes.prop_flat_map(move |value| numbered(2, delimited(value))),
         1 => any::<[u8; 8]>().prop_flat_map(move |value| numbered(1, value.to_vec())),
-        1 => any::<[u8; 4]>().prop_flat_map(move |value| numbered(5, value.to_vec())),
+        3 => any::<[u8; 4]>().prop_flat_map(move |value| numbered(5, value.to_vec())),
     ];
     leaf.prop_recursive(4, 12, 3, move |inner| {
-        (11..20_u64, vec(inner, 0..3), 0..8_u8).prop_map(move |(number, inside, odd)| {
+        (14..24_u64, vec(inner, 0..3), 0..8_u8).prop_map(move |(number, inside, odd)| {
             let end = if odd == 0 { number + 1 } else { number };
             [key(number, 3), inside.concat(), key(end, 4)].concat()
         })
@@ -228,7 +279,7 @@ fn fields() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn field_numbers() -> impl Strategy<Value = u64> {
-    prop_oneof![6 => 1..=3_u64, 6 => 8..=10_u64, 2 => 4..=20_u64, 1 => 0..1_u64 << 30]
+    prop_oneof![6 => 1..=3_u64, 6 => 8..=14_u64, 2 => 4..=20_u64, 1 => 0..1_u64 << 30]
 }
 
 /// The bytes of `value`, longer than need be by `padding` where there is room.

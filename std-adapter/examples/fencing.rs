@@ -222,6 +222,8 @@ impl NodeThread<'_> {
             let node = Node::builder(ClusterInfo::new("fencing", VOTERS.len()))
                 .id(NodeId::new(self.id)?)
                 .voters(voters)
+                // Its votes are forgotten with it, so each start is the first.
+                .first_record()
                 .start(NatsTransport::from_client(client), MemoryVotes::new())
                 .await?;
             let led = tokio::select! {

@@ -11,9 +11,9 @@ use std::pin::pin;
 use std::time::Duration;
 
 use async_nats::ToServerAddrs;
-use graft_election_core::{Config, Message, NodeId, Recipient};
+use graft_election_core::{Config, Message, Mode, NodeId, Recipient};
+use graft_election_proto::Kind;
 use graft_election_proto::frame::{FRAME_MAX, Frame, FrameReader, encode_payload};
-use graft_election_proto::{Kind, decode};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 pub use counts::{BridgeCounts, DirectionCounts};
@@ -26,7 +26,7 @@ use self::recent_nodes::RecentNodes;
 use crate::core_node::VOTERS_MAX;
 use crate::error::StartError;
 use crate::framed_line::{FramedLine, LineEvent, Unwritten};
-use crate::nats::CLUSTER_KINDS;
+use crate::nats::is_for_everyone;
 use crate::node::random_id;
 use crate::serial_line::SerialLine;
 use crate::transport::Connection;
@@ -123,7 +123,7 @@ impl Bridge {
         Config::new(cluster, 1).check(VOTERS_MAX)?;
         let id = short_id().map_err(|error| BridgeError::Random(Box::new(error)))?;
         let nats = NatsSide::connect(addrs, cluster, Self::LINE_NAME).await?;
-        let opened = FramedLine::open(line.clone()).await;
+        let opened = FramedLine::open(line.clone(), cluster).await;
         let line = opened.map_err(|error| BridgeError::Open { line, error })?;
         let now = Instant::now();
         Ok(Self {
@@ -143,6 +143,13 @@ impl Bridge {
     /// bridges give them different names. All bridges of one line give it the same name.
     pub fn with_line_name(mut self, name: &NodeId) -> Self {
         self.nats.set_line_name(name);
+        self
+    }
+
+    /// Has the nodes on the line speak to NATS in this mode: in [`Mode::Graft`], what Go nodes can
+    /// read goes to their subjects. It must be the nodes' own mode; Extended by default.
+    pub fn with_mode(mut self, mode: Mode) -> Self {
+        self.nats.set_mode(mode);
         self
     }
 
@@ -180,8 +187,9 @@ impl Bridge {
                 },
                 event = self.nats.next() => match event {
                     NatsEvent::Received(received) => {
-                        let outcome = self.carry_to_line(&received).await;
-                        self.counts.to_line.count(outcome);
+                        if let Some(outcome) = self.carry_to_line(&received).await {
+                            self.counts.to_line.count(outcome);
+                        }
                     }
                     NatsEvent::Connection(change) => report(BridgeEvent::Nats(change)),
                 },
@@ -206,7 +214,7 @@ impl Bridge {
             return Outcome::Stayed;
         }
         let kind = Kind::of(&message);
-        if CLUSTER_KINDS.contains(&kind) != (to == Recipient::Everyone) {
+        if is_for_everyone(kind) != (to == Recipient::Everyone) {
             return Outcome::Malformed;
         }
         if !self.nats.is_connected() {
@@ -224,10 +232,21 @@ impl Bridge {
         self.nats.publish(&sender, &to, kind, payload).await
     }
 
-    async fn carry_to_line(&mut self, received: &Received) -> Outcome {
-        let Ok(message) = decode(received.kind, received.payload()) else {
-            return Outcome::Malformed;
-        };
+    /// What became of a message from NATS; `None` if it was none of the cluster.
+    async fn carry_to_line(&mut self, received: &Received) -> Option<Outcome> {
+        match self.nats.read(received) {
+            Ok(Some((kind, message))) => Some(self.write_to_line(received, kind, &message).await),
+            Ok(None) => None,
+            Err(_) => Some(Outcome::Malformed),
+        }
+    }
+
+    async fn write_to_line(
+        &mut self,
+        received: &Received,
+        kind: Kind,
+        message: &Message,
+    ) -> Outcome {
         if received.comes_from_line(self.nats.line_name()) {
             return Outcome::Echo;
         }
@@ -245,8 +264,8 @@ impl Bridge {
             return Outcome::Disconnected;
         }
         let mut buffer = [0; FRAME_MAX];
-        let frame =
-            encode_payload(received.kind, sender, &received.to, received.payload(), &mut buffer);
+        let (cluster, payload) = (self.line.cluster(), received.payload());
+        let frame = encode_payload(cluster, kind, sender, &received.to, payload, &mut buffer);
         match frame {
             Ok(frame) if self.to_line.admits(sender, frame.len(), now) => {
                 write(&mut self.line, frame).await

@@ -14,6 +14,7 @@ use crate::core_node::CoreNode;
 use crate::error_chain::ErrorChain;
 use crate::events::Fault;
 use crate::publisher::Publisher;
+use crate::start_question::StartQuestion;
 use crate::transport::{Arrival, Connection, Transport};
 use crate::vote_store::{SaveVote, SharedError};
 
@@ -45,6 +46,9 @@ pub(crate) struct Driver<T> {
     /// A lease that the node gave up before its end, and which someone may still act on.
     pub(crate) lost: Option<Leadership>,
     pub(crate) overdue_messages: usize,
+    pub(crate) start_question: StartQuestion,
+    /// Whether a Go node is worth a report: this node has declared voters, among which none can be.
+    pub(crate) looks_for_go_nodes: bool,
 }
 
 /// A request that the node hand its leadership over.
@@ -88,7 +92,13 @@ impl<T: Transport> Driver<T> {
     async fn take(&mut self, input: Input) {
         self.ask_about(&input).await;
         let sender = match &input {
-            Input::Message(message) => message.sender().cloned(),
+            Input::Message(message) => {
+                if self.looks_for_go_nodes && is_from_go(message) {
+                    self.looks_for_go_nodes = false;
+                    self.publisher.fault(Fault::GoNodeUndeclared);
+                }
+                message.sender().cloned()
+            }
             Input::Timeout | Input::HandOver(_) | Input::Close => None,
         };
         let outgoing = self.handle(input).await;
@@ -170,10 +180,10 @@ impl<T: Transport> Driver<T> {
     fn admit(&mut self, arrival: Arrival) -> Option<Input> {
         match arrival {
             Arrival::Message(message) => return Some(Input::Message(message)),
-            Arrival::Malformed(error) => {
-                let (id, error) = (self.node.id(), ErrorChain(&*error));
-                tracing::debug!(%id, %error, "dropped a malformed message");
-                self.publisher.count_dropped();
+            Arrival::Malformed { from, error } => {
+                let (id, text) = (self.node.id(), ErrorChain(&*error));
+                tracing::debug!(%id, error = %text, "dropped a malformed message");
+                self.publisher.malformed(self.clock.now(), from, error);
             }
             Arrival::Connection(change) => self.publish_connection(change),
         }
@@ -182,8 +192,16 @@ impl<T: Transport> Driver<T> {
 
     fn publish_connection(&mut self, change: Connection) {
         match change {
-            Connection::Restored => self.publisher.connection_restored(),
-            Connection::Lost(why) => self.publisher.fault(Fault::ConnectionLost(why)),
+            Connection::Restored => {
+                self.publisher.connection_restored();
+                if self.start_question.link_is_up() {
+                    self.node.handle_link_up(self.clock.now());
+                }
+            }
+            Connection::Lost(why) => {
+                self.start_question.link_lost(self.clock.now());
+                self.publisher.fault(Fault::ConnectionLost(why));
+            }
             Connection::Closed(why) => self.publisher.fault(Fault::ConnectionClosed(why)),
             // A transport may report this for each message or each attempt to reconnect.
             Connection::Impaired(why) => {
@@ -282,7 +300,11 @@ impl<T: Transport> Driver<T> {
         let Some(outgoing) = outgoing else {
             return;
         };
+        let now = self.clock.now();
         let sent = tokio::time::timeout(self.send_time_max, self.transport.send(&outgoing)).await;
+        if let Message::Who(_) = outgoing.message {
+            self.start_question.sent(now, matches!(sent, Ok(Ok(()))));
+        }
         let fault = match sent {
             Ok(Ok(())) => return,
             Ok(Err(error)) => Fault::Send(Arc::new(error) as SharedError),
@@ -304,6 +326,11 @@ async fn save(
         Ok(saved) => saved.map_err(Fault::Save),
         Err(_) => Err(Fault::SaveInterrupted),
     }
+}
+
+/// Whether a Go node sent this request or heartbeat. Ours always name a round (rule N1).
+fn is_from_go(message: &Message) -> bool {
+    matches!(message, Message::VoteRequest(_) | Message::Heartbeat(_)) && message.round().is_none()
 }
 
 async fn wait_for_close(closing: &mut Option<watch::Receiver<bool>>) {

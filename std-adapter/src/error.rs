@@ -25,6 +25,13 @@ pub enum StartError {
         /// The id that is stored with the vote.
         kept: String,
     },
+    /// There is a vote record, so [`first_record`](crate::NodeBuilder::first_record) must not make
+    /// one.
+    #[error("node {id} has a vote record already; start it without making its first")]
+    RecordExists {
+        /// The node's id.
+        id: String,
+    },
     /// The system's random source failed.
     #[error("the system's random source failed")]
     Random(#[source] Box<dyn Error + Send + Sync>),

@@ -131,6 +131,23 @@ pub enum Fault {
     /// An input showed that something is wrong in the cluster.
     #[error("{0}")]
     Report(Report),
+    /// A message from there could not be read, and was dropped (rule V7). A Go node's is dropped if
+    /// its position is longer than 64 bytes, for example.
+    #[error("dropped a message from {from}")]
+    Malformed {
+        /// Where it came from: the subject, for example.
+        from: String,
+        /// What is wrong with it.
+        #[source]
+        error: SharedError,
+    },
+    /// This node is in Graft mode, has declared voters, and has heard a Go node. Go nodes change
+    /// their ids at each start, so they can't be declared. Reported once.
+    #[error(
+        "a Go node is heard, and can't be among the declared voters: this node gives it no vote, \
+         and counts none of its own; declare no voters while any voter is a Go node"
+    )]
+    GoNodeUndeclared,
     /// The application did not answer within this time. The node went on with the last position it
     /// knew, or refused its vote.
     #[error("the application did not answer within {0:?}")]

@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use graft_election_proto::frame::{DELIMITER, FrameErrors, FrameReader};
+use graft_election_proto::frame::{ClusterTag, DELIMITER, FrameErrors, FrameReader};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::unconstrained;
 use tokio::time::{sleep, timeout};
@@ -28,6 +28,7 @@ const READ_MAX: usize = 512;
 /// dropped at any time.
 pub(crate) struct FramedLine {
     line: SerialLine,
+    cluster: ClusterTag,
     state: LineState,
     reader: FrameReader,
     /// What was read last, of which `unread` has not been decoded yet.
@@ -82,13 +83,15 @@ pub(crate) enum Unwritten {
 }
 
 impl FramedLine {
-    /// Opens `line` for the first time.
-    pub(crate) async fn open(line: SerialLine) -> io::Result<Self> {
+    /// Opens `line` for the first time, for the frames of one cluster.
+    pub(crate) async fn open(line: SerialLine, cluster: &str) -> io::Result<Self> {
+        let cluster = ClusterTag::of(cluster);
         let stream = open_after(line.clone(), Duration::ZERO).await?;
         Ok(Self {
             line,
+            cluster,
             state: LineState::Open(stream),
-            reader: FrameReader::new(),
+            reader: FrameReader::new(cluster),
             buffer: [0; READ_MAX],
             unread: 0..0,
         })
@@ -117,7 +120,7 @@ impl FramedLine {
                 LineState::Opening(opening) => match opening.await {
                     Ok(stream) => {
                         self.state = LineState::Open(stream);
-                        self.reader = FrameReader::new();
+                        self.reader = FrameReader::new(self.cluster);
                         return LineEvent::Connection(Connection::Restored);
                     }
                     Err(error) => {
@@ -145,6 +148,11 @@ impl FramedLine {
             }
             Poll::Pending => Err(Unwritten::Full),
         }
+    }
+
+    /// The tag of the frames on the line.
+    pub(crate) fn cluster(&self) -> ClusterTag {
+        self.cluster
     }
 
     /// Waits until what was written is on the line.

@@ -30,6 +30,7 @@ mod run_while_leader;
 mod serial;
 #[cfg(feature = "serial")]
 mod serial_line;
+mod start_question;
 mod transport;
 mod vote_file;
 mod vote_store;
@@ -60,12 +61,12 @@ pub use run_while_leader::RunError;
 pub use serial::{SerialError, SerialTransport};
 #[cfg(feature = "serial")]
 pub use serial_line::{SerialLine, SerialLineError};
-pub use transport::{Arrival, Connection, Transport};
+pub use transport::{Arrival, Connection, Member, Transport};
 pub use vote_file::{
     Corruption, DeleteError, Digest, LoadError, OpenError, SaveError, SaveStep, Unusable, VoteFile,
     VoteFileContents, VoteFileError,
 };
-pub use vote_store::{LoadWarning, MemoryVotes, StoredVote, VoteStore};
+pub use vote_store::{LoadWarning, MemoryVotes, SharedError, StoredVote, VoteStore};
 
 /// Keeps the example in the documentation true.
 #[cfg(all(doctest, feature = "nats"))]

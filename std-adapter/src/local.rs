@@ -8,7 +8,7 @@ use graft_election_core::{NodeId, Outgoing, Recipient};
 use graft_election_proto::{DecodeError, ENCODED_MAX, EncodeError, Kind, decode, encode};
 use tokio::net::UnixDatagram;
 
-use crate::transport::{Arrival, Transport};
+use crate::transport::{Arrival, Member, Transport};
 
 /// The most bytes of a datagram that are read: more than any message has.
 const DATAGRAM_MAX: usize = 2 * ENCODED_MAX;
@@ -40,11 +40,11 @@ impl LocalTransport {
 impl Transport for LocalTransport {
     type Error = LocalError;
 
-    async fn join(&mut self, cluster: &str, id: &NodeId) -> Result<(), LocalError> {
-        let directory = self.base.join(file_name(cluster));
+    async fn join(&mut self, member: &Member<'_>) -> Result<(), LocalError> {
+        let directory = self.base.join(file_name(member.cluster));
         prepare_directory(&directory)?;
-        let own = directory.join(file_name(id.as_str()));
-        remove_stale(&own)?;
+        let own = directory.join(file_name(member.id.as_str()));
+        remove_stale(&own, member.id)?;
         let socket = UnixDatagram::bind(&own)
             .map_err(|error| LocalError::Bind { path: own.clone(), error })?;
         self.joined = Some(Joined { directory, own, socket });
@@ -59,9 +59,9 @@ impl Transport for LocalTransport {
         match joined.socket.recv(&mut buffer).await {
             Ok(length) => match read_datagram(buffer.get(..length).unwrap_or_default()) {
                 Ok(message) => Arrival::Message(message),
-                Err(error) => Arrival::Malformed(Box::new(error)),
+                Err(error) => Arrival::malformed_from(joined.own.display(), error),
             },
-            Err(error) => Arrival::Malformed(Box::new(error)),
+            Err(error) => Arrival::malformed(error),
         }
     }
 
@@ -172,14 +172,14 @@ fn is_private(metadata: &Metadata) -> bool {
 }
 
 /// Removes the socket of a process that is gone; one that a process listens to is in use.
-fn remove_stale(path: &Path) -> Result<(), LocalError> {
+fn remove_stale(path: &Path, id: &NodeId) -> Result<(), LocalError> {
     if std::fs::symlink_metadata(path).is_err() {
         return Ok(());
     }
     let bind_error = |error| LocalError::Bind { path: path.to_owned(), error };
     let probe = BlockingDatagram::unbound().map_err(bind_error)?;
     match probe.connect(path) {
-        Ok(()) => Err(LocalError::InUse { path: path.to_owned() }),
+        Ok(()) => Err(LocalError::InUse { id: id.clone(), path: path.to_owned() }),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             std::fs::remove_file(path).map_err(bind_error)
         }
@@ -218,8 +218,13 @@ pub enum LocalError {
         error: io::Error,
     },
     /// A running node has the same id.
-    #[error("{path} is in use by a running node of this id")]
+    #[error(
+        "another running process has the id {id}, and uses {path}; stop it, or give this one an id \
+         of its own"
+    )]
     InUse {
+        /// The id.
+        id: NodeId,
         /// The other node's socket.
         path: PathBuf,
     },

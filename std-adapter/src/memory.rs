@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use graft_election_core::{Message, NodeId, Outgoing, Recipient};
 use tokio::sync::mpsc;
 
-use crate::transport::{Arrival, Transport};
+use crate::transport::{Arrival, Member, Transport};
 
 /// How many messages may wait for one node; more are lost, as on a real network.
 const INBOX_MAX: usize = 1024;
@@ -13,11 +13,12 @@ const INBOX_MAX: usize = 1024;
 /// order, unless it is split or a node is silenced. Clones are the same network.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryNetwork {
-    members: Arc<Mutex<BTreeMap<NodeId, Member>>>,
+    members: Arc<Mutex<BTreeMap<NodeId, Place>>>,
 }
 
+/// A node's place on the network.
 #[derive(Debug)]
-struct Member {
+struct Place {
     cluster: String,
     inbox: mpsc::Sender<Message>,
     /// Messages stay within a group.
@@ -67,7 +68,7 @@ impl MemoryNetwork {
         self.lock().is_empty()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Member>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Place>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -112,14 +113,15 @@ pub enum MemoryJoinError {
     #[error("the transport was made to fail")]
     ToldToFail,
     /// A node of this id is there already.
-    #[error("there is a node {0} on this network already")]
+    #[error("another node {0} is on this network already; each needs an id of its own")]
     IdTaken(NodeId),
 }
 
 impl Transport for MemoryTransport {
     type Error = MemoryJoinError;
 
-    async fn join(&mut self, cluster: &str, id: &NodeId) -> Result<(), MemoryJoinError> {
+    async fn join(&mut self, member: &Member<'_>) -> Result<(), MemoryJoinError> {
+        let id = member.id;
         if self.fails_to_join {
             return Err(MemoryJoinError::ToldToFail);
         }
@@ -128,8 +130,8 @@ impl Transport for MemoryTransport {
             return Err(MemoryJoinError::IdTaken(id.clone()));
         }
         let (inbox, messages) = mpsc::channel(INBOX_MAX);
-        let member = Member { cluster: cluster.to_owned(), inbox, group: 0, is_silent: false };
-        members.insert(id.clone(), member);
+        let cluster = member.cluster.to_owned();
+        members.insert(id.clone(), Place { cluster, inbox, group: 0, is_silent: false });
         drop(members);
         self.own = Some((id.clone(), messages));
         Ok(())

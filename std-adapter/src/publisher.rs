@@ -11,6 +11,7 @@ use crate::core_node::CoreNode;
 use crate::counts::Counts;
 use crate::error_chain::ErrorChain;
 use crate::events::{ClusterInfo, EVENTS_MAX, Event, EventKind, Events, Fault, Status};
+use crate::vote_store::SharedError;
 
 /// A fault that lasts is reported again only after this time, however often it shows.
 const REPORT_AGAIN_AFTER: Duration = Duration::from_secs(10);
@@ -119,8 +120,18 @@ impl Publisher {
         }
     }
 
+    /// Counts an arrival that could not be read, and reports it if it says `from` where it came.
+    pub(crate) fn malformed(&mut self, now: Instant, from: Option<String>, error: SharedError) {
+        self.count_dropped();
+        if let Some(from) = from
+            && self.remember(now, from.clone())
+        {
+            self.fault(Fault::Malformed { from, error });
+        }
+    }
+
     /// Counts an arrival that was dropped.
-    pub(crate) fn count_dropped(&mut self) {
+    fn count_dropped(&mut self) {
         self.status.send_modify(|status| {
             let status = Arc::make_mut(status);
             status.dropped = status.dropped.saturating_add(1);
@@ -137,7 +148,7 @@ impl Publisher {
 
     /// Reports what the node found wrong with an input.
     pub(crate) fn report(&mut self, now: Instant, report: &Report) {
-        if let Report::TermOutOfRange { .. } | Report::DuplicateId { .. } = report {
+        if let Report::TermOutOfRange { .. } = report {
             self.count_dropped();
         }
         self.recurring(now, Fault::Report(report.clone()));

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
-use graft_election_core::Mode;
+use graft_election_core::{Mode, Reason};
 use tokio::time::{Instant, sleep_until};
 
 use crate::events::Fault;
@@ -23,6 +23,9 @@ pub enum RunError {
     /// The node has closed.
     #[error("the node has closed")]
     Closed,
+    /// The node has closed by itself, since another running process uses its id (rule N5).
+    #[error("another running process uses the node's id, so this node has closed")]
+    DuplicateId,
 }
 
 impl Node {
@@ -51,7 +54,8 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`RunError::NoLease`] in Graft mode, at once; [`RunError::Closed`] when the node closes.
+    /// [`RunError::NoLease`] in Graft mode, at once; [`RunError::Closed`] when the node closes, or
+    /// [`RunError::DuplicateId`] if another process uses its id.
     ///
     /// # Panics
     ///
@@ -71,7 +75,7 @@ impl Node {
         }
         let mut rested_at = Instant::now();
         loop {
-            let leadership = self.wait_for_leadership().await.ok_or(RunError::Closed)?;
+            let leadership = self.wait_for_leadership().await.ok_or_else(|| self.run_error())?;
             tokio::select! {
                 biased;
                 () = leadership.ended() => continue,
@@ -97,6 +101,16 @@ impl Node {
             rested_at = began_at + self.election_timeout_max();
             // When it returns, this leadership is over.
             self.give_up(token, Some(fault)).await;
+        }
+    }
+}
+
+impl Node {
+    /// Why the node, which has closed, runs no job any more.
+    fn run_error(&self) -> RunError {
+        match self.status().reason {
+            Reason::DuplicateId => RunError::DuplicateId,
+            _ => RunError::Closed,
         }
     }
 }

@@ -4,13 +4,13 @@ use graft_election_core::{NodeId, Outgoing};
 use graft_election_proto::EncodeError;
 use graft_election_proto::frame::{FRAME_MAX, encode_frame};
 
-use crate::framed_line::{FramedLine, LineEvent, Unwritten};
+use crate::framed_line::{FrameFault, FramedLine, LineEvent, Unwritten};
 use crate::serial_line::SerialLine;
-use crate::transport::{Arrival, Transport};
+use crate::transport::{Arrival, Member, Transport};
 
 /// The cluster over a serial line that its nodes, which may be firmware, share. It speaks the
-/// frames of `docs/serial-frames.md`. A line belongs to one cluster, so the cluster's name does not
-/// matter.
+/// frames of `docs/serial-frames.md`, which carry a tag of the cluster's name, so that several
+/// clusters may share a line.
 ///
 /// A line that is lost is opened again. Until then nothing is sent, and nothing is kept to be sent
 /// later. Sending never waits for a line that is full.
@@ -41,11 +41,11 @@ impl SerialTransport {
 impl Transport for SerialTransport {
     type Error = SerialError;
 
-    async fn join(&mut self, _cluster: &str, id: &NodeId) -> Result<(), SerialError> {
-        let line = FramedLine::open(self.line.clone())
+    async fn join(&mut self, member: &Member<'_>) -> Result<(), SerialError> {
+        let line = FramedLine::open(self.line.clone(), member.cluster)
             .await
             .map_err(|error| SerialError::Open { line: self.line.clone(), error })?;
-        self.joined = Some(Joined { id: id.clone(), line });
+        self.joined = Some(Joined { id: member.id.clone(), line });
         Ok(())
     }
 
@@ -55,7 +55,11 @@ impl Transport for SerialTransport {
         };
         match line.receive(|reader, bytes| reader.read_for(id, bytes)).await {
             LineEvent::Frame(message) => Arrival::Message(message),
-            LineEvent::Fault(fault) => Arrival::Malformed(Box::new(fault)),
+            // Noise on a line is nobody's fault; a frame with a right checksum is its sender's.
+            LineEvent::Fault(fault @ (FrameFault::Payload | FrameFault::Kind)) => {
+                Arrival::malformed_from("the line", fault)
+            }
+            LineEvent::Fault(fault) => Arrival::malformed(fault),
             LineEvent::Connection(change) => Arrival::Connection(change),
         }
     }
@@ -63,7 +67,7 @@ impl Transport for SerialTransport {
     async fn send(&mut self, outgoing: &Outgoing) -> Result<(), SerialError> {
         let Joined { id, line } = self.joined.as_mut().ok_or(SerialError::NotJoined)?;
         let mut buffer = [0; FRAME_MAX];
-        let frame = encode_frame(id, outgoing, &mut buffer)?;
+        let frame = encode_frame(line.cluster(), id, outgoing, &mut buffer)?;
         line.write(frame).await.map_err(|unwritten| match unwritten {
             Unwritten::Disconnected => SerialError::Disconnected,
             Unwritten::Full => SerialError::Full,

@@ -1,7 +1,11 @@
 use std::error::Error;
+use std::fmt::Display;
 use std::future::Future;
+use std::sync::Arc;
 
-use graft_election_core::{Message, NodeId, Outgoing};
+use graft_election_core::{Message, Mode, NodeId, Outgoing};
+
+use crate::vote_store::SharedError;
 
 /// A way for the nodes of a cluster to exchange messages.
 ///
@@ -12,22 +16,20 @@ pub trait Transport: Send + 'static {
     /// What can go wrong.
     type Error: Error + Send + Sync + 'static;
 
-    /// Joins `cluster` as node `id`. Every message that is sent to the cluster or to this node
+    /// Joins the cluster as this member. Every message that is sent to the cluster or to this node
     /// after this has returned is received, so that the node hears the answers when it campaigns.
     /// Called once.
-    fn join(
-        &mut self,
-        cluster: &str,
-        id: &NodeId,
-    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    fn join(&mut self, member: &Member<'_>)
+    -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// Waits for the next arrival. It must be cancel-safe: a call that is dropped loses nothing. A
     /// transport that can no longer receive reports that once, and then waits for ever.
     fn receive(&mut self) -> impl Future<Output = Arrival> + Send;
 
     /// Sends a message to everyone in the cluster, or to one node, without waiting until it is
-    /// received. A node may receive its own messages. A call that takes longer than a heartbeat
-    /// interval is dropped, and should then send nothing.
+    /// received. A node may receive its own messages. Where two processes can have one id, each
+    /// must receive what the other sends, to that id as well: so they find out (rule N5). A call
+    /// that takes longer than a heartbeat interval is dropped, and should then send nothing.
     fn send(&mut self, outgoing: &Outgoing)
     -> impl Future<Output = Result<(), Self::Error>> + Send;
 
@@ -37,15 +39,45 @@ pub trait Transport: Send + 'static {
     fn leave(&mut self) -> impl Future<Output = ()> + Send;
 }
 
+/// Who joins a cluster over a transport.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'m> {
+    /// The cluster's name.
+    pub cluster: &'m str,
+    /// The node's id.
+    pub id: &'m NodeId,
+    /// The node's mode: where Go nodes can be, a node of Graft mode has to speak as they do.
+    pub mode: Mode,
+}
+
 /// What a transport received.
 #[derive(Debug)]
 pub enum Arrival {
     /// A message that could be read.
     Message(Message),
-    /// A message that could not be read, and why: it is counted and dropped (rule V7).
-    Malformed(Box<dyn Error + Send + Sync>),
+    /// A message that could not be read: it is counted and dropped (rule V7).
+    Malformed {
+        /// Where it came from, if that makes it worth a report. The same place is reported once in
+        /// ten seconds.
+        from: Option<String>,
+        /// What is wrong with it.
+        error: SharedError,
+    },
     /// The connection to the other nodes has changed.
     Connection(Connection),
+}
+
+impl Arrival {
+    pub(crate) fn malformed(error: impl Error + Send + Sync + 'static) -> Self {
+        Self::Malformed { from: None, error: Arc::new(error) }
+    }
+
+    pub(crate) fn malformed_from(
+        from: impl Display,
+        error: impl Error + Send + Sync + 'static,
+    ) -> Self {
+        Self::Malformed { from: Some(from.to_string()), error: Arc::new(error) }
+    }
 }
 
 /// How a transport's connection to the other nodes has changed.
@@ -62,7 +94,7 @@ pub enum Connection {
     Impaired(String),
 }
 
-impl std::fmt::Display for Connection {
+impl Display for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Restored => f.write_str("connection restored"),

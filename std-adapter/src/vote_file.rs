@@ -27,9 +27,10 @@ pub use format::{Corruption, Digest, Unusable, VoteFileContents};
 /// Only [`delete`](Self::delete) removes the record: a node that forgot its vote could vote again
 /// in the same term (rule V1). Each save replaces the file as a whole, so that a crash at any
 /// instruction leaves the old record or the new one (rule I2). Beside the file, `FILE.lock` keeps
-/// other nodes out and is never removed, and `FILE.tmp` exists during a save. All of them have the
-/// permissions 0660, less the umask. If the path is a symbolic link, all this applies to the file
-/// that it leads to, and the link stays.
+/// other nodes out and is never removed, and `FILE.tmp` exists during a save, so the directory must
+/// be writable. New files have the permissions 0660, less the umask; a file that is there keeps its
+/// permissions, and its owner and group as far as the system permits that. If the path is a
+/// symbolic link, all this applies to the file that it leads to, and the link stays.
 ///
 /// ```
 /// use graft_election::{VoteFile, VoteStore};
@@ -39,7 +40,7 @@ pub use format::{Corruption, Digest, Unusable, VoteFileContents};
 /// # let path = directory.path().join("vote");
 /// let mut votes = VoteFile::open(&path)?;
 /// let id = NodeId::new("node-1")?;
-/// let record = VoteRecord { term: 1, voted_for: Some(id.clone()) };
+/// let record = VoteRecord { term: 1, voted_for: Some(id.clone()), ..VoteRecord::default() };
 /// votes.save(&id, &record)?;
 /// drop(votes);
 ///
@@ -166,9 +167,8 @@ impl VoteStore for VoteFile {
     fn save(&mut self, id: &NodeId, record: &VoteRecord) -> Result<(), VoteFileError> {
         let failed = |step, reason| SaveError { path: self.path().into(), step, reason };
         self.lock.verify().map_err(|reason| failed(SaveStep::VerifyLock, reason))?;
-        let voted_for = record.voted_for.as_ref().map_or("", NodeId::as_str);
-        let contents = format::encode(record.term, voted_for, Some(id))
-            .map_err(|error| failed(SaveStep::Write, error.into()))?;
+        let contents =
+            format::encode(record, id).map_err(|error| failed(SaveStep::Write, error.into()))?;
         Ok(self.file.replace(contents.as_bytes())?)
     }
 }

@@ -32,7 +32,7 @@ pub trait VoteStore: Send + 'static {
 }
 
 /// An error of any store or transport, as events carry it.
-pub(crate) type SharedError = Arc<dyn Error + Send + Sync>;
+pub type SharedError = Arc<dyn Error + Send + Sync>;
 
 /// All that the driver needs of a vote store, whichever it is.
 pub(crate) trait SaveVote: Send {
@@ -125,7 +125,11 @@ mod tests {
     #[test]
     fn v1_a_restarted_node_finds_its_vote_again_in_a_clone() {
         let id = NodeId::new("a").unwrap();
-        let record = VoteRecord { term: 3, voted_for: Some(NodeId::new("b").unwrap()) };
+        let record = VoteRecord {
+            term: 3,
+            voted_for: Some(NodeId::new("b").unwrap()),
+            ..VoteRecord::default()
+        };
         let mut votes = MemoryVotes::new();
         assert_eq!(votes.load().unwrap(), StoredVote::default());
 

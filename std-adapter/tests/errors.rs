@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use graft_election::core::{Handover, Message};
+use graft_election::core::{Handover, ListId, Message};
 use graft_election::proto::{EncodeError, encode};
 use graft_election::{
     ConfigError, Corruption, DeleteError, ErrorChain, Fault, LoadError, LoadWarning, LocalError,
@@ -32,7 +32,8 @@ fn json_error() -> serde_json::Error {
 }
 
 fn encode_error() -> EncodeError {
-    let handover = Handover { term: 1, leader: NodeId::new("a").unwrap(), target: None };
+    let handover =
+        Handover { term: 1, leader: NodeId::new("a").unwrap(), target: None, round: None };
     encode(&Message::Handover(handover), &mut []).unwrap_err()
 }
 
@@ -54,6 +55,8 @@ fn start_errors() -> Vec<StartError> {
         StartError::Load(Box::new(load_error())),
         StartError::Save(Box::new(save_error())),
         StartError::OtherId { given: "a".into(), kept: "b".into() },
+        StartError::RecordExists { id: "a".into() },
+        StartError::Config(ConfigError::RecordMissing),
         StartError::Random(Box::new(io_error())),
         StartError::Join(Box::new(LocalError::NotJoined)),
         StartError::Thread(io_error()),
@@ -71,10 +74,12 @@ fn faults() -> Vec<Fault> {
         Fault::SaveInterrupted,
         Fault::Send(Arc::new(LocalError::Send { path: path(), error: io_error() })),
         Fault::SendTimedOut(Duration::from_millis(100)),
-        Fault::Report(Report::DuplicateId { term: 7 }),
+        Fault::Report(Report::DuplicateId),
         Fault::ApplicationStuck(Duration::from_millis(50)),
         Fault::ApplicationPanicked,
         Fault::PositionTooLong(65),
+        Fault::Malformed { from: "graft.c.heartbeat".into(), error: Arc::new(io_error()) },
+        Fault::GoNodeUndeclared,
         Fault::JobFailed(REASON.into()),
         Fault::JobPanicked(REASON.into()),
         Fault::Missed(3),
@@ -91,6 +96,8 @@ fn vote_file_errors() -> Vec<Box<dyn Error>> {
     let unusable = [
         Unusable::TermOutOfRange { term: u64::MAX },
         Unusable::NoTermLeft { term: 7 },
+        Unusable::List { list: ListId { term: 8, version: 1 } },
+        Unusable::BoundFor { micros: 1 << 32 },
         Unusable::Id { id: "a b".into(), reason: NodeId::new("a b").unwrap_err() },
     ];
     let corrupt = corruptions.map(|reason| LoadError::Corrupt { path: path(), reason });
@@ -122,7 +129,7 @@ fn transport_errors() -> Vec<Box<dyn Error>> {
         LocalError::Directory { path: path(), error: io_error() },
         LocalError::NotPrivate { path: path(), mode: 0o755 },
         LocalError::Bind { path: path(), error: io_error() },
-        LocalError::InUse { path: path() },
+        LocalError::InUse { id: NodeId::new("a").unwrap(), path: path() },
         LocalError::NotJoined,
         LocalError::Send { path: path(), error: io_error() },
         LocalError::Encode(encode_error()),
@@ -144,7 +151,9 @@ fn nats_errors() -> Vec<Box<dyn Error>> {
             subject: "graft.c.heartbeat".into(),
             error: SubscribeErrorKind::Other.into(),
         },
-        NatsError::NotSubscribed,
+        NatsError::NotSubscribed { complaint: None },
+        NatsError::NotSubscribed { complaint: Some("Permissions Violation".into()) },
+        NatsError::Random(Box::new(io_error())),
         NatsError::NotJoined,
         NatsError::Disconnected,
         NatsError::Publish(PublishErrorKind::Send.into()),
@@ -157,7 +166,7 @@ fn no_error_says_anything_twice() {
     let mut errors = vote_file_errors();
     errors.extend(transport_errors());
     errors.extend(boxed(start_errors()).into_iter().chain(boxed(faults())));
-    errors.extend(boxed(vec![RunError::NoLease, RunError::Closed]));
+    errors.extend(boxed(vec![RunError::NoLease, RunError::Closed, RunError::DuplicateId]));
     assert!(errors.len() > 50);
     for error in errors {
         let causes = std::iter::successors(Some(&*error), |&error| error.source());

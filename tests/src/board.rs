@@ -45,8 +45,11 @@ pub type Log = Arc<Vec<String>>;
 impl Board {
     /// A new board that is off, with an empty flash and the default times. Its memory is a file in
     /// `folder`; its serial line is connected to `socket`.
+    ///
+    /// Boards that are given one number by mistake have different sockets.
     pub fn new(number: u32, size: u32, folder: &Path, socket: &Path) -> Self {
-        let memory = folder.join(format!("board-{number}.memory"));
+        let name = socket.file_name().expect("the socket's name").to_string_lossy();
+        let memory = folder.join(format!("{name}.memory"));
         let mut file = File::create_new(&memory).expect("a file for the memory");
         file.write_all(&[0xFF; FLASH_LEN]).expect("an empty flash");
         file.set_len(MEMORY_LEN).expect("room for the memory");

@@ -13,6 +13,9 @@ use crate::bus::{Bus, Member};
 use crate::cluster::id;
 use crate::witness::{Heard, Witness};
 
+/// The cluster that the firmware is of.
+pub const BOARDS_CLUSTER: &str = "boards";
+
 /// An election usually takes less than a second, and rarely two; the machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -39,6 +42,37 @@ impl Boards {
     /// Switches on a cluster of `size` new boards, on a slow `bus`.
     pub fn start_slow(bus: &Arc<Bus>, size: u32, heartbeat_interval: Duration) -> Self {
         Self::start_with(bus, size, size, heartbeat_interval)
+    }
+
+    /// Switches on new boards with these numbers, of which some may be alike.
+    pub fn start_numbered(numbers: &[u32], size: u32) -> Self {
+        let bus = Arc::new(Bus::new());
+        let folder = tempfile::tempdir().expect("a folder for the memories");
+        let witness = Witness::new(&bus);
+        let boards = numbers.iter().enumerate().map(|(index, number)| {
+            let member = bus.join(&format!("socket-{index}"));
+            let mut board = Board::new(*number, size, folder.path(), member.socket());
+            board.switch_on();
+            (member, board)
+        });
+        Self { boards: boards.collect(), witness, _bus: bus, _folder: folder }
+    }
+
+    /// Waits until this many boards have ended by themselves, and returns their logs.
+    pub async fn given_up(&mut self, count: usize) -> Vec<crate::board::Log> {
+        let began = tokio::time::Instant::now();
+        loop {
+            let ended: Vec<_> = self
+                .boards
+                .iter_mut()
+                .filter_map(|(_, board)| board.ended().map(|_| board.log()))
+                .collect();
+            if ended.len() >= count {
+                return ended;
+            }
+            assert!(began.elapsed() < TIMEOUT, "{} ended:\n{}", ended.len(), self.logs());
+            self.hear_for(Duration::from_millis(50)).await;
+        }
     }
 
     fn start_with(bus: &Arc<Bus>, count: u32, size: u32, heartbeat_interval: Duration) -> Self {

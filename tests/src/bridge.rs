@@ -1,15 +1,17 @@
 //! A bridge that runs.
 
-use graft_election::{Bridge, BridgeCounts, BridgeEvent, BridgeRates, NodeId, SerialLine};
+use graft_election::{Bridge, BridgeCounts, BridgeEvent, BridgeRates, Mode, NodeId, SerialLine};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::boards::BOARDS_CLUSTER;
 use crate::bus::Member;
 use crate::cluster::PATIENCE;
 use crate::nats_server::NatsServer;
 
-/// A bridge of the cluster `c` in a task of its own, and what it reports.
+/// A bridge in a task of its own, and what it reports. It is of the cluster `c`, unless it is for
+/// boards.
 #[derive(Debug)]
 pub struct RunningBridge {
     stop: oneshot::Sender<()>,
@@ -23,12 +25,22 @@ impl RunningBridge {
 
     /// Starts a bridge between `member`'s place on a bus and `server`.
     pub async fn start(member: &Member, server: &NatsServer, rates: BridgeRates) -> Self {
-        Self::run(connect(member, server, rates).await)
+        Self::run(connect("c", member, server, rates).await)
+    }
+
+    /// Starts one for the cluster of the emulated boards.
+    pub async fn start_for_boards(member: &Member, server: &NatsServer) -> Self {
+        Self::run(connect(BOARDS_CLUSTER, member, server, Self::FAST).await)
     }
 
     /// Starts one on a line of this name.
     pub async fn start_on_line(member: &Member, server: &NatsServer, name: &NodeId) -> Self {
-        Self::run(connect(member, server, Self::FAST).await.with_line_name(name))
+        Self::run(connect("c", member, server, Self::FAST).await.with_line_name(name))
+    }
+
+    /// Starts one for nodes on the line that are in this mode.
+    pub async fn start_in(member: &Member, server: &NatsServer, mode: Mode) -> Self {
+        Self::run(connect("c", member, server, Self::FAST).await.with_mode(mode))
     }
 
     fn run(bridge: Bridge) -> Self {
@@ -68,7 +80,12 @@ impl RunningBridge {
     }
 }
 
-async fn connect(member: &Member, server: &NatsServer, rates: BridgeRates) -> Bridge {
+async fn connect(
+    cluster: &str,
+    member: &Member,
+    server: &NatsServer,
+    rates: BridgeRates,
+) -> Bridge {
     let line = SerialLine::Unix(member.socket().to_owned());
-    Bridge::connect("c", line, server.url(), rates).await.expect("both sides")
+    Bridge::connect(cluster, line, server.url(), rates).await.expect("both sides")
 }

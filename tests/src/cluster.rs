@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use graft_election::{
-    ClusterInfo, EventKind, Events, Fault, MemoryNetwork, MemoryVotes, Mode, Node, NodeBuilder,
-    NodeId, State, Status,
+    ClusterInfo, Config, EventKind, Events, Fault, Member, MemoryNetwork, MemoryVotes, Mode, Node,
+    NodeBuilder, NodeId, State, Status,
 };
 use tokio::time::{Instant, timeout};
 
@@ -18,6 +18,11 @@ pub fn id(name: &str) -> NodeId {
     NodeId::new(name).expect("a node id")
 }
 
+/// Who joins `cluster` as the node `id`, in Extended mode.
+pub fn member<'m>(cluster: &'m str, id: &'m NodeId) -> Member<'m> {
+    Member { cluster, id, mode: Mode::Extended }
+}
+
 /// A node `name` of a cluster of `size` called `c`.
 pub fn builder(name: &str, size: usize) -> NodeBuilder {
     Node::builder(ClusterInfo::new("c", size)).id(id(name))
@@ -26,6 +31,13 @@ pub fn builder(name: &str, size: usize) -> NodeBuilder {
 /// Such a node among Go nodes, which neither ask for pre-votes nor grant any.
 pub fn graft_builder(name: &str, size: usize) -> NodeBuilder {
     builder(name, size).mode(Mode::Graft)
+}
+
+/// Waits until a node that has just started may help to elect someone: it first asks whether its
+/// id is its own alone (N5). Its own campaign may follow soon.
+pub async fn wait_for_question() {
+    // One tick of the clock comes on top.
+    tokio::time::sleep(Config::ELECTION_TIMEOUT_MIN + Duration::from_millis(1)).await;
 }
 
 /// Waits until `condition` holds for the node's status.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use graft_election::core::{Message, NodeId, Outgoing, Recipient};
-use graft_election::{Arrival, Transport};
+use graft_election::{Arrival, Member, Transport};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -135,10 +135,10 @@ impl std::error::Error for SendFault {}
 impl Transport for FaultyTransport {
     type Error = SendFault;
 
-    async fn join(&mut self, _cluster: &str, id: &NodeId) -> Result<(), SendFault> {
+    async fn join(&mut self, member: &Member<'_>) -> Result<(), SendFault> {
         let (inbox, messages) = mpsc::unbounded_channel();
-        self.network.lock().members.push((id.clone(), inbox));
-        self.own = Some((id.clone(), messages));
+        self.network.lock().members.push((member.id.clone(), inbox));
+        self.own = Some((member.id.clone(), messages));
         Ok(())
     }
 

@@ -104,6 +104,9 @@ def known_field(field, source):
     if field.type == FieldDescriptor.TYPE_BYTES:
         value = source.randbytes(source.choice([0, 1, 64, 200]))
         return key(field.number, 2, source) + delimited(value, source)
+    if field.type == FieldDescriptor.TYPE_FIXED32:
+        value = source.choice([0, 1, source.getrandbits(32)])
+        return key(field.number, 5, source) + value.to_bytes(4, "little")
     return key(field.number, 0, source) + varint(number(source), source)
 
 

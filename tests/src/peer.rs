@@ -1,27 +1,31 @@
 //! A peer that says what the test tells it to.
 
+use std::collections::BTreeMap;
+
 use graft_election::core::{
-    Handover, Heartbeat, Message, NodeId, Outgoing, Position, PreVoteResponse, Recipient,
-    VoteRequest, VoteResponse,
+    Handover, Heartbeat, Life, Message, NodeId, Outgoing, Position, PreVoteResponse, Recipient,
+    Round, VoteRequest, VoteResponse,
 };
 use graft_election::{Arrival, MemoryNetwork, MemoryTransport, Transport};
 use tokio::time::timeout;
 
-use crate::cluster::{PATIENCE, id};
+use crate::cluster::{PATIENCE, id, member};
 
 /// A peer on a memory network, without a mind of its own.
 #[derive(Debug)]
 pub struct Peer {
     id: NodeId,
     transport: MemoryTransport,
+    /// The latest campaign of each candidate that was heard.
+    heard_rounds: BTreeMap<NodeId, Round>,
 }
 
 impl Peer {
     /// The peer `name` of the cluster called `c`.
     pub async fn join(network: &MemoryNetwork, name: &str) -> Self {
         let mut transport = network.transport();
-        transport.join("c", &id(name)).await.expect("the peer joins");
-        Self { id: id(name), transport }
+        transport.join(&member("c", &id(name))).await.expect("the peer joins");
+        Self { id: id(name), transport, heard_rounds: BTreeMap::new() }
     }
 
     /// The peer `name` that says it is `alias`.
@@ -51,25 +55,41 @@ impl Peer {
         self.send(Recipient::Everyone, Message::PreVoteRequest(request)).await;
     }
 
-    /// Hands the leadership of `term` over to `target`.
+    /// Hands the leadership of `term` over to `target`, which it [led](Self::lead).
     pub async fn hand_over(&mut self, term: u64, target: &NodeId) {
         let (leader, target) = (self.id.clone(), Some(target.clone()));
-        let handover = Message::Handover(Handover { term, leader, target });
+        let handover = Message::Handover(Handover { term, leader, target, round: round_of(term) });
         self.send(Recipient::Everyone, handover).await;
     }
 
-    /// Gives `candidate` its vote in `term`.
+    /// Gives `candidate` its vote in `term`, in answer to the request of it that was heard last
+    /// (N1).
     pub async fn vote_for(&mut self, candidate: &NodeId, term: u64) {
         let voter = Some(self.id.clone());
-        let response = VoteResponse { term, granted: true, voter };
+        let round = self.heard_round(candidate);
+        let response =
+            VoteResponse { term, granted: true, voter, round, list: None, life: Life::new(1) };
         let to = Recipient::Node(candidate.clone());
         self.send(to, Message::VoteResponse(response)).await;
+    }
+
+    /// The campaign of `candidate` that was heard last.
+    pub fn heard_round(&self, candidate: &NodeId) -> Option<Round> {
+        self.heard_rounds.get(candidate).copied()
     }
 
     /// Claims to lead `term`, as a Go node does.
     pub async fn heartbeat(&mut self, term: u64) {
         let leader = self.id.clone();
-        let heartbeat = Heartbeat { term, leader, sent_at: None, size: None };
+        let heartbeat =
+            Heartbeat { term, leader, sent_at: None, size: None, round: None, list: None };
+        self.send(Recipient::Everyone, Message::Heartbeat(heartbeat)).await;
+    }
+
+    /// Claims to lead `term`, as a node of this implementation does in Graft mode.
+    pub async fn lead(&mut self, term: u64) {
+        let (leader, round) = (self.id.clone(), round_of(term));
+        let heartbeat = Heartbeat { term, leader, sent_at: None, size: None, round, list: None };
         self.send(Recipient::Everyone, Message::Heartbeat(heartbeat)).await;
     }
 
@@ -85,7 +105,14 @@ impl Peer {
     /// Waits for the next message.
     pub async fn hear(&mut self) -> Message {
         match timeout(PATIENCE, self.transport.receive()).await {
-            Ok(Arrival::Message(message)) => message,
+            Ok(Arrival::Message(message)) => {
+                if let Message::VoteRequest(VoteRequest { candidate, round: Some(round), .. }) =
+                    &message
+                {
+                    self.heard_rounds.insert(candidate.clone(), *round);
+                }
+                message
+            }
             Ok(other) => panic!("{} heard {other:?}", self.id),
             Err(_) => panic!("{} heard nothing", self.id),
         }
@@ -126,6 +153,12 @@ impl Peer {
             handover_from: None,
             size: None,
             round: None,
+            list: None,
         }
     }
+}
+
+/// The campaign in which a peer won `term`.
+fn round_of(term: u64) -> Option<Round> {
+    Round::new(term as u32)
 }

@@ -1,7 +1,7 @@
 //! A transport that misbehaves on demand.
 
-use graft_election::core::{NodeId, Outgoing};
-use graft_election::{Arrival, MemoryTransport, Transport};
+use graft_election::core::Outgoing;
+use graft_election::{Arrival, Member, MemoryTransport, Transport};
 use tokio::sync::{mpsc, watch};
 
 /// A memory transport that the test can hold up, and which hears what the test says.
@@ -44,8 +44,8 @@ impl TransportControl {
 impl Transport for UnreliableTransport {
     type Error = <MemoryTransport as Transport>::Error;
 
-    async fn join(&mut self, cluster: &str, id: &NodeId) -> Result<(), Self::Error> {
-        self.inner.join(cluster, id).await
+    async fn join(&mut self, member: &Member<'_>) -> Result<(), Self::Error> {
+        self.inner.join(member).await
     }
 
     async fn receive(&mut self) -> Arrival {

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use async_nats::Subscriber;
 use futures_util::StreamExt;
 use graft_election_core::{Message, NodeId, Recipient};
-use graft_election_proto::frame::FrameReader;
+use graft_election_proto::frame::{ClusterTag, FrameReader};
 use graft_election_proto::{Kind, decode};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;
 
+use crate::boards::BOARDS_CLUSTER;
 use crate::bus::{Bus, Sent};
 use crate::cluster::id;
 use crate::nats_server::NatsServer;
@@ -132,7 +133,10 @@ impl Witness {
     }
 
     fn hear_sent(&mut self, sent: &Sent) {
-        let reader = self.readers.entry(sent.from.to_string()).or_default();
+        let reader = self
+            .readers
+            .entry(sent.from.to_string())
+            .or_insert_with(|| FrameReader::new(ClusterTag::of(BOARDS_CLUSTER)));
         let mut bytes = &sent.bytes[..];
         while let Some(frame) = reader.read_any(&mut bytes) {
             let is_carried = frame.sender.as_str() != &*sent.from;
@@ -141,17 +145,19 @@ impl Witness {
     }
 
     fn hear_message(&mut self, message: &async_nats::Message) {
-        let (name, kind) = message.subject.rsplit_once('.').expect("a subject of two parts");
-        // What bridges say to each other is no message of nodes.
+        let tokens: Vec<_> = message.subject.split('.').collect();
+        let [_, _, kind, sender, receiver @ ..] = &*tokens else {
+            panic!("a subject of the Go original: {}", message.subject);
+        };
+        // What a node says to itself when it joins is no message of nodes.
         let Some(kind) = Kind::from_name(kind) else { return };
         let message_heard = decode(kind, &message.payload).expect("a sound message");
-        let to = match kind {
-            Kind::VoteResponse | Kind::HeartbeatResponse | Kind::PreVoteResponse => {
-                Recipient::Node(id(name.trim_start_matches("graft.")))
-            }
+        let to = match receiver {
+            [node] => Recipient::Node(id(node)),
             _ => Recipient::Everyone,
         };
-        let sender = message_heard.sender().expect("no message of the Go original").clone();
+        let sender = id(sender);
+        assert_eq!(message_heard.sender(), Some(&sender), "the subject names the sender");
         self.heard.hear(&sender, &to, &message_heard, message.headers.is_some());
     }
 }
@@ -175,8 +181,8 @@ impl Heard {
     ///
     /// It contradicts what was heard before: I1, I2 or I3 is broken.
     pub fn hear(&mut self, sender: &NodeId, to: &Recipient, message: &Message, is_carried: bool) {
-        if *to == Recipient::Node(sender.clone()) {
-            // A sign of life to itself, of a bridge or of a node that joins.
+        if let Message::Who(_) | Message::Here(_) = message {
+            // They name no term (N5).
             return;
         }
         if is_carried {

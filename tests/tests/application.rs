@@ -13,13 +13,34 @@ use graft_election_tests::cluster::{builder, graft_builder, id, wait_for_fault, 
 use graft_election_tests::peer::Peer;
 
 /// How long the application of a [`patient`] node may take: half its heartbeat interval.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
+const QUERY_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A node that is patient, for tests that begin before its first campaign.
+/// The least election timeout of a [`patient`] node.
+const PATIENT: Duration = Duration::from_millis(2_200);
+
+/// A node whose application has time to answer. It helps to elect no one for a while after its
+/// start (N5).
 fn patient(size: usize) -> NodeBuilder {
     builder("a", size)
-        .election_timeout(Duration::from_secs(20), Duration::from_secs(21))
-        .heartbeat_interval(Duration::from_secs(2))
+        .election_timeout(PATIENT, 2 * PATIENT)
+        .heartbeat_interval(Duration::from_secs(1))
+}
+
+/// Such a node that never campaigns by itself, and may vote by now.
+async fn start_voter(network: &MemoryNetwork, application: &ScriptedApplication) -> Node {
+    let node = start(patient(3).priority(0), network, application).await;
+    // Some more, on a busy machine.
+    tokio::time::sleep(PATIENT + Duration::from_millis(400)).await;
+    node
+}
+
+/// Has `peer` lead `node` in `term` until the node may campaign.
+async fn lead(peer: &mut Peer, node: &Node, term: u64) {
+    for _ in 0..3 {
+        peer.lead(term).await;
+        wait_until(node, |status| status.leader.is_some()).await;
+        tokio::time::sleep(PATIENT / 2).await;
+    }
 }
 
 async fn start(
@@ -61,6 +82,7 @@ async fn h2_the_position_is_asked_for_at_a_handover_too() {
     let mut peer = Peer::join(&network, "p").await;
     let application = ScriptedApplication::at(b"1");
     let node = start(patient(3), &network, &application).await;
+    lead(&mut peer, &node, 5).await;
     peer.hand_over(5, &id("a")).await;
     let request = peer.hear_vote_request().await;
     assert_eq!((request.term, request.handover_from), (6, NonZeroU64::new(5)));
@@ -120,7 +142,7 @@ async fn c1_v4_votes_and_pre_votes_are_given_as_the_application_judges() {
     let network = MemoryNetwork::new();
     let mut peer = Peer::join(&network, "p").await;
     let application = ScriptedApplication::at(b"1");
-    let node = start(patient(3), &network, &application).await;
+    let node = start_voter(&network, &application).await;
     for (term, refuses) in [(5, false), (6, true), (7, false)] {
         application.refuse(refuses);
         peer.request_pre_vote(term + 1).await;
@@ -138,7 +160,7 @@ async fn an_application_that_is_stuck_gives_no_vote_and_is_not_asked_what_is_no_
     let network = MemoryNetwork::new();
     let mut peer = Peer::join(&network, "p").await;
     let application = ScriptedApplication::at(b"1");
-    let node = start(patient(3), &network, &application).await;
+    let node = start_voter(&network, &application).await;
     let mut events = node.events();
     application.stick(true);
     for position in [b"asked", b"later", b"never"] {
@@ -188,11 +210,14 @@ async fn v7_a_position_that_is_too_long_is_told_of_and_the_last_one_used() {
     let application = ScriptedApplication::at(&[1; 64]);
     let node = start(patient(3), &network, &application).await;
     let mut events = node.events();
+    lead(&mut peer, &node, 5).await;
     peer.hand_over(5, &id("a")).await;
     assert_eq!(peer.hear_vote_request().await.position.as_bytes(), [1; 64]);
     assert_eq!(faults_so_far(&mut events), [""; 0]);
     application.move_to(&[2; 65]);
-    peer.hand_over(6, &id("a")).await;
+    peer.lead(7).await;
+    wait_until(&node, |status| status.leader.is_some()).await;
+    peer.hand_over(7, &id("a")).await;
     assert_eq!(peer.hear_vote_request().await.position.as_bytes(), [1; 64]);
     wait_for_fault(&mut events, |fault| matches!(fault, Fault::PositionTooLong(65))).await;
     node.close().await;

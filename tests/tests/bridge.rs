@@ -9,11 +9,11 @@ use futures_util::StreamExt;
 use graft_election::core::{
     Heartbeat, Message, Outgoing, Position, Recipient, VoteRequest, VoteResponse,
 };
-use graft_election::proto::frame::{FRAME_MAX, FrameReader, encode_frame};
+use graft_election::proto::frame::{ClusterTag, FRAME_MAX, FrameReader, encode_frame};
 use graft_election::proto::{ENCODED_MAX, encode};
 use graft_election::{
-    BridgeEvent, BridgeRates, Connection, MemoryVotes, NatsTransport, Node, NodeId, SerialLine,
-    SerialTransport, State,
+    BridgeEvent, BridgeRates, Connection, MemoryVotes, Mode, NatsTransport, Node, NodeId,
+    SerialLine, SerialTransport, State,
 };
 use graft_election_tests::bridge::RunningBridge;
 use graft_election_tests::bus::{Bus, Member};
@@ -37,12 +37,12 @@ struct Talker {
 impl Talker {
     async fn join(bus: &Bus, name: &str) -> Self {
         let stream = UnixStream::connect(bus.join(name).socket()).await.unwrap();
-        Self { stream, reader: FrameReader::new() }
+        Self { stream, reader: FrameReader::new(ClusterTag::of("c")) }
     }
 
     async fn say(&mut self, sender: &str, outgoing: &Outgoing) {
         let mut buffer = [0; FRAME_MAX];
-        let frame = encode_frame(&id(sender), outgoing, &mut buffer).unwrap();
+        let frame = encode_frame(ClusterTag::of("c"), &id(sender), outgoing, &mut buffer).unwrap();
         self.stream.write_all(frame).await.unwrap();
     }
 
@@ -124,7 +124,14 @@ impl Spy {
 }
 
 fn heartbeat(leader: &str, term: u64) -> Message {
-    Message::Heartbeat(Heartbeat { term, leader: id(leader), sent_at: None, size: None })
+    Message::Heartbeat(Heartbeat {
+        term,
+        leader: id(leader),
+        sent_at: None,
+        size: None,
+        round: None,
+        list: None,
+    })
 }
 
 fn vote_request(candidate: &str, term: u64) -> Message {
@@ -136,6 +143,7 @@ fn vote_request(candidate: &str, term: u64) -> Message {
         handover_from: None,
         size: None,
         round: None,
+        list: None,
     })
 }
 
@@ -144,7 +152,14 @@ fn to_all(message: Message) -> Outgoing {
 }
 
 fn vote(term: u64, voter: Option<&str>) -> Message {
-    Message::VoteResponse(VoteResponse { term, granted: true, voter: voter.map(id) })
+    Message::VoteResponse(VoteResponse {
+        term,
+        granted: true,
+        voter: voter.map(id),
+        round: None,
+        list: None,
+        life: None,
+    })
 }
 
 fn bytes_of(message: &Message) -> Vec<u8> {
@@ -161,11 +176,10 @@ async fn each_message_is_carried_once_and_unchanged_whoever_it_is_for() {
     let request = vote_request("l", 3);
     talker.say("l", &to_all(request.clone())).await;
     let heard = spy.hear().await;
-    let reply = Some("graft.l.vote_response".to_owned());
-    assert_eq!(heard, [("graft.c.vote_request".to_owned(), reply, bytes_of(&request))]);
+    assert_eq!(heard, [("graft.c.vote_request.l".to_owned(), None, bytes_of(&request))]);
 
     // An answer reaches the node on the line, and one of Go's too, which names nobody.
-    spy.say("graft.l.vote_response", &vote(3, Some("n"))).await;
+    spy.say("graft.c.vote_response.n.l", &vote(3, Some("n"))).await;
     spy.say("graft.l.vote_response", &vote(3, None)).await;
     let heard = talker.hear_all(2).await;
     let [(named, to, first), (bridge_id, to_too, second)] = &heard[..] else {
@@ -181,12 +195,12 @@ async fn each_message_is_carried_once_and_unchanged_whoever_it_is_for() {
     talker.say("l", &Outgoing { to: to_node("n"), message: vote(4, Some("l")) }).await;
     talker.say("m", &Outgoing { to: to_node("l"), message: vote(4, Some("m")) }).await;
     let heard = spy.hear().await;
-    let expected = ("graft.n.vote_response".to_owned(), None, bytes_of(&vote(4, Some("l"))));
+    let expected = ("graft.c.vote_response.l.n".to_owned(), None, bytes_of(&vote(4, Some("l"))));
     assert_eq!(heard, [expected]);
 
     for term in 10..60 {
         talker.say("l", &to_all(heartbeat("l", term))).await;
-        spy.say("graft.c.heartbeat", &heartbeat("n", term)).await;
+        spy.say("graft.c.heartbeat.n", &heartbeat("n", term)).await;
     }
     let heard = talker.hear_all(50).await;
     let terms: Vec<_> = heard.iter().map(|(.., message)| message.term()).collect();
@@ -218,7 +232,7 @@ async fn what_a_line_echoes_is_not_carried_back() {
 async fn check_both_ways(talker: &mut Talker, spy: &mut Spy, times: usize) {
     for term in 1..=20 {
         talker.say("l", &to_all(heartbeat("l", term))).await;
-        spy.say("graft.c.heartbeat", &heartbeat("n", term)).await;
+        spy.say("graft.c.heartbeat.n", &heartbeat("n", term)).await;
     }
     let expected = 20 * times;
     let heard = (spy.hear_all(expected).await.len(), talker.hear_all(expected).await.len());
@@ -301,14 +315,20 @@ async fn neither_side_floods_the_other() {
     for term in 0..200 {
         for _ in 0..10 {
             talker.say("l", &to_all(heartbeat("l", term))).await;
-            spy.say("graft.c.heartbeat", &heartbeat("n", term)).await;
+            spy.say("graft.c.heartbeat.n", &heartbeat("n", term)).await;
         }
         sleep(Duration::from_millis(10)).await;
     }
     let seconds = began.elapsed().as_secs_f64() + 0.25;
     let (on_line, on_nats) = (talker.hear().await.len(), spy.hear().await.len());
-    let frame =
-        encode_frame(&id("n"), &to_all(heartbeat("n", 100)), &mut [0; FRAME_MAX]).unwrap().len();
+    let frame = encode_frame(
+        ClusterTag::of("c"),
+        &id("n"),
+        &to_all(heartbeat("n", 100)),
+        &mut [0; FRAME_MAX],
+    )
+    .unwrap()
+    .len();
     assert!(on_nats as f64 <= 50.0 * seconds + 1.0 && on_nats >= 100, "{on_nats} in {seconds} s");
     assert!(
         on_line as f64 <= 1_000.0 * seconds / (frame as f64 - 1.0) + 1.0,
@@ -447,4 +467,37 @@ async fn the_bus_goes_on_without_the_bridge_or_the_server() {
     let _server = stopped.restart();
     mixed.leader().await;
     bridge.stop().await;
+}
+
+/// Nodes in Graft mode on the line speak to Go nodes where those listen.
+#[tokio::test]
+async fn in_graft_mode_what_go_reads_goes_to_the_subjects_of_go() {
+    let (bus, server) = (Bus::new(), NatsServer::start());
+    let member = bus.join("bridge");
+    let _bridge = RunningBridge::start_in(&member, &server, Mode::Graft).await;
+    let (mut talker, mut spy) = (Talker::join(&bus, "talker").await, Spy::join(&server).await);
+    let request = vote_request("l", 3);
+    talker.say("l", &to_all(request.clone())).await;
+    let reply = Some("graft.l.vote_response".to_owned());
+    let expected = ("graft.c.vote_request".to_owned(), reply, bytes_of(&request));
+    assert_eq!(spy.hear().await, [expected]);
+    let to = Recipient::Node(id("n"));
+    talker.say("l", &Outgoing { to, message: vote(3, Some("l")) }).await;
+    let expected = ("graft.n.vote_response".to_owned(), None, bytes_of(&vote(3, Some("l"))));
+    assert_eq!(spy.hear().await, [expected]);
+}
+
+/// Section 3: nobody speaks for another on the line either.
+#[tokio::test]
+async fn what_does_not_come_from_whom_its_subject_names_is_not_carried() {
+    let (bus, server) = (Bus::new(), NatsServer::start());
+    let member = bus.join("bridge");
+    let bridge = RunningBridge::start(&member, &server, FAST).await;
+    let (mut talker, spy) = (Talker::join(&bus, "talker").await, Spy::join(&server).await);
+    spy.say("graft.c.heartbeat.thief", &heartbeat("n", 1)).await;
+    spy.say("graft.c.heartbeat.n", &heartbeat("n", 2)).await;
+    let heard = talker.hear_all(1).await;
+    assert_eq!(heard, [(id("n"), Recipient::Everyone, heartbeat("n", 2))]);
+    let counts = bridge.stop().await;
+    assert_eq!((counts.to_line.carried, counts.to_line.malformed), (1, 1));
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use graft_election::core::{Heartbeat, Message, Outgoing, Recipient};
-use graft_election::proto::frame::{FRAME_MAX, FrameReader, encode_frame};
-use graft_election_tests::boards::Boards;
+use graft_election::proto::frame::{ClusterTag, FRAME_MAX, FrameReader, encode_frame};
+use graft_election_tests::boards::{BOARDS_CLUSTER, Boards};
 use graft_election_tests::bus::{Bus, Faults, Sent};
 use graft_election_tests::cluster::id;
 use rand::rngs::StdRng;
@@ -13,6 +13,9 @@ use rand::seq::index::sample;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::broadcast::Receiver;
 use tokio::time::{Instant, sleep};
+
+/// Of the boards' cluster.
+const CLUSTER: ClusterTag = ClusterTag::of(BOARDS_CLUSTER);
 
 /// How many leaders have their power cut.
 const ROUNDS: usize = 20;
@@ -51,6 +54,24 @@ async fn boards_that_lose_power_are_replaced_and_come_back_with_their_votes() {
     }
     assert_eq!(boards.heard().carried, 0, "each speaks in its own name");
     boards.check_that_all_run();
+}
+
+/// N4, N5: of boards that were given one number one takes part, and the others end and say why; so
+/// does one that comes later, and the leader goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn n5_boards_with_one_number_are_told_apart() {
+    let mut boards = Boards::start_numbered(&[1, 1, 1, 2, 3], 3);
+    let (term, _) = boards.leader_after(0).await;
+    let given_up = boards.given_up(2).await;
+    for log in given_up {
+        assert!(
+            log.iter().any(|line| line.contains("can't start: DuplicateId(board-1)")),
+            "{log:?}"
+        );
+    }
+    boards.hear_for(Duration::from_secs(3)).await;
+    let candidate = boards.heard().candidate_after(term);
+    assert_eq!(candidate, None, "nobody campaigns:\n{}", boards.logs());
 }
 
 /// L3, L4, T3: a leader whose wire is cut stops acting before another begins to, and follows the
@@ -94,7 +115,8 @@ async fn v7_a_board_keeps_leading_through_a_minute_of_noise() {
 
     let errors = listener.frames.errors();
     println!("{} of {} bytes were noise: {errors:?}", noise.bytes, listener.bytes);
-    assert_eq!(boards.heard().term(), term, "nobody campaigns:\n{}", boards.logs());
+    let candidate = boards.heard().candidate_after(term);
+    assert_eq!(candidate, None, "nobody campaigns:\n{}", boards.logs());
     for board in boards.ids() {
         let log = boards.log(&board);
         let starts = log.iter().filter(|line| line.contains("starts in term")).count();
@@ -160,9 +182,16 @@ impl Noise {
     fn tempting_frame(&mut self) -> Vec<u8> {
         let leader = id(&format!("board-{}", self.random.random_range(1..=3)));
         let term = self.term + self.random.random_range(1..1_000);
-        let heartbeat = Heartbeat { term, leader: leader.clone(), sent_at: None, size: None };
+        let heartbeat = Heartbeat {
+            term,
+            leader: leader.clone(),
+            sent_at: None,
+            size: None,
+            round: None,
+            list: None,
+        };
         let outgoing = Outgoing { to: Recipient::Everyone, message: Message::Heartbeat(heartbeat) };
-        encode_frame(&leader, &outgoing, &mut [0; FRAME_MAX]).unwrap().to_vec()
+        encode_frame(CLUSTER, &leader, &outgoing, &mut [0; FRAME_MAX]).unwrap().to_vec()
     }
 }
 
@@ -175,7 +204,7 @@ struct Listener {
 
 impl Listener {
     fn on(bus: &Bus) -> Self {
-        Self { traffic: bus.listen(), frames: FrameReader::new(), bytes: 0 }
+        Self { traffic: bus.listen(), frames: FrameReader::new(CLUSTER), bytes: 0 }
     }
 
     async fn hear(&mut self) {
@@ -188,7 +217,7 @@ impl Listener {
 }
 
 /// L1, L2: three boards on a slow line elect a leader and acknowledge its heartbeats, which take
-/// only a part of the line. It needs longer times: a heartbeat and its two answers take 132 ms.
+/// only a part of the line. It needs longer times: a heartbeat and its two answers take 165 ms.
 #[tokio::test(flavor = "multi_thread")]
 async fn l1_a_line_of_9600_baud_is_enough_for_three_boards() {
     /// Ten bits for each byte.
@@ -217,10 +246,11 @@ async fn l1_a_line_of_9600_baud_is_enough_for_three_boards() {
     );
 
     assert_eq!(boards.heard().leaders, [(term, leader)].into(), "{}", boards.logs());
-    assert_eq!(boards.heard().term(), term, "nobody campaigns:\n{}", boards.logs());
+    let candidate = boards.heard().candidate_after(term);
+    assert_eq!(candidate, None, "nobody campaigns:\n{}", boards.logs());
     assert_eq!(boards.heard().carried, 0, "each speaks in its own name");
     boards.check_that_all_run();
-    assert!((0.25..0.4).contains(&share), "{share}");
+    assert!((0.32..0.48).contains(&share), "{share}");
 }
 
 /// How many of the frames would have collided on a line without carrier sense.

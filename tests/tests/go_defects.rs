@@ -4,14 +4,14 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use graft_election::core::{Heartbeat, Message, Recipient, VoteResponse};
+use graft_election::core::{Heartbeat, Life, Message, Recipient, VoteResponse};
 use graft_election::{
     Application, ChannelHandler, ClusterInfo, Config, ConfigError, Fault, MemoryNetwork,
     MemoryVotes, Node, OpenError, Report, StartError, State, VoteFile,
 };
 use graft_election_tests::cluster::{
     MemoryCluster, PATIENCE, builder, graft_builder, id, wait_for_agreement, wait_for_fault,
-    wait_until,
+    wait_for_question, wait_until,
 };
 use graft_election_tests::peer::Peer;
 use graft_election_tests::votes::UnreliableVotes;
@@ -30,6 +30,7 @@ async fn g1_a_node_that_was_closed_does_not_vote_again_in_the_same_term() {
         builder("a", 3).start(network.transport(), votes).await.unwrap()
     };
     let node = start().await;
+    wait_for_question().await;
     first.request_vote(5).await;
     assert!(first.hear_vote_response().await.granted);
     node.close().await;
@@ -40,11 +41,13 @@ async fn g1_a_node_that_was_closed_does_not_vote_again_in_the_same_term() {
     // V3: just after its start it helps nobody.
     first.request_vote(5).await;
     assert!(!first.hear_vote_response().await.granted);
-    // One tick of the clock comes on top.
-    tokio::time::sleep(Config::ELECTION_TIMEOUT_MIN + Duration::from_millis(1)).await;
+    wait_for_question().await;
     second.request_vote(5).await;
     assert!(!second.hear_vote_response().await.granted);
+    // N2: it no longer knows in which campaign it gave its vote.
     first.request_vote(5).await;
+    assert!(!first.hear_vote_response().await.granted);
+    first.request_vote(6).await;
     assert!(first.hear_vote_response().await.granted);
     node.close().await;
 }
@@ -67,10 +70,18 @@ async fn g5_voters_are_counted_and_not_answers() {
         }
     };
     for _ in 0..5 {
-        let denial = VoteResponse { term, granted: false, voter: Some(id("p")) };
+        let denial = VoteResponse {
+            term,
+            granted: false,
+            voter: Some(id("p")),
+            round: first.heard_round(&id("a")),
+            list: None,
+            life: Life::new(1),
+        };
         first.send(Recipient::Node(id("a")), Message::VoteResponse(denial)).await;
     }
     first.vote_for(&id("a"), term).await;
+    while second.hear_vote_request().await.term < term {}
     second.vote_for(&id("a"), term).await;
     let status = wait_until(&node, |status| status.state == State::Leader).await;
     assert_eq!(status.term, term);
@@ -84,6 +95,7 @@ async fn g6_a_declared_list_keeps_a_fourth_node_from_voting() {
     let mut stranger = Peer::join(&network, "d").await;
     let node = graft_builder("a", 3)
         .voters(voters.clone())
+        .first_record()
         .start(network.transport(), MemoryVotes::new())
         .await
         .unwrap();
@@ -144,6 +156,8 @@ async fn g8_a_node_that_has_only_kept_its_id_is_in_no_quarantine() {
     assert_eq!(renamed.to_string(), "the stored vote belongs to node a, not to b");
 
     let node = start().await.unwrap();
+    // It acknowledges a leader at once, and has only to ask who else has its id (N5).
+    wait_for_question().await;
     peer.request_vote(1).await;
     assert!(peer.hear_vote_response().await.granted);
     node.close().await;
@@ -202,7 +216,8 @@ async fn g18_senseless_sizes_shared_files_and_mixed_sizes_do_not_go_unnoticed() 
     let mut peer = Peer::join(&network, "p").await;
     let mut events = node.events();
     let size = std::num::NonZeroU32::new(4);
-    let heartbeat = Heartbeat { term: 1, leader: id("p"), sent_at: None, size };
+    let heartbeat =
+        Heartbeat { term: 1, leader: id("p"), sent_at: None, size, round: None, list: None };
     peer.send(Recipient::Everyone, Message::Heartbeat(heartbeat)).await;
     let expected = Report::SizeMismatch { node: id("p"), size: 4 };
     wait_for_fault(&mut events, |fault| matches!(fault, Fault::Report(seen) if *seen == expected))
@@ -243,6 +258,7 @@ async fn g20_c4_a_vote_that_could_not_be_stored_is_neither_given_nor_forgotten()
     let votes = UnreliableVotes::default();
     let node = builder("a", 3).start(network.transport(), votes.clone()).await.unwrap();
     let mut events = node.events();
+    wait_for_question().await;
     votes.fail(true);
     first.request_vote(5).await;
     wait_for_fault(&mut events, |fault| matches!(fault, Fault::Save(_))).await;

@@ -3,8 +3,10 @@
 
 use async_nats::{Client, Subscriber};
 use futures_util::StreamExt;
-use graft_election::{MemoryVotes, NatsTransport, State};
-use graft_election_tests::cluster::{PATIENCE, graft_builder, id, wait_until};
+use graft_election::{Config, Fault, MemoryVotes, NatsTransport, State};
+use graft_election_tests::cluster::{
+    PATIENCE, graft_builder, id, wait_for_fault, wait_for_question, wait_until,
+};
 use graft_election_tests::nats_server::NatsServer;
 use graft_election_tests::pb;
 use prost::Message;
@@ -85,7 +87,10 @@ async fn a_go_node_is_elected_and_followed_and_deposed_by_a_higher_term() {
     let inbox = format!("graft.{GO_ID}.vote_response");
     let mut responses = client.subscribe(inbox.clone()).await.unwrap();
 
-    // As recorded, except for the term.
+    wait_for_question().await;
+    // In real time the node has begun a little later.
+    tokio::time::sleep(Config::HEARTBEAT_INTERVAL).await;
+    // As recorded, except for the term. The node may have campaigned in term 1 by now.
     let request = go::VoteRequest { term: 7, candidate: GO_ID.into(), current_state: Vec::new() };
     let payload = request.encode_to_vec();
     assert_eq!(payload[..4], [0x08, 7, 0x12, 26]);
@@ -127,5 +132,25 @@ async fn c2_a_node_that_no_go_leader_speaks_to_takes_over() {
     assert_eq!(request.term, 4);
     publish(&client, "graft.a.vote_response", &go::VoteResponse { term: 4, granted: true }).await;
     wait_until(&node, |status| status.state == State::Leader).await;
+    node.close().await;
+}
+
+/// What a Go node may say and is not read here is reported, with its name.
+#[tokio::test]
+async fn v7_a_go_node_whose_position_is_too_long_is_reported() {
+    let server = NatsServer::start();
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let transport = NatsTransport::connect(server.url()).await.unwrap();
+    let node = graft_builder("a", 3).start(transport, MemoryVotes::new()).await.unwrap();
+    let mut events = node.events();
+    let candidate = GO_ID.to_owned();
+    let request = go::VoteRequest { term: 1, candidate, current_state: vec![0; 65] };
+    publish(&client, "graft.c.vote_request", &request).await;
+    let from_go = format!("{GO_ID} on graft.c.vote_request");
+    wait_for_fault(
+        &mut events,
+        |fault| matches!(fault, Fault::Malformed { from, .. } if *from == from_go),
+    )
+    .await;
     node.close().await;
 }

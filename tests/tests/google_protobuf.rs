@@ -7,8 +7,8 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::process::{Child, Command, Stdio};
 
 use graft_election::core::{
-    Handover, Heartbeat, HeartbeatResponse, Message, NodeId, Position, PreVoteResponse,
-    VoteRequest, VoteResponse,
+    Handover, Heartbeat, HeartbeatResponse, Identity, Life, ListId, Message, NodeId, Position,
+    PreVoteResponse, Round, VoteRequest, VoteResponse,
 };
 use graft_election::proto::{DecodeError, ENCODED_MAX, Kind, decode, encode};
 use rand::rngs::StdRng;
@@ -69,43 +69,81 @@ fn what_google_writes_is_read_here_however_odd_it_is() {
 
 /// A random message of `kind`.
 fn draw(kind: Kind, random: &mut StdRng) -> Message {
-    let (term, sender, position) = (number(random), id(random), position(random));
-    let is_left_out: bool = random.random();
-    let other = (!is_left_out).then(|| id(random));
-    let (long, longer) = (NonZeroU64::new(number(random)), NonZeroU64::new(number(random)));
-    let (short, shorter) = (small(random), small(random));
-    let granted = random.random();
-    let request = VoteRequest {
-        term,
-        candidate: sender.clone(),
-        position: position.clone(),
-        handover_from: long,
-        size: NonZeroU32::new(short),
-        round: None,
-    };
-    let (sent_at, size, round) = (long, NonZeroU32::new(short), NonZeroU32::new(shorter));
     match kind {
-        Kind::VoteRequest => Message::VoteRequest(request),
-        Kind::VoteResponse => Message::VoteResponse(VoteResponse { term, granted, voter: other }),
-        Kind::Heartbeat => Message::Heartbeat(Heartbeat { term, leader: sender, sent_at, size }),
+        Kind::VoteRequest => Message::VoteRequest(draw_request(random)),
+        Kind::VoteResponse => Message::VoteResponse(VoteResponse {
+            term: number(random),
+            granted: random.random(),
+            voter: optional(random, id),
+            round: Round::new(small(random)),
+            list: list(random),
+            life: Life::new(small(random)),
+        }),
+        Kind::Heartbeat => Message::Heartbeat(Heartbeat {
+            term: number(random),
+            leader: id(random),
+            sent_at: NonZeroU64::new(number(random)),
+            size: NonZeroU32::new(small(random)),
+            round: Round::new(small(random)),
+            list: list(random),
+        }),
         Kind::HeartbeatResponse => Message::HeartbeatResponse(HeartbeatResponse {
-            term,
-            follower: sender,
-            position,
-            sent_at,
-            priority: short,
-            bound_for: longer,
+            term: number(random),
+            follower: id(random),
+            position: position(random),
+            sent_at: NonZeroU64::new(number(random)),
+            priority: small(random),
+            bound_for: NonZeroU64::new(number(random)),
+            round: Round::new(small(random)),
+            list: list(random),
+            life: Life::new(small(random)),
         }),
-        Kind::PreVoteRequest => Message::PreVoteRequest(VoteRequest { round, ..request }),
+        Kind::PreVoteRequest => Message::PreVoteRequest(draw_request(random)),
         Kind::PreVoteResponse => Message::PreVoteResponse(PreVoteResponse {
-            term,
-            granted,
-            voter: sender,
+            term: number(random),
+            granted: random.random(),
+            voter: id(random),
             proposed_term: number(random),
-            round,
+            round: Round::new(small(random)),
+            list: list(random),
+            life: Life::new(small(random)),
         }),
-        Kind::Handover => Message::Handover(Handover { term, leader: sender, target: other }),
+        Kind::Handover => Message::Handover(Handover {
+            term: number(random),
+            leader: id(random),
+            target: optional(random, id),
+            round: Round::new(small(random)),
+        }),
+        Kind::Who => Message::Who(draw_identity(random)),
+        Kind::Here => Message::Here(draw_identity(random)),
     }
+}
+
+fn draw_request(random: &mut StdRng) -> VoteRequest {
+    VoteRequest {
+        term: number(random),
+        candidate: id(random),
+        position: position(random),
+        handover_from: NonZeroU64::new(number(random)),
+        size: NonZeroU32::new(small(random)),
+        round: Round::new(small(random)),
+        list: list(random),
+    }
+}
+
+fn draw_identity(random: &mut StdRng) -> Identity {
+    let round = Round::new(small(random).max(1)).unwrap();
+    Identity { node: id(random), round, life: Life::new(small(random).max(1)).unwrap() }
+}
+
+fn list(random: &mut StdRng) -> Option<ListId> {
+    let list = |random: &mut StdRng| ListId { term: number(random), version: small(random).max(1) };
+    optional(random, list)
+}
+
+fn optional<T>(random: &mut StdRng, draw: impl Fn(&mut StdRng) -> T) -> Option<T> {
+    let is_there: bool = random.random();
+    is_there.then(|| draw(random))
 }
 
 fn written(message: &Message) -> Vec<u8> {
@@ -119,8 +157,10 @@ fn fields(message: &Message) -> Value {
     let long = |number: Option<NonZeroU64>| number.map_or(0, NonZeroU64::get);
     let short = |number: Option<NonZeroU32>| number.map_or(0, NonZeroU32::get);
     let text = |id: &Option<NodeId>| id.as_ref().map_or(String::new(), NodeId::to_string);
-    match message {
-        Message::VoteRequest(request) => json!({
+    let round = |round: Option<Round>| round.map_or(0, Round::number);
+    let life = |life: Option<Life>| life.map_or(0, Life::number);
+    let mut fields = match message {
+        Message::VoteRequest(request) | Message::PreVoteRequest(request) => json!({
             "Term": request.term,
             "Candidate": request.candidate.as_str(),
             "CurrentState": hex(&request.position),
@@ -131,6 +171,7 @@ fn fields(message: &Message) -> Value {
             "Term": response.term,
             "Granted": response.granted,
             "Voter": text(&response.voter),
+            "Life": life(response.life),
         }),
         Message::Heartbeat(heartbeat) => json!({
             "Term": heartbeat.term,
@@ -145,28 +186,32 @@ fn fields(message: &Message) -> Value {
             "SentAt": long(response.sent_at),
             "Priority": response.priority,
             "BoundFor": long(response.bound_for),
-        }),
-        Message::PreVoteRequest(request) => json!({
-            "Term": request.term,
-            "Candidate": request.candidate.as_str(),
-            "CurrentState": hex(&request.position),
-            "HandoverFrom": long(request.handover_from),
-            "Size": short(request.size),
-            "Round": short(request.round),
+            "Life": life(response.life),
         }),
         Message::PreVoteResponse(response) => json!({
             "Term": response.term,
             "Granted": response.granted,
             "Voter": response.voter.as_str(),
             "ProposedTerm": response.proposed_term,
-            "Round": short(response.round),
+            "Life": life(response.life),
         }),
         Message::Handover(handover) => json!({
             "Term": handover.term,
             "Leader": handover.leader.as_str(),
             "Target": text(&handover.target),
         }),
+        Message::Who(identity) | Message::Here(identity) => json!({
+            "Node": identity.node.as_str(),
+            "Life": identity.life.number(),
+        }),
+    };
+    fields["Round"] = round(message.round()).into();
+    if !matches!(message, Message::Handover(_) | Message::Who(_) | Message::Here(_)) {
+        let list = message.list();
+        fields["ListTerm"] = list.map_or(0, |list| list.term).into();
+        fields["ListVersion"] = list.map_or(0, |list| list.version).into();
     }
+    fields
 }
 
 /// Why no node may see a message with these fields (rule V7).
@@ -180,8 +225,18 @@ fn refusal(kind: Kind, fields: &Value) -> Option<DecodeError> {
     };
     let of_position =
         || Position::new(&unhex(text("CurrentState")?)).err().map(DecodeError::PositionTooLong);
-    let of_ids = ["Candidate", "Leader", "Follower", "Voter", "Target"].into_iter().find_map(of_id);
-    of_ids.or_else(of_position)
+    let is_zero = |field: &str| fields.get(field).is_some_and(|number| *number == 0);
+    let missing = |field| DecodeError::Missing { field };
+    let has_half_a_list = is_zero("ListVersion") && !is_zero("ListTerm");
+    let of_list = has_half_a_list.then(|| missing("ListVersion"));
+    let of_question = || {
+        let is_question = matches!(kind, Kind::Who | Kind::Here);
+        let field = ["Round", "Life"].into_iter().find(|field| is_question && is_zero(field))?;
+        Some(missing(field))
+    };
+    let ids = ["Node", "Candidate", "Leader", "Follower", "Voter", "Target"];
+    let of_ids = || ids.into_iter().find_map(of_id);
+    of_list.or_else(of_ids).or_else(of_position).or_else(of_question)
 }
 
 /// The script with Google's library, which `cargo xtask test` installs.

@@ -7,13 +7,17 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
 use std::time::Duration;
 
-use graft_election::core::{Heartbeat, HeartbeatResponse, Message, Outgoing, Position, Recipient};
+use graft_election::core::{
+    Heartbeat, HeartbeatResponse, Life, ListId, Message, Outgoing, Position, Recipient, Round,
+};
 use graft_election::proto::{ENCODED_MAX, Kind, encode};
 use graft_election::{
     Arrival, Config, ErrorChain, Fault, LocalTransport, MemoryVotes, Node, StartError, State,
     Transport,
 };
-use graft_election_tests::cluster::{builder, id, wait_for_agreement, wait_for_fault, wait_until};
+use graft_election_tests::cluster::{
+    builder, id, member, wait_for_agreement, wait_for_fault, wait_until,
+};
 use tokio::time::timeout;
 
 async fn start(base: &Path, name: &str, size: usize) -> Result<Node, StartError> {
@@ -54,7 +58,8 @@ async fn a_socket_that_a_crash_left_over_is_replaced_and_one_in_use_is_not() {
     let base = tempfile::tempdir().unwrap();
     let node = start(base.path(), "a", 3).await.unwrap();
     let refused = refusal(base.path(), "a").await;
-    assert!(refused.ends_with("/c/a is in use by a running node of this id"), "{refused}");
+    assert!(refused.contains("another running process has the id a, and uses /"), "{refused}");
+    assert!(refused.ends_with("/c/a; stop it, or give this one an id of its own"), "{refused}");
     node.close().await;
 
     let socket = base.path().join("c/a");
@@ -124,7 +129,14 @@ async fn datagrams_that_are_no_messages_are_counted() {
 }
 
 fn heartbeat(term: u64) -> Outgoing {
-    let heartbeat = Heartbeat { term, leader: id("a-leader"), sent_at: None, size: None };
+    let heartbeat = Heartbeat {
+        term,
+        leader: id("a-leader"),
+        sent_at: None,
+        size: None,
+        round: None,
+        list: None,
+    };
     Outgoing { to: Recipient::Everyone, message: Message::Heartbeat(heartbeat) }
 }
 
@@ -137,7 +149,7 @@ async fn hears_nothing(transport: &mut LocalTransport) -> bool {
 async fn processes_that_are_stopped_keep_no_message_from_the_others() {
     let base = tempfile::tempdir().unwrap();
     let mut transport = LocalTransport::new(base.path());
-    transport.join("c", &id("a")).await.unwrap();
+    transport.join(&member("c", &id("a"))).await.unwrap();
     // What a stopped process leaves unread takes room until the process goes on. These leave more
     // than one socket may have under way.
     let stopped: Vec<_> = (0..100)
@@ -166,9 +178,9 @@ async fn the_longest_messages_arrive_and_answers_only_where_they_are_meant() {
     );
     // As long as ids are, but not longer than the path of a socket may be.
     let names = ["a".repeat(50), "b".repeat(50), "c".repeat(50)].map(|name| id(&name));
-    a.join("c", &names[0]).await.unwrap();
-    b.join("c", &names[1]).await.unwrap();
-    c.join("c", &names[2]).await.unwrap();
+    a.join(&member("c", &names[0])).await.unwrap();
+    b.join(&member("c", &names[1])).await.unwrap();
+    c.join(&member("c", &names[2])).await.unwrap();
     let longest = Message::HeartbeatResponse(HeartbeatResponse {
         term: u64::MAX,
         follower: id(&"x".repeat(64)),
@@ -176,6 +188,9 @@ async fn the_longest_messages_arrive_and_answers_only_where_they_are_meant() {
         sent_at: NonZeroU64::new(u64::MAX),
         priority: u32::MAX,
         bound_for: NonZeroU64::new(u64::MAX),
+        round: Round::new(u32::MAX),
+        list: Some(ListId { term: u64::MAX, version: u32::MAX }),
+        life: Life::new(u32::MAX),
     });
     assert_eq!(encode(&longest, &mut [0; ENCODED_MAX]).unwrap().len(), ENCODED_MAX);
     let to_all = Outgoing { to: Recipient::Everyone, message: longest.clone() };
@@ -242,7 +257,7 @@ async fn a_process_that_was_stopped_hears_what_has_arrived_before_it_believes_it
         .await
         .unwrap();
     let mut leader = LocalTransport::new(base.path());
-    leader.join("c", &id("p")).await.unwrap();
+    leader.join(&member("c", &id("p"))).await.unwrap();
     leader.send(&heartbeat(1)).await.unwrap();
     wait_until(&node, |status| status.leader.is_some()).await;
     for _ in 0..5 {

@@ -3,19 +3,20 @@
 use futures_util::FutureExt;
 use graft_election::core::{Heartbeat, Message, Outgoing, Recipient};
 use graft_election::{Arrival, MemoryJoinError, MemoryNetwork, MemoryTransport, Transport};
-use graft_election_tests::cluster::id;
+use graft_election_tests::cluster::{id, member};
 
 struct Member(MemoryTransport);
 
 impl Member {
     async fn join(network: &MemoryNetwork, cluster: &str, name: &str) -> Self {
         let mut transport = network.transport();
-        transport.join(cluster, &id(name)).await.unwrap();
+        transport.join(&member(cluster, &id(name))).await.unwrap();
         Self(transport)
     }
 
     async fn say(&mut self, to: Recipient, term: u64) {
-        let heartbeat = Heartbeat { term, leader: id("x"), sent_at: None, size: None };
+        let heartbeat =
+            Heartbeat { term, leader: id("x"), sent_at: None, size: None, round: None, list: None };
         self.0.send(&Outgoing { to, message: Message::Heartbeat(heartbeat) }).await.unwrap();
     }
 
@@ -82,7 +83,7 @@ async fn a_silenced_node_hears_and_is_not_heard() {
 async fn an_id_is_free_again_when_its_node_has_left_or_is_gone() {
     let network = MemoryNetwork::new();
     let mut a = Member::join(&network, "c", "a").await;
-    let refused = network.transport().join("other", &id("a")).await;
+    let refused = network.transport().join(&member("other", &id("a"))).await;
     assert_eq!(refused, Err(MemoryJoinError::IdTaken(id("a"))));
     a.0.leave().await;
     assert!(network.is_empty());

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use graft_election::{
-    MemoryVotes, NatsTransport, NodeBuilder, NodeId, SerialLine, SerialTransport, State,
+    ClusterInfo, MemoryVotes, NatsTransport, Node, NodeBuilder, NodeId, SerialLine,
+    SerialTransport, State,
 };
-use graft_election_tests::boards::Boards;
+use graft_election_tests::boards::{BOARDS_CLUSTER, Boards};
 use graft_election_tests::bridge::RunningBridge;
 use graft_election_tests::bus::{Bus, Member};
-use graft_election_tests::cluster::{PATIENCE, builder, id};
+use graft_election_tests::cluster::{PATIENCE, id};
 use graft_election_tests::killable_node::KillableNode;
 use graft_election_tests::nats_server::NatsServer;
 use tokio::time::timeout;
@@ -118,7 +119,7 @@ impl Mixed {
 
     async fn start_bridge(&mut self) {
         let (member, server) = (&self.places["bridge"], self.server());
-        self.bridge = Some(RunningBridge::start(member, server, RunningBridge::FAST).await);
+        self.bridge = Some(RunningBridge::start_for_boards(member, server).await);
     }
 
     async fn start_host(&mut self, host: &NodeId, haste: Haste) {
@@ -252,6 +253,7 @@ impl Haste {
             Self::Patient => (1_100, 1_600),
         };
         let (min, max) = (Duration::from_millis(min), Duration::from_millis(max));
-        builder(host.as_str(), Mixed::SIZE as usize).election_timeout(min, max)
+        let cluster = ClusterInfo::new(BOARDS_CLUSTER, Mixed::SIZE as usize);
+        Node::builder(cluster).id(host.clone()).election_timeout(min, max)
     }
 }

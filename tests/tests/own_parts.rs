@@ -10,11 +10,12 @@ use graft_election::core::{Message, NodeId, NodeIdError, Outgoing, Recipient, Vo
 use graft_election::proto::{ENCODED_MAX, Kind, decode, encode};
 use graft_election::{
     AlwaysGrant, Application, Arrival, ChannelHandler, ClusterInfo, Config, ConfigError,
-    Connection, EventKind, Fault, Handler, LoadWarning, MemoryNetwork, MemoryVotes, Node, Reason,
-    StartError, State, Status, StoredVote, Transport, VoteFile, VoteStore,
+    Connection, EventKind, Fault, Handler, LoadWarning, Member, MemoryNetwork, MemoryVotes, Node,
+    Reason, StartError, State, Status, StoredVote, Transport, VoteFile, VoteStore,
 };
 use graft_election_tests::cluster::{
-    PATIENCE, builder, graft_builder, id, wait_for_agreement, wait_for_fault, wait_until,
+    PATIENCE, builder, graft_builder, id, wait_for_agreement, wait_for_fault, wait_for_question,
+    wait_until,
 };
 use graft_election_tests::peer::Peer;
 use graft_election_tests::transport::UnreliableTransport;
@@ -39,8 +40,8 @@ type Call = (Recipient, Kind, Vec<u8>);
 impl Transport for Radio {
     type Error = Infallible;
 
-    async fn join(&mut self, _cluster: &str, id: &NodeId) -> Result<(), Infallible> {
-        self.own = Some((id.clone(), self.air.subscribe()));
+    async fn join(&mut self, member: &Member<'_>) -> Result<(), Infallible> {
+        self.own = Some((member.id.clone(), self.air.subscribe()));
         Ok(())
     }
 
@@ -53,7 +54,9 @@ impl Transport for Radio {
                 Ok((Recipient::Node(to), ..)) if to != *own => {}
                 Ok((_, kind, payload)) => match decode(kind, &payload) {
                     Ok(message) => return Arrival::Message(message),
-                    Err(error) => return Arrival::Malformed(Box::new(error)),
+                    Err(error) => {
+                        return Arrival::Malformed { from: None, error: Arc::new(error) };
+                    }
                 },
                 Err(error) => {
                     return Arrival::Connection(Connection::Impaired(error.to_string()));
@@ -154,6 +157,7 @@ async fn a_message_that_a_stuck_transport_did_not_take_is_not_sent_later() {
     let (transport, control) = UnreliableTransport::new(network.transport());
     let node = builder("a", 3).start(transport, MemoryVotes::new()).await.unwrap();
     let mut events = node.events();
+    wait_for_question().await;
     control.stick(true);
     peer.request_vote(5).await;
     wait_for_fault(&mut events, |fault| matches!(fault, Fault::SendTimedOut(_))).await;
@@ -189,6 +193,7 @@ async fn a_flood_of_messages_does_not_keep_a_node_from_campaigning() {
     let mut peer = Peer::join(&network, "p").await;
     let (transport, control) = UnreliableTransport::new(network.transport());
     let node = graft_builder("a", 3).start(transport, MemoryVotes::new()).await.unwrap();
+    wait_for_question().await;
     control.stick(true);
     peer.request_vote(5).await;
     // As above, but the leader's heartbeat is the last of many messages.
@@ -292,6 +297,7 @@ async fn c4_a_vote_is_not_given_while_the_store_panics_and_is_given_after() {
         .await
         .unwrap();
     let mut events = node.events();
+    wait_for_question().await;
     breaks_down.store(true, Ordering::SeqCst);
     first.request_vote(5).await;
     wait_for_fault(&mut events, |fault| matches!(fault, Fault::SaveInterrupted)).await;
@@ -310,8 +316,8 @@ struct Brittle(graft_election::MemoryTransport);
 impl Transport for Brittle {
     type Error = <graft_election::MemoryTransport as Transport>::Error;
 
-    async fn join(&mut self, cluster: &str, id: &NodeId) -> Result<(), Self::Error> {
-        self.0.join(cluster, id).await
+    async fn join(&mut self, member: &Member<'_>) -> Result<(), Self::Error> {
+        self.0.join(member).await
     }
 
     async fn receive(&mut self) -> Arrival {
@@ -491,7 +497,7 @@ async fn g12_a_spent_vote_is_told_of_and_the_next_term_taken() {
 
         fn load(&mut self) -> Result<StoredVote, Infallible> {
             let warning = LoadWarning::VoteSpent { term: 6, reason: NodeIdError::Empty };
-            let record = VoteRecord { term: 7, voted_for: None };
+            let record = VoteRecord { term: 7, ..VoteRecord::default() };
             Ok(StoredVote { record, id: None, warnings: vec![LoadWarning::NoState, warning] })
         }
 
@@ -531,7 +537,9 @@ async fn a_node_that_is_refused_has_stored_no_id() {
     // The new id can't be one of those declared.
     assert!(matches!(refused, Err(StartError::Config(ConfigError::OwnIdMissing))), "{refused:?}");
     assert_eq!(votes.clone().load().unwrap(), StoredVote::default());
-    let node = builder("a", 1).voters([id("a")]).start(network.transport(), votes).await.unwrap();
+    // Nor was a first record made by that (N6).
+    let node = builder("a", 1).voters([id("a")]).first_record();
+    let node = node.start(network.transport(), votes).await.unwrap();
     wait_until(&node, |status| status.state == State::Leader).await;
     node.close().await;
 }

@@ -5,6 +5,7 @@ use std::future::ready;
 use std::time::Instant;
 
 use futures_util::future::{join_all, select_all};
+use futures_util::stream::select;
 use futures_util::{Stream, StreamExt};
 use graft_election::{
     Config, EventKind, Events, Fault, Leadership, MemoryVotes, Mode, NatsTransport, Node, NodeId,
@@ -73,9 +74,11 @@ impl Cluster {
     /// The terms of the heartbeats that the server hears from now on.
     async fn heartbeats(&self) -> impl Stream<Item = u64> + Unpin + use<> {
         let spy = async_nats::connect(self.server.url()).await.unwrap();
-        let heartbeats = spy.subscribe("graft.c.heartbeat").await.unwrap();
+        // In Graft mode the sender is not in the subject.
+        let own = spy.subscribe("graft.c.heartbeat.*").await.unwrap();
+        let of_go = spy.subscribe("graft.c.heartbeat").await.unwrap();
         spy.flush().await.unwrap();
-        heartbeats.map(|message| pb::Heartbeat::decode(message.payload).unwrap().term)
+        select(own, of_go).map(|message| pb::Heartbeat::decode(message.payload).unwrap().term)
     }
 
     /// How often each node has asked for votes, and why.

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use graft_election::core::{Heartbeat, Message, Outgoing, Recipient};
-use graft_election::proto::frame::{FRAME_MAX, FrameReader, encode_frame};
+use graft_election::proto::frame::{ClusterTag, FRAME_MAX, FrameReader, encode_frame};
 use graft_election::{
     Arrival, Connection, EventKind, Events, Fault, MemoryVotes, Node, SerialError, SerialLine,
     SerialTransport, State, Transport,
 };
 use graft_election_tests::bus::{Bus, Faults, Member};
-use graft_election_tests::cluster::{PATIENCE, builder, id, wait_for_agreement};
+use graft_election_tests::cluster::{PATIENCE, builder, id, member, wait_for_agreement};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
@@ -54,7 +54,8 @@ async fn wait_for(events: &mut Events, mut is_it: impl FnMut(&Connection) -> boo
 }
 
 fn heartbeat(term: u64) -> Outgoing {
-    let heartbeat = Heartbeat { term, leader: id("a"), sent_at: None, size: None };
+    let heartbeat =
+        Heartbeat { term, leader: id("a"), sent_at: None, size: None, round: None, list: None };
     Outgoing { to: Recipient::Everyone, message: Message::Heartbeat(heartbeat) }
 }
 
@@ -98,7 +99,8 @@ async fn a_leader_keeps_leading_through_noise_and_frames_that_are_corrupt_cut_of
     while began.elapsed() < Duration::from_secs(5) {
         let mut bytes = vec![0; random.random_range(1..600)];
         random.fill(&mut bytes[..]);
-        let frame = encode_frame(&id("a"), &heartbeat(1_000_000), &mut buffer).unwrap();
+        let frame = encode_frame(ClusterTag::of("c"), &id("a"), &heartbeat(1_000_000), &mut buffer)
+            .unwrap();
         let mut frame = frame.to_vec();
         match random.random_bool(0.5) {
             true => frame.truncate(frame.len() / 2),
@@ -180,7 +182,7 @@ async fn nothing_is_sent_while_the_line_is_lost_and_nothing_is_kept() {
     let path = folder.path().join("line");
     let listener = UnixListener::bind(&path).unwrap();
     let mut node = SerialTransport::new(SerialLine::Unix(path.clone()));
-    node.join("c", &id("a")).await.unwrap();
+    node.join(&member("c", &id("a"))).await.unwrap();
     let (stream, _) = listener.accept().await.unwrap();
     drop((stream, listener));
     std::fs::remove_file(&path).unwrap();
@@ -213,7 +215,7 @@ async fn a_line_that_takes_no_more_holds_nobody_up_and_recovers_with_the_next_fr
     let path = folder.path().join("line");
     let listener = UnixListener::bind(&path).unwrap();
     let mut node = SerialTransport::new(SerialLine::Unix(path));
-    node.join("c", &id("a")).await.unwrap();
+    node.join(&member("c", &id("a"))).await.unwrap();
     let (mut stream, _) = listener.accept().await.unwrap();
 
     let mut sent = Vec::new();
@@ -247,7 +249,7 @@ async fn a_node_passes_over_what_is_directed_to_others() {
     let (a, b, c) = (bus.join("a"), bus.join("b"), bus.join("c"));
     let (mut a, mut b, mut c) = (transport(&a), transport(&b), transport(&c));
     for (node, name) in [(&mut a, "a"), (&mut b, "b"), (&mut c, "c")] {
-        node.join("c", &id(name)).await.unwrap();
+        node.join(&member("c", &id(name))).await.unwrap();
     }
     let to_b = Outgoing { to: Recipient::Node(id("b")), ..heartbeat(1) };
     a.send(&to_b).await.unwrap();
@@ -267,6 +269,6 @@ fn at_once<T>(future: impl Future<Output = T>) -> T {
 
 /// The terms of all frames in `bytes`.
 fn terms(mut bytes: &[u8]) -> Vec<u64> {
-    let mut reader = FrameReader::new();
+    let mut reader = FrameReader::new(ClusterTag::of("c"));
     std::iter::from_fn(|| reader.read_any(&mut bytes).map(|frame| frame.message.term())).collect()
 }

@@ -1,17 +1,17 @@
 //! Campaigning: from the election timeout to a won election (rules C1 to C5), and what a refusal of
 //! a higher term makes of it (rules T3, H5).
 
-use core::num::{NonZeroU32, NonZeroU64};
+use core::num::NonZeroU64;
 
 use rand_core::Rng;
 
 use super::Node;
 use super::output::AfterSave;
 use super::role::{Campaign, PreCampaign, Role};
-use crate::votes::{Voter, Votes};
+use crate::votes::{Answer, Count, Electorate, TwoLives, Voter};
 use crate::{
-    Application, Config, Instant, Message, Mode, NodeId, PreVoteResponse, Reason, Report, TERM_END,
-    VoteRecord, VoteRequest, VoteResponse, quorum,
+    Application, Config, Instant, Life, Message, Mode, NodeId, PreVoteResponse, Reason, Report,
+    Round, TERM_END, VoteRequest, VoteResponse,
 };
 
 impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
@@ -24,7 +24,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             AfterSave::Nothing
         } else if self.is_bound(now) {
             // V2: a bound node doesn't vote for itself either.
-            let election_at = self.draw(self.bound_until, self.timing.heartbeat_interval);
+            let election_at = self.draw(self.free_at(), self.timing.heartbeat_interval);
             self.role.restart_timer(election_at);
             AfterSave::Nothing
         } else if self.mode == Mode::Graft {
@@ -48,9 +48,10 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         self.seek_leadership(now, Reason::HigherTerm, own_term)
     }
 
-    /// C5, H4: neither a node that fails to save campaigns, nor a witness.
+    /// C5, H4, N3: neither a node that fails to save campaigns, nor a witness, nor one that stands
+    /// aside.
     pub(super) fn may_campaign(&self) -> bool {
-        !self.save_failed && self.priority != Config::WITNESS
+        !self.save_failed && self.priority != Config::WITNESS && !self.stands_aside()
     }
 
     /// C1: asks for pre-votes first. C2: but a cluster of one has nobody to ask.
@@ -91,26 +92,44 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
                 if now < campaign.round_until && !self.electorate.is_full() =>
             {
                 campaign.election_at = election_at;
-                (campaign.round, campaign.handover_from)
+                (campaign.count.round, campaign.handover_from)
             }
-            role => {
-                let (leader, handover_from) = match role {
-                    Role::PreCandidate(campaign) => {
-                        (campaign.leader.take(), handover_from.or(campaign.handover_from))
-                    }
-                    role => (role.heard_leader().cloned(), handover_from),
-                };
-                let votes = self.start_count();
-                let round = NonZeroU32::MIN | self.rng.next_u32();
-                let round_until = now.plus_micros(self.timing.election_timeout_min);
-                let campaign =
-                    PreCampaign { votes, round, round_until, handover_from, leader, election_at };
-                self.enter(Role::PreCandidate(campaign), reason);
-                (round, handover_from)
-            }
+            _ => self.begin_pre_campaign(now, reason, handover_from, election_at),
         };
-        let request = self.request(term, handover_from, Some(round));
+        let request = self.request(term, handover_from, round);
         AfterSave::to_everyone(Message::PreVoteRequest(request))
+    }
+
+    /// A new round of pre-votes. What the one before has learnt of the leader stays.
+    fn begin_pre_campaign(
+        &mut self,
+        now: Instant,
+        reason: Reason,
+        handover_from: Option<NonZeroU64>,
+        election_at: Instant,
+    ) -> (Round, Option<NonZeroU64>) {
+        let is_full = self.electorate.is_full();
+        let (leader, handover_from, open_campaign) = match &mut self.role {
+            Role::PreCandidate(campaign) => (
+                campaign.leader.take(),
+                handover_from.or(campaign.handover_from),
+                campaign.open_campaign.take().filter(|_| !is_full),
+            ),
+            // C3: the votes of the node's own term may still come.
+            Role::Candidate(campaign) => (None, handover_from, Some(campaign.count.clone())),
+            role => (role.heard_leader().cloned(), handover_from, None),
+        };
+        let count = match open_campaign {
+            // Its voters keep their places.
+            Some(_) => self.count_own_vote(),
+            None => self.start_count(),
+        };
+        let round = count.round;
+        let round_until = now.plus_micros(self.timing.election_timeout_min);
+        let campaign =
+            PreCampaign { count, open_campaign, round_until, handover_from, leader, election_at };
+        self.enter(Role::PreCandidate(campaign), reason);
+        (round, handover_from)
     }
 
     /// Counts a pre-vote; with a quorum of them the node campaigns (rule C2). Whatever binds a node
@@ -126,24 +145,22 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         let Role::PreCandidate(campaign) = &mut self.role else {
             return AfterSave::Nothing;
         };
-        let is_answer = response.round == Some(campaign.round)
-            && self.record.term.checked_add(1) == Some(response.proposed_term);
-        if !is_answer {
+        if self.record.term.checked_add(1) != Some(response.proposed_term) {
             return AfterSave::Nothing;
         }
         // V6: one too many is to be noticed, whatever it answers.
-        let voter = match self.electorate.enroll(&response.voter) {
+        let voter = match self.electorate.enroll_answer(&response.voter, response.list) {
             Ok(index) => Voter::Named(index),
             Err(report) => {
                 self.report = Some(report);
                 return AfterSave::Nothing;
             }
         };
-        if !response.granted {
-            return AfterSave::Nothing;
+        let answer = Answer { voter, life: response.life, granted: response.granted };
+        if let Err(TwoLives) = campaign.count.note(answer) {
+            self.report = Some(Report::TwoLives(response.voter.clone()));
         }
-        campaign.votes.insert(voter);
-        if campaign.votes.count() < quorum(self.electorate.size()) || self.save_failed {
+        if !campaign.count.has_quorum(self.electorate.size()) || self.save_failed {
             return AfterSave::Nothing;
         }
         let handover_from = campaign.handover_from;
@@ -162,29 +179,30 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             return AfterSave::Nothing;
         };
         let election_at = self.draw_election_timeout(now);
-        self.set_record(VoteRecord { term, voted_for: Some(self.id.clone()) });
-        let campaign = Campaign { votes: Votes::none(), handover_from, election_at };
-        self.enter(Role::Candidate(campaign), reason);
+        self.set_record(term, Some(self.id.clone()));
+        let count = Count::new(self.rounds.draw());
+        self.enter(Role::Candidate(Campaign { count, handover_from, election_at }), reason);
         AfterSave::AskForVotes
     }
 
     /// The candidate's own vote is stored and counts; it asks for the others', unless it is a
     /// quorum by itself.
     pub(super) fn ask_for_votes(&mut self, now: Instant) -> AfterSave {
-        let votes = self.start_count();
         let Role::Candidate(campaign) = &mut self.role else {
             return AfterSave::Nothing;
         };
-        campaign.votes = votes;
-        if campaign.votes.count() >= quorum(self.electorate.size()) {
-            return self.begin_leading(now);
+        self.electorate.forget_heard();
+        note_own_vote(&mut campaign.count, &mut self.electorate, &self.id, self.rounds.life());
+        let (round, handover_from) = (campaign.count.round, campaign.handover_from);
+        if campaign.count.has_quorum(self.electorate.size()) {
+            return self.begin_leading(now, round);
         }
-        let handover_from = campaign.handover_from;
-        let request = self.request(self.record.term, handover_from, None);
+        let request = self.request(self.record.term, handover_from, round);
         AfterSave::to_everyone(Message::VoteRequest(request))
     }
 
-    /// Counts a vote; with a quorum of them the node leads.
+    /// Counts a vote; with a quorum of them the node leads. It counts for as long as the term is
+    /// the node's own, even if the node asks for pre-votes again by then (rule C3).
     pub(super) fn handle_vote_response(
         &mut self,
         now: Instant,
@@ -193,41 +211,40 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         if response.term > self.record.term {
             return self.handle_higher_term(now, response.term);
         }
-        // A leader goes on looking at who answers: it may have been elected by too many voters.
-        let has_asked = matches!(self.role, Role::Candidate(_) | Role::Leader(_));
-        if !has_asked || response.term < self.record.term {
+        if response.term < self.record.term {
             return AfterSave::Nothing;
         }
-        let voter = match self.identify(response.voter.as_ref()) {
+        let voter = match self.identify(response) {
             Ok(voter) => voter,
             Err(report) => {
                 self.report = Some(report);
                 return AfterSave::Nothing;
             }
         };
-        let Role::Candidate(campaign) = &mut self.role else {
-            return AfterSave::Nothing;
+        let count = match &mut self.role {
+            Role::Candidate(campaign) => &mut campaign.count,
+            Role::PreCandidate(PreCampaign { open_campaign: Some(count), .. }) => count,
+            _ => return AfterSave::Nothing,
         };
-        if !response.granted {
+        let answer = Answer { voter, life: response.life, granted: response.granted };
+        if let Err(TwoLives) = count.note(answer) {
+            self.report = response.voter.clone().map(Report::TwoLives);
+        }
+        if !count.has_quorum(self.electorate.size()) {
             return AfterSave::Nothing;
         }
-        campaign.votes.insert(voter);
-        if campaign.votes.count() < quorum(self.electorate.size()) {
-            return AfterSave::Nothing;
-        }
-        self.begin_leading(now)
+        let round = count.round;
+        self.begin_leading(now, round)
     }
 
     /// Which voter answered, whatever its answer: one too many is to be noticed before its vote is
     /// needed (rule V6).
-    fn identify(&mut self, voter: Option<&NodeId>) -> Result<Voter, Report> {
-        match voter {
-            Some(voter) => self.electorate.enroll(voter).map(Voter::Named),
-            // A Go node doesn't say who it is, so its vote can't be told from another's. It counts
-            // only where there may be Go nodes, and never against a declared list (rule V6).
-            None if self.mode == Mode::Extended || self.electorate.is_declared() => {
-                Err(Report::NamelessVote)
-            }
+    fn identify(&mut self, response: &VoteResponse) -> Result<Voter, Report> {
+        match &response.voter {
+            Some(voter) => self.electorate.enroll_answer(voter, response.list).map(Voter::Named),
+            // A Go node doesn't say who it is, so its vote can't be told from another's, and never
+            // counts against a declared list (rule V6).
+            None if self.electorate.is_declared() => Err(Report::NamelessVote),
             None => Ok(Voter::Nameless),
         }
     }
@@ -243,14 +260,17 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         term
     }
 
-    /// The votes of a new count: this node's own.
-    fn start_count(&mut self) -> Votes<VOTERS> {
+    /// A new count, which forgets the voters that an earlier one heard of.
+    fn start_count(&mut self) -> Count<VOTERS> {
         self.electorate.forget_heard();
-        let mut votes = Votes::none();
-        if let Ok(index) = self.electorate.enroll(&self.id) {
-            votes.insert(Voter::Named(index));
-        }
-        votes
+        self.count_own_vote()
+    }
+
+    /// A new count, with this node's own vote.
+    fn count_own_vote(&mut self) -> Count<VOTERS> {
+        let mut count = Count::new(self.rounds.draw());
+        note_own_vote(&mut count, &mut self.electorate, &self.id, self.rounds.life());
+        count
     }
 
     /// Asks for votes, or pre-votes, in `term`.
@@ -258,7 +278,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         &mut self,
         term: u64,
         handover_from: Option<NonZeroU64>,
-        round: Option<NonZeroU32>,
+        round: Round,
     ) -> VoteRequest {
         VoteRequest {
             term,
@@ -266,7 +286,22 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             position: self.application.position(),
             handover_from,
             size: self.announced_size(),
-            round,
+            round: Some(round),
+            list: self.electorate.list(),
         }
+    }
+}
+
+/// Counts the vote of `id`, this node's own.
+fn note_own_vote<const VOTERS: usize>(
+    count: &mut Count<VOTERS>,
+    electorate: &mut Electorate<VOTERS>,
+    id: &NodeId,
+    life: Life,
+) {
+    if let Ok(index) = electorate.enroll(id) {
+        let answer = Answer { voter: Voter::Named(index), life: Some(life), granted: true };
+        // A count that has just begun knows of no other life.
+        let _ = count.note(answer);
     }
 }

@@ -6,10 +6,9 @@ use rand_core::Rng;
 
 use super::Node;
 use super::output::AfterSave;
-use super::role::{Following, Role};
+use super::role::{Following, HeardLeader, Role};
 use crate::{
-    Application, Config, Heartbeat, HeartbeatResponse, Instant, Message, NodeId, Reason, Refusal,
-    Report,
+    Application, Config, Heartbeat, HeartbeatResponse, Instant, Message, Reason, Refusal, Report,
 };
 
 impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
@@ -17,11 +16,12 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         if heartbeat.term < self.record.term {
             // T2: the refusal carries our term, and promises nothing.
             self.refusal = Some(Refusal::StaleTerm);
-            return self.answer_heartbeat(&heartbeat.leader, None);
+            return self.answer_heartbeat(heartbeat, None);
         }
         let is_successor = heartbeat.term > self.record.term;
         self.adopt_if_higher(now, heartbeat.term);
-        if self.is_second(&heartbeat.leader) {
+        let leader = HeardLeader { id: heartbeat.leader.clone(), round: heartbeat.round };
+        if self.is_second(&leader) {
             return self.refuse_second(heartbeat);
         }
         let reason = match &self.role {
@@ -41,15 +41,15 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             Role::Closing(_) | Role::Closed => return self.refuse_second(heartbeat),
         };
         let election_at = self.draw_election_timeout(now);
-        let leader = Some(heartbeat.leader.clone());
-        self.enter(Role::Follower(Following { leader, promoted: None, election_at }), reason);
+        let following = Following { leader: Some(leader), promoted: None, election_at };
+        self.enter(Role::Follower(following), reason);
         self.acknowledge(now, heartbeat)
     }
 
-    /// L2: whether another leader of the term was heard. A stranger may lead beside a voter, and
-    /// doesn't count (rule V6).
-    fn is_second(&self, leader: &NodeId) -> bool {
-        let admits = |node| self.electorate.admits(node);
+    /// L2: whether another leader of the term was heard, or another process of its id (rule N2). A
+    /// stranger may lead beside a voter, and doesn't count (rule V6).
+    fn is_second(&self, leader: &HeardLeader) -> bool {
+        let admits = |leader: &HeardLeader| self.electorate.admits(&leader.id);
         let heard = self.role.heard_leader();
         heard.is_some_and(|heard| heard != leader && (admits(heard) || !admits(leader)))
     }
@@ -62,7 +62,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
 
     /// L2: a node that acknowledges is bound first. In both modes: the leader may rely on it.
     fn acknowledge(&mut self, now: Instant, heartbeat: &Heartbeat) -> AfterSave {
-        self.report = self.electorate.check_voter(&heartbeat.leader, heartbeat.size).err();
+        let Heartbeat { leader, size, list, .. } = heartbeat;
+        self.report = self.electorate.check_voter(leader, *size, *list).err();
         let Some(sent_at) = heartbeat.sent_at else {
             return AfterSave::Nothing;
         };
@@ -71,7 +72,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             // V6, L6: the heartbeat is followed, and its sender gets no help.
             return AfterSave::Nothing;
         }
-        self.answer_heartbeat(&heartbeat.leader, Some(sent_at))
+        self.answer_heartbeat(heartbeat, Some(sent_at))
     }
 
     /// V2: binds the node for its T_min and one tick of its clock. V3: a longer quarantine goes on.
@@ -81,20 +82,36 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         if bound_until >= self.bound_until {
             (self.bound_until, self.is_quarantined) = (bound_until, false);
         }
+        self.promise();
+    }
+
+    /// C5, N5: whether it may campaign as soon as it is told to.
+    fn may_take_over(&self) -> bool {
+        !self.save_failed && self.asks_until().is_none()
     }
 
     /// An acknowledgement if it echoes `sent_at`, else a refusal.
-    fn answer_heartbeat(&mut self, leader: &NodeId, sent_at: Option<NonZeroU64>) -> AfterSave {
+    fn answer_heartbeat(
+        &mut self,
+        heartbeat: &Heartbeat,
+        sent_at: Option<NonZeroU64>,
+    ) -> AfterSave {
+        if self.stands_aside() {
+            return AfterSave::Nothing;
+        }
         let bound_for = NonZeroU64::new(u64::from(self.timing.election_timeout_min));
         let response = HeartbeatResponse {
             term: self.record.term,
             follower: self.id.clone(),
             position: self.application.position(),
             sent_at,
-            // C5
-            priority: if self.save_failed { Config::WITNESS } else { self.priority },
+            // C5, N5: it couldn't take over.
+            priority: if self.may_take_over() { self.priority } else { Config::WITNESS },
             bound_for: sent_at.and(bound_for),
+            round: heartbeat.round,
+            list: self.electorate.list(),
+            life: Some(self.rounds.life()),
         };
-        AfterSave::to_node(leader, Message::HeartbeatResponse(response))
+        AfterSave::to_node(&heartbeat.leader, Message::HeartbeatResponse(response))
     }
 }

@@ -7,9 +7,9 @@ use rand_core::Rng;
 
 use super::Node;
 use super::output::{AfterSave, Output};
-use super::role::{Closing, Following, Leading, Role};
+use super::role::{Closing, Following, HeardLeader, Leading, Role};
 use crate::followers::Follower;
-use crate::{Application, Handover, Instant, Message, NodeId, Reason, Report};
+use crate::{Application, Handover, Instant, Message, NodeId, Reason, Report, Round};
 
 impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// Stops leading, and tells `to` to take over; without a name, the follower that is fit to lead
@@ -20,10 +20,10 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         let Role::Leader(leading) = &self.role else {
             return Output::Idle;
         };
-        let target = to.or_else(|| self.successor(leading));
+        let (round, target) = (leading.round, to.or_else(|| self.successor(leading)));
         // H1: lease and all, before it says so.
         self.await_leader(now, Reason::HandedOver);
-        let next = self.announce_handover(target);
+        let next = self.announce_handover(round, target);
         self.finish_input(next)
     }
 
@@ -35,14 +35,15 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// handed over, until a successor has shown itself. Any other node is closed at once.
     pub fn close(&mut self, now: Instant) -> Output<'_, R, A, VOTERS> {
         let now = self.begin_input(now);
+        self.inquiry = None;
         let heartbeat = self.timing.heartbeat_interval;
         let closed_at = now.plus_micros(heartbeat).plus_micros(heartbeat);
         let closing = Role::Closing(Closing { closed_at });
         match &self.role {
             Role::Leader(leading) => {
-                let target = self.successor(leading);
+                let (round, target) = (leading.round, self.successor(leading));
                 self.enter(closing, Reason::HandedOver);
-                let next = self.announce_handover(target);
+                let next = self.announce_handover(round, target);
                 self.finish_input(next)
             }
             Role::Follower(_) if self.awaits_successor() => {
@@ -72,12 +73,12 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     }
 
     /// H4: gives way to a follower of higher priority.
-    pub(super) fn promote(&mut self, now: Instant, target: NodeId) -> AfterSave {
+    pub(super) fn promote(&mut self, now: Instant, round: Round, target: NodeId) -> AfterSave {
         let election_at = self.draw_election_timeout(now);
         let promoted = Some(target.clone());
         let following = Following { leader: None, promoted, election_at };
         self.enter(Role::Follower(following), Reason::PriorityHandover);
-        self.announce_handover(Some(target))
+        self.announce_handover(round, Some(target))
     }
 
     /// H1: the follower that was the last to promise something, of those that may lead.
@@ -95,19 +96,24 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     }
 
     /// H1, L4: says that the node no longer leads.
-    pub(super) fn announce_handover(&self, target: Option<NodeId>) -> AfterSave {
-        let (term, leader) = (self.record.term, self.id.clone());
-        AfterSave::to_everyone(Message::Handover(Handover { term, leader, target }))
+    pub(super) fn announce_handover(&self, round: Round, target: Option<NodeId>) -> AfterSave {
+        let (term, leader, round) = (self.record.term, self.id.clone(), Some(round));
+        AfterSave::to_everyone(Message::Handover(Handover { term, leader, target, round }))
     }
 
-    /// H2: the target campaigns at once; everyone else is free, and soon ready, to replace it. Only
-    /// a leader of this cluster has a lease to give up, so a stranger frees nobody (rule V6).
+    /// H2: those who follow this very leader are free: the target campaigns at once, and everyone
+    /// else is soon ready to replace it. For all others it frees nobody, since anyone may say it,
+    /// but who is free anyway gets ready. A stranger's changes nothing (rule V6).
     pub(super) fn handle_handover(&mut self, now: Instant, handover: &Handover) -> AfterSave {
         if handover.term < self.record.term {
             return AfterSave::Nothing;
         }
+        let leader = HeardLeader { id: handover.leader.clone(), round: handover.round };
+        let is_followers = handover.term == self.record.term
+            && handover.round.is_some()
+            && self.role.heard_leader() == Some(&leader);
         self.adopt_if_higher(now, handover.term);
-        self.report = self.electorate.check_voter(&handover.leader, None).err();
+        self.report = self.electorate.check_voter(&handover.leader, None, None).err();
         if self.report.is_some() {
             return AfterSave::Nothing;
         }
@@ -115,11 +121,15 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             self.report = Some(Report::SecondLeader(handover.leader.clone()));
             return AfterSave::Nothing;
         }
-        self.bound_until = now;
-        self.role.forget_leader();
+        if is_followers {
+            self.bound_until = now;
+            self.role.forget_leader();
+        }
+        if self.is_bound(now) {
+            return AfterSave::Nothing;
+        }
         let is_target = handover.target.as_ref() == Some(&self.id);
-        let takes_part = !matches!(self.role, Role::Closing(_) | Role::Closed);
-        if is_target && takes_part && self.may_campaign() {
+        if is_followers && is_target && self.may_campaign() {
             return self.campaign(now, Reason::HandoverReceived, NonZeroU64::new(handover.term));
         }
         let heartbeat = self.timing.heartbeat_interval;

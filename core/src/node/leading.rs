@@ -7,10 +7,10 @@ use rand_core::Rng;
 use super::Node;
 use super::output::AfterSave;
 use super::role::{Leading, Role};
-use crate::followers::{Acknowledgement, Followers};
+use crate::followers::{Acknowledgement, Followers, Recognition};
 use crate::{
     Application, Heartbeat, HeartbeatResponse, Instant, Leadership, Message, Mode, Reason, Report,
-    quorum,
+    Round, quorum,
 };
 
 impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
@@ -28,14 +28,15 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         is_valid.then_some(Leadership { token: self.record.term, valid_until })
     }
 
-    /// The candidate has won: it says so at once (rule L1).
-    pub(super) fn begin_leading(&mut self, now: Instant) -> AfterSave {
+    /// The candidate has won the campaign of this round: it says so at once (rule L1).
+    pub(super) fn begin_leading(&mut self, now: Instant, round: Round) -> AfterSave {
         let gives_up_at = match self.mode {
             Mode::Extended => now.plus_micros(self.timing.lease_terms.longest()),
             Mode::Graft => Instant::FAR_FUTURE,
         };
         let followers = Followers::none();
-        let leading = Leading { heartbeat_at: now, followers, gives_up_at, has_lease: false };
+        let leading =
+            Leading { round, heartbeat_at: now, followers, gives_up_at, has_lease: false };
         self.enter(Role::Leader(leading), Reason::WonElection);
         self.heartbeat(now)
     }
@@ -43,19 +44,23 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// A leader's heartbeat, and the time of the next one (rule L1).
     pub(super) fn heartbeat(&mut self, now: Instant) -> AfterSave {
         let is_extended = self.mode == Mode::Extended;
-        if let Role::Leader(leading) = &mut self.role {
-            leading.heartbeat_at = now.plus_micros(self.timing.heartbeat_interval);
-            // L3: where the leader alone is a quorum, a heartbeat renews its lease.
-            if is_extended && self.electorate.size() == 1 {
-                leading.extend_lease(now.plus_micros(self.timing.lease_terms.longest()));
-            }
+        let Role::Leader(leading) = &mut self.role else {
+            return AfterSave::Nothing;
+        };
+        leading.heartbeat_at = now.plus_micros(self.timing.heartbeat_interval);
+        // L3: where the leader alone is a quorum, a heartbeat renews its lease.
+        if is_extended && self.electorate.size() == 1 {
+            leading.extend_lease(now.plus_micros(self.timing.lease_terms.longest()));
         }
+        let round = leading.round;
         AfterSave::to_everyone(Message::Heartbeat(Heartbeat {
             term: self.record.term,
             leader: self.id.clone(),
             // No node leads at the very origin of its clock, so it is never 0.
             sent_at: NonZeroU64::new(now.as_micros()).filter(|_| is_extended),
             size: self.announced_size(),
+            round: Some(round),
+            list: self.electorate.list(),
         }))
     }
 
@@ -76,17 +81,28 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             return AfterSave::Nothing;
         };
         let sent_at = Instant::from_micros(sent_at.get());
-        // L2: an echo from another term, or from the future, promises nothing.
-        if self.mode == Mode::Graft || response.term < self.record.term || sent_at > now {
+        // L2: an echo from another term, or of a heartbeat yet to be sent, promises nothing.
+        let is_early = sent_at.plus_micros(self.timing.heartbeat_interval) > leading.heartbeat_at;
+        if self.mode == Mode::Graft || response.term < self.record.term || is_early {
             return AfterSave::Nothing;
         }
-        let index = match self.electorate.enroll(&response.follower) {
+        let index = match self.electorate.enroll_answer(&response.follower, response.list) {
             Ok(index) => index,
             Err(report) => {
                 self.report = Some(report);
                 return AfterSave::Nothing;
             }
         };
+        // N4
+        let timeout_max = self.timing.election_timeout_max();
+        match leading.followers.recognize(index, response.life, sent_at, now, timeout_max) {
+            Recognition::Counts => {}
+            Recognition::Late => return AfterSave::Nothing,
+            Recognition::TwoLives => {
+                self.report = Some(Report::TwoLives(response.follower.clone()));
+                return AfterSave::Nothing;
+            }
+        }
         if bound_for.get() != u64::from(self.timing.election_timeout_min) {
             self.report = Some(Report::PromiseMismatch { micros: bound_for.get() });
         }
@@ -103,7 +119,6 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
 
     /// L4: the leader stops, and frees those that are still bound to it. It says nothing more.
     pub(super) fn step_down(&mut self, now: Instant) -> AfterSave {
-        self.await_leader(now, Reason::LostQuorum);
-        self.announce_handover(None)
+        self.stop_leading(now, Reason::LostQuorum)
     }
 }

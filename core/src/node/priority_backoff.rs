@@ -18,9 +18,9 @@ impl PriorityBackoff {
     /// For how many microseconds a follower must have been steady. Each attempt that comes to
     /// nothing doubles it, so that a target that can't win doesn't cost the cluster its leader
     /// again and again.
-    pub(super) fn wait(self, election_timeout_max: u64) -> u64 {
+    pub(super) fn wait(self, election_timeout_max: u32) -> u64 {
         let timeouts = STEADY_TIMEOUTS << self.failures.min(DOUBLINGS_MAX);
-        election_timeout_max.saturating_mul(timeouts.into())
+        u64::from(election_timeout_max).saturating_mul(timeouts.into())
     }
 
     /// The attempt is over: its target leads, or doesn't.

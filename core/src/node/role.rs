@@ -1,10 +1,10 @@
 //! What a node is to its cluster, with what belongs to that role alone: its deadline above all.
 
-use core::num::{NonZeroU32, NonZeroU64};
+use core::num::NonZeroU64;
 
 use crate::followers::{Acknowledgement, Follower, Followers};
-use crate::votes::Votes;
-use crate::{Instant, NodeId, State};
+use crate::votes::Count;
+use crate::{Instant, Message, NodeId, Round, State};
 
 /// What a node is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,31 +20,40 @@ pub(super) enum Role<const VOTERS: usize> {
 /// It follows a leader, or waits for one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Following {
-    pub(super) leader: Option<NodeId>,
+    pub(super) leader: Option<HeardLeader>,
     /// To whom it gave way, and who doesn't lead yet (rule H4).
     pub(super) promoted: Option<NodeId>,
     pub(super) election_at: Instant,
 }
 
+/// A leader that was heard in the node's term. Two processes may lead under one id, so that its
+/// round belongs to it (rule N2).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct HeardLeader {
+    pub(super) id: NodeId,
+    pub(super) round: Option<Round>,
+}
+
 /// It asks who would vote for it (rule C1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PreCampaign<const VOTERS: usize> {
-    pub(super) votes: Votes<VOTERS>,
-    /// Tells answers to this count from those that were held back (rule C1).
-    pub(super) round: NonZeroU32,
+    pub(super) count: Count<VOTERS>,
+    /// The campaign in the node's term that has come to nothing yet: its voters may be slow to
+    /// store their votes (rule C3).
+    pub(super) open_campaign: Option<Count<VOTERS>>,
     /// From then on the count starts over: a voter may have changed its mind.
     pub(super) round_until: Instant,
     /// The term of the leader in whose place it runs (rule H5).
     pub(super) handover_from: Option<NonZeroU64>,
     /// The leader of the term, which has fallen silent; no second one is accepted (rule L2).
-    pub(super) leader: Option<NodeId>,
+    pub(super) leader: Option<HeardLeader>,
     pub(super) election_at: Instant,
 }
 
 /// It asks for votes (rule C2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Campaign<const VOTERS: usize> {
-    pub(super) votes: Votes<VOTERS>,
+    pub(super) count: Count<VOTERS>,
     /// The term of the leader in whose place it runs (rule H2).
     pub(super) handover_from: Option<NonZeroU64>,
     pub(super) election_at: Instant,
@@ -53,6 +62,8 @@ pub(super) struct Campaign<const VOTERS: usize> {
 /// It leads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Leading<const VOTERS: usize> {
+    /// The campaign that it won (rule N1).
+    pub(super) round: Round,
     pub(super) heartbeat_at: Instant,
     pub(super) followers: Followers<VOTERS>,
     /// When it stops unless a quorum says otherwise (rule L4): the end of its lease, once it has
@@ -106,12 +117,37 @@ impl<const VOTERS: usize> Role<VOTERS> {
         }
     }
 
+    /// The round of which an answer like this one is awaited, if any is (rule N1).
+    pub(super) fn awaited_round(&self, answer: &Message) -> Option<Round> {
+        match (answer, self) {
+            (Message::PreVoteResponse(_), Self::PreCandidate(campaign)) => {
+                Some(campaign.count.round)
+            }
+            (Message::VoteResponse(_), Self::PreCandidate(campaign)) => {
+                campaign.open_campaign.as_ref().map(|count| count.round)
+            }
+            (Message::VoteResponse(_), Self::Candidate(campaign)) => Some(campaign.count.round),
+            // A leader goes on looking at who answers: it may have been elected by too many voters.
+            (Message::VoteResponse(_) | Message::HeartbeatResponse(_), Self::Leader(leading)) => {
+                Some(leading.round)
+            }
+            _ => None,
+        }
+    }
+
     /// Another node that was heard to lead in this term, even if it has fallen silent since.
-    pub(super) fn heard_leader(&self) -> Option<&NodeId> {
+    pub(super) fn heard_leader(&self) -> Option<&HeardLeader> {
         match self {
             Self::Follower(following) => following.leader.as_ref(),
             Self::PreCandidate(campaign) => campaign.leader.as_ref(),
             Self::Candidate(_) | Self::Leader(_) | Self::Closing(_) | Self::Closed => None,
+        }
+    }
+
+    /// The leader of the term is this one, though it has fallen silent.
+    pub(super) fn remember_leader(&mut self, heard: Option<HeardLeader>) {
+        if let Self::Follower(following) = self {
+            following.leader = heard;
         }
     }
 

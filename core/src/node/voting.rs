@@ -6,8 +6,8 @@ use super::Node;
 use super::output::AfterSave;
 use super::role::Role;
 use crate::{
-    Application, Instant, Message, Mode, NodeId, PreVoteResponse, Reason, Refusal, Report,
-    VoteRecord, VoteRequest, VoteResponse,
+    Application, Instant, Message, Mode, PreVoteResponse, Reason, Refusal, Report, VoteRequest,
+    VoteResponse,
 };
 
 impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
@@ -23,11 +23,17 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         };
         let granted = verdict.is_ok();
         match verdict {
-            Ok(()) => self.cast_vote(now, &request.candidate),
+            Ok(()) => self.cast_vote(now, request),
             Err(objection) => self.keep(objection),
         }
-        let (term, voter) = (self.record.term, Some(self.id.clone()));
-        let response = VoteResponse { term, granted, voter };
+        let response = VoteResponse {
+            term: self.record.term,
+            granted,
+            voter: Some(self.id.clone()),
+            round: request.round,
+            list: self.electorate.list(),
+            life: Some(self.rounds.life()),
+        };
         AfterSave::to_node(&request.candidate, Message::VoteResponse(response))
     }
 
@@ -52,6 +58,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             voter: self.id.clone(),
             proposed_term: request.term,
             round: request.round,
+            list: self.electorate.list(),
+            life: Some(self.rounds.life()),
         };
         AfterSave::to_node(&request.candidate, Message::PreVoteResponse(response))
     }
@@ -70,28 +78,37 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             Some(Refusal::Leading)
         } else if !self.is_bound(now) {
             None
-        } else if self.is_quarantined {
+        } else if self.is_quarantined || self.asks_until().is_some() {
             Some(Refusal::Quarantined)
         } else {
             Some(Refusal::Bound)
         }
     }
 
-    /// V1: whether the candidate may have this node's vote of the term.
+    /// V1, N2: whether the candidate may have this node's vote of the term. Another process of its
+    /// id may not, and a restart forgets which of them had it.
     fn check_vote(&mut self, request: &VoteRequest) -> Result<(), Objection> {
         if request.term < self.record.term {
             return Err(Refusal::StaleTerm.into());
         }
         match &self.record.voted_for {
+            None => self.check_candidate(request),
             Some(candidate) if *candidate != request.candidate => Err(Refusal::VoteSpent.into()),
-            _ => self.check_candidate(request),
+            Some(candidate) => match self.vote_round {
+                Some(round) if round == request.round => self.check_candidate(request),
+                Some(_) => {
+                    let report = Some(Report::TwoCampaigns(candidate.clone()));
+                    Err(Objection { refusal: Refusal::VoteSpent, report })
+                }
+                None => Err(Refusal::VoteSpent.into()),
+            },
         }
     }
 
     /// Whether the candidate is one of this cluster's voters (rules V6, L6) and up to date (rule
     /// V4).
     fn check_candidate(&mut self, request: &VoteRequest) -> Result<(), Objection> {
-        self.electorate.check_voter(&request.candidate, request.size)?;
+        self.electorate.check_voter(&request.candidate, request.size, request.list)?;
         if self.application.grants_vote(request.position.as_bytes()) {
             Ok(())
         } else {
@@ -106,14 +123,19 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
 
     /// V1: the vote is part of the record, so it is stored before it is given. V8: only this and an
     /// accepted heartbeat restart the election timer.
-    fn cast_vote(&mut self, now: Instant, candidate: &NodeId) {
+    fn cast_vote(&mut self, now: Instant, request: &VoteRequest) {
         if self.record.voted_for.is_none() {
-            let (term, voted_for) = (self.record.term, Some(candidate.clone()));
-            self.set_record(VoteRecord { term, voted_for });
+            self.set_record(self.record.term, Some(request.candidate.clone()));
+            self.vote_round = Some(request.round);
         }
         let election_at = self.draw_election_timeout(now);
         match self.role {
-            Role::PreCandidate(_) => self.enter(Role::waiting(election_at), Reason::GaveVote),
+            Role::PreCandidate(_) => {
+                let heard = self.role.heard_leader().cloned();
+                self.enter(Role::waiting(election_at), Reason::GaveVote);
+                // L2: no second leader of the term is accepted.
+                self.role.remember_leader(heard);
+            }
             // H3: the successor has this node's vote, so it is free to go.
             Role::Closing(_) => self.enter(Role::Closed, Reason::Closed),
             _ => self.role.restart_timer(election_at),

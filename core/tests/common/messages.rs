@@ -3,8 +3,8 @@
 use std::num::{NonZeroU32, NonZeroU64};
 
 use graft_election_core::{
-    Handover, Heartbeat, HeartbeatResponse, Instant, Message, Outgoing, Position, PreVoteResponse,
-    Recipient, VoteRequest, VoteResponse,
+    Handover, Heartbeat, HeartbeatResponse, Identity, Instant, Life, Message, Outgoing, Position,
+    PreVoteResponse, Recipient, Round, VoteRequest, VoteResponse,
 };
 
 use super::node_id;
@@ -12,8 +12,15 @@ use super::node_id;
 /// What a leader's clock shows when it sends the heartbeats of these tests.
 pub(crate) const SENT_AT: u64 = 7_000_000;
 
-/// The round of pre-votes of a node whose random numbers are all 0.
-pub(crate) const ROUND: u32 = 1;
+/// The life of a node whose random numbers are all 0, and the round of its first question, which
+/// it asks at its start.
+pub(crate) const LIFE: u32 = 1;
+
+/// The round of another node that asks, or leads.
+pub(crate) const ROUND: u32 = 7_000;
+
+/// The life of every other node, unless a test gives it another.
+pub(crate) const OTHERS_LIFE: u32 = 8_000;
 
 pub(crate) fn to(node: &str, message: Message) -> Outgoing {
     Outgoing { to: Recipient::Node(node_id(node)), message }
@@ -32,6 +39,7 @@ pub(crate) fn plain_request(candidate: &str, term: u64) -> VoteRequest {
         handover_from: None,
         size: None,
         round: None,
+        list: None,
     }
 }
 
@@ -58,15 +66,12 @@ pub(crate) fn pre_vote_request(candidate: &str, term: u64) -> Message {
 
 /// A request for a pre-vote that says nothing of the cluster; tests add to it with struct update.
 pub(crate) fn plain_pre_request(candidate: &str, term: u64) -> VoteRequest {
-    VoteRequest { round: NonZeroU32::new(ROUND), ..plain_request(candidate, term) }
+    VoteRequest { round: Round::new(ROUND), ..plain_request(candidate, term) }
 }
 
 /// A request for a pre-vote as these nodes send it.
 pub(crate) fn pre_request(candidate: &str, term: u64, size: usize) -> Message {
-    Message::PreVoteRequest(VoteRequest {
-        size: announced(size),
-        ..plain_pre_request(candidate, term)
-    })
+    Message::PreVoteRequest(VoteRequest { size: announced(size), ..plain_request(candidate, term) })
 }
 
 pub(crate) fn grant(voter: &str, term: u64) -> Message {
@@ -87,36 +92,124 @@ pub(crate) fn nameless_denial(term: u64) -> Message {
 }
 
 fn answer(voter: Option<&str>, term: u64, granted: bool) -> Message {
-    Message::VoteResponse(VoteResponse { term, granted, voter: voter.map(node_id) })
+    Message::VoteResponse(VoteResponse {
+        term,
+        granted,
+        voter: voter.map(node_id),
+        round: None,
+        list: None,
+        life: None,
+    })
 }
 
 pub(crate) fn pre_vote(voter: &str, term: u64, proposed_term: u64, granted: bool) -> Message {
-    pre_vote_in(ROUND, voter, term, proposed_term, granted)
-}
-
-pub(crate) fn pre_vote_in(
-    round: u32,
-    voter: &str,
-    term: u64,
-    proposed_term: u64,
-    granted: bool,
-) -> Message {
     Message::PreVoteResponse(PreVoteResponse {
         term,
         granted,
         voter: node_id(voter),
         proposed_term,
-        round: NonZeroU32::new(round),
+        round: None,
+        list: None,
+        life: None,
     })
+}
+
+/// The same message in a round of the test's choice.
+pub(crate) fn in_round(number: u32, mut message: Message) -> Message {
+    *round_of(&mut message) = Round::new(number);
+    message
+}
+
+/// The same answer of another life.
+pub(crate) fn of_life(number: u32, mut message: Message) -> Message {
+    if let Some(life) = life_of(&mut message) {
+        *life = Life::new(number);
+    }
+    message
+}
+
+/// An answer as its sender's node completes it: to what was asked last, and of the life of all
+/// nodes here. What a test sets stays, and Go nodes say nothing of the kind.
+pub(crate) fn completed(mut message: Message, asked: Option<Round>) -> Message {
+    let is_from_go =
+        matches!(&message, Message::VoteResponse(response) if response.voter.is_none());
+    if let (false, Some(life)) = (is_from_go, life_of(&mut message)) {
+        *life = life.or(Life::new(OTHERS_LIFE));
+        let round = round_of(&mut message);
+        *round = round.or(asked);
+    }
+    message
+}
+
+/// What `actual` would be without what `expected` leaves open: rounds, lives and lists.
+pub(crate) fn as_far_as(expected: &Message, mut actual: Message) -> Message {
+    let mut expected = expected.clone();
+    if let Message::Who(_) | Message::Here(_) = actual {
+        return actual;
+    }
+    let is_handover = matches!(expected, Message::Handover(_));
+    if round_of(&mut expected).is_none() || is_handover {
+        *round_of(&mut actual) = expected.round();
+    }
+    if let (Some(None), Some(life)) = (life_of(&mut expected), life_of(&mut actual)) {
+        *life = None;
+    }
+    if expected.list().is_none() {
+        forget_list(&mut actual);
+    }
+    actual
+}
+
+fn round_of(message: &mut Message) -> &mut Option<Round> {
+    match message {
+        Message::VoteRequest(request) | Message::PreVoteRequest(request) => &mut request.round,
+        Message::VoteResponse(response) => &mut response.round,
+        Message::Heartbeat(heartbeat) => &mut heartbeat.round,
+        Message::HeartbeatResponse(response) => &mut response.round,
+        Message::PreVoteResponse(response) => &mut response.round,
+        Message::Handover(handover) => &mut handover.round,
+        Message::Who(_) | Message::Here(_) => panic!("a question always has its round"),
+    }
+}
+
+/// The life in an answer.
+fn life_of(message: &mut Message) -> Option<&mut Option<Life>> {
+    match message {
+        Message::VoteResponse(response) => Some(&mut response.life),
+        Message::HeartbeatResponse(response) => Some(&mut response.life),
+        Message::PreVoteResponse(response) => Some(&mut response.life),
+        _ => None,
+    }
+}
+
+fn forget_list(message: &mut Message) {
+    match message {
+        Message::VoteRequest(request) | Message::PreVoteRequest(request) => request.list = None,
+        Message::VoteResponse(response) => response.list = None,
+        Message::Heartbeat(heartbeat) => heartbeat.list = None,
+        Message::HeartbeatResponse(response) => response.list = None,
+        Message::PreVoteResponse(response) => response.list = None,
+        Message::Handover(_) | Message::Who(_) | Message::Here(_) => {}
+    }
+}
+
+/// A question of identity, or an answer to one.
+pub(crate) fn identity(node: &str, round: u32, life: u32) -> Identity {
+    let round = Round::new(round).expect("tests number rounds from 1");
+    let life = Life::new(life).expect("tests number lives from 1");
+    Identity { node: node_id(node), round, life }
 }
 
 /// A heartbeat as a Go node sends it: it asks for no promise.
 pub(crate) fn plain_heartbeat(leader: &str, term: u64) -> Heartbeat {
-    Heartbeat { term, leader: node_id(leader), sent_at: None, size: None }
+    let leader = node_id(leader);
+    Heartbeat { term, leader, sent_at: None, size: None, round: None, list: None }
 }
 
+/// A heartbeat of a leader in Graft mode, which asks for no promise either.
 pub(crate) fn heartbeat(leader: &str, term: u64) -> Message {
-    Message::Heartbeat(plain_heartbeat(leader, term))
+    let round = Round::new(ROUND);
+    Message::Heartbeat(Heartbeat { round, ..plain_heartbeat(leader, term) })
 }
 
 /// A heartbeat as these nodes send it.
@@ -128,6 +221,7 @@ pub(crate) fn announced_heartbeat(leader: &str, term: u64, size: usize) -> Messa
 pub(crate) fn timed_heartbeat(leader: &str, term: u64) -> Message {
     Message::Heartbeat(Heartbeat {
         sent_at: NonZeroU64::new(SENT_AT),
+        round: Round::new(ROUND),
         ..plain_heartbeat(leader, term)
     })
 }
@@ -167,6 +261,9 @@ pub(crate) fn plain_refusal(follower: &str, term: u64) -> HeartbeatResponse {
         sent_at: None,
         priority: 1,
         bound_for: None,
+        round: None,
+        list: None,
+        life: None,
     }
 }
 
@@ -175,8 +272,9 @@ pub(crate) fn refusal(follower: &str, term: u64) -> Message {
     Message::HeartbeatResponse(plain_refusal(follower, term))
 }
 
-/// The answer of a node that can't store its vote (rule C5).
-pub(crate) fn acknowledgement_of_a_sick_node(follower: &str, term: u64) -> Message {
+/// The answer of a node that can't store its vote (rule C5), or still asks at its start (rule N5):
+/// it is no successor.
+pub(crate) fn acknowledgement_of_no_successor(follower: &str, term: u64) -> Message {
     Message::HeartbeatResponse(HeartbeatResponse {
         sent_at: NonZeroU64::new(SENT_AT),
         bound_for: NonZeroU64::new(500_000),
@@ -186,7 +284,8 @@ pub(crate) fn acknowledgement_of_a_sick_node(follower: &str, term: u64) -> Messa
 }
 
 pub(crate) fn handover(leader: &str, term: u64, target: Option<&str>) -> Message {
-    Message::Handover(Handover { term, leader: node_id(leader), target: target.map(node_id) })
+    let (leader, target) = (node_id(leader), target.map(node_id));
+    Message::Handover(Handover { term, leader, target, round: Round::new(ROUND) })
 }
 
 pub(crate) fn announced(size: usize) -> Option<NonZeroU32> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use graft_election_core::{
     Application, Config, ConfigError, Instant, Message, Mode, Node, NodeId, Outgoing, Output,
-    Position, Recipient, Unsaved, VoteRecord, quorum,
+    Position, Recipient, Round, Unsaved, VoteRecord, quorum,
 };
 
 pub(crate) use messages::*;
@@ -43,6 +43,8 @@ pub(crate) struct Voter {
     node: TestNode,
     pub(crate) now: Instant,
     dice: Dice,
+    /// The round of what it said last to everyone: answers echo it.
+    asked: Rc<Cell<Option<Round>>>,
 }
 
 /// An undeclared cluster of `size` that may have Go nodes.
@@ -57,13 +59,13 @@ pub(crate) const fn extended_config(size: usize) -> Config<'static> {
 
 /// A follower in term 0 of an undeclared cluster.
 pub(crate) fn voter(id: &str, size: usize) -> Voter {
-    Voter::start(id, &graft_config(size), VoteRecord::default())
+    voter_with(id, size, VoteRecord::default())
 }
 
 /// A node that comes back with `record`, and whose quarantine (rule V3) is over.
 pub(crate) fn voter_with(id: &str, size: usize, record: VoteRecord) -> Voter {
     let mut voter = Voter::start(id, &graft_config(size), record);
-    voter.wait(BOUND);
+    voter.settles(BOUND);
     voter
 }
 
@@ -81,10 +83,11 @@ pub(crate) fn candidate(id: &str, size: usize, term: u64) -> Voter {
 pub(crate) fn leader(id: &str, size: usize, term: u64) -> Voter {
     let mut voter = candidate(id, size, term);
     for peer in ["p1", "p2", "p3", "p4", "p5", "p6"] {
-        let Output::Send(outgoing) = voter.hears(grant(peer, term)).output else {
+        let heard = voter.hears(grant(peer, term));
+        if let Output::Idle = heard.output {
             continue;
-        };
-        assert_eq!(outgoing, to_everyone(announced_heartbeat(id, term, size)));
+        }
+        heard.expect_send(to_everyone(announced_heartbeat(id, term, size)));
         return voter;
     }
     panic!("{id} did not win the election of term {term}")
@@ -98,7 +101,7 @@ pub(crate) fn extended(id: &str, size: usize, record: VoteRecord) -> Voter {
 /// The same, with settings of its own.
 pub(crate) fn extended_with(id: &str, config: &Config<'_>, record: VoteRecord) -> Voter {
     let mut voter = Voter::start(id, config, record);
-    voter.wait(T_MIN + config.clock_tick);
+    voter.settles(T_MIN + config.clock_tick);
     voter
 }
 
@@ -140,7 +143,7 @@ pub(crate) fn extended_leader_with(id: &str, config: &Config<'_>, term: u64) -> 
     voter
 }
 
-/// A follower of `leader`, whose one heartbeat came from a Go node: it binds no one.
+/// A follower of `leader`, whose one heartbeat asked for no promise: it binds no one.
 pub(crate) fn follower_of(leader: &str, id: &str, size: usize, term: u64) -> Voter {
     let mut voter = voter_with(id, size, record(term, None));
     voter.hears(heartbeat(leader, term)).expect_silence();
@@ -165,14 +168,52 @@ impl Voter {
         config: &Config<'_>,
         record: VoteRecord,
     ) -> Result<Self, ConfigError> {
-        let dice = Dice(Rc::new(Cell::new(0)));
+        Self::try_start_as(LIFE, id, config, record)
+    }
+
+    /// A node of another life.
+    #[track_caller]
+    pub(crate) fn of_life(life: u32, id: &str, config: &Config<'_>, record: VoteRecord) -> Self {
+        Self::try_start_as(life, id, config, record).expect("the configuration is valid")
+    }
+
+    fn try_start_as(
+        life: u32,
+        id: &str,
+        config: &Config<'_>,
+        record: VoteRecord,
+    ) -> Result<Self, ConfigError> {
+        let (number, drawn) = (Rc::default(), Rc::default());
+        let dice = Dice { life, number, drawn, salt: salt(id) };
         let application = TestApplication::default();
         let node = Node::new(node_id(id), config, record, application, dice.clone(), START)?;
-        Ok(Self { node, now: START, dice })
+        Ok(Self { node, now: START, dice, asked: Rc::default() })
+    }
+
+    /// It asks whether its id is its own (rule N5), and nobody answers until `span` is over.
+    #[track_caller]
+    pub(crate) fn settles(&mut self, span: Duration) {
+        let id = self.node.id().as_str().to_owned();
+        let who = Message::Who(identity(&id, LIFE, LIFE));
+        match self.wakes().output {
+            Output::Send(outgoing) => assert_eq!(outgoing, to_everyone(who)),
+            // The record was not as it should be.
+            Output::Save(unsaved) => assert_eq!(unsaved.saved(START), Some(to_everyone(who))),
+            Output::Idle => panic!("it doesn't ask"),
+        }
+        self.wait(span);
+        self.wakes().expect_silence();
     }
 
     pub(crate) fn hears(&mut self, message: Message) -> Heard<'_> {
-        Heard { output: self.node.handle_message(self.now, message), now: self.now }
+        let message = completed(message, self.asked.get());
+        self.hears_verbatim(message)
+    }
+
+    /// Hears a message to which nothing is added.
+    pub(crate) fn hears_verbatim(&mut self, message: Message) -> Heard<'_> {
+        let output = self.node.handle_message(self.now, message);
+        Heard { output, now: self.now, asked: self.asked.clone() }
     }
 
     /// Moves the clock to the node's deadline and wakes it.
@@ -185,15 +226,18 @@ impl Voter {
 
     /// Wakes the node now, due or not.
     pub(crate) fn wakes(&mut self) -> Heard<'_> {
-        Heard { output: self.node.handle_timeout(self.now), now: self.now }
+        let output = self.node.handle_timeout(self.now);
+        Heard { output, now: self.now, asked: self.asked.clone() }
     }
 
     pub(crate) fn is_told_to_hand_over(&mut self, to: Option<&str>) -> Heard<'_> {
-        Heard { output: self.node.hand_over(self.now, to.map(node_id)), now: self.now }
+        let output = self.node.hand_over(self.now, to.map(node_id));
+        Heard { output, now: self.now, asked: self.asked.clone() }
     }
 
     pub(crate) fn is_told_to_close(&mut self) -> Heard<'_> {
-        Heard { output: self.node.close(self.now), now: self.now }
+        let output = self.node.close(self.now);
+        Heard { output, now: self.now, asked: self.asked.clone() }
     }
 
     pub(crate) fn wait(&mut self, span: Duration) {
@@ -207,7 +251,7 @@ impl Voter {
 
     /// From now on every timer is as short as it may be (0), or as long (`u32::MAX`).
     pub(crate) fn rolls(&mut self, number: u32) {
-        self.dice.0.set(number);
+        self.dice.number.set(number);
     }
 
     pub(crate) fn is_at(&mut self, position: &str) {
@@ -234,6 +278,7 @@ impl DerefMut for Voter {
 pub(crate) struct Heard<'n> {
     pub(crate) output: Output<'n, Dice, TestApplication, 7>,
     now: Instant,
+    asked: Rc<Cell<Option<Round>>>,
 }
 
 impl<'n> Heard<'n> {
@@ -245,7 +290,7 @@ impl<'n> Heard<'n> {
     #[track_caller]
     pub(crate) fn expect_send(self, expected: Outgoing) {
         match self.output {
-            Output::Send(outgoing) => assert_eq!(outgoing, expected),
+            Output::Send(outgoing) => assert_sent(&self.asked, outgoing, expected),
             other => panic!("expected {expected:?}, got {other:?}"),
         }
     }
@@ -254,7 +299,10 @@ impl<'n> Heard<'n> {
     #[track_caller]
     pub(crate) fn sends(self) -> Message {
         match self.output {
-            Output::Send(Outgoing { to: Recipient::Everyone, message }) => message,
+            Output::Send(Outgoing { to: Recipient::Everyone, message }) => {
+                self.asked.set(message.round());
+                message
+            }
             other => panic!("expected a message to everyone, got {other:?}"),
         }
     }
@@ -268,8 +316,9 @@ impl<'n> Heard<'n> {
     pub(crate) fn expect_save(self, expected: VoteRecord) -> Saving<'n> {
         match self.output {
             Output::Save(unsaved) => {
-                assert_eq!(*unsaved.record(), expected);
-                Saving { unsaved, now: self.now }
+                let VoteRecord { term, voted_for, .. } = unsaved.record();
+                assert_eq!((*term, voted_for), (expected.term, &expected.voted_for));
+                Saving { unsaved, now: self.now, asked: self.asked }
             }
             other => panic!("expected to save {expected:?}, got {other:?}"),
         }
@@ -281,6 +330,7 @@ impl<'n> Heard<'n> {
 pub(crate) struct Saving<'n> {
     unsaved: Unsaved<'n, Dice, TestApplication, 7>,
     now: Instant,
+    asked: Rc<Cell<Option<Round>>>,
 }
 
 impl Saving<'_> {
@@ -292,7 +342,8 @@ impl Saving<'_> {
     /// The save succeeds, and the node sends what waited for it.
     #[track_caller]
     pub(crate) fn then_sends(self, expected: Outgoing) {
-        assert_eq!(self.unsaved.saved(self.now), Some(expected));
+        let sent = self.unsaved.saved(self.now).expect("a message waits for the save");
+        assert_sent(&self.asked, sent, expected);
     }
 
     /// The save succeeds, and nothing waited for it.
@@ -312,19 +363,47 @@ impl Saving<'_> {
     }
 }
 
-/// A random source that returns the same number until the test sets another.
+/// Fails unless a node has sent what was expected, as far as that goes; takes note of what it asks.
+#[track_caller]
+fn assert_sent(asked: &Cell<Option<Round>>, sent: Outgoing, expected: Outgoing) {
+    let Outgoing { to, message } = sent;
+    if to == Recipient::Everyone {
+        asked.set(message.round());
+    }
+    let message = as_far_as(&expected.message, message);
+    assert_eq!(Outgoing { to, message }, expected);
+}
+
+/// The part of an id in each of its node's draws.
+pub(crate) fn salt(id: &str) -> u32 {
+    crc::Crc::<u32>::new(&crc::CRC_32_ISCSI).checksum(&[id.as_bytes(), &[0]].concat())
+}
+
+/// A random source whose numbers, as its node draws them, are the same until the test sets another.
+/// But the first election timeout is the longest: a node that starts is not to be bothered by it.
 #[derive(Clone, Debug)]
-pub(crate) struct Dice(Rc<Cell<u32>>);
+pub(crate) struct Dice {
+    life: u32,
+    number: Rc<Cell<u32>>,
+    drawn: Rc<Cell<u32>>,
+    salt: u32,
+}
 
 impl rand_core::TryRng for Dice {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        Ok(self.0.get())
+        let drawn = self.drawn.replace(self.drawn.get() + 1);
+        let number = match drawn {
+            0 => self.life,
+            1 => u32::MAX,
+            _ => self.number.get(),
+        };
+        Ok(number ^ self.salt)
     }
 
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        Ok(self.0.get().into())
+        self.try_next_u32().map(u64::from)
     }
 
     fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Infallible> {
@@ -357,8 +436,24 @@ pub(crate) fn position_of(text: &str) -> Position {
     Position::new(text.as_bytes()).expect("tests use short positions")
 }
 
+/// A node on a declared list, with its first record.
+pub(crate) fn declared(id: &str, config: &Config<'_>) -> Voter {
+    let mut voter = Voter::start(id, config, VoteRecord::first(config.voters));
+    voter.settles(BOUND);
+    voter
+}
+
+/// The record of a node without declared voters. [`Heard::expect_save`] looks at its term and vote.
 pub(crate) fn record(term: u64, voted_for: Option<&str>) -> VoteRecord {
-    VoteRecord { term, voted_for: voted_for.map(node_id) }
+    // A node that has a term has made promises.
+    let bound_for = if term == 0 { 0 } else { 500_000 };
+    VoteRecord { term, voted_for: voted_for.map(node_id), list: None, bound_for }
+}
+
+/// The record of a node whose longest promise was this one (rule V3).
+pub(crate) fn promised(bound_for: Duration, record: VoteRecord) -> VoteRecord {
+    let bound_for = u32::try_from(bound_for.as_micros()).expect("tests promise short times");
+    VoteRecord { bound_for, ..record }
 }
 
 /// Invariant I6: fails unless `durable`, the record that `sender` has stored, covers all that

@@ -1,11 +1,11 @@
 //! What a cluster does when nothing but its nodes fails.
 
 use graft_election_core::{Config, ConfigError, Message, Reason, State, VoteRecord};
-use graft_election_embassy::{StartError, StateChange};
+use graft_election_embassy::{ProvisionError, StartError, StateChange, VoteStore};
 
-use crate::machine::{Broken, Health, Observed};
+use crate::machine::{Broken, Disk, Health, Observed, now};
 use crate::messages::{heartbeat, id, vote_request};
-use crate::world::World;
+use crate::world::{World, ready};
 
 const THREE: [&str; 3] = ["a", "b", "c"];
 
@@ -132,17 +132,23 @@ fn a_follower_that_is_stopped_is_gone_at_once() {
 fn v1_a_node_starts_with_the_vote_that_it_stored() {
     let mut world = World::new();
     world.with("a", |machine| {
-        machine.record = VoteRecord { term: 5, voted_for: Some(id("b")) };
+        machine.record = VoteRecord { term: 5, voted_for: Some(id("b")), ..VoteRecord::default() };
     });
     world.start("a", 3);
     // V3: until then it would refuse every request.
     world.run_for(501);
-    world.deliver("a", vote_request("c", 5));
-    world.deliver("a", vote_request("b", 5));
+    // N2: not even `b` has it, since it may be another campaign of that name.
+    for (candidate, term) in [("c", 5), ("b", 5), ("c", 6)] {
+        world.deliver("a", vote_request(candidate, term));
+    }
     world.run_for(1);
     world.look("a", |machine| match machine.messages().as_slice() {
-        [Message::VoteResponse(to_c), Message::VoteResponse(to_b)] => {
-            assert_eq!((to_c.granted, to_b.granted), (false, true));
+        [
+            Message::VoteResponse(to_c),
+            Message::VoteResponse(to_b),
+            Message::VoteResponse(later),
+        ] => {
+            assert_eq!((to_c.granted, to_b.granted, later.granted), (false, false, true));
         }
         messages => panic!("{messages:?}"),
     });
@@ -154,6 +160,64 @@ fn v9_a_node_does_not_start_with_a_vote_store_that_it_cannot_read() {
     world.with("a", |machine| machine.loading = Health::Broken);
     let start = world.try_start("a", &Config::new("test", 3));
     assert_eq!(start, Err(StartError::Load(Broken)));
+}
+
+#[test]
+fn n6_a_declared_voter_without_a_record_does_not_start_until_it_is_given_one() {
+    let mut world = World::new();
+    let voters = THREE.map(id);
+    let config = Config { voters: &voters, ..Config::new("test", 3) };
+    for name in THREE {
+        let start = world.try_start(name, &config);
+        assert_eq!(start, Err(StartError::Config(ConfigError::RecordMissing)));
+        assert_eq!(ready(Disk(world.machine(name)).provision(&voters)), Ok(()));
+        assert_eq!(world.try_start(name, &config), Ok(()));
+    }
+    let leader = world.elect();
+    world.kill(&leader);
+    // The record that it comes back with is not that first one.
+    let again = ready(Disk(world.machine(&leader)).provision(&voters));
+    assert_eq!(again, Err(ProvisionError::InUse));
+    assert_eq!(world.try_start(&leader, &config), Ok(()));
+    world.with(&leader, |machine| machine.record = VoteRecord::default());
+    world.kill(&leader);
+    let start = world.try_start(&leader, &config);
+    assert_eq!(start, Err(StartError::Config(ConfigError::RecordMissing)));
+}
+
+#[test]
+fn v6_a_declared_voter_does_not_start_with_other_voters_than_before() {
+    let mut world = World::new();
+    let voters = ["a", "b", "c", "d"].map(id);
+    let old = Config { voters: &voters[..3], ..Config::new("test", 3) };
+    let new = Config { voters: &[id("a"), id("b"), id("d")], ..old };
+    assert_eq!(ready(Disk(world.machine("a")).provision(old.voters)), Ok(()));
+    assert_eq!(world.try_start("a", &old), Ok(()));
+    world.kill("a");
+    let start = world.try_start("a", &new);
+    assert!(matches!(start, Err(StartError::Config(ConfigError::ListChanged { .. }))), "{start:?}");
+}
+
+/// Equal boards, to whose random source nobody gave a thought: ids alone keep them from asking at
+/// the same moment, again and again.
+#[test]
+fn a1_nodes_with_equal_random_sources_and_equal_delays_elect_a_leader() {
+    for size in [2, 3, 5] {
+        let names = &["a", "b", "c", "d", "e"][..size];
+        let mut world = World::new();
+        world.has_equal_seeds = true;
+        world.network.delay.set(10);
+        for name in names {
+            world.start(name, size);
+        }
+        let first = world.elect();
+        assert!(now() < 2_000, "it took {} ms", now());
+        // They keep in step: the next timeout of each was drawn with equal numbers, too.
+        world.kill(&first);
+        if size > 2 {
+            world.elect();
+        }
+    }
 }
 
 #[test]

@@ -24,9 +24,26 @@ fn c4_a_node_that_cannot_store_its_vote_stays_silent_until_it_can() {
 }
 
 #[test]
+fn c4_a_save_that_takes_too_long_is_reported() {
+    let mut world = World::with_cluster(&["a"]);
+    world.with("a", |machine| machine.save_takes = 499);
+    world.elect();
+    let slow = |world: &World, millis: u64| {
+        let report = Observed::Report(Report::SlowSave { micros: millis * 1_000 });
+        world.look("a", |machine| machine.count(&report))
+    };
+    assert_eq!(slow(&world, 499), 0);
+    world.kill("a");
+    world.with("a", |machine| machine.save_takes = 500);
+    world.start("a", 1);
+    world.elect();
+    assert_eq!(slow(&world, 500), 1);
+}
+
+#[test]
 fn i6_a_vote_that_was_not_stored_is_not_given() {
     let mut world = World::new();
-    world.start("a", 3);
+    world.start_and_settle("a", 3);
     world.with("a", |machine| machine.saving = Health::Broken);
     world.deliver("a", vote_request("b", 1));
     world.run_for(100);
@@ -63,7 +80,7 @@ fn a_report_is_made_once_even_if_the_save_that_goes_with_it_fails() {
     for saving in [Health::Sound, Health::Broken] {
         let mut world = World::new();
         world.with("a", |machine| machine.saving = saving);
-        world.start("a", 3);
+        world.start_and_settle("a", 3);
         // L6: the higher term must be saved, and the size reported.
         let Message::VoteRequest(mut request) = vote_request("b", 7) else { unreachable!() };
         request.size = core::num::NonZeroU32::new(4);
@@ -122,8 +139,9 @@ fn l1_a_transport_that_never_finishes_sending_is_given_up_after_a_heartbeat_inte
     world.with("a", |machine| machine.sending = Health::Stuck);
     world.run_until(2_000, |world| world.leaders() == ["a"]);
     let failed = Observed::SendFailed(SendError::TimedOut);
+    let before = world.look("a", |machine| machine.count(&failed));
     world.run_for(1_010);
-    assert_eq!(world.look("a", |machine| machine.count(&failed)), 10);
+    assert_eq!(world.look("a", |machine| machine.count(&failed)), before + 10);
     world.with("a", |machine| machine.sending = Health::Sound);
     world.run_for(200);
     assert!(world.look("a", |machine| machine.sent.len()) > 0);

@@ -2,13 +2,17 @@
 
 use std::cell::RefCell;
 use std::future::pending;
+use std::num::NonZeroU64;
 use std::rc::Rc;
+use std::time::Duration;
 
 use embassy_time::Timer;
-use graft_election_core::{Config, HeartbeatResponse, Message, Mode, Position, Reason, State};
+use graft_election_core::{
+    Config, Heartbeat, HeartbeatResponse, Message, Mode, Position, Reason, State,
+};
 
 use crate::machine::{Machine, SharedLease, now};
-use crate::messages::id;
+use crate::messages::{id, plain_heartbeat, vote_request};
 use crate::world::World;
 
 const THREE: [&str; 3] = ["a", "b", "c"];
@@ -234,6 +238,7 @@ fn t3_a_deposed_leader_has_no_lease_while_it_stores_the_higher_term() {
     world.run_for(1_000);
     world.with(leader, |machine| machine.save_takes = 50);
     let follower = THREE.into_iter().find(|name| *name != leader).unwrap();
+    let round = world.look(leader, |machine| machine.messages().last().unwrap().round());
     let refusal = HeartbeatResponse {
         term: world.token(leader).unwrap() + 1,
         follower: id(follower),
@@ -241,12 +246,55 @@ fn t3_a_deposed_leader_has_no_lease_while_it_stores_the_higher_term() {
         sent_at: None,
         priority: 1,
         bound_for: None,
+        round,
+        list: None,
+        life: None,
     };
     let saves = world.look(leader, |machine| machine.saves);
     world.deliver(leader, Message::HeartbeatResponse(refusal));
     world.run_for(1);
     assert_eq!(world.look(leader, |machine| machine.saves), saves + 1);
     assert_eq!(world.token(leader), None);
+}
+
+#[test]
+fn i5_an_old_leadership_is_not_valid_in_a_later_term() {
+    let (mut world, done) = (World::new(), Rc::new(RefCell::new(false)));
+    world.start("a", 1);
+    let is_done = done.clone();
+    world.employ("a", async move |lease: Rc<SharedLease>| {
+        while lease.leadership().is_none() {
+            Timer::after_millis(10).await;
+        }
+        let old = lease.leadership().unwrap();
+        old.hand_over();
+        // It leads again once the lease that is still acted on would have ended.
+        while lease.leadership().is_none() {
+            Timer::after_millis(10).await;
+        }
+        assert!(lease.leadership().unwrap().token() > old.token());
+        assert!(!old.is_valid());
+        *is_done.borrow_mut() = true;
+    });
+    world.run_until(10_000, |_| *done.borrow());
+}
+
+/// What the clock shows may be older than the truth by a tick, whatever the configuration says.
+#[test]
+fn v2_a_promise_lasts_one_tick_of_the_drivers_clock_longer() {
+    let mut world = World::new();
+    let config = Config { clock_tick: Duration::ZERO, ..Config::new("test", 3) };
+    world.try_start("a", &config).unwrap();
+    world.run_for(501);
+    let promise = Heartbeat { sent_at: NonZeroU64::new(7), ..plain_heartbeat("l", 1) };
+    world.deliver("a", Message::Heartbeat(promise));
+    world.run_for(Config::ELECTION_TIMEOUT_MIN.as_millis() as u64);
+    world.deliver("a", vote_request("b", 2));
+    world.run_for(0);
+    let answer =
+        world.look("a", |machine| machine.messages().last().map(|message| (*message).clone()));
+    let Some(Message::VoteResponse(answer)) = answer else { panic!("{answer:?}") };
+    assert_eq!((answer.granted, answer.term), (false, 1));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What surrounds one node: its transport, its disk, its observer, and what is wrong with them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::{pending, poll_fn};
@@ -10,7 +10,9 @@ use std::task::{Context, Poll, Waker};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_time::{Duration, MockDriver, Timer};
 use graft_election_core::{Message, NodeId, Outgoing, Recipient, Report, State, VoteRecord};
-use graft_election_embassy::{Lease, Observer, SendError, StateChange, Transport, VoteStore};
+use graft_election_embassy::{
+    DuplicateId, Lease, Observer, SendError, StateChange, Transport, VoteStore,
+};
 
 /// A driver that is polled more often than this before time goes on, or that asks a broken
 /// transport more often than this within one test, is spinning.
@@ -28,6 +30,31 @@ pub(crate) fn now() -> u64 {
 #[derive(Clone, Default)]
 pub(crate) struct Network {
     pub(crate) machines: Rc<RefCell<BTreeMap<String, Rc<RefCell<Machine>>>>>,
+    /// How many milliseconds each message takes.
+    pub(crate) delay: Rc<Cell<u64>>,
+    /// Messages that are on their way, with their receivers and when they arrive.
+    late: Rc<RefCell<VecDeque<Late>>>,
+}
+
+/// When a message arrives, and where.
+type Late = (u64, Rc<RefCell<Machine>>, Message);
+
+impl Network {
+    fn carry(&self, to: &Rc<RefCell<Machine>>, message: Message) {
+        match self.delay.get() {
+            0 => to.borrow_mut().hear(message),
+            delay => self.late.borrow_mut().push_back((now() + delay, Rc::clone(to), message)),
+        }
+    }
+
+    /// Delivers what has been on its way for long enough.
+    pub(crate) fn deliver_late(&self) {
+        let mut late = self.late.borrow_mut();
+        while late.front().is_some_and(|(at, ..)| *at <= now()) {
+            let (_, to, message) = late.pop_front().unwrap();
+            to.borrow_mut().hear(message);
+        }
+    }
 }
 
 /// A node's surroundings: its inbox, its disk, what it was seen to do, and what is wrong with it.
@@ -50,12 +77,15 @@ pub(crate) struct Machine {
     pub(crate) saves: usize,
     pub(crate) cancelled_saves: usize,
     pub(crate) receives: usize,
-    /// What was sent, and when.
+    /// What was sent, and when; questions of identity are only counted.
     pub(crate) sent: Vec<(u64, Outgoing)>,
+    pub(crate) questions: usize,
     /// What the observer noticed.
     pub(crate) observed: Vec<Observed>,
 
     pub(crate) stop: bool,
+    /// Why the driver ended without being stopped.
+    pub(crate) gave_up: Option<DuplicateId>,
     pub(crate) inbox: VecDeque<Message>,
     waker: Option<Waker>,
 }
@@ -202,7 +232,10 @@ impl Transport for NetworkTransport {
             Health::Broken => return Err(Broken),
             Health::Stuck => return pending().await,
         }
-        own.borrow_mut().sent.push((now(), outgoing.clone()));
+        match outgoing.message {
+            Message::Who(_) => own.borrow_mut().questions += 1,
+            _ => own.borrow_mut().sent.push((now(), outgoing.clone())),
+        }
         if own.borrow().is_cut_off {
             return Ok(());
         }
@@ -211,9 +244,8 @@ impl Transport for NetworkTransport {
                 Recipient::Everyone => true,
                 Recipient::Node(node) => node.as_str() == name,
             };
-            let mut machine = machine.borrow_mut();
-            if is_meant && !machine.is_cut_off {
-                machine.hear(outgoing.message.clone());
+            if is_meant && !machine.borrow().is_cut_off {
+                self.1.carry(machine, outgoing.message.clone());
             }
         }
         Ok(())

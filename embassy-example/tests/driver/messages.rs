@@ -7,7 +7,12 @@ pub(crate) fn id(name: &str) -> NodeId {
 }
 
 pub(crate) fn heartbeat(leader: &str, term: u64) -> Message {
-    Message::Heartbeat(Heartbeat { term, leader: id(leader), sent_at: None, size: None })
+    Message::Heartbeat(plain_heartbeat(leader, term))
+}
+
+/// A heartbeat as a Go node sends it; tests add to it.
+pub(crate) fn plain_heartbeat(leader: &str, term: u64) -> Heartbeat {
+    Heartbeat { term, leader: id(leader), sent_at: None, size: None, round: None, list: None }
 }
 
 pub(crate) fn vote_request(candidate: &str, term: u64) -> Message {
@@ -18,5 +23,6 @@ pub(crate) fn vote_request(candidate: &str, term: u64) -> Message {
         handover_from: None,
         size: None,
         round: None,
+        list: None,
     })
 }

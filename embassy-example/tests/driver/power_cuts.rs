@@ -27,12 +27,14 @@ fn i2_a_node_never_votes_twice_in_a_term_wherever_power_is_cut() {
 fn survives(cut_at: usize, torn: Torn) -> bool {
     let mut voter = Voter::new(cut_at, torn);
     for term in 1..=TERMS {
-        // The first to ask gets the vote, power cut or not, and nobody else does in that term.
+        // The first to ask gets the vote, and nobody else does in that term. If power is cut when
+        // the vote is stored and not yet given, nobody gets it (rule N2).
         for candidate in ["b", "c", "b"] {
             voter.ask(candidate, term);
         }
     }
-    assert_eq!(voter.votes.len() as u64, TERMS, "a vote in each term");
+    let unspoken = TERMS as usize - voter.votes.len();
+    assert!(unspoken <= voter.cuts, "a vote in each term");
     voter.cuts > 0
 }
 

@@ -9,9 +9,9 @@ use std::task::{Poll, Waker};
 
 use embassy_time::{Duration, MockDriver};
 use embedded_io_async::{ErrorType, Read, Write};
-use graft_election_core::{Config, Message, Outgoing, Recipient, Report};
-use graft_election_embassy::{SendError, SerialTransport};
-use graft_election_proto::frame::{FRAME_MAX, FrameErrors, encode_frame};
+use graft_election_core::{Config, Message, NodeId, Outgoing, Reason, Recipient, Report, State};
+use graft_election_embassy::{DuplicateId, SendError, SerialTransport};
+use graft_election_proto::frame::{ClusterTag, FRAME_MAX, FrameErrors, encode_frame};
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
 
@@ -20,6 +20,8 @@ use crate::messages::{heartbeat, id};
 use crate::world::World;
 
 const THREE: [&str; 3] = ["a", "b", "c"];
+
+const CLUSTER: &str = "test";
 
 #[test]
 fn i1_three_nodes_on_a_bus_elect_one_leader_and_keep_it() {
@@ -94,13 +96,80 @@ fn what_is_addressed_to_another_node_is_skipped() {
 }
 
 #[test]
-fn v5_two_nodes_with_one_id_are_reported() {
+fn n3_a_leader_that_hears_a_message_in_its_name_asks_and_goes_on_if_nobody_answers() {
     let (mut world, bus) = cluster();
     let leader = world.elect();
     bus.frame(&leader, Recipient::Everyone, heartbeat(&leader, 50));
     world.run_for(1);
-    let report = Observed::Report(Report::DuplicateId { term: 50 });
-    assert_eq!(world.look(&leader, |machine| machine.count(&report)), 1);
+    assert_eq!(world.leaders(), [""; 0]);
+    let last = world.look(&leader, |machine| machine.changes().last().copied().unwrap());
+    assert_eq!((last.to, last.reason), (State::Follower, Reason::DuplicateId));
+    // Nobody answered: it was an echo, or the work of a stranger.
+    world.elect();
+    let report = Observed::Report(Report::DuplicateId);
+    assert_eq!(world.look(&leader, |machine| machine.count(&report)), 0);
+}
+
+#[test]
+fn n5_a_board_with_the_id_of_another_is_told_so_and_gives_up() {
+    let (mut world, bus) = cluster();
+    let leader = world.elect();
+    bus.start_as(&mut world, "copy", id(&leader), Config::new(CLUSTER, 3));
+    world.run_until(3_000, |world| world.has_ended("copy"));
+    world.look("copy", |machine| {
+        assert!(machine.count(&Observed::Report(Report::DuplicateId)) > 0);
+        assert_eq!(machine.gave_up, Some(DuplicateId(id(&leader))));
+        assert_eq!(machine.state(), State::Closed);
+    });
+    let error = DuplicateId(id("pump-1")).to_string();
+    assert_eq!(error, "another board uses the id pump-1; each needs an id of its own");
+    // The first has not even noticed.
+    assert_eq!(world.leaders(), [leader]);
+}
+
+#[test]
+fn n5_of_two_boards_with_one_id_that_start_together_one_takes_part() {
+    let (mut world, bus) = (World::new(), Bus::default());
+    for name in ["a", "copy of a"] {
+        bus.start_as(&mut world, name, id("a"), Config::new(CLUSTER, 2));
+    }
+    bus.start(&mut world, "b", 2);
+    let ended = |world: &World, name| world.look(name, |machine| machine.gave_up.is_some());
+    world.run_until(3_000, |world| ended(world, "a") || ended(world, "copy of a"));
+    world.elect();
+    world.run_for(10_000);
+    assert_ne!(ended(&world, "a"), ended(&world, "copy of a"));
+    assert_eq!(world.leaders().len(), 1);
+}
+
+/// They would elect each other's candidates and depose each other's leaders otherwise.
+#[test]
+fn n1_two_clusters_of_the_same_ids_share_a_bus_and_know_nothing_of_each_other() {
+    let (mut world, bus) = (World::new(), Bus::default());
+    for (cluster, copy) in [("lamps", ""), ("doors", "'")] {
+        for name in THREE {
+            let config = Config::new(cluster, 3);
+            bus.start_as(&mut world, &format!("{name}{copy}"), id(name), config);
+        }
+    }
+    let of = |world: &World, copy: bool| -> Vec<String> {
+        world.leaders().into_iter().filter(|name| name.ends_with('\'') == copy).collect()
+    };
+    world.run_until(5_000, |world| [false, true].iter().all(|copy| of(world, *copy).len() == 1));
+    let leaders = world.leaders();
+    world.run_for(10_000);
+    assert_eq!(world.leaders(), leaders);
+    for errors in bus.errors() {
+        assert!(errors.other_cluster > 100);
+        assert_eq!(errors.total(), 0);
+    }
+    for name in THREE.iter().flat_map(|name| [name.to_string(), format!("{name}'")]) {
+        let is_report = |observed: &&Observed| matches!(observed, Observed::Report(_));
+        assert_eq!(
+            world.look(&name, |machine| machine.observed.iter().find(is_report).cloned()),
+            None
+        );
+    }
 }
 
 #[test]
@@ -149,6 +218,11 @@ struct Tapped {
 
 impl Bus {
     fn start(&self, world: &mut World, name: &str, size: usize) {
+        self.start_as(world, name, id(name), Config::new(CLUSTER, size));
+    }
+
+    /// Starts a node on the machine `name`, which may not be its id.
+    fn start_as(&self, world: &mut World, name: &str, id: NodeId, config: Config<'static>) {
         // As on a board, where nothing is ever freed.
         let errors: &Cell<FrameErrors> = Box::leak(Box::default());
         let (unread, waker) = (VecDeque::new(), Waker::noop().clone());
@@ -157,9 +231,10 @@ impl Bus {
         taps.push(Tapped { name: name.to_owned(), unread, waker, errors });
         drop(taps);
         let tap = Tap { bus: self.clone(), name: name.to_owned(), written: Vec::new() };
-        let transport = SerialTransport::new(id(name), tap.clone(), tap, errors);
+        let cluster = ClusterTag::of(config.cluster);
+        let transport = SerialTransport::new(cluster, id.clone(), tap.clone(), tap, errors);
         let disk = Disk(world.machine(name));
-        world.boot(name, Config::new("test", size), transport, disk);
+        world.boot_as(id, name, config, transport, disk);
     }
 
     fn carry(&self, bytes: &[u8]) {
@@ -171,7 +246,10 @@ impl Bus {
 
     fn frame(&self, sender: &str, to: Recipient, message: Message) {
         let mut buffer = [0; FRAME_MAX];
-        self.carry(encode_frame(&id(sender), &Outgoing { to, message }, &mut buffer).unwrap());
+        let cluster = ClusterTag::of(CLUSTER);
+        self.carry(
+            encode_frame(cluster, &id(sender), &Outgoing { to, message }, &mut buffer).unwrap(),
+        );
     }
 
     fn errors(&self) -> Vec<FrameErrors> {

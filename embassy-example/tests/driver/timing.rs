@@ -1,6 +1,6 @@
 //! When the driver reads the clock, and what it waits for.
 
-use graft_election_core::{Message, PreVoteResponse, State, VoteRequest, VoteResponse};
+use graft_election_core::{Life, Message, PreVoteResponse, State, VoteRequest, VoteResponse};
 
 use crate::machine::now;
 use crate::messages::{heartbeat, id, vote_request};
@@ -39,7 +39,8 @@ fn a_slow_save_does_not_eat_up_the_time_that_voters_have_to_answer() {
     // T_min later the candidate still waits for answers to its first request.
     world.run_for(499);
     assert_eq!(world.look("a", |machine| machine.saves), 1);
-    world.deliver("a", vote("b", 1));
+    let vote = world.look("a", |machine| vote("b", machine.messages()[1]));
+    world.deliver("a", vote);
     world.run_for(1);
     assert_eq!(world.leaders(), ["a"]);
 }
@@ -47,7 +48,7 @@ fn a_slow_save_does_not_eat_up_the_time_that_voters_have_to_answer() {
 #[test]
 fn i6_a_slow_save_is_waited_for_whatever_comes_meanwhile() {
     let mut world = World::new();
-    world.start("a", 3);
+    world.start_and_settle("a", 3);
     world.with("a", |machine| machine.save_takes = 3_000);
     world.deliver("a", vote_request("b", 1));
     world.run_for(100);
@@ -88,10 +89,22 @@ fn pre_vote(voter: &str, request: &Message) -> Message {
     let Message::PreVoteRequest(VoteRequest { term: proposed_term, round, .. }) = *request else {
         panic!("not a request for a pre-vote: {request:?}");
     };
-    let (term, voter) = (proposed_term - 1, id(voter));
-    Message::PreVoteResponse(PreVoteResponse { term, granted: true, voter, proposed_term, round })
+    Message::PreVoteResponse(PreVoteResponse {
+        term: proposed_term - 1,
+        granted: true,
+        voter: id(voter),
+        proposed_term,
+        round,
+        list: None,
+        life: Life::new(7),
+    })
 }
 
-fn vote(voter: &str, term: u64) -> Message {
-    Message::VoteResponse(VoteResponse { term, granted: true, voter: Some(id(voter)) })
+/// The vote that `request` asks for.
+fn vote(voter: &str, request: &Message) -> Message {
+    let Message::VoteRequest(VoteRequest { term, round, .. }) = *request else {
+        panic!("not a request for a vote: {request:?}");
+    };
+    let (granted, voter, life) = (true, Some(id(voter)), Life::new(7));
+    Message::VoteResponse(VoteResponse { term, granted, voter, round, list: None, life })
 }

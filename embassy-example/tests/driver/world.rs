@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use embassy_time::{Duration, MockDriver};
-use graft_election_core::{AlwaysGrant, Config, Message, State};
+use graft_election_core::{AlwaysGrant, Config, Message, NodeId, State};
 use graft_election_embassy::{Board, Driver, StartError, Transport, VoteStore};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -30,7 +30,10 @@ pub(crate) struct World {
     tasks: BTreeMap<String, Task>,
     /// The tasks that act on a node's lease, by the nodes' names.
     jobs: BTreeMap<String, Task>,
+    /// The random source of the node that starts next.
     seed: u64,
+    /// All nodes have the same random source.
+    pub(crate) has_equal_seeds: bool,
     _clock: MutexGuard<'static, ()>,
 }
 
@@ -39,7 +42,15 @@ impl World {
         let clock = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
         MockDriver::get().reset();
         let (tasks, jobs) = (BTreeMap::new(), BTreeMap::new());
-        Self { network: Network::default(), tasks, jobs, seed: 1, _clock: clock }
+        let network = Network::default();
+        Self { network, tasks, jobs, seed: 1, has_equal_seeds: false, _clock: clock }
+    }
+
+    /// Starts the node `name`, and waits until it may help to elect others (rule N5).
+    pub(crate) fn start_and_settle(&mut self, name: &str, size: usize) {
+        self.start(name, size);
+        self.run_for(501);
+        assert_eq!(self.look(name, |machine| machine.sent.len()), 0, "it has begun to campaign");
     }
 
     /// A world in which the nodes `names` are all the voters, and have just started.
@@ -68,7 +79,7 @@ impl World {
         let mut driver = ready(start)?;
         let lease = machine.borrow().lease.clone();
         let stop = poll_fn(move |context| machine.borrow_mut().poll_stop(context));
-        let run = async move { driver.run(&lease, stop).await };
+        let run = async move { driver.run(&lease, stop).await.unwrap() };
         self.tasks.insert(name.to_owned(), Task::new(run));
         Ok(())
     }
@@ -89,14 +100,31 @@ impl World {
         T: Transport + 'static,
         V: VoteStore + 'static,
     {
+        self.boot_as(id(name), name, config, transport, votes);
+    }
+
+    /// Likewise, and the node has an id of its own, which its machine's name may not be.
+    pub(crate) fn boot_as<T, V>(
+        &mut self,
+        id: NodeId,
+        name: &str,
+        config: Config<'static>,
+        transport: T,
+        votes: V,
+    ) where
+        T: Transport + 'static,
+        V: VoteStore + 'static,
+    {
         let board = self.board(name, transport, votes);
-        let (id, lease) = (id(name), self.machine(name).borrow().lease.clone());
+        let machine = self.machine(name);
+        let lease = machine.borrow().lease.clone();
         self.tasks.insert(
             name.to_owned(),
             Task::new(async move {
                 let start = Driver::<_, _, _, _, _, 5>::start(id, &config, AlwaysGrant, board);
                 if let Ok(mut driver) = start.await {
-                    driver.run(&lease, pending()).await;
+                    let ended = driver.run(&lease, pending()).await;
+                    machine.borrow_mut().gave_up = ended.err();
                 }
             }),
         );
@@ -108,7 +136,7 @@ impl World {
         transport: T,
         votes: V,
     ) -> Board<T, V, SmallRng, Recorder> {
-        self.seed += 1;
+        self.seed += u64::from(!self.has_equal_seeds);
         let machine = self.machine(name);
         machine.borrow_mut().lease = Rc::default();
         machine.borrow_mut().inbox.clear();
@@ -153,6 +181,7 @@ impl World {
     /// Lets `millis` milliseconds go by.
     pub(crate) fn run_for(&mut self, millis: u64) {
         for _ in 0..millis {
+            self.network.deliver_late();
             self.poll_all();
             MockDriver::get().advance(Duration::from_millis(1));
         }
@@ -215,7 +244,7 @@ impl World {
 }
 
 /// The result of a future that never has to wait.
-fn ready<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn ready<T>(future: impl Future<Output = T>) -> T {
     let mut context = Context::from_waker(Waker::noop());
     match std::pin::pin!(future).poll(&mut context) {
         Poll::Ready(value) => value,

@@ -3,7 +3,7 @@
 
 use std::num::{NonZeroU32, NonZeroU64};
 
-use graft_election_core::{Message, NodeId, Position};
+use graft_election_core::{Identity, Life, ListId, Message, NodeId, Position, Round};
 use graft_election_proto::{DecodeError, Kind};
 
 /// What prost makes of a payload.
@@ -29,6 +29,8 @@ pub fn read(kind: Kind, payload: &[u8]) -> Result<Reading, prost::DecodeError> {
         Kind::PreVoteRequest => reading::<PreVoteRequest>(payload),
         Kind::PreVoteResponse => reading::<PreVoteResponse>(payload),
         Kind::Handover => reading::<Handover>(payload),
+        Kind::Who => reading::<Who>(payload),
+        Kind::Here => reading::<Here>(payload),
     }
 }
 
@@ -52,12 +54,13 @@ pub trait ToMessage {
 impl ToMessage for VoteRequest {
     fn to_message(&self) -> Result<Message, DecodeError> {
         Ok(Message::VoteRequest(graft_election_core::VoteRequest {
+            list: list(self.list_term, self.list_version)?,
             term: self.term,
             candidate: id("Candidate", &self.candidate)?,
             position: Position::new(&self.current_state)?,
             handover_from: NonZeroU64::new(self.handover_from),
             size: NonZeroU32::new(self.size),
-            round: None,
+            round: Round::new(self.round),
         }))
     }
 }
@@ -65,12 +68,13 @@ impl ToMessage for VoteRequest {
 impl ToMessage for PreVoteRequest {
     fn to_message(&self) -> Result<Message, DecodeError> {
         Ok(Message::PreVoteRequest(graft_election_core::VoteRequest {
+            list: list(self.list_term, self.list_version)?,
             term: self.term,
             candidate: id("Candidate", &self.candidate)?,
             position: Position::new(&self.current_state)?,
             handover_from: NonZeroU64::new(self.handover_from),
             size: NonZeroU32::new(self.size),
-            round: NonZeroU32::new(self.round),
+            round: Round::new(self.round),
         }))
     }
 }
@@ -78,9 +82,12 @@ impl ToMessage for PreVoteRequest {
 impl ToMessage for VoteResponse {
     fn to_message(&self) -> Result<Message, DecodeError> {
         Ok(Message::VoteResponse(graft_election_core::VoteResponse {
+            list: list(self.list_term, self.list_version)?,
             term: self.term,
             granted: self.granted,
             voter: optional_id("Voter", &self.voter)?,
+            round: Round::new(self.round),
+            life: Life::new(self.life),
         }))
     }
 }
@@ -88,10 +95,12 @@ impl ToMessage for VoteResponse {
 impl ToMessage for Heartbeat {
     fn to_message(&self) -> Result<Message, DecodeError> {
         Ok(Message::Heartbeat(graft_election_core::Heartbeat {
+            list: list(self.list_term, self.list_version)?,
             term: self.term,
             leader: id("Leader", &self.leader)?,
             sent_at: NonZeroU64::new(self.sent_at),
             size: NonZeroU32::new(self.size),
+            round: Round::new(self.round),
         }))
     }
 }
@@ -99,12 +108,15 @@ impl ToMessage for Heartbeat {
 impl ToMessage for HeartbeatResponse {
     fn to_message(&self) -> Result<Message, DecodeError> {
         Ok(Message::HeartbeatResponse(graft_election_core::HeartbeatResponse {
+            list: list(self.list_term, self.list_version)?,
             term: self.term,
             follower: id("Follower", &self.follower)?,
             position: Position::new(&self.current_state)?,
             sent_at: NonZeroU64::new(self.sent_at),
             priority: self.priority,
             bound_for: NonZeroU64::new(self.bound_for),
+            round: Round::new(self.round),
+            life: Life::new(self.life),
         }))
     }
 }
@@ -112,11 +124,13 @@ impl ToMessage for HeartbeatResponse {
 impl ToMessage for PreVoteResponse {
     fn to_message(&self) -> Result<Message, DecodeError> {
         Ok(Message::PreVoteResponse(graft_election_core::PreVoteResponse {
+            list: list(self.list_term, self.list_version)?,
             term: self.term,
             granted: self.granted,
             voter: id("Voter", &self.voter)?,
             proposed_term: self.proposed_term,
-            round: NonZeroU32::new(self.round),
+            round: Round::new(self.round),
+            life: Life::new(self.life),
         }))
     }
 }
@@ -127,7 +141,37 @@ impl ToMessage for Handover {
             term: self.term,
             leader: id("Leader", &self.leader)?,
             target: optional_id("Target", &self.target)?,
+            round: Round::new(self.round),
         }))
+    }
+}
+
+impl ToMessage for Who {
+    fn to_message(&self) -> Result<Message, DecodeError> {
+        identity(&self.node, self.round, self.life).map(Message::Who)
+    }
+}
+
+impl ToMessage for Here {
+    fn to_message(&self) -> Result<Message, DecodeError> {
+        identity(&self.node, self.round, self.life).map(Message::Here)
+    }
+}
+
+fn identity(node: &str, round: u32, life: u32) -> Result<Identity, DecodeError> {
+    Ok(Identity {
+        node: id("Node", node)?,
+        round: Round::new(round).ok_or(DecodeError::Missing { field: "Round" })?,
+        life: Life::new(life).ok_or(DecodeError::Missing { field: "Life" })?,
+    })
+}
+
+/// It is judged before all that may be wrong with other members.
+fn list(term: u64, version: u32) -> Result<Option<ListId>, DecodeError> {
+    match (term, version) {
+        (0, 0) => Ok(None),
+        (_, 0) => Err(DecodeError::Missing { field: "ListVersion" }),
+        (term, version) => Ok(Some(ListId { term, version })),
     }
 }
 
@@ -157,6 +201,15 @@ pub struct VoteRequest {
     /// How many voters it believes there are; 0: it doesn't say (rule L6).
     #[prost(uint32, tag = "9")]
     pub size: u32,
+    /// The campaign that it belongs to (rule N1).
+    #[prost(fixed32, tag = "10")]
+    pub round: u32,
+    /// With the next: its list of voters; both 0: it has declared none (rule V6).
+    #[prost(uint64, tag = "12")]
+    pub list_term: u64,
+    /// See above.
+    #[prost(uint32, tag = "13")]
+    pub list_version: u32,
 }
 
 /// A node asks for pre-votes (rule C1).
@@ -177,9 +230,15 @@ pub struct PreVoteRequest {
     /// How many voters it believes there are; 0: it doesn't say (rule L6).
     #[prost(uint32, tag = "9")]
     pub size: u32,
-    /// Which round of pre-votes it asks in, to be echoed unchanged.
-    #[prost(uint32, tag = "10")]
+    /// The round of pre-votes that it belongs to, to be echoed unchanged (rule N1).
+    #[prost(fixed32, tag = "10")]
     pub round: u32,
+    /// With the next: its list of voters; both 0: it has declared none (rule V6).
+    #[prost(uint64, tag = "12")]
+    pub list_term: u64,
+    /// See above.
+    #[prost(uint32, tag = "13")]
+    pub list_version: u32,
 }
 
 /// A voter answers a candidate.
@@ -194,6 +253,18 @@ pub struct VoteResponse {
     /// The voter's id; empty: a Go node's answer (rule V6).
     #[prost(string, tag = "8")]
     pub voter: String,
+    /// The request's own `round`.
+    #[prost(fixed32, tag = "10")]
+    pub round: u32,
+    /// With the next: its list of voters; both 0: it has declared none (rule V6).
+    #[prost(uint64, tag = "12")]
+    pub list_term: u64,
+    /// See above.
+    #[prost(uint32, tag = "13")]
+    pub list_version: u32,
+    /// Which process answers (rule N4).
+    #[prost(fixed32, tag = "14")]
+    pub life: u32,
 }
 
 /// A leader says that it leads.
@@ -211,6 +282,15 @@ pub struct Heartbeat {
     /// How many voters it believes there are; 0: it doesn't say (rule L6).
     #[prost(uint32, tag = "9")]
     pub size: u32,
+    /// The campaign that it won (rule N1).
+    #[prost(fixed32, tag = "10")]
+    pub round: u32,
+    /// With the next: its list of voters; both 0: it has declared none (rule V6).
+    #[prost(uint64, tag = "12")]
+    pub list_term: u64,
+    /// See above.
+    #[prost(uint32, tag = "13")]
+    pub list_version: u32,
 }
 
 /// A follower answers a heartbeat.
@@ -231,9 +311,21 @@ pub struct HeartbeatResponse {
     /// Its preference for leading; 0: it never campaigns (rule H4).
     #[prost(uint32, tag = "9")]
     pub priority: u32,
+    /// The heartbeat's own `round`.
+    #[prost(fixed32, tag = "10")]
+    pub round: u32,
     /// For how many microseconds it helps to elect no one; 0: no promise (rule V2).
-    #[prost(uint64, tag = "10")]
+    #[prost(uint64, tag = "11")]
     pub bound_for: u64,
+    /// With the next: its list of voters; both 0: it has declared none (rule V6).
+    #[prost(uint64, tag = "12")]
+    pub list_term: u64,
+    /// See above.
+    #[prost(uint32, tag = "13")]
+    pub list_version: u32,
+    /// Which process answers (rule N4).
+    #[prost(fixed32, tag = "14")]
+    pub life: u32,
 }
 
 /// A voter answers a request for a pre-vote.
@@ -252,8 +344,17 @@ pub struct PreVoteResponse {
     #[prost(uint64, tag = "9")]
     pub proposed_term: u64,
     /// The request's own `round`.
-    #[prost(uint32, tag = "10")]
+    #[prost(fixed32, tag = "10")]
     pub round: u32,
+    /// With the next: its list of voters; both 0: it has declared none (rule V6).
+    #[prost(uint64, tag = "12")]
+    pub list_term: u64,
+    /// See above.
+    #[prost(uint32, tag = "13")]
+    pub list_version: u32,
+    /// Which process answers (rule N4).
+    #[prost(fixed32, tag = "14")]
+    pub life: u32,
 }
 
 /// A leader says that it no longer leads.
@@ -268,4 +369,35 @@ pub struct Handover {
     /// The id of the node that is to campaign at once; empty: anyone.
     #[prost(string, tag = "3")]
     pub target: String,
+    /// The campaign that it had won (rule H2).
+    #[prost(fixed32, tag = "10")]
+    pub round: u32,
+}
+
+/// A node asks whether another process uses its id (rule N5).
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct Who {
+    /// The id that it is about.
+    #[prost(string, tag = "2")]
+    pub node: String,
+    /// The question.
+    #[prost(fixed32, tag = "10")]
+    pub round: u32,
+    /// Which process asks.
+    #[prost(fixed32, tag = "14")]
+    pub life: u32,
+}
+
+/// A process answers that it does (rule N5).
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct Here {
+    /// The id that it is about.
+    #[prost(string, tag = "2")]
+    pub node: String,
+    /// The question.
+    #[prost(fixed32, tag = "10")]
+    pub round: u32,
+    /// Which process answers.
+    #[prost(fixed32, tag = "14")]
+    pub life: u32,
 }

@@ -14,6 +14,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::report::{Reporter, nanoseconds, print_json};
+use crate::run::ModeName;
 use crate::stop::Stop;
 
 /// Carry a cluster's messages between a serial line and NATS until SIGINT or SIGTERM.
@@ -46,6 +47,9 @@ pub(crate) struct BridgeArgs {
     /// their names differ. All bridges of one line use the same name.
     #[arg(long, value_name = "NAME", default_value = Bridge::LINE_NAME)]
     line_name: NodeId,
+    /// The mode of the nodes on the line: those in Graft mode speak to Go nodes on NATS.
+    #[arg(long, value_enum, default_value_t = ModeName::Extended)]
+    mode: ModeName,
     /// Exit with status 1 when the line is lost, instead of waiting for it to return. A spare
     /// bridge, if there is one, can then take over.
     #[arg(long)]
@@ -93,7 +97,8 @@ impl BridgeArgs {
         let bridge = Bridge::connect(&self.cluster, self.serial.clone(), servers, rates)
             .await
             .context("could not start the bridge")?
-            .with_line_name(&self.line_name);
+            .with_line_name(&self.line_name)
+            .with_mode(self.mode.into());
         let bridge_reporter = BridgeReporter { reporter: Reporter::new(self.json) };
         let (cluster, line, nats) = (&self.cluster, &self.serial, &self.nats);
         bridge_reporter

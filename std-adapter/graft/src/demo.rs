@@ -143,7 +143,8 @@ impl Show {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let builder = Node::builder(ClusterInfo::new("demo", self.size))
             .id(NodeId::new(&format!("n{number}"))?)
-            .seed(self.seed.wrapping_mul(1_000).wrapping_add(number as u64));
+            // Another for each start: by that a node is told from its own earlier life (rule N4).
+            .seed(self.seed.wrapping_mul(1_000).wrapping_add(self.starts as u64 + 1));
         let votes = self.votes.entry(number).or_default().clone();
         let transport = self.network.transport();
         let node = runtime.block_on(builder.start(transport, votes))?;

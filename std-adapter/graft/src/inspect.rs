@@ -42,6 +42,14 @@ impl InspectArgs {
             Some(id) => writeln!(out, "node id    {id:?}")?,
             None => writeln!(out, "node id    none, as in a Go node's file")?,
         }
+        match contents.list {
+            Some(list) => writeln!(out, "voters     list {list}")?,
+            None => writeln!(out, "voters     not declared")?,
+        }
+        match contents.bound_for {
+            0 => writeln!(out, "promised   nothing")?,
+            micros => writeln!(out, "promised   its vote for up to {micros} µs")?,
+        }
         let digest = match contents.digest {
             Digest::Sha1 => "SHA-1",
             Digest::Legacy => "the data itself, as old Go nodes wrote it",

@@ -1,5 +1,6 @@
 //! The program `graft`: one node of a cluster and a command for the leader, a demonstration of a
-//! whole cluster, a bridge between a serial line and NATS, and a look into a vote file.
+//! whole cluster, a bridge between a serial line and NATS, a look into a vote file, and the list of
+//! voters in it.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ mod process;
 mod report;
 mod run;
 mod stop;
+mod voters;
 mod watchdog;
 
 use std::process::ExitCode;
@@ -36,6 +38,7 @@ enum Task {
     // Go's users call the file a log.
     #[command(alias = "log")]
     Inspect(inspect::InspectArgs),
+    Voters(voters::VotersArgs),
     #[command(name = command::CHILD_TASK, hide = true)]
     Child(command::ChildArgs),
     #[command(name = watchdog::WATCHDOG_TASK, hide = true)]
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Task::Run(run) => run.run(),
         Task::Bridge(bridge) => bridge.run(),
         Task::Inspect(inspect) => inspect.run(),
+        Task::Voters(voters) => voters.run(),
         Task::Child(child) => child.run(),
         Task::Watchdog(watchdog) => watchdog.run(),
     };

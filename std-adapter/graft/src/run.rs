@@ -1,15 +1,16 @@
 //! `graft run`: one node in the foreground.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use graft_election::{
-    ClusterInfo, Config, Events, LocalTransport, Mode, NatsTransport, Node, NodeId, OpenError,
-    SerialLine, SerialTransport, Status, Transport, VOTERS_MAX, VoteFile,
+    ClusterInfo, Config, ConfigError, Events, LocalTransport, Mode, NatsTransport, Node, NodeId,
+    OpenError, Reason, SerialLine, SerialTransport, StartError, Status, Transport, VOTERS_MAX,
+    VoteFile,
 };
 
 use crate::command::{Command, Ended};
@@ -32,7 +33,8 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     id: Option<NodeId>,
     /// The ids of all voters, this one included, separated by commas. Without this list, more than
-    /// N nodes may vote.
+    /// N nodes may vote. With it, the node needs a vote record to start: `graft voters --init`
+    /// makes its first one, and `graft voters` changes the list later.
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
     voters: Vec<NodeId>,
     /// Which voters the cluster has.
@@ -79,7 +81,7 @@ pub(crate) struct RunArgs {
 
 /// A mode by its name.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum ModeName {
+pub(crate) enum ModeName {
     /// All run this implementation: pre-votes and a lease.
     Extended,
     /// Some are Go nodes: plain votes, and no lease.
@@ -128,6 +130,7 @@ impl RunArgs {
         let votes = self.open_votes()?;
         let vote_path = votes.path().to_owned();
         let mode = Mode::from(self.mode);
+        let hint = VotersHint { id: self.id.clone(), voters: self.voters.clone() };
         let mut builder = Node::builder(ClusterInfo::new(self.cluster, self.size))
             .voters(self.voters)
             .mode(mode)
@@ -135,7 +138,8 @@ impl RunArgs {
         if let Some(id) = self.id {
             builder = builder.id(id);
         }
-        let node = builder.start(transport, votes).await.context("could not start the node")?;
+        let started = builder.start(transport, votes).await;
+        let node = started.map_err(|error| explain(error, &vote_path, &hint))?;
         let foreground = Foreground {
             reporter: Reporter::new(self.json),
             events: node.events(),
@@ -193,7 +197,7 @@ impl Foreground {
             tokio::select! {
                 event = self.events.next() => match event {
                     Some(event) => self.reporter.event(&event)?,
-                    None => bail!("the node stopped by itself"),
+                    None => return Err(self.why_closed()),
                 },
                 permit = Permit::next(&self.node, self.mode), if may_start => {
                     if let Some(command) = &mut self.command {
@@ -209,6 +213,19 @@ impl Foreground {
                 }
                 () = self.stop.wait() => return Ok(ExitCode::SUCCESS),
             }
+        }
+    }
+
+    /// Why the node closed by itself.
+    fn why_closed(&self) -> Error {
+        let status = self.node.status();
+        match status.reason {
+            Reason::DuplicateId => anyhow!(
+                "another running process has the id {}, so this node has closed: stop that one, or \
+                 give this one an id and a vote file of its own",
+                status.id
+            ),
+            _ => anyhow!("the node stopped by itself"),
         }
     }
 
@@ -233,6 +250,28 @@ impl Foreground {
         }
         Ok(all_reported?)
     }
+}
+
+/// What `graft voters` has to be told about a node.
+struct VotersHint {
+    id: Option<NodeId>,
+    voters: Vec<NodeId>,
+}
+
+/// Adds to an error what to do about it.
+fn explain(error: StartError, vote_path: &Path, hint: &VotersHint) -> Error {
+    let (file, id) = (vote_path.display(), hint.id.as_ref().map_or("ID", NodeId::as_str));
+    let voters: Vec<_> = hint.voters.iter().map(NodeId::as_str).collect();
+    let advice = match &error {
+        StartError::Config(ConfigError::RecordMissing) => {
+            format!("graft voters {file} --init --id {id} --set {}", voters.join(","))
+        }
+        StartError::Config(ConfigError::ListChanged { .. } | ConfigError::ListMissing { .. }) => {
+            format!("graft voters --help says how; graft inspect {file} shows the record")
+        }
+        _ => return Error::new(error).context("could not start the node"),
+    };
+    anyhow!("could not start the node: {error}: {advice}")
 }
 
 async fn ended(command: &mut Option<Command>) -> Result<Ended> {

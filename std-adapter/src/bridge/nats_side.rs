@@ -6,7 +6,7 @@ use async_nats::connection::State;
 use async_nats::{Client, HeaderMap, Message, ToServerAddrs};
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, SelectAll};
-use graft_election_core::{NodeId, Recipient};
+use graft_election_core::{Mode, NodeId, Recipient};
 use graft_election_proto::Kind;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -14,8 +14,8 @@ use tokio::time::timeout;
 use super::counts::Outcome;
 use super::error::BridgeError;
 use crate::nats::{
-    CLUSTER_KINDS, NODE_KINDS, NatsError, Watched, connect_watched, default_options, reply_kind,
-    subject, subscribe,
+    GO_CLUSTER_KINDS, GO_NODE_KINDS, NatsError, Route, Source, Subjects, Unreadable, Watched,
+    connect_watched, default_options, subject_of_go_node, subscribe,
 };
 use crate::transport::Connection;
 
@@ -33,7 +33,8 @@ const SEND_TIME_MAX: Duration = Duration::from_millis(100);
 pub(super) struct NatsSide {
     client: Client,
     connection: Watched,
-    cluster: String,
+    subjects: Subjects,
+    mode: Mode,
     line_name: String,
     received: SelectAll<BoxStream<'static, Received>>,
 }
@@ -41,8 +42,8 @@ pub(super) struct NatsSide {
 /// A message from NATS.
 #[derive(Debug)]
 pub(super) struct Received {
-    pub(super) kind: Kind,
     pub(super) to: Recipient,
+    source: Source,
     message: Message,
 }
 
@@ -71,11 +72,15 @@ impl NatsSide {
             default_options().name("graft bridge").no_echo().subscription_capacity(WAITING_MAX);
         let (client, connection) = connect_watched(addrs, options).await?;
         let mut received = SelectAll::new();
-        for kind in CLUSTER_KINDS {
-            received.push(listen(&client, cluster, kind, Recipient::Everyone).await?);
+        let (subjects, to) = (Subjects::new(cluster), &Recipient::Everyone);
+        received.push(listen(&client, subjects.for_everyone(), Source::Everyone, to).await?);
+        for kind in GO_CLUSTER_KINDS {
+            received.push(listen(&client, subjects.of_go(kind), Source::Go(kind), to).await?);
         }
-        let (cluster, line_name) = (cluster.to_owned(), line_name.to_owned());
-        Ok(Self { client, connection, cluster, line_name, received })
+        // So that little is missed of what is said once the bridge has started.
+        let _ = timeout(SEND_TIME_MAX, client.flush()).await;
+        let (mode, line_name) = (Mode::Extended, line_name.to_owned());
+        Ok(Self { client, connection, subjects, mode, line_name, received })
     }
 
     pub(super) fn line_name(&self) -> &str {
@@ -84,6 +89,18 @@ impl NatsSide {
 
     pub(super) fn set_line_name(&mut self, name: &NodeId) {
         name.as_str().clone_into(&mut self.line_name);
+    }
+
+    pub(super) fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+    }
+
+    /// Reads what was received; `None` if it is no message of the cluster.
+    pub(super) fn read(
+        &self,
+        received: &Received,
+    ) -> Result<Option<(Kind, graft_election_core::Message)>, Unreadable> {
+        self.subjects.read(received.source, &received.message)
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -102,10 +119,12 @@ impl NatsSide {
     /// order, so every answer to what is published from now on is heard.
     pub(super) async fn listen_for(&mut self, node: &NodeId) -> Result<Listening, Outcome> {
         let listening = async {
+            let (client, to) = (&self.client, &Recipient::Node(node.clone()));
             let mut streams = SelectAll::new();
-            for kind in NODE_KINDS {
-                let to = Recipient::Node(node.clone());
-                streams.push(listen(&self.client, node.as_str(), kind, to).await?);
+            streams.push(listen(client, self.subjects.for_node(node), Source::One, to).await?);
+            for kind in GO_NODE_KINDS {
+                let subject = subject_of_go_node(node, kind);
+                streams.push(listen(client, subject, Source::Go(kind), to).await?);
             }
             Ok::<_, NatsError>(streams)
         };
@@ -129,19 +148,16 @@ impl NatsSide {
     ) -> Outcome {
         let mut headers = HeaderMap::new();
         headers.insert(LINE_HEADER, self.line_name.as_str());
-        let name = match to {
-            Recipient::Everyone => &self.cluster,
-            Recipient::Node(node) => node.as_str(),
-        };
-        let (subject, payload) = (subject(name, kind), payload.into());
+        let (client, payload) = (&self.client, payload.into());
+        let route = self.subjects.route(self.mode, sender, to, kind);
         let publishing = async {
-            match reply_kind(kind) {
-                Some(reply_kind) => {
-                    let reply = self::subject(sender.as_str(), reply_kind);
-                    let client = &self.client;
+            match route {
+                Route { subject, reply: Some(reply) } => {
                     client.publish_with_reply_and_headers(subject, reply, headers, payload).await
                 }
-                None => self.client.publish_with_headers(subject, headers, payload).await,
+                Route { subject, reply: None } => {
+                    client.publish_with_headers(subject, headers, payload).await
+                }
             }
         };
         match timeout(SEND_TIME_MAX, publishing).await {
@@ -174,10 +190,10 @@ impl Received {
 
 async fn listen(
     client: &Client,
-    name: &str,
-    kind: Kind,
-    to: Recipient,
+    subject: String,
+    source: Source,
+    to: &Recipient,
 ) -> Result<BoxStream<'static, Received>, NatsError> {
-    let subscriber = subscribe(client, name, kind).await?;
-    Ok(subscriber.map(move |message| Received { kind, to: to.clone(), message }).boxed())
+    let (subscriber, to) = (subscribe(client, subject).await?, to.clone());
+    Ok(subscriber.map(move |message| Received { to: to.clone(), source, message }).boxed())
 }

@@ -1,29 +1,282 @@
-//! The Go original's subjects (protocol, section 3).
+//! The subjects of a cluster on NATS: ours, which name the sender, and the Go original's (protocol,
+//! section 3).
 
-use graft_election_proto::Kind;
+use graft_election_core::{Message, Mode, NodeId, Recipient};
+use graft_election_proto::{DecodeError, Kind, decode};
 
-/// What every node of a cluster receives.
-pub(crate) const CLUSTER_KINDS: [Kind; 4] =
-    [Kind::VoteRequest, Kind::Heartbeat, Kind::PreVoteRequest, Kind::Handover];
+/// What the Go original says to everyone.
+pub(crate) const GO_CLUSTER_KINDS: [Kind; 2] = [Kind::VoteRequest, Kind::Heartbeat];
 
-/// What only one node receives. The vote response is last: joining waits for one of its own.
-pub(crate) const NODE_KINDS: [Kind; 3] =
-    [Kind::HeartbeatResponse, Kind::PreVoteResponse, Kind::VoteResponse];
+/// What the Go original says to one node.
+pub(crate) const GO_NODE_KINDS: [Kind; 2] = [Kind::VoteResponse, Kind::HeartbeatResponse];
 
-/// The subject of such messages to the cluster or node `name`.
-pub(crate) fn subject(name: &str, kind: Kind) -> String {
-    format!("graft.{name}.{kind}")
+/// How much of a foreign subject is repeated in a report.
+const REPORTED_MAX: usize = 160;
+
+/// Whether messages of this kind are for everyone, and not for one node.
+pub(crate) const fn is_for_everyone(kind: Kind) -> bool {
+    match kind {
+        Kind::VoteRequest | Kind::Heartbeat | Kind::PreVoteRequest | Kind::Handover | Kind::Who => {
+            true
+        }
+        Kind::VoteResponse | Kind::HeartbeatResponse | Kind::PreVoteResponse | Kind::Here => false,
+    }
 }
 
-/// The kind of message that answers this one, where Go sets a reply subject.
-pub(crate) fn reply_kind(kind: Kind) -> Option<Kind> {
-    match kind {
-        Kind::VoteRequest => Some(Kind::VoteResponse),
-        Kind::PreVoteRequest => Some(Kind::PreVoteResponse),
-        Kind::VoteResponse
-        | Kind::Heartbeat
-        | Kind::HeartbeatResponse
-        | Kind::PreVoteResponse
-        | Kind::Handover => None,
+/// The subjects of one cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct Subjects {
+    cluster: String,
+}
+
+/// Where to publish a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) subject: String,
+    /// Where Go sets a reply subject, that subject.
+    pub(crate) reply: Option<String>,
+}
+
+/// By which subscription a message came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Our subjects for everyone.
+    Everyone,
+    /// Our subjects for one node.
+    One,
+    /// A subject of the Go original, which names the kind alone.
+    Go(Kind),
+}
+
+/// Why a message that came from NATS is dropped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreadable {
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error("it does not come from the node that its subject names")]
+    Sender,
+    #[error("its kind is not for those to whom its subject goes")]
+    Receiver,
+}
+
+impl Subjects {
+    pub(crate) fn new(cluster: &str) -> Self {
+        Self { cluster: cluster.to_owned() }
+    }
+
+    /// A pattern of our subjects for everyone.
+    pub(crate) fn for_everyone(&self) -> String {
+        format!("graft.{}.*.*", self.cluster)
+    }
+
+    /// A pattern of our subjects for `node`.
+    pub(crate) fn for_node(&self, node: &NodeId) -> String {
+        format!("graft.{}.*.*.{node}", self.cluster)
+    }
+
+    /// The Go original's subject for everyone.
+    pub(crate) fn of_go(&self, kind: Kind) -> String {
+        format!("graft.{}.{kind}", self.cluster)
+    }
+
+    /// The subject for everyone that `sender` publishes something called `kind` on.
+    pub(crate) fn to_everyone(&self, kind: &str, sender: &NodeId) -> String {
+        format!("graft.{}.{kind}.{sender}", self.cluster)
+    }
+
+    /// The subject for `receiver` alone.
+    pub(crate) fn to_node(&self, kind: &str, sender: &NodeId, receiver: &NodeId) -> String {
+        format!("graft.{}.{kind}.{sender}.{receiver}", self.cluster)
+    }
+
+    /// Where `sender`, which is in this `mode`, publishes a message.
+    pub(crate) fn route(&self, mode: Mode, sender: &NodeId, to: &Recipient, kind: Kind) -> Route {
+        let speaks_as_go = mode == Mode::Graft
+            && (GO_CLUSTER_KINDS.contains(&kind) || GO_NODE_KINDS.contains(&kind));
+        if !speaks_as_go {
+            let subject = match to {
+                Recipient::Everyone => self.to_everyone(kind.name(), sender),
+                Recipient::Node(node) => self.to_node(kind.name(), sender, node),
+            };
+            return Route { subject, reply: None };
+        }
+        let subject = match to {
+            Recipient::Everyone => self.of_go(kind),
+            Recipient::Node(node) => subject_of_go_node(node, kind),
+        };
+        let has_reply = kind == Kind::VoteRequest;
+        let reply = has_reply.then(|| subject_of_go_node(sender, Kind::VoteResponse));
+        Route { subject, reply }
+    }
+
+    /// Reads what came; `None` if it is no message of this cluster, but of a version or a cluster
+    /// with a similar name.
+    pub(crate) fn read(
+        &self,
+        source: Source,
+        message: &async_nats::Message,
+    ) -> Result<Option<(Kind, Message)>, Unreadable> {
+        let (kind, sender) = match source {
+            Source::Go(kind) => (kind, None),
+            Source::Everyone | Source::One => {
+                let Some((kind, sender)) = self.parse(&message.subject) else {
+                    return Ok(None);
+                };
+                if is_for_everyone(kind) != (source == Source::Everyone) {
+                    return Err(Unreadable::Receiver);
+                }
+                (kind, Some(sender))
+            }
+        };
+        let decoded = decode(kind, &message.payload)?;
+        if sender.is_some() && decoded.sender().map(NodeId::as_str) != sender {
+            return Err(Unreadable::Sender);
+        }
+        Ok(Some((kind, decoded)))
+    }
+
+    /// The kind and the sender that one of our subjects names.
+    fn parse<'s>(&self, subject: &'s str) -> Option<(Kind, &'s str)> {
+        let rest = subject.strip_prefix("graft.")?.strip_prefix(self.cluster.as_str())?;
+        let mut tokens = rest.strip_prefix('.')?.split('.');
+        Some((Kind::from_name(tokens.next()?)?, tokens.next()?))
+    }
+}
+
+/// The Go original's subject for one node, whatever its cluster.
+pub(crate) fn subject_of_go_node(node: &NodeId, kind: Kind) -> String {
+    format!("graft.{node}.{kind}")
+}
+
+/// Where a message that can't be read came from, as it is reported: the subject and, where that
+/// names no sender, who sent it.
+pub(crate) fn origin_of(source: Source, message: &async_nats::Message) -> String {
+    let subject = reported(&message.subject);
+    match source {
+        Source::Go(_) => match sender_of_go(&message.payload) {
+            Some(sender) => format!("{sender} on {subject}"),
+            None => subject,
+        },
+        Source::Everyone | Source::One => subject,
+    }
+}
+
+/// A foreign subject: short, and without what a terminal would obey.
+fn reported(subject: &str) -> String {
+    subject.escape_debug().take(REPORTED_MAX).collect()
+}
+
+/// Who sent a message of the Go original, whatever else is wrong with it: the second field of all
+/// but its vote responses, which name nobody.
+fn sender_of_go(mut payload: &[u8]) -> Option<NodeId> {
+    const SENDER: u64 = 2;
+    const VARINT: u64 = 0;
+    const BYTES: u64 = 2;
+    while !payload.is_empty() {
+        let (key, rest) = varint(payload)?;
+        let (value, rest) = match key & 7 {
+            VARINT => (&[][..], varint(rest)?.1),
+            BYTES => {
+                let (length, rest) = varint(rest)?;
+                rest.split_at_checked(usize::try_from(length).ok()?)?
+            }
+            _ => return None,
+        };
+        if key == SENDER << 3 | BYTES {
+            return NodeId::from_bytes(value).ok();
+        }
+        payload = rest;
+    }
+    None
+}
+
+/// A number of protobuf at the front of `bytes`, and what follows it.
+fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let end = bytes.iter().position(|byte| byte & 0x80 == 0).filter(|end| *end < 9)?;
+    let (digits, rest) = bytes.split_at_checked(end + 1)?;
+    let value = digits.iter().rev().fold(0, |value, digit| value << 7 | u64::from(digit & 0x7F));
+    Some((value, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> NodeId {
+        NodeId::new(name).unwrap()
+    }
+
+    fn route(mode: Mode, to: &Recipient, kind: Kind) -> Route {
+        Subjects::new("lamps.east").route(mode, &id("a"), to, kind)
+    }
+
+    /// Section 3: the sender stands in the subject, and nothing is said on Go's.
+    #[test]
+    fn n1_a_node_in_extended_mode_publishes_only_where_it_is_named() {
+        let one = Recipient::Node(id("b"));
+        for kind in Kind::ALL {
+            let to = if is_for_everyone(kind) { &Recipient::Everyone } else { &one };
+            let Route { subject, reply } = route(Mode::Extended, to, kind);
+            let expected = match to {
+                Recipient::Everyone => format!("graft.lamps.east.{kind}.a"),
+                Recipient::Node(_) => format!("graft.lamps.east.{kind}.a.b"),
+            };
+            assert_eq!((subject, reply), (expected, None));
+        }
+    }
+
+    #[test]
+    fn a_node_in_graft_mode_says_what_go_says_where_go_says_it() {
+        let one = Recipient::Node(id("b"));
+        let routes = [
+            (&Recipient::Everyone, Kind::VoteRequest, "graft.lamps.east.vote_request"),
+            (&Recipient::Everyone, Kind::Heartbeat, "graft.lamps.east.heartbeat"),
+            (&one, Kind::VoteResponse, "graft.b.vote_response"),
+            (&one, Kind::HeartbeatResponse, "graft.b.heartbeat_response"),
+            (&one, Kind::PreVoteResponse, "graft.lamps.east.pre_vote_response.a.b"),
+            (&Recipient::Everyone, Kind::Handover, "graft.lamps.east.handover.a"),
+            (&Recipient::Everyone, Kind::Who, "graft.lamps.east.who.a"),
+            (&one, Kind::Here, "graft.lamps.east.here.a.b"),
+        ];
+        for (to, kind, subject) in routes {
+            let route = route(Mode::Graft, to, kind);
+            let reply = (kind == Kind::VoteRequest).then(|| "graft.a.vote_response".to_owned());
+            assert_eq!((route.subject.as_str(), route.reply), (subject, reply));
+        }
+    }
+
+    #[test]
+    fn subjects_of_other_clusters_and_unknown_kinds_are_none_of_ours() {
+        let subjects = Subjects::new("lamps");
+        assert_eq!(subjects.parse("graft.lamps.who.a"), Some((Kind::Who, "a")));
+        assert_eq!(subjects.parse("graft.lamps.here.a.b"), Some((Kind::Here, "a")));
+        for other in [
+            "graft.lamps.east.who",
+            "graft.lamps.east.who.a",
+            "graft.lamp.who.a",
+            "graft.lampswho.a",
+            "graft.lamps.join.a",
+            "graft.lamps.who",
+            "lamps.who.a",
+            "",
+        ] {
+            assert_eq!(subjects.parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_sender_of_a_go_message_is_found_whatever_else_is_wrong() {
+        let long_position = [&[0x08, 0x80, 0x01, 0x12, 2, b'g', b'o', 0x1A, 65][..], &[0; 65]];
+        assert_eq!(sender_of_go(&long_position.concat()), Some(id("go")));
+        for payload in [&b""[..], &[0x08], &[0x12, 9, b'g'], &[0x12, 1, b'*'], &[0xFF; 40]] {
+            assert_eq!(sender_of_go(payload), None, "{payload:?}");
+        }
+        assert_eq!(sender_of_go(&[0x08, 1, 0x10, 1]), None, "a vote response");
+    }
+
+    #[test]
+    fn a_reported_subject_is_short_and_printable() {
+        assert_eq!(reported("graft.a\u{1b}[2J"), "graft.a\\u{1b}[2J");
+        assert_eq!(reported(&"x".repeat(5_000)).len(), REPORTED_MAX);
     }
 }

@@ -20,7 +20,8 @@ use crate::error::StartError;
 use crate::events::{ClusterInfo, Events, Fault};
 use crate::leadership::Leases;
 use crate::publisher::Publisher;
-use crate::transport::Transport;
+use crate::start_question::StartQuestion;
+use crate::transport::{Member, Transport};
 use crate::vote_store::{LoadWarning, SaveVote, StoredVote, VoteStore};
 
 /// How many requests to hand over may wait; callers beyond that wait to be let in.
@@ -33,13 +34,13 @@ pub struct NodeBuilder {
     voters: Vec<NodeId>,
     election_timeout: (Duration, Duration),
     heartbeat_interval: Duration,
-    quarantine: Option<Duration>,
     mode: Mode,
     priority: u32,
     clock_drift_percent: u8,
     application: Option<Arc<dyn Application>>,
     listener: Option<Listener>,
     seed: Option<u64>,
+    makes_first_record: bool,
 }
 
 /// Reads a node's events on a thread of its own.
@@ -54,13 +55,13 @@ impl Node {
             voters: Vec::new(),
             election_timeout: (Config::ELECTION_TIMEOUT_MIN, Config::ELECTION_TIMEOUT_MAX),
             heartbeat_interval: Config::HEARTBEAT_INTERVAL,
-            quarantine: None,
             mode: Mode::Extended,
             priority: Config::PRIORITY,
             clock_drift_percent: Config::CLOCK_DRIFT_PERCENT,
             application: None,
             listener: None,
             seed: None,
+            makes_first_record: false,
         }
     }
 }
@@ -73,8 +74,10 @@ impl NodeBuilder {
     }
 
     /// The ids of all voters, this node's included. Only a declared list keeps more nodes than the
-    /// cluster's size from voting (rule V6). Go nodes change their ids at each start, so a cluster
-    /// that still has some can't declare one.
+    /// cluster's size from voting (rule V6). A declared voter needs a vote record to start from:
+    /// see [`first_record`](Self::first_record). The list stays with the record, and a node that is
+    /// given another doesn't start; `graft voters` changes it while all voters are stopped. Go
+    /// nodes change their ids at each start, so a cluster that still has some can't declare one.
     pub fn voters(self, voters: impl IntoIterator<Item = NodeId>) -> Self {
         Self { voters: voters.into_iter().collect(), ..self }
     }
@@ -90,10 +93,15 @@ impl NodeBuilder {
         Self { heartbeat_interval: interval, ..self }
     }
 
-    /// How long a node that comes back helps to elect no one (rule V3): the least election timeout
-    /// by default. Once, after the least election timeout was lowered, it must be the old one.
-    pub fn quarantine(self, quarantine: Duration) -> Self {
-        Self { quarantine: Some(quarantine), ..self }
+    /// Makes the first vote record of this id, where the [voters](Self::voters) are declared. Their
+    /// nodes don't start without a record: it may be lost, and a voter that forgot its vote could
+    /// vote twice in one term, and elect a second leader (rule N6).
+    ///
+    /// So call this at the very first start of an id, never by default. It is an error if there is
+    /// a record: a program that always called this would start without one, too. For the program
+    /// `graft`, `graft voters --init` makes the record.
+    pub fn first_record(self) -> Self {
+        Self { makes_first_record: true, ..self }
     }
 
     /// Whether there are Go nodes in the cluster: [`Mode::Graft`]. [`Mode::Extended`] by default. A
@@ -126,8 +134,9 @@ impl NodeBuilder {
         Self { listener: Some(Box::new(listener)), ..self }
     }
 
-    /// Makes the node's random timeouts repeatable, for tests and demonstrations. Nodes of one
-    /// cluster need different seeds.
+    /// Makes the node's random numbers repeatable, for tests and demonstrations. Each node and each
+    /// start needs another seed: two processes of one id and one seed can't be told apart (rule
+    /// N4).
     pub fn seed(self, seed: u64) -> Self {
         Self { seed: Some(seed), ..self }
     }
@@ -151,6 +160,7 @@ impl NodeBuilder {
         let stored = votes.load().map_err(|error| StartError::Load(Box::new(error)))?;
         let StoredVote { record, id: kept, warnings } = stored;
         let id = choose_id(self.id.as_ref(), kept.as_ref())?;
+        let (record, is_first) = self.choose_record(&id, record)?;
         let seed = self.seed.map_or_else(random_seed, Ok)?;
         let clock = Clock::start();
         // A trial, before other nodes can notice this one. The node itself is made after it has
@@ -159,11 +169,9 @@ impl NodeBuilder {
         let queries =
             ApplicationQueries::start(self.application.clone(), self.heartbeat_interval / 2)
                 .map_err(StartError::Thread)?;
-        transport
-            .join(&self.cluster.name, &id)
-            .await
-            .map_err(|error| StartError::Join(Box::new(error)))?;
-        if kept.is_none() {
+        let member = Member { cluster: &self.cluster.name, id: &id, mode: self.mode };
+        transport.join(&member).await.map_err(|error| StartError::Join(Box::new(error)))?;
+        if kept.is_none() || is_first {
             // Before the node says anything, so that the store is its own even if it never votes;
             // and after it has joined, since an id that can't join may have been a mistake.
             votes.save(&id, &record).map_err(|error| StartError::Save(Box::new(error)))?;
@@ -171,6 +179,21 @@ impl NodeBuilder {
         let node = self.core_node(&id, record, seed, &clock)?;
         let votes = Arc::new(Mutex::new(votes));
         self.run(Joined { node, transport, votes, queries, clock }, warnings)
+    }
+
+    /// The record to start from, and whether it is made now.
+    fn choose_record(
+        &self,
+        id: &NodeId,
+        record: VoteRecord,
+    ) -> Result<(VoteRecord, bool), StartError> {
+        if !self.makes_first_record || self.voters.is_empty() {
+            return Ok((record, false));
+        }
+        if record != VoteRecord::default() {
+            return Err(StartError::RecordExists { id: id.to_string() });
+        }
+        Ok((VoteRecord::first(&self.voters), true))
     }
 
     /// Starts the tasks of a node that has joined its cluster.
@@ -225,6 +248,8 @@ impl NodeBuilder {
             holds,
             lost: None,
             overdue_messages: 0,
+            start_question: StartQuestion::new(self.election_timeout.0),
+            looks_for_go_nodes: self.mode == Mode::Graft && !self.voters.is_empty(),
         };
         tokio::spawn(async move {
             driver.run().await;
@@ -243,7 +268,6 @@ impl NodeBuilder {
             election_timeout_min: min,
             election_timeout_max: max,
             heartbeat_interval: self.heartbeat_interval,
-            quarantine: self.quarantine.unwrap_or(min),
             ..Config::new(&self.cluster.name, self.cluster.size)
         }
     }

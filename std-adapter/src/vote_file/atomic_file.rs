@@ -51,7 +51,8 @@ impl AtomicFile {
     }
 
     fn write_temporary(&self, contents: &[u8]) -> Result<(), SaveError> {
-        // A new file rather than the old one emptied, which might have other permissions.
+        // A new file rather than the old one emptied, which might have other permissions, or be
+        // what an earlier run left.
         match self.files.remove(&self.temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(self.failed(SaveStep::Create)(error));
@@ -60,6 +61,9 @@ impl AtomicFile {
         }
         let created = self.files.create(&self.temporary);
         let mut file = created.map_err(self.failed(SaveStep::Create))?;
+        // Whoever prepared the file chose who may read it, and as whom the node runs.
+        let copied = self.files.copy_owner(&self.path, &self.temporary);
+        copied.map_err(self.failed(SaveStep::Create))?;
         file.write_all(contents).map_err(self.failed(SaveStep::Write))?;
         file.sync().map_err(self.failed(SaveStep::Sync))
     }

@@ -22,6 +22,10 @@ pub(super) trait FileSystem: fmt::Debug + Send + Sync {
     /// Creates the file at `path`, which must not exist.
     fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile>>;
 
+    /// Gives the file at `to` the permissions of the one at `from` and, as far as the system
+    /// permits that, its owner and group. If there is no file at `from`, nothing changes.
+    fn copy_owner(&self, from: &Path, to: &Path) -> io::Result<()>;
+
     /// Renames the file at `from` to `to`, in place of the one that is there, if any.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 

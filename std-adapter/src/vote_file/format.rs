@@ -1,11 +1,13 @@
 //! The vote file's format. It is the Go original's: `{"SHA":"…","Data":"…"}`, where `Data` is the
-//! base64 of `{"CurrentTerm":N,"VotedFor":"…"}` and `SHA` that of its SHA-1 digest. The node's own
-//! id is stored beside the vote, as a third key that Go ignores.
+//! base64 of `{"CurrentTerm":N,"VotedFor":"…"}` and `SHA` that of its SHA-1 digest. What else a
+//! node keeps is stored beside the vote, under keys that Go ignores: its own id, the id of the list
+//! of voters as `"Voters":{"Term":N,"Version":N}`, and its longest promise as `"BoundFor":µs`. A
+//! key without a value is left out.
 
 use std::collections::BTreeMap;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use graft_election_core::{NodeId, NodeIdError, TERM_END, VoteRecord};
+use graft_election_core::{ListId, NodeId, NodeIdError, TERM_END, VoteRecord};
 use serde::de::DeserializeOwned;
 use serde::de::value::MapDeserializer;
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,10 @@ pub struct VoteFileContents {
     pub voted_for: String,
     /// The node's own id; `None` in a Go node's file.
     pub id: Option<String>,
+    /// The id of its list of voters, if one was ever declared (rule V6).
+    pub list: Option<ListId>,
+    /// The longest promise that may still hold, in microseconds; 0 if there is none (rule V3).
+    pub bound_for: u64,
     /// How the file is protected against damage.
     pub digest: Digest,
 }
@@ -45,14 +51,17 @@ impl VoteFileContents {
             return Err(Unusable::TermOutOfRange { term });
         }
         let mut warnings = Vec::new();
-        let record = match self.candidate() {
-            Ok(voted_for) => VoteRecord { term, voted_for },
+        let (term, voted_for) = match self.candidate() {
+            Ok(voted_for) => (term, voted_for),
             Err(reason) => {
                 warnings.push(LoadWarning::VoteSpent { term, reason });
-                let term = next(term).ok_or(Unusable::NoTermLeft { term })?;
-                VoteRecord { term, voted_for: None }
+                (next(term).ok_or(Unusable::NoTermLeft { term })?, None)
             }
         };
+        let list = self.checked_list()?;
+        let micros = self.bound_for;
+        let bound_for = u32::try_from(micros).map_err(|_| Unusable::BoundFor { micros })?;
+        let record = VoteRecord { term, voted_for, list, bound_for };
         let id = self.kept_id()?;
         Ok(StoredVote { record, id, warnings })
     }
@@ -62,6 +71,15 @@ impl VoteFileContents {
             return Ok(None);
         }
         NodeId::new(&self.voted_for).map(Some)
+    }
+
+    fn checked_list(&self) -> Result<Option<ListId>, Unusable> {
+        match self.list {
+            Some(list) if list.version == 0 || list.term > self.term => {
+                Err(Unusable::List { list })
+            }
+            list => Ok(list),
+        }
     }
 
     fn kept_id(&self) -> Result<Option<NodeId>, Unusable> {
@@ -139,6 +157,18 @@ pub enum Unusable {
         /// The stored term.
         term: u64,
     },
+    /// The stored list of voters has a version of 0, or a term that the node has never seen.
+    #[error("the stored list of voters {list} is malformed")]
+    List {
+        /// The stored id of the list.
+        list: ListId,
+    },
+    /// The stored promise is longer than any election timeout.
+    #[error("the stored promise of {micros} µs is out of range")]
+    BoundFor {
+        /// The stored promise in microseconds.
+        micros: u64,
+    },
     /// The stored id is not a node id: the record may be another node's.
     #[error("the stored node id {id:?} is malformed")]
     Id {
@@ -171,6 +201,20 @@ struct Data {
     #[serde(rename(serialize = "NodeId", deserialize = "nodeid"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     node_id: Option<String>,
+    #[serde(rename(serialize = "Voters", deserialize = "voters"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    voters: Option<Voters>,
+    #[serde(rename(serialize = "BoundFor", deserialize = "boundfor"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bound_for: Option<u64>,
+}
+
+/// The id of a list of voters.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Voters {
+    term: u64,
+    version: u32,
 }
 
 /// Reads what Go nodes and nodes of this kind write. Keys without a meaning are ignored.
@@ -178,18 +222,34 @@ pub(super) fn decode(file: &[u8]) -> Result<VoteFileContents, Corruption> {
     let Envelope { sha, data } = read(file).map_err(Corruption::Envelope)?;
     let (sha, data) = (decode_base64("SHA", &sha)?, decode_base64("Data", &data)?);
     let digest = Digest::find(&sha, &data).ok_or(Corruption::Digest)?;
-    let Data { current_term, voted_for, node_id } = read(&data).map_err(Corruption::Data)?;
-    Ok(VoteFileContents { term: current_term, voted_for, id: node_id, digest })
+    let Data { current_term: term, voted_for, node_id: id, voters, bound_for } =
+        read(&data).map_err(Corruption::Data)?;
+    let list = voters.map(|Voters { term, version }| ListId { term, version });
+    let bound_for = bound_for.unwrap_or_default();
+    Ok(VoteFileContents { term, voted_for, id, list, bound_for, digest })
 }
 
-/// Writes what Go writes, to the byte, if there is no id.
-pub(super) fn encode(
-    term: u64,
-    voted_for: &str,
-    id: Option<&NodeId>,
-) -> Result<String, serde_json::Error> {
-    let (voted_for, node_id) = (voted_for.to_owned(), id.map(NodeId::to_string));
-    let data = write(&Data { current_term: term, voted_for, node_id })?;
+impl Data {
+    fn new(record: &VoteRecord, id: &NodeId) -> Self {
+        let VoteRecord { term, voted_for, list, bound_for } = record;
+        Self {
+            current_term: *term,
+            voted_for: voted_for.as_ref().map(NodeId::to_string).unwrap_or_default(),
+            node_id: Some(id.to_string()),
+            voters: list.map(|ListId { term, version }| Voters { term, version }),
+            bound_for: (*bound_for > 0).then(|| (*bound_for).into()),
+        }
+    }
+}
+
+/// The file of a node.
+pub(super) fn encode(record: &VoteRecord, id: &NodeId) -> Result<String, serde_json::Error> {
+    encode_data(&Data::new(record, id))
+}
+
+/// Writes what Go writes, to the byte, if there is nothing else to keep.
+fn encode_data(data: &Data) -> Result<String, serde_json::Error> {
+    let data = write(data)?;
     let sha = BASE64_STANDARD.encode(sha1(&data));
     write(&Envelope { sha, data: BASE64_STANDARD.encode(data) })
 }

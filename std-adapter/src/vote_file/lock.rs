@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::OpenError;
 use super::file_system::{HeldLock, MODE, with_suffix};
+use super::real_file_system::copy_owner;
 
 /// The right to use a vote file, held against every other process and this one.
 ///
@@ -24,7 +25,12 @@ impl Lock {
         let failed = |reason| OpenError::Lock { path: lock_path.clone(), reason };
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(MODE);
+        let is_new = !lock_path.exists();
         let file = options.open(&lock_path).map_err(failed)?;
+        if is_new {
+            // An administrator's command must not leave a lock that the node can't open.
+            copy_owner(path, &lock_path).map_err(failed)?;
+        }
         let in_use = OpenError::InUse { path: path.into() };
         match file.try_lock() {
             Ok(()) => {}

@@ -1,6 +1,6 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
 use std::path::Path;
 
 use super::error::{LoadError, OpenError};
@@ -40,6 +40,15 @@ impl FileSystem for RealFileSystem {
         Ok(Box::new(options.open(path)?))
     }
 
+    fn copy_owner(&self, from: &Path, to: &Path) -> io::Result<()> {
+        copy_owner(from, to)?;
+        match fs::metadata(from) {
+            Ok(wanted) => fs::set_permissions(to, wanted.permissions()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
@@ -51,6 +60,23 @@ impl FileSystem for RealFileSystem {
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         File::open(directory)?.sync_all()
     }
+}
+
+/// Gives the file at `to` the owner and group of that at `from`, if there is one and the system
+/// permits it.
+pub(super) fn copy_owner(from: &Path, to: &Path) -> io::Result<()> {
+    let (wanted, found) = match (fs::metadata(from), fs::metadata(to)) {
+        (Err(error), _) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        (wanted, found) => (wanted?, found?),
+    };
+    if (wanted.uid(), wanted.gid()) != (found.uid(), found.gid()) {
+        match chown(to, Some(wanted.uid()), Some(wanted.gid())) {
+            // Only the superuser gives files away; another node's user could read it anyway.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            changed => changed?,
+        }
+    }
+    Ok(())
 }
 
 impl NewFile for File {

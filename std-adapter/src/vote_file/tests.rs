@@ -89,10 +89,7 @@ impl History {
             saves,
             starts: 0,
         };
-        let encoded = |record: &VoteRecord| {
-            let voted_for = record.voted_for.as_ref().unwrap().as_str();
-            format::encode(record.term, voted_for, Some(&id())).unwrap()
-        };
+        let encoded = |record: &VoteRecord| format::encode(record, &id()).unwrap();
         if !matches!(found, Found::Nothing) {
             let contents = [encoded(&old), encoded(&new)];
             let is_dirty = matches!(found, Found::Unsynced);
@@ -178,5 +175,5 @@ fn id() -> NodeId {
 }
 
 fn vote(term: u64, candidate: &str) -> VoteRecord {
-    VoteRecord { term, voted_for: Some(NodeId::new(candidate).unwrap()) }
+    VoteRecord { term, voted_for: Some(NodeId::new(candidate).unwrap()), ..VoteRecord::default() }
 }

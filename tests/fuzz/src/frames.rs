@@ -8,9 +8,12 @@
 use arbitrary::Arbitrary;
 use crc::{CRC_32_ISCSI, Crc};
 use graft_election_core::{Message, NodeId, Recipient};
-use graft_election_proto::frame::{DELIMITER, FRAME_MAX, FrameReader, encode_payload};
+use graft_election_proto::frame::{ClusterTag, DELIMITER, FRAME_MAX, FrameReader, encode_payload};
 use graft_election_proto::{Kind, decode};
 use libfuzzer_sys::fuzz_target;
+
+/// Of the reader; some frames are of another.
+const CLUSTER: &str = "lamps";
 
 #[derive(Arbitrary, Debug)]
 struct Stream<'a> {
@@ -43,7 +46,7 @@ fuzz_target!(|stream: Stream<'_>| {
     let expected: Vec<Said> =
         line.split(|byte| *byte == DELIMITER).filter_map(unstuff).filter_map(parse).collect();
 
-    let mut reader = FrameReader::new();
+    let mut reader = FrameReader::new(ClusterTag::of(CLUSTER));
     let mut found = Vec::new();
     let mut rest = &line[..];
     let mut portions = stream.portions.iter().cycle();
@@ -75,7 +78,7 @@ fuzz_target!(|stream: Stream<'_>| {
 });
 
 fn hear_what_is_for(node: &NodeId, mut line: &[u8], said: &[Said]) {
-    let mut reader = FrameReader::new();
+    let mut reader = FrameReader::new(ClusterTag::of(CLUSTER));
     for (_, to, message, _) in said {
         if *to == Recipient::Everyone || *to == Recipient::Node(node.clone()) {
             assert_eq!(reader.read_for(node, &mut line).as_ref(), Some(message));
@@ -104,11 +107,12 @@ impl Piece<'_> {
 impl Sent<'_> {
     /// None if no node could send it.
     fn frame(&self) -> Option<Vec<u8>> {
-        let kind = Kind::from_number(self.kind % 8)?;
+        let kind = Kind::from_number(self.kind % 16)?;
+        let cluster = ClusterTag::of(if self.kind < 240 { CLUSTER } else { "doors" });
         let sender = NodeId::new(self.sender).ok()?;
         let to = NodeId::new(self.receiver).map_or(Recipient::Everyone, Recipient::Node);
         let mut buffer = [0; FRAME_MAX];
-        let frame = encode_payload(kind, &sender, &to, self.payload, &mut buffer).ok()?;
+        let frame = encode_payload(cluster, kind, &sender, &to, self.payload, &mut buffer).ok()?;
         Some(frame.to_vec())
     }
 }
@@ -125,7 +129,7 @@ fn unstuff(mut stuffed: &[u8]) -> Option<Vec<u8>> {
         stuffed = next;
     }
     // `docs/serial-frames.md`: the longest content.
-    (content.len() <= 306).then_some(content)
+    (content.len() <= 335).then_some(content)
 }
 
 fn parse(content: Vec<u8>) -> Option<Said> {
@@ -134,7 +138,12 @@ fn parse(content: Vec<u8>) -> Option<Said> {
     if u32::from_le_bytes(*checksum) != expected {
         return None;
     }
-    let (kind, rest) = checked.split_first()?;
+    let (tag, rest) = checked.split_at_checked(2)?;
+    let checksum = Crc::<u32>::new(&CRC_32_ISCSI).checksum(CLUSTER.as_bytes());
+    if tag != &checksum.to_le_bytes()[..2] {
+        return None;
+    }
+    let (kind, rest) = rest.split_first()?;
     let (sender, rest) = split_text(rest)?;
     let (receiver, payload) = split_text(rest)?;
     let sender = NodeId::new(sender).ok()?;

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use graft_election_core::{
-    AlwaysGrant, Config, Handover, Heartbeat, HeartbeatResponse, Instant, Message, Node, NodeId,
-    Outgoing, Output, Position, PreVoteResponse, Recipient, State, TERM_END, VoteRecord,
-    VoteRequest, VoteResponse,
+    AlwaysGrant, Config, Handover, Heartbeat, HeartbeatResponse, Identity, Instant, Life, ListId,
+    Message, Node, NodeId, Outgoing, Output, Position, PreVoteResponse, Recipient, Round, State,
+    TERM_END, VoteRecord, VoteRequest, VoteResponse,
 };
 use libfuzzer_sys::fuzz_target;
 use rand::SeedableRng;
@@ -66,6 +66,18 @@ struct Said<'a> {
     number: Option<NonZeroU64>,
     size: Option<NonZeroU32>,
     position: &'a [u8],
+    round: Echo,
+    list: Option<(u8, u8)>,
+    life: Option<NonZeroU32>,
+}
+
+/// Which round a message names.
+#[derive(Arbitrary, Debug)]
+enum Echo {
+    /// The latest in which the node asked: honest peers know it.
+    Latest,
+    None,
+    Any(NonZeroU32),
 }
 
 #[derive(Arbitrary, Debug)]
@@ -77,6 +89,8 @@ enum Kind {
     PreVoteRequest,
     PreVoteResponse { granted: bool },
     Handover(Option<Peer>),
+    Who,
+    Here,
 }
 
 /// One of the first is the node itself; some are strangers.
@@ -102,8 +116,8 @@ struct World {
     durable: VoteRecord,
     /// For whom it voted in each term, as others know it.
     votes: BTreeMap<u64, NodeId>,
-    /// The latest round of pre-votes that it asked in.
-    round: Option<NonZeroU32>,
+    /// The latest round in which it asked anything.
+    round: Option<Round>,
     /// The highest term that others know it to have had.
     term_said: u64,
 }
@@ -119,7 +133,9 @@ impl World {
     fn new(script: &Script<'_>) -> Self {
         let size = usize::from(script.size) % VOTERS + 1;
         let voters = if script.voters_are_declared { ids(size) } else { Vec::new() };
-        let (now, durable) = (Instant::from_micros(0), VoteRecord::default());
+        let now = Instant::from_micros(0);
+        let first = VoteRecord::first(&voters);
+        let durable = if voters.is_empty() { VoteRecord::default() } else { first };
         let node = start(size, &voters, durable.clone(), script.seed, now);
         let votes = BTreeMap::new();
         Self {
@@ -157,7 +173,8 @@ impl World {
         assert!(self.node.term() >= term && self.durable.term < TERM_END);
         if self.node.state() == State::Leader {
             // I6: it leads by a vote of its own that is durable.
-            assert_eq!(self.durable, VoteRecord { term: self.node.term(), voted_for: Some(me()) });
+            let VoteRecord { term, voted_for, .. } = &self.durable;
+            assert_eq!((*term, voted_for), (self.node.term(), &Some(me())));
         }
         if let Some(outgoing) = sent {
             self.check(&outgoing);
@@ -180,10 +197,14 @@ impl World {
 
     fn check(&mut self, outgoing: &Outgoing) {
         let message = &outgoing.message;
-        // The term of such a request is only proposed (rule T3).
-        if let Message::PreVoteRequest(request) = message {
-            self.round = request.round;
-        } else {
+        if outgoing.to == Recipient::Everyone {
+            self.round = message.round();
+        }
+        // The term of a request for pre-votes is only proposed (rule T3); questions of identity
+        // have none.
+        let has_term =
+            !matches!(message, Message::PreVoteRequest(_) | Message::Who(_) | Message::Here(_));
+        if has_term {
             let term = message.term();
             assert!(term >= self.term_said, "I3: {message:?} after term {}", self.term_said);
             assert_eq!(term, self.durable.term, "I6: {message:?}");
@@ -204,8 +225,24 @@ impl World {
 }
 
 impl Said<'_> {
-    /// Who answers knows the `round` that the node asked in.
-    fn message(&self, own_term: u64, round: Option<NonZeroU32>) -> Message {
+    /// Who answers knows the `latest` round in which the node asked.
+    fn message(&self, own_term: u64, latest: Option<Round>) -> Message {
+        let round = match self.round {
+            Echo::Latest => latest,
+            Echo::None => None,
+            Echo::Any(number) => Round::new(number.get()),
+        };
+        let list = self.list.map(|(term, version)| match (term, version) {
+            // That of the node, if it has declared all voters.
+            (0, 0) => ListId::declared(&ids(VOTERS)),
+            (term, version) => ListId { term: term.into(), version: version.max(1).into() },
+        });
+        let life = self.life.and_then(|number| Life::new(number.get()));
+        let identity = || Identity {
+            node: self.from.id(),
+            round: round.or(Round::new(1)).expect("not 0"),
+            life: life.or(Life::new(1)).expect("not 0"),
+        };
         let from = self.from.id();
         let term = self.term.near(own_term);
         let other_term = self.other_term.as_ref().map(|other| other.near(own_term));
@@ -217,6 +254,7 @@ impl Said<'_> {
             handover_from: other_term.and_then(NonZeroU64::new),
             size: self.size,
             round,
+            list,
         };
         match &self.kind {
             Kind::VoteRequest => Message::VoteRequest(request()),
@@ -225,12 +263,17 @@ impl Said<'_> {
                 term,
                 granted: *granted,
                 voter: is_named.then_some(from),
+                round,
+                list,
+                life,
             }),
             Kind::Heartbeat => Message::Heartbeat(Heartbeat {
                 term,
                 leader: from,
                 sent_at: self.number,
                 size: self.size,
+                round,
+                list,
             }),
             Kind::HeartbeatResponse => Message::HeartbeatResponse(HeartbeatResponse {
                 term,
@@ -239,6 +282,9 @@ impl Said<'_> {
                 sent_at: self.number,
                 priority: self.size.map_or(0, NonZeroU32::get),
                 bound_for: other_term.and_then(NonZeroU64::new),
+                round,
+                list,
+                life,
             }),
             Kind::PreVoteResponse { granted } => Message::PreVoteResponse(PreVoteResponse {
                 term,
@@ -246,12 +292,17 @@ impl Said<'_> {
                 voter: from,
                 proposed_term: other_term.unwrap_or(0),
                 round,
+                list,
+                life,
             }),
             Kind::Handover(target) => Message::Handover(Handover {
                 term,
                 leader: from,
                 target: target.as_ref().map(Peer::id),
+                round,
             }),
+            Kind::Who => Message::Who(identity()),
+            Kind::Here => Message::Here(identity()),
         }
     }
 }

@@ -4,23 +4,17 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::Result;
-use graft_election_core::{AlwaysGrant, Config, Instant, Mode, Node, NodeId, VoteRecord};
+use graft_election_core::{AlwaysGrant, Config, Instant, ListId, Mode, Node, NodeId, VoteRecord};
 
 use crate::clock::{Clock, EARLY, LATE, Moment};
-use crate::voter::{Disk, NoDice, id};
+use crate::voter::{Disk, NoDice, ROUNDS_MAX, id};
 
-/// The clusters that are searched whenever everything is tested. Each planted defect that the model
-/// must notice shows in one of them.
+/// The clusters that are searched whenever everything is tested: those that take seconds.
 pub const QUICK_CLUSTERS: &[Cluster] = &[
     Cluster { term_max: 3, leaving: true, ..Cluster::new(Kind::Graft, 2) },
-    Cluster { witness: false, ..Cluster::with_witness(Kind::GraftVoter, 1) },
-    Cluster {
-        disturbances_max: Some(1),
-        leaving: true,
-        ..Cluster::with_witness(Kind::Extended, 1)
-    },
-    Cluster::with_witness(Kind::SlowClock, 2),
-    Cluster::with_witness(Kind::CoarseClock, 3),
+    Cluster { term_max: 1, witness: false, ..Cluster::with_witness(Kind::GraftVoter, 1) },
+    Cluster { term_max: 2, disturbances_max: Some(1), ..Cluster::new(Kind::Extended, 2) },
+    Cluster::with_witness(Kind::Extended, 1),
 ];
 
 /// The clusters that are searched after them, those that take longest last.
@@ -28,15 +22,23 @@ pub const CLUSTERS: &[Cluster] = &[
     Cluster { term_max: 1, leaving: true, ..Cluster::new(Kind::Graft, 4) },
     Cluster { term_max: 2, declared: false, ..Cluster::new(Kind::Graft, 3) },
     Cluster { term_max: 2, leaving: true, timeout_steps: 2, ..Cluster::new(Kind::Extended, 2) },
-    Cluster { witness: false, ..Cluster::with_witness(Kind::Extended, 1) },
-    Cluster { leaving: true, timeout_steps: 2, ..Cluster::new(Kind::Extended, 3) },
     Cluster { term_max: 2, leaving: true, ..Cluster::new(Kind::Graft, 3) },
-    Cluster { disturbances_max: Some(1), ..Cluster::with_witness(Kind::Extended, 2) },
+    Cluster { witness: false, ..Cluster::with_witness(Kind::GraftVoter, 1) },
+    Cluster { leaving: true, timeout_steps: 2, ..Cluster::new(Kind::Extended, 3) },
     Cluster { term_max: 3, ..Cluster::new(Kind::Graft, 3) },
 ];
 
 /// The large clusters, which are searched on demand.
 pub const LARGE_CLUSTERS: &[Cluster] = &[
+    Cluster { witness: false, ..Cluster::with_witness(Kind::Extended, 1) },
+    Cluster {
+        disturbances_max: Some(1),
+        leaving: true,
+        ..Cluster::with_witness(Kind::Extended, 1)
+    },
+    Cluster::with_witness(Kind::SlowClock, 2),
+    Cluster { disturbances_max: Some(1), ..Cluster::with_witness(Kind::Extended, 2) },
+    Cluster::with_witness(Kind::CoarseClock, 3),
     Cluster { term_max: 2, ..Cluster::new(Kind::Graft, 4) },
     Cluster { term_max: 3, ..Cluster::new(Kind::Extended, 2) },
     Cluster { witness: false, ..Cluster::with_witness(Kind::Extended, 2) },
@@ -156,11 +158,20 @@ impl Cluster {
         let ids: Vec<NodeId> = self.all().map(id).collect::<Result<_>>()?;
         let config = self.config(node, if self.declared { &ids } else { &[] });
         let voted_for = disk.vote.and_then(|vote| ids.get(usize::from(vote))).cloned();
-        let record = VoteRecord { term: disk.term.into(), voted_for };
+        let list = self.declared.then(|| ListId::declared(&ids));
+        // A node that has a term has made promises. One in Graft mode stores that with the first
+        // one alone, which would only add states.
+        let promises = self.is_timed() && (disk.term > 0 || self.is_graft(node));
+        let bound_for = if promises { u32::try_from(self.election_timeout_min())? } else { 0 };
+        let record = VoteRecord { term: disk.term.into(), voted_for, list, bound_for };
         let now = if self.is_timed() { START } else { EARLY };
         // Nothing binds a node that never stored a term, so starting late only lets it do more.
         let started_at = if !self.is_timed() && disk.term == 0 { LATE } else { now };
-        let voter = Node::new(id(node)?, &config, record, AlwaysGrant, NoDice, started_at)?;
+        let (id, dice) = (id(node)?, NoDice::of(node));
+        let mut voter = Node::new(id, &config, record, AlwaysGrant, dice, started_at)?;
+        // No other process has its id.
+        voter.end_inquiry();
+        voter.set_rounds_drawn(ROUNDS_MAX);
         Ok(Moment { voter, now, phase })
     }
 
@@ -170,19 +181,22 @@ impl Cluster {
         if !self.is_timed() {
             return Config { mode: Mode::Graft, ..config };
         }
-        let is_graft = self.oddity(node) == Some(Kind::GraftVoter);
         let election_timeout_min = Duration::from_micros(self.election_timeout_min());
         Config {
-            mode: if is_graft { Mode::Graft } else { Mode::Extended },
+            mode: if self.is_graft(node) { Mode::Graft } else { Mode::Extended },
             election_timeout_min,
             // Every timer is drawn as the shortest. A longer one is the same as one that is late.
             election_timeout_max: 2 * election_timeout_min,
             heartbeat_interval: Duration::from_micros(HEARTBEAT_INTERVAL),
-            quarantine: election_timeout_min,
             clock_drift_percent: if self.kind == Kind::SlowClock { 50 } else { 0 },
             clock_tick: Duration::from_micros(self.clock_tick(node)),
             ..config
         }
+    }
+
+    /// Whether the node alone is in Graft mode.
+    fn is_graft(&self, node: usize) -> bool {
+        self.oddity(node) == Some(Kind::GraftVoter)
     }
 
     /// Whether the node never campaigns.

@@ -7,7 +7,7 @@ use graft_election_core::{Instant, Message, NodeId, Outgoing, Output, Position, 
 
 use crate::clock::{EARLY, LATE, Moment};
 use crate::cluster::Cluster;
-use crate::voter::{Disk, Voter, disk, id, number};
+use crate::voter::{Disk, ROUNDS_MAX, Voter, disk, id, number};
 
 /// What a node may be given, with messages by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -102,6 +102,8 @@ impl Cluster {
             after.pass(clock);
         }
         let voter = &mut after.voter;
+        // A round has the number of the term in which it is drawn: one input draws one at most.
+        voter.set_rounds_drawn(u32::try_from(voter.term())?);
         let (outcome, stores, mut says) = match match input {
             Given::Message(message) => {
                 voter.handle_message(now, before.undated(clock, message.clone()))
@@ -129,6 +131,7 @@ impl Cluster {
             // Letting it name anyone allows more, and treats all nodes alike.
             handover.target = to.map(id).transpose()?;
         }
+        after.voter.set_rounds_drawn(ROUNDS_MAX);
         let says = says.map(|outgoing| before.dated(clock, outgoing));
         Ok(Reaction { outcome, after, stores, says, is_silenced: false })
     }
@@ -155,6 +158,7 @@ pub(crate) fn owes_a_save(voter: &Voter) -> bool {
         handover_from: None,
         size: None,
         round: None,
+        list: None,
     };
     let mut copy = voter.clone();
     matches!(copy.handle_message(EARLY, Message::PreVoteRequest(request)), Output::Save(_))

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 
 use anyhow::{Context, Result};
+use crc::{CRC_32_ISCSI, Crc};
 use graft_election_core::{AlwaysGrant, Node, NodeId, State, VoteRecord};
 
 /// The most nodes that a model may have.
@@ -12,22 +13,40 @@ pub const NODES_MAX: usize = 4;
 /// The names of the nodes.
 const NAMES: [&str; NODES_MAX] = ["a", "b", "c", "d"];
 
+/// How many rounds each node seems to have drawn: more than there are terms.
+pub(crate) const ROUNDS_MAX: u32 = 16;
+
 /// A node of the core.
 pub(crate) type Voter = Node<NoDice, AlwaysGrant, NODES_MAX>;
 
-/// Random numbers that are all zero: each timer is the shortest that it can be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct NoDice;
+/// Random numbers that are all zero once a node has mixed its id in: each timer is the shortest
+/// that it can be, and all nodes have one life and number their rounds alike.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct NoDice(u32);
+
+impl NoDice {
+    pub(crate) fn of(node: usize) -> Self {
+        let bytes = [name(node).as_bytes(), &[0]].concat();
+        Self(Crc::<u32>::new(&CRC_32_ISCSI).checksum(&bytes))
+    }
+}
+
+/// Nodes that differ only by their names show themselves alike.
+impl fmt::Debug for NoDice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NoDice")
+    }
+}
 
 impl rand_core::TryRng for NoDice {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        Ok(0)
+        Ok(self.0)
     }
 
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        Ok(0)
+        Ok(self.0.into())
     }
 
     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {

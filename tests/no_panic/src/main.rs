@@ -18,10 +18,12 @@ use core::ptr;
 use core::time::Duration;
 
 use graft_election_core::{
-    Application, Config, Instant, Message, Node, NodeId, Outgoing, Output, Position, Recipient,
-    State, VoteRecord, quorum,
+    Application, Config, Instant, Life, ListId, Message, Node, NodeId, Outgoing, Output, Position,
+    Recipient, Round, State, VoteRecord, quorum,
 };
-use graft_election_proto::frame::{FRAME_MAX, FrameReader, encode_frame, encode_payload};
+use graft_election_proto::frame::{
+    ClusterTag, FRAME_MAX, FrameReader, encode_frame, encode_payload,
+};
 use graft_election_proto::{ENCODED_MAX, Kind, decode, encode};
 use rand_core::TryRng;
 
@@ -143,16 +145,23 @@ fn election() -> Option<()> {
         election_timeout_min: duration(),
         election_timeout_max: duration(),
         heartbeat_interval: duration(),
-        quarantine: duration(),
         ..Config::new(cluster.text(), number() as usize)
     };
     if let Err(error) = config.check(number() as usize) {
         display(error);
     }
-    let record = VoteRecord { term: number(), voted_for: id() };
-    let mut node =
-        Node::<_, _, VOTERS>::new(id()?, &config, record, Opaque, Opaque, instant()).ok()?;
+    let node = Node::<_, _, VOTERS>::new(id()?, &config, record()?, Opaque, Opaque, instant());
+    let mut node = match node {
+        Ok(node) => node,
+        Err(error) => {
+            display(error);
+            return None;
+        }
+    };
     while node.state() != State::Closed || byte() != 0 {
+        if byte() == 0 {
+            node.handle_link_up(instant());
+        }
         let output = match byte() {
             0 => node.handle_message(instant(), message()?),
             1 => node.handle_timeout(instant()),
@@ -165,6 +174,19 @@ fn election() -> Option<()> {
         look_at(&mut node);
     }
     Some(())
+}
+
+/// Any record: one that was stored, a first one, or one whose voters were replaced.
+fn record() -> Option<VoteRecord> {
+    let list = (byte() != 0).then(|| ListId { term: number(), version: number() as u32 });
+    let stored = VoteRecord { term: number(), voted_for: id(), list, bound_for: number() as u32 };
+    let voters = [id()?, id()?, id()?];
+    let voters = voters.get(usize::from(byte())..).unwrap_or_default();
+    Some(match byte() {
+        0 => stored,
+        1 => VoteRecord::first(voters),
+        _ => stored.with_voters(&id()?, number(), voters),
+    })
 }
 
 fn carry_out(output: Output<'_, Opaque, Opaque, VOTERS>) -> Option<Outgoing> {
@@ -207,7 +229,9 @@ fn payloads() {
     let input = Input::new();
     if let Some(kind) = Kind::from_name(input.text()) {
         match decode(kind, Input::new().bytes()) {
-            Ok(message) => drop(black_box((message.term(), message.sender()))),
+            Ok(message) => {
+                black_box((message.term(), message.sender(), message.round(), message.list()));
+            }
             Err(error) => display(error),
         }
     }
@@ -217,19 +241,20 @@ fn payloads() {
 fn frames() -> Option<()> {
     let mut buffer = [0; FRAME_MAX];
     let room = buffer.get_mut(usize::from(byte())..).unwrap_or_default();
+    let cluster = ClusterTag::of(Input::new().text());
     let to = id().map_or(Recipient::Everyone, Recipient::Node);
     let frame = if byte() == 0 {
         let message = message()?;
-        encode_frame(&id()?, &Outgoing { to, message }, room)
+        encode_frame(cluster, &id()?, &Outgoing { to, message }, room)
     } else {
         let kind = Kind::from_number(byte())?;
-        encode_payload(kind, &id()?, &to, Input::new().bytes(), room)
+        encode_payload(cluster, kind, &id()?, &to, Input::new().bytes(), room)
     };
     match frame {
         Ok(frame) => drop(black_box(frame)),
         Err(error) => display(error),
     }
-    let mut reader = FrameReader::new();
+    let mut reader = FrameReader::new(cluster);
     while byte() != 0 {
         let input = Input::new();
         let mut portion = input.bytes();
@@ -264,6 +289,11 @@ fn values() {
     let instant = instant().saturating_add(duration());
     black_box((instant.as_micros(), instant.saturating_since(self::instant())));
     black_box(quorum(number() as usize));
+    black_box(Round::new(number() as u32).map(Round::number));
+    black_box(Life::new(number() as u32).map(Life::number));
+    let list = ListId { term: number(), version: number() as u32 };
+    black_box(list.has_voters_of(ListId { term: number(), version: number() as u32 }));
+    display(list);
     #[cfg(feature = "plant")]
     black_box(NodeId::new(Input::new().text()).unwrap());
 }

@@ -3,6 +3,7 @@
 //! It knows what nodes say and what is on their disks, and draws its own conclusions: it shares no
 //! reasoning with the core. What it keeps about a node outlives the node's program.
 
+mod doubt;
 mod handovers;
 mod history;
 mod incarnation;
@@ -13,28 +14,40 @@ mod promises;
 
 use std::time::Duration;
 
-use graft_election_core::{Instant, Message, NodeId, Outgoing, Recipient, State, VoteRecord};
+use graft_election_core::{
+    Instant, ListId, Message, Mode, NodeId, Outgoing, Recipient, Round, State, VoteRecord,
+};
 
 use crate::judgement::{Judged, Violation};
-use crate::machine::CoreNode;
-use crate::{Identity, NodeIndex, NodeSetup, Setup};
-use history::History;
+use crate::machine::{CoreNode, Machine};
+use crate::{Identity, Moment, NodeIndex, NodeSetup, Setup};
+use history::{History, Spent};
 use incarnation::Incarnation;
 use leases::Leases;
 
 /// The first number that is no term (rule T4).
 const TERM_END: u64 = 1 << 63;
 
+/// How much longer than T_max a campaign of Graft mode lasts at most (rule C3).
+pub(crate) const UNANSWERED_FACTOR_MAX: u32 = 16;
+
 #[derive(Debug)]
 pub(crate) struct Checker {
     judged: Judged,
     declared: bool,
-    size: usize,
+    /// A bit for each node that is on some node's list of voters.
+    listed: u16,
+    /// Whose id each node has: that of another if it is its double.
+    named: [Identity; NodeIndex::COUNT_MAX],
+    /// A node that started with another list than that of its record.
+    mislisted: Option<Identity>,
     /// What each node has said and stored, by `history_index`.
     histories: Vec<History>,
     /// Who led in which term, in the order in which it was seen.
     leaders: Vec<(u64, Identity)>,
     leases: Leases,
+    /// The terms whose leaders said that they hand over.
+    handed_over: Vec<u64>,
     /// Whether two nodes led in one term, judged or not.
     saw_two_leaders: bool,
     violation: Option<Violation>,
@@ -44,11 +57,17 @@ impl Checker {
     pub(crate) fn new(setup: &Setup) -> Self {
         Self {
             judged: setup.judged,
-            declared: setup.declared,
-            size: setup.size,
+            declared: setup.declared || setup.nodes.iter().any(|node| node.voters.is_some()),
+            listed: 0,
+            named: std::array::from_fn(|index| {
+                let original = setup.nodes.get(index).and_then(|node| node.double_of);
+                Identity::first(original.unwrap_or(NodeIndex::new(index)))
+            }),
+            mislisted: None,
             histories: Vec::new(),
             leaders: Vec::new(),
             leases: Leases::default(),
+            handed_over: Vec::new(),
             saw_two_leaders: false,
             violation: None,
         }
@@ -59,43 +78,54 @@ impl Checker {
         self.violation.as_ref()
     }
 
+    /// A node that started with another list than that of its record (rule V6). It is judged late:
+    /// two leaders show first what may come of it.
+    pub(crate) fn mislisted(&self) -> Option<Identity> {
+        self.mislisted
+    }
+
     /// Whether two nodes led in one term, as may happen where I1 isn't judged.
     pub(crate) fn saw_two_leaders(&self) -> bool {
         self.saw_two_leaders
     }
 
     /// A node's program starts.
-    pub(crate) fn started(
-        &mut self,
-        node: Identity,
-        record: &VoteRecord,
-        now: Instant,
-        setup: &NodeSetup,
-        quarantine: Duration,
-    ) {
-        let incarnation = Incarnation::new(record.term, setup, quarantine, now);
+    pub(crate) fn started(&mut self, node: Identity, start: Start<'_>) {
+        let mut incarnation = Incarnation::new(&start);
+        self.listed |= start.listed;
+        if start.is_mislisted {
+            self.mislisted = Some(node);
+        }
         let history = self.history(node);
+        // V3: what it promised before binds it, whatever its record says.
+        let promised_until = history.promised_until.unwrap_or(start.now);
+        incarnation.must_be_bound_until = incarnation.must_be_bound_until.max(promised_until);
+        incarnation.may_be_bound_until = incarnation.may_be_bound_until.max(promised_until);
         let floor = history.floor;
         history.incarnation = Some(incarnation);
-        history.stored = record.clone();
-        self.require("I3", record.term >= floor, || {
-            format!("{node} starts in term {}, but it was in term {floor}", record.term)
+        history.stored = start.record.clone();
+        let term = start.record.term;
+        self.require("I3", term >= floor, || {
+            format!("{node} starts in term {term}, but it was in term {floor}")
         });
     }
 
     /// A node may have changed.
     pub(crate) fn looked_at(&mut self, node: Identity, program: &CoreNode, now: Instant) {
         let (term, state) = (program.term(), program.state());
-        let size = self.size;
         let Some(incarnation) = &mut self.history(node).incarnation else { return };
         let [t_min, t_max, heartbeat] = incarnation.times;
-        let quarantine = incarnation.quarantine;
+        let (quarantine, mode) = (incarnation.quarantine, incarnation.mode);
+        // What is looked at after the input itself is the end of the save that it led to.
+        let save = now.saturating_since(incarnation.input.at);
+        incarnation.slowest_save = incarnation.slowest_save.max(save);
+        let slowest_save = incarnation.slowest_save;
         let before = std::mem::replace(&mut incarnation.term, term);
         let was = incarnation.state;
         incarnation.changed_state(state, now);
         incarnation.deadline = program.deadline();
-        let leads_until = if incarnation.leads_by_lease() && size > 1 {
-            incarnation.leads_until(size)
+        let leads_until = if incarnation.leads_by_lease() && incarnation.size > 1 {
+            incarnation.leads_until()
         } else {
             Instant::FAR_FUTURE
         };
@@ -108,6 +138,11 @@ impl Checker {
 
         let wait_max = match state {
             State::Leader => heartbeat,
+            // C3: it waits longer each time that nobody answers its campaign, even if it could not
+            // store its vote, and after a slow save.
+            State::Follower | State::Candidate if mode == Mode::Graft => {
+                t_max * UNANSWERED_FACTOR_MAX + heartbeat + slowest_save * 2
+            }
             State::Follower | State::PreCandidate | State::Candidate => {
                 t_max.max(t_min.max(quarantine) + heartbeat) + heartbeat
             }
@@ -139,14 +174,20 @@ impl Checker {
             format!("{node} stores another vote over the one it gave in term {}", record.term)
         });
         if let Some(candidate) = &record.voted_for {
-            self.voted(node, record.term, candidate);
+            self.voted(node, record.term, candidate, None);
         }
         let history = self.history(node);
         history.floor = history.floor.max(record.term);
     }
 
-    /// A node sends a message while `durable` is what it knows to be on its disk.
-    pub(crate) fn said(&mut self, node: Identity, durable: &VoteRecord, outgoing: &Outgoing) {
+    /// At `now` a node sends a message while `durable` is what it knows to be on its disk.
+    pub(crate) fn said(
+        &mut self,
+        node: Identity,
+        durable: &VoteRecord,
+        outgoing: &Outgoing,
+        now: Moment,
+    ) {
         let message = &outgoing.message;
         let vote = match message {
             Message::VoteRequest(request) => Some(&request.candidate),
@@ -167,12 +208,18 @@ impl Checker {
             Some(vote) => durable.term == term && durable.voted_for.as_ref() == Some(vote),
             None => durable.term >= term,
         };
-        self.keeps_promises(node, message);
+        if outgoing.to == Recipient::Everyone {
+            self.speaks_for_itself(node, message, now);
+        }
+        self.keeps_promises(node, durable, message);
         self.require("I6", is_durable, || {
             format!("{node} says {message:?} with no more than {durable:?} on its disk")
         });
         if let Some(candidate) = vote {
-            self.voted(node, term, candidate);
+            self.voted(node, term, candidate, Some(message.round()));
+        }
+        if matches!(message, Message::Who(_) | Message::Here(_)) {
+            return;
         }
         let history = self.history(node);
         let floor = history.floor;
@@ -197,15 +244,17 @@ impl Checker {
                 format!("{node} leads in term {term}, as {other} does")
             });
         }
-        if self.judged != Judged::NodesAlone {
-            let (id, size) = (node.id(), self.size);
+        if !self.judged.is_of_nodes_alone() {
+            let id = self.name(node).id();
+            let Some(incarnation) = &self.history(node).incarnation else { return };
+            let (size, counted) = (incarnation.size, incarnation.votes());
+            let round = incarnation.campaign.map(|(_, round)| round);
             let histories = self.histories.iter().enumerate();
             // Strangers may elect each other, but don't help to elect a voter.
             let is_stranger = !self.is_voter(node);
             let voters =
                 histories.filter(|(index, _)| is_stranger || self.is_voter(identity_at(*index)));
-            let given = voters.filter(|(_, history)| history.voted_for(term, &id)).count();
-            let counted = self.history(node).incarnation.as_ref().map_or(0, Incarnation::votes);
+            let given = voters.filter(|(_, history)| history.voted_for(term, &id, round)).count();
             let votes = given.min(counted);
             self.require("V6", votes * 2 > size, || {
                 format!("{node} leads in term {term} with {votes} votes of {size}")
@@ -214,11 +263,11 @@ impl Checker {
     }
 
     fn follows(&mut self, node: Identity, leader: &NodeId, term: u64) {
-        if self.judged == Judged::NodesAlone {
+        if self.judged.is_of_nodes_alone() {
             return;
         }
         let leads = |known: &(u64, Identity)| {
-            known.0 == term && Identity::of(leader).is_some_and(|leader| leader == known.1)
+            known.0 == term && Identity::of(leader) == Some(self.name(known.1))
         };
         let is_true = self.leaders.iter().rev().any(leads);
         self.require("T2", is_true, || {
@@ -226,23 +275,53 @@ impl Checker {
         });
     }
 
-    fn voted(&mut self, node: Identity, term: u64, candidate: &NodeId) {
-        let helps_stranger = self.declared
-            && self.is_voter(node)
-            && !Identity::of(candidate).is_some_and(|candidate| self.is_voter(candidate));
+    /// A node voted for a candidate, and has given its vote if its campaign is named.
+    fn voted(
+        &mut self,
+        node: Identity,
+        term: u64,
+        candidate: &NodeId,
+        given_in: Option<Option<Round>>,
+    ) {
+        let incarnation = self.history(node).incarnation.as_ref();
+        let helps_stranger = incarnation.is_some_and(|it| !it.admits(Identity::of(candidate)));
         self.require("V6", !helps_stranger, || {
             format!("{node} voted for {candidate}, who is not a declared voter")
         });
-        if let Err(other) = self.history(node).vote(term, candidate) {
-            self.require("I2", false, || {
+        match self.history(node).vote(term, candidate, given_in) {
+            Ok(()) => {}
+            Err(Spent::On(other)) => self.require("I2", false, || {
                 format!("{node} voted for {candidate} in term {term}, and for {other} before")
-            });
+            }),
+            Err(Spent::OnAnotherRound) => self.require("N2", false, || {
+                format!("{node} voted for {candidate} in term {term}, in two of its campaigns")
+            }),
         }
+    }
+
+    /// Whether a node that runs takes part: it doubts neither its id nor its list (rules N3, N5,
+    /// V6).
+    pub(crate) fn takes_part(&self, node: Identity, now: Instant) -> bool {
+        let history = self.histories.get(history_index(node));
+        let incarnation = history.and_then(|history| history.incarnation.as_ref());
+        incarnation.is_some_and(|it| it.doubt.is_none() && now >= it.aside_until)
+    }
+
+    /// Whether every leader so far was the first process of its id.
+    fn only_firsts_led(&self) -> bool {
+        self.leaders.iter().all(|(_, leader)| self.named[leader.index.get()].index == leader.index)
     }
 
     /// Whether the node is a voter of the cluster, as far as that is defined.
     fn is_voter(&self, node: Identity) -> bool {
-        !self.declared || (node.generation == 1 && node.index.get() < self.size)
+        let bit = 1 << self.name(node).index.get();
+        !self.declared || (node.generation == 1 && self.listed & bit != 0)
+    }
+
+    /// Who the node says it is.
+    fn name(&self, node: Identity) -> Identity {
+        let named = self.named[node.index.get()];
+        if named.index == node.index { node } else { named }
     }
 
     fn history(&mut self, node: Identity) -> &mut History {
@@ -256,6 +335,44 @@ impl Checker {
     fn require(&mut self, rule: &'static str, holds: bool, what: impl FnOnce() -> String) {
         if !holds && self.violation.is_none() {
             self.violation = Some(Violation { rule, what: what() });
+        }
+    }
+}
+
+/// What a node's program starts with.
+#[derive(Clone, Copy)]
+pub(crate) struct Start<'a> {
+    setup: &'a NodeSetup,
+    record: &'a VoteRecord,
+    now: Instant,
+    size: usize,
+    list: Option<ListId>,
+    /// A bit for each declared voter.
+    listed: u16,
+    /// Its record was made for other voters.
+    is_mislisted: bool,
+}
+
+impl<'a> Start<'a> {
+    /// The start of the machine's program at `now`.
+    pub(crate) fn of(
+        machine: &'a Machine,
+        setup: &Setup,
+        record: &'a VoteRecord,
+        now: Instant,
+    ) -> Self {
+        let voters = machine.voters(setup);
+        let bits = voters.iter().filter_map(Identity::of).map(|voter| 1 << voter.index.get());
+        let has_own = machine.setup.voters.is_some();
+        Self {
+            setup: &machine.setup,
+            record,
+            now,
+            size: if has_own { voters.len() } else { setup.size },
+            list: (!voters.is_empty())
+                .then(|| record.list.unwrap_or_else(|| ListId::declared(&voters))),
+            listed: bits.fold(0, |all, bit: u16| all | bit),
+            is_mislisted: has_own && machine.setup.voters != machine.listed,
         }
     }
 }

@@ -87,6 +87,13 @@ impl Disk {
         *self = Self { mode: self.mode, ..Self::new(VoteRecord::default()) };
     }
 
+    /// A command of the operator rewrites the record.
+    pub(crate) fn rewrite(&mut self, change: impl FnOnce(&VoteRecord) -> VoteRecord) {
+        if let Some(record) = &mut self.record {
+            *record = change(record);
+        }
+    }
+
     /// Reads the record for a start, unless it is torn.
     pub(crate) fn read(&mut self) -> Option<VoteRecord> {
         let record = self.record.clone()?;

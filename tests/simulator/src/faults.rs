@@ -40,6 +40,14 @@ pub enum Kind {
     TooMany,
     /// Also clocks that leap, or differ by more than rho.
     WildClocks,
+    /// Also a second cluster with the same ids on the same medium: answers reach both.
+    TwinClusters,
+    /// Also handovers that come late, or that nobody said, while a leader is deaf.
+    Handovers,
+    /// Also other processes of some ids.
+    Doubles,
+    /// Also lists of voters that differ, and that are changed while all voters are stopped.
+    Lists,
 }
 
 /// How often each fault happens. Each seed switches on some of them, at rates of its own: faults
@@ -47,6 +55,8 @@ pub enum Kind {
 #[derive(Clone, Debug)]
 pub(crate) struct Faults {
     pub(crate) kind: Kind,
+    /// Whether the doubles of a world are always heard by each other, and soon.
+    pub(crate) doubles_hear: bool,
     /// How long a message takes at least.
     pub(crate) message_time_min: Duration,
     /// How much longer a message takes at most, unless it is slow.
@@ -72,6 +82,7 @@ pub(crate) struct Faults {
     pub(crate) times: Odds,
     pub(crate) close: Odds,
     pub(crate) hand_over: Odds,
+    pub(crate) list: Odds,
     pub(crate) progress: Odds,
     pub(crate) forgery: Odds,
     pub(crate) cut: Odds,
@@ -95,13 +106,17 @@ impl Odds {
 
 impl Kind {
     fn draw(rng: &mut SmallRng) -> Self {
-        match rng.random_range(0..12) {
-            0..=6 => Self::Faulty,
+        match rng.random_range(0..16) {
+            0..=5 => Self::Faulty,
+            6 => Self::Lists,
             7 => Self::Garbage,
             8 => Self::Hostile,
             9 => Self::LostDisks,
             10 => Self::TooMany,
-            _ => Self::WildClocks,
+            11 => Self::WildClocks,
+            12 | 13 => Self::TwinClusters,
+            14 => Self::Handovers,
+            _ => Self::Doubles,
         }
     }
 }
@@ -111,6 +126,7 @@ impl Faults {
     pub(crate) fn none(kind: Kind) -> Self {
         Self {
             kind,
+            doubles_hear: false,
             message_time_min: Duration::ZERO,
             message_time_max: MESSAGE_TIME_MAX,
             loss: Odds::NEVER,
@@ -129,6 +145,7 @@ impl Faults {
             times: Odds::NEVER,
             close: Odds::NEVER,
             hand_over: Odds::NEVER,
+            list: Odds::NEVER,
             progress: Odds::NEVER,
             forgery: Odds::NEVER,
             cut: Odds::NEVER,
@@ -140,10 +157,10 @@ impl Faults {
     /// The faults of a seed.
     pub(crate) fn draw(rng: &mut SmallRng) -> Self {
         let kind = Kind::draw(rng);
-        let forges = matches!(kind, Kind::Garbage | Kind::Hostile);
         let is_wild = kind == Kind::WildClocks;
-        Self {
+        let faults = Self {
             kind,
+            doubles_hear: kind == Kind::Doubles && rng.random_bool(0.5),
             message_time_min: Duration::ZERO,
             message_time_max: MESSAGE_TIME_MAX / rng.random_range(1..=10),
             loss: draw_odds(rng, 0.3),
@@ -162,25 +179,57 @@ impl Faults {
             times: draw_odds(rng, 0.01),
             close: draw_odds(rng, 0.005),
             hand_over: draw_odds(rng, 0.02),
+            list: if kind == Kind::Lists { Odds::new(0.002) } else { Odds::NEVER },
             progress: draw_odds(rng, 0.01),
-            forgery: if forges { Odds::new(0.05) } else { Odds::NEVER },
+            forgery: match kind {
+                Kind::Garbage | Kind::Hostile => Odds::new(0.05),
+                Kind::Handovers => Odds::new(0.01),
+                _ => Odds::NEVER,
+            },
             cut: draw_odds(rng, 0.02),
             absence_max: Duration::from_millis(rng.random_range(20..3_000)),
             tears: rng.random_bool(0.5),
+        };
+        if faults.doubles_hear { faults.with_sound_links() } else { faults }
+    }
+
+    /// The same without what keeps a running program from hearing soon what was said to it.
+    fn with_sound_links(self) -> Self {
+        Self {
+            loss: Odds::NEVER,
+            slow_message: Odds::NEVER,
+            slow_save: Odds::NEVER,
+            pause: Odds::NEVER,
+            // Who notices late that it no longer leads says that, and not what it was asked.
+            late_timer: Odds::NEVER,
+            cut: Odds::NEVER,
+            ..self
         }
+    }
+
+    /// How long a message takes at most until it is heard, where links are sound: who saves hears
+    /// it afterwards.
+    fn delay_max(&self) -> Duration {
+        self.message_time_min + self.message_time_max + SAVE_TIME_MAX
     }
 
     /// The world of a seed, as it begins.
     pub(crate) fn draw_setup(&self, rng: &mut SmallRng) -> Setup {
         const SIZES: [usize; 14] = [1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7, 8, 9];
         let size = SIZES[rng.random_range(0..SIZES.len())];
-        let declared = rng.random_bool(0.5);
+        let clusters = if self.kind == Kind::TwinClusters { 2 } else { 1 };
+        let size = size.min(NodeIndex::COUNT_MAX / clusters);
+        let size = if self.kind == Kind::Lists { size.clamp(3, 5) } else { size };
+        let declared = rng.random_bool(0.5) || self.kind == Kind::Lists;
         let count = match self.kind {
             Kind::TooMany => (size + rng.random_range(1..=size)).min(NodeIndex::COUNT_MAX),
-            _ => size,
+            Kind::Doubles => (size + rng.random_range(1..=3)).min(NodeIndex::COUNT_MAX),
+            Kind::Lists => size + rng.random_range(1..=2),
+            _ => size * clusters,
         };
         let judged = match self.kind {
-            Kind::Hostile => Judged::NodesAlone,
+            Kind::Doubles if self.doubles_hear => Judged::Doubles { delay_max: self.delay_max() },
+            Kind::Hostile | Kind::Doubles => Judged::NodesAlone,
             Kind::LostDisks | Kind::TooMany if !declared => Judged::AllButI1,
             Kind::WildClocks => Judged::AllButI4,
             _ => Judged::Everything,
@@ -188,8 +237,12 @@ impl Faults {
         let (unequal_terms, unequal_times) = (rng.random_bool(0.3), rng.random_bool(0.2));
         let unequal_positions = rng.random_bool(0.3);
         let (unequal_priorities, coarse_clocks) = (rng.random_bool(0.3), rng.random_bool(0.3));
-        let modes = Modes::draw(rng);
-        let nodes = (0..count).map(|_| {
+        let modes = if self.doubles_hear || self.kind == Kind::Lists {
+            Modes::Extended
+        } else {
+            Modes::draw(rng)
+        };
+        let nodes = (0..count).map(|index| {
             let mut node = NodeSetup {
                 clock: Duration::from_micros(rng.random_range(0..10_000_000)),
                 mode: modes.draw_mode(rng),
@@ -197,8 +250,8 @@ impl Faults {
             };
             if unequal_terms {
                 let bits = rng.random_range(0..32);
-                node.record =
-                    VoteRecord { term: rng.next_u64() & ((1 << bits) - 1), voted_for: None };
+                let term = rng.next_u64() & ((1 << bits) - 1);
+                node.record = VoteRecord { term, ..VoteRecord::default() };
             }
             if unequal_times {
                 node.times = draw_times(rng);
@@ -209,13 +262,47 @@ impl Faults {
             if coarse_clocks {
                 node.tick = Duration::from_millis(rng.random_range(1..=20));
             }
+            if self.kind == Kind::Doubles && index >= size {
+                node.double_of = Some(NodeIndex::new(rng.random_range(0..size)));
+            }
             if unequal_positions {
                 node.position = rng.random_range(0..4);
             }
             node
         });
-        let nodes = nodes.collect();
-        Setup { nodes, size, declared, echo: rng.random_bool(0.5), seed: rng.next_u64(), judged }
+        let mut nodes: Vec<_> = nodes.collect();
+        if self.kind == Kind::Lists {
+            differ_in_lists(rng, &mut nodes, size);
+        }
+        let (echo, seed) = (rng.random_bool(0.5), rng.next_u64());
+        Setup { nodes, size, clusters, just_started: true, declared, echo, seed, judged }
+    }
+}
+
+/// Most nodes declare the list of the first `size` nodes. Some declare lists that differ in one
+/// voter. At most one list has a quorum of nodes that declare it: there is one cluster.
+fn differ_in_lists(rng: &mut SmallRng, nodes: &mut [NodeSetup], size: usize) {
+    let first: Vec<_> = (0..size).map(NodeIndex::new).collect();
+    let count = nodes.len();
+    for (index, node) in nodes.iter_mut().enumerate() {
+        let mut list = first.clone();
+        if index >= size {
+            list[rng.random_range(0..size)] = NodeIndex::new(index);
+        } else if rng.random_bool(0.25) {
+            let other = (index + rng.random_range(1..size)) % size;
+            list[other] = NodeIndex::new(rng.random_range(size..count));
+        }
+        node.voters = Some(list);
+    }
+    let holders = |list: &Vec<NodeIndex>| {
+        let holds = |voter: &&NodeIndex| nodes[voter.get()].voters.as_ref() == Some(list);
+        list.iter().filter(holds).count()
+    };
+    let has_quorum = |node: &NodeSetup| {
+        node.voters.as_ref().is_some_and(|list| *list != first && holders(list) * 2 > size)
+    };
+    if nodes.iter().any(has_quorum) {
+        nodes[..size].iter_mut().for_each(|node| node.voters = Some(first.clone()));
     }
 }
 

@@ -3,8 +3,8 @@
 use std::num::{NonZeroU32, NonZeroU64};
 
 use graft_election_core::{
-    Handover, Heartbeat, HeartbeatResponse, Message, NodeId, Position, PreVoteResponse,
-    VoteRequest, VoteResponse,
+    Handover, Heartbeat, HeartbeatResponse, Identity as IdentityMessage, Life, Message, NodeId,
+    Position, PreVoteResponse, Round, VoteRequest, VoteResponse,
 };
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt};
@@ -16,8 +16,8 @@ use crate::{Identity, NodeIndex};
 pub(crate) struct Hearer {
     pub(crate) identity: Identity,
     pub(crate) term: u64,
-    /// Its last round of pre-votes, which everyone has heard (rule C1).
-    pub(crate) round: Option<NonZeroU32>,
+    /// Rounds that everyone has heard: its own last ones, or those of any node (rule N1).
+    pub(crate) round: Option<Round>,
 }
 
 /// A message that no node may act on: its term is invalid or over, it hands over from a later term,
@@ -39,6 +39,7 @@ pub(crate) fn draw_garbage(rng: &mut SmallRng, hearer: Hearer) -> Message {
                 handover_from,
                 size: None,
                 round: None,
+                list: None,
             };
             Message::VoteRequest(request)
         }
@@ -80,7 +81,7 @@ pub(crate) fn draw_forgery(rng: &mut SmallRng, nodes: usize, hearer: Hearer) -> 
         Message::VoteResponse(response) if rng.random_bool(0.2) => response.voter = None,
         // It answers another round.
         Message::PreVoteResponse(response) if rng.random_bool(0.2) => {
-            response.round = NonZeroU32::new(rng.next_u32());
+            response.round = Round::new(rng.next_u32());
         }
         _ => {}
     }
@@ -91,8 +92,8 @@ fn draw_id(rng: &mut SmallRng, nodes: usize) -> NodeId {
     Identity { index: NodeIndex::new(rng.random_range(0..nodes)), generation: 1 }.id()
 }
 
-/// A message of any kind. One about pre-votes is of the given round.
-fn draw_message(rng: &mut SmallRng, term: u64, from: NodeId, round: Option<NonZeroU32>) -> Message {
+/// A message of any kind, of the given round.
+fn draw_message(rng: &mut SmallRng, term: u64, from: NodeId, round: Option<Round>) -> Message {
     let size = NonZeroU32::new(rng.random_range(0..4));
     let sent_at = NonZeroU64::new(match rng.random_range(0..2) {
         0 => rng.random_range(0..3),
@@ -103,19 +104,24 @@ fn draw_message(rng: &mut SmallRng, term: u64, from: NodeId, round: Option<NonZe
     let bytes = rng.next_u64().to_le_bytes();
     let position = &bytes[..rng.random_range(0..3)];
     let position = Position::new(position).expect("two bytes are a short position");
-    match rng.random_range(0..7) {
+    let (list, life) = (None, Life::new(rng.random_range(0..2)));
+    match rng.random_range(0..8) {
         0 | 1 => {
             let handover_from = NonZeroU64::new(rng.random_range(0..3));
             let candidate = from;
-            let request = VoteRequest { term, candidate, position, handover_from, size, round };
+            let request =
+                VoteRequest { term, candidate, position, handover_from, size, round, list };
             if rng.random_bool(0.5) {
                 Message::VoteRequest(request)
             } else {
                 Message::PreVoteRequest(request)
             }
         }
-        2 => Message::VoteResponse(VoteResponse { term, granted, voter: Some(from) }),
-        3 => Message::Heartbeat(Heartbeat { term, leader: from, sent_at, size }),
+        2 => {
+            let voter = Some(from);
+            Message::VoteResponse(VoteResponse { term, granted, voter, round, list, life })
+        }
+        3 => Message::Heartbeat(Heartbeat { term, leader: from, sent_at, size, round, list }),
         4 => Message::HeartbeatResponse(HeartbeatResponse {
             term,
             follower: from,
@@ -123,12 +129,23 @@ fn draw_message(rng: &mut SmallRng, term: u64, from: NodeId, round: Option<NonZe
             sent_at,
             priority: rng.random_range(0..3),
             bound_for: NonZeroU64::new(rng.next_u64()),
+            round,
+            list,
+            life,
         }),
         5 => {
             let proposed_term = term.wrapping_add(rng.random_range(0..2));
             let voter = from;
-            Message::PreVoteResponse(PreVoteResponse { term, granted, voter, proposed_term, round })
+            let response =
+                PreVoteResponse { term, granted, voter, proposed_term, round, list, life };
+            Message::PreVoteResponse(response)
         }
-        _ => Message::Handover(Handover { term, leader: from, target: None }),
+        6 => {
+            let round = round.or(Round::new(1)).expect("1 is a round");
+            let life = Life::new(rng.next_u32() | 1).expect("it is odd");
+            let identity = IdentityMessage { node: from, round, life };
+            if rng.random_bool(0.5) { Message::Who(identity) } else { Message::Here(identity) }
+        }
+        _ => Message::Handover(Handover { term, leader: from, target: None, round }),
     }
 }

@@ -66,6 +66,11 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// The node of this machine, if its disk was never lost.
+    pub fn first(index: NodeIndex) -> Self {
+        Self { index, generation: 1 }
+    }
+
     /// The id that this node has: `a`, and after its record was lost `a-2`.
     pub fn id(self) -> NodeId {
         NodeId::new(&self.to_string()).expect("letters and digits are a valid id")

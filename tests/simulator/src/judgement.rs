@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
+
+use crate::step_text::{SpanText, parse_span};
 
 /// A rule of the protocol that was broken, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,16 +35,31 @@ pub enum Judged {
     /// What each node owes whatever it hears: I2, I3, I6, I7 and T3. Messages are forged, and can't
     /// be told from real ones.
     NodesAlone,
+    /// `doubles-12ms`: the same, and that two leases overlap for no longer than this, and not at
+    /// all as long as no double has led. Some ids have several processes, and nothing that they say
+    /// to each other takes longer, or is lost.
+    Doubles {
+        /// How long a message takes at most, until it is heard.
+        delay_max: Duration,
+    },
+}
+
+impl Judged {
+    /// Whether only what each node owes whatever it hears is judged of most rules.
+    pub(crate) fn is_of_nodes_alone(self) -> bool {
+        matches!(self, Self::NodesAlone | Self::Doubles { .. })
+    }
 }
 
 impl fmt::Display for Judged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Everything => "everything",
-            Self::AllButI1 => "all-but-i1",
-            Self::AllButI4 => "all-but-i4",
-            Self::NodesAlone => "nodes-alone",
-        })
+        match self {
+            Self::Everything => write!(f, "everything"),
+            Self::AllButI1 => write!(f, "all-but-i1"),
+            Self::AllButI4 => write!(f, "all-but-i4"),
+            Self::NodesAlone => write!(f, "nodes-alone"),
+            Self::Doubles { delay_max } => write!(f, "doubles-{}", SpanText(*delay_max)),
+        }
     }
 }
 
@@ -49,9 +67,15 @@ impl FromStr for Judged {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(span) = text.strip_prefix("doubles-") {
+            return Ok(Self::Doubles { delay_max: parse_span(span)? });
+        }
         let all = [Self::Everything, Self::AllButI1, Self::AllButI4, Self::NodesAlone];
         all.into_iter().find(|judged| judged.to_string() == text).ok_or_else(|| {
-            format!("expected everything, all-but-i1, all-but-i4 or nodes-alone, not \"{text}\"")
+            format!(
+                "expected everything, all-but-i1, all-but-i4, nodes-alone or doubles-12ms, \
+                 not \"{text}\""
+            )
         })
     }
 }

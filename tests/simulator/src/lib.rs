@@ -40,5 +40,5 @@ pub use machine::Condition;
 pub use network::{Flight, FlightKey, Network};
 pub use setup::{NodeSetup, Setup};
 pub use simulation::{Cluster, Figures, Links, Simulation};
-pub use step::{Pick, Step};
+pub use step::{Change, Pick, Step};
 pub use world::{CannotHappen, World};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use graft_election_core::{
-    Application, Config, ConfigError, Instant, Node, NodeId, Outgoing, Output, Position, Unsaved,
-    VoteRecord,
+    Application, Config, ConfigError, Instant, ListId, Node, NodeId, Outgoing, Output, Position,
+    Unsaved, VoteRecord,
 };
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -13,7 +13,7 @@ use self_cell::{MutBorrow, self_cell};
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::setup::VOTERS_MAX;
-use crate::{Identity, Moment, NodeIndex, NodeSetup, Setup};
+use crate::{Change, Identity, Moment, NodeIndex, NodeSetup, Setup};
 
 /// The core's node.
 pub(crate) type CoreNode = Node<SmallRng, SimulatedApplication, VOTERS_MAX>;
@@ -34,15 +34,19 @@ self_cell!(
 
 /// A node's computer: what runs on it, and what outlives that.
 pub(crate) struct Machine {
+    /// Which process it is, among those of its cluster.
     pub(crate) identity: Identity,
+    /// Its name, which it may share with a process of another cluster, or with its double.
     pub(crate) id: NodeId,
+    /// Which of the clusters on the medium it belongs to.
+    pub(crate) cluster: usize,
     pub(crate) clock: Clock,
     pub(crate) disk: Disk,
     pub(crate) is_paused: bool,
     /// What its program is started with.
     pub(crate) setup: NodeSetup,
-    /// The longest T_min that the node ever had: it may still be bound for that long (rule V3).
-    pub(crate) quarantine: Duration,
+    /// The list of voters for which its record was made, if it declares one of its own.
+    pub(crate) listed: Option<Vec<NodeIndex>>,
     /// Every T_min, T_max and H that the node had, has, or will have from its next start on.
     pub(crate) all_times: Vec<[Duration; 3]>,
     starts: u64,
@@ -75,16 +79,23 @@ struct NothingToSave;
 impl Machine {
     pub(crate) fn new(index: NodeIndex, setup: &Setup) -> Self {
         let node = &setup.nodes[index.get()];
-        let identity = Identity { index, generation: 1 };
+        let of_each = setup.nodes.len() / setup.clusters;
+        let identity = Identity { index: NodeIndex::new(index.get() % of_each), generation: 1 };
+        let id = node.double_of.map_or(identity, Identity::first).id();
+        let voters = declared_voters(setup, node, &id);
+        // N6: somebody has made the first record of a declared voter.
+        let first = (!voters.is_empty()).then(|| ListId::declared(&voters));
+        let record = VoteRecord { list: node.record.list.or(first), ..node.record.clone() };
         Self {
             identity,
-            id: identity.id(),
+            id,
+            cluster: index.get() / of_each,
             clock: Clock::new(node.clock.as_micros() as u64, node.tick),
-            disk: Disk::new(node.record.clone()),
+            disk: Disk::new(record),
             is_paused: false,
-            quarantine: node.times[0],
             all_times: vec![node.times],
             setup: node.clone(),
+            listed: node.voters.clone(),
             starts: 0,
             program: Program::Down,
         }
@@ -119,32 +130,55 @@ impl Machine {
     pub(crate) fn start(
         &mut self,
         setup: &Setup,
-        voters: &[NodeId],
         record: VoteRecord,
         now: Instant,
     ) -> Result<(), ConfigError> {
         let [election_timeout_min, election_timeout_max, heartbeat_interval] = self.setup.times;
-        self.quarantine = self.quarantine.max(election_timeout_min);
+        let voters = self.voters(setup);
+        let size = if self.setup.voters.is_some() { voters.len() } else { setup.size };
         let config = Config {
-            voters: if voters.contains(&self.id) { voters } else { &[] },
+            voters: &voters,
             election_timeout_min,
             election_timeout_max,
             heartbeat_interval,
-            quarantine: self.quarantine,
             mode: self.setup.mode,
             priority: self.setup.priority,
             clock_tick: self.setup.tick,
-            ..Config::new("simulated", setup.size)
+            clock_drift_percent: self.setup.rho,
+            ..Config::new("simulated", size)
         };
         self.starts += 1;
-        let rng = SmallRng::seed_from_u64(
-            setup.seed ^ (self.identity.index.get() as u64 + 1) << 56 ^ self.starts << 40,
-        );
+        let place = (self.cluster * NodeIndex::COUNT_MAX + self.identity.index.get()) as u64;
+        let rng = SmallRng::seed_from_u64(setup.seed ^ (place + 1) << 56 ^ self.starts << 40);
         let application = SimulatedApplication { position: self.setup.position };
         let node = Node::new(self.id.clone(), &config, record, application, rng, now)?;
         self.program = Program::Waiting(Box::new(node));
         self.is_paused = false;
         Ok(())
+    }
+
+    /// The list of voters with which it starts; empty if it declares none.
+    pub(crate) fn voters(&self, setup: &Setup) -> Vec<NodeId> {
+        declared_voters(setup, &self.setup, &self.id)
+    }
+
+    /// Sets what the node is started with next time.
+    pub(crate) fn change(&mut self, change: &Change) {
+        match change {
+            Change::Mode(mode) => self.setup.mode = *mode,
+            Change::Priority(priority) => self.setup.priority = *priority,
+            Change::Rho(rho) => self.setup.rho = *rho,
+            Change::Voters(voters) => self.setup.voters = Some(voters.clone()),
+        }
+    }
+
+    /// Rewrites the record of a node that is down for another list of voters (rule V6).
+    pub(crate) fn rewrite(&mut self, term: u64, voters: &[NodeIndex]) {
+        self.setup.voters = Some(voters.to_vec());
+        self.listed = Some(voters.to_vec());
+        let voters: Vec<NodeId> = voters.iter().map(|voter| Identity::first(*voter).id()).collect();
+        let id = self.id.clone();
+        self.disk.rewrite(|record| record.with_voters(&id, term, &voters));
     }
 
     /// Gives a waiting node an input, after which it sends a message, or saves, or does neither.
@@ -212,6 +246,17 @@ impl Machine {
             node.application_mut().position = position;
         }
     }
+}
+
+/// The voters that a node declares, its own list or its cluster's.
+fn declared_voters(setup: &Setup, node: &NodeSetup, id: &NodeId) -> Vec<NodeId> {
+    let first = |index| Identity::first(NodeIndex::new(index)).id();
+    let voters: Vec<NodeId> = match &node.voters {
+        Some(voters) => return voters.iter().map(|voter| Identity::first(*voter).id()).collect(),
+        None if setup.declared => (0..setup.size).map(first).collect(),
+        None => Vec::new(),
+    };
+    if voters.contains(id) { voters } else { Vec::new() }
 }
 
 /// An application that accepts any candidate that is at least as far as itself.

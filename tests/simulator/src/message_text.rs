@@ -5,11 +5,11 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::str::FromStr;
 
 use graft_election_core::{
-    Handover, Heartbeat, HeartbeatResponse, Message, NodeId, Position, PreVoteResponse,
-    VoteRequest, VoteResponse,
+    Handover, Heartbeat, HeartbeatResponse, Identity, Life, ListId, Message, NodeId, Position,
+    PreVoteResponse, Round, VoteRequest, VoteResponse,
 };
 
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 9] = [
     "vote-request",
     "vote-response",
     "heartbeat",
@@ -17,49 +17,127 @@ const KINDS: [&str; 7] = [
     "pre-vote-request",
     "pre-vote-response",
     "handover",
+    "who",
+    "here",
 ];
 
 /// A message to display: `vote-request term=1 candidate=a size=3`. Answers to requests say
 /// `granted` or `refused`; positions are in hexadecimal digits.
-pub(crate) struct MessageText<'a>(pub(crate) &'a Message);
+pub(crate) struct MessageText<'a> {
+    pub(crate) message: &'a Message,
+    /// What rounds and lives are called; by their numbers if absent.
+    pub(crate) names: Option<&'a RoundNames>,
+}
+
+/// Short names of rounds and lives, for readers: each is called by the order in which it was said
+/// first. Lives are left out of answers, and lists that a cluster started with of everything.
+#[derive(Debug, Default)]
+pub(crate) struct RoundNames {
+    numbers: Vec<u32>,
+}
+
+impl RoundNames {
+    /// Names what the message has.
+    pub(crate) fn learn(&mut self, message: &Message) {
+        let life = match message {
+            Message::Who(identity) | Message::Here(identity) => Some(identity.life.number()),
+            _ => None,
+        };
+        for number in message.round().map(Round::number).into_iter().chain(life) {
+            if !self.numbers.contains(&number) {
+                self.numbers.push(number);
+            }
+        }
+    }
+
+    fn name(&self, number: u32) -> Option<usize> {
+        self.numbers.iter().position(|known| *known == number).map(|index| index + 1)
+    }
+}
+
+impl<'a> MessageText<'a> {
+    /// With everything, as it is parsed.
+    pub(crate) fn full(message: &'a Message) -> Self {
+        Self { message, names: None }
+    }
+
+    fn write_number(&self, f: &mut fmt::Formatter<'_>, key: &str, number: u32) -> fmt::Result {
+        match self.names.and_then(|names| names.name(number)) {
+            Some(name) => write!(f, " {key}={name}"),
+            None => write!(f, " {key}={number}"),
+        }
+    }
+
+    /// What only this implementation says: the round, the life, the list.
+    fn write_identity(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(round) = self.message.round() {
+            self.write_number(f, "round", round.number())?;
+        }
+        let is_short = self.names.is_some();
+        let life = match self.message {
+            Message::Who(identity) | Message::Here(identity) => Some(identity.life),
+            message => life_in_answer(message).filter(|_| !is_short),
+        };
+        if let Some(life) = life {
+            self.write_number(f, "life", life.number())?;
+        }
+        let list = self.message.list().filter(|list| !is_short || list.term > 0);
+        write_present(f, "list", list)
+    }
+}
+
+/// Which process answers, if the message is an answer.
+fn life_in_answer(message: &Message) -> Option<Life> {
+    match message {
+        Message::VoteResponse(response) => response.life,
+        Message::PreVoteResponse(response) => response.life,
+        Message::HeartbeatResponse(response) => response.life,
+        _ => None,
+    }
+}
 
 impl fmt::Display for MessageText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} term={}", kind(self.0), self.0.term())?;
-        match self.0 {
+        f.write_str(kind(self.message))?;
+        if !matches!(self.message, Message::Who(_) | Message::Here(_)) {
+            write!(f, " term={}", self.message.term())?;
+        }
+        match self.message {
             Message::VoteRequest(request) | Message::PreVoteRequest(request) => {
                 write!(f, " candidate={}", request.candidate)?;
                 write_position(f, &request.position)?;
                 write_present(f, "handover-from", request.handover_from)?;
                 write_present(f, "size", request.size)?;
-                write_present(f, "round", request.round)
             }
             Message::VoteResponse(response) => {
                 write_verdict(f, response.granted)?;
-                write_present(f, "voter", response.voter.as_ref())
+                write_present(f, "voter", response.voter.as_ref())?;
             }
             Message::Heartbeat(heartbeat) => {
                 write!(f, " leader={}", heartbeat.leader)?;
                 write_present(f, "sent-at", heartbeat.sent_at)?;
-                write_present(f, "size", heartbeat.size)
+                write_present(f, "size", heartbeat.size)?;
             }
             Message::HeartbeatResponse(response) => {
                 write!(f, " follower={}", response.follower)?;
                 write_position(f, &response.position)?;
                 write_present(f, "sent-at", response.sent_at)?;
                 write!(f, " priority={}", response.priority)?;
-                write_present(f, "bound-for", response.bound_for)
+                write_present(f, "bound-for", response.bound_for)?;
             }
             Message::PreVoteResponse(response) => {
                 write_verdict(f, response.granted)?;
                 write!(f, " voter={} proposed={}", response.voter, response.proposed_term)?;
-                write_present(f, "round", response.round)
             }
             Message::Handover(handover) => {
                 write!(f, " leader={}", handover.leader)?;
-                write_present(f, "target", handover.target.as_ref())
+                write_present(f, "target", handover.target.as_ref())?;
+            }
+            Message::Who(identity) | Message::Here(identity) => {
+                write!(f, " node={}", identity.node)?;
             }
         }
+        self.write_identity(f)
     }
 }
 
@@ -72,6 +150,8 @@ fn kind(message: &Message) -> &'static str {
         Message::PreVoteRequest(_) => 4,
         Message::PreVoteResponse(_) => 5,
         Message::Handover(_) => 6,
+        Message::Who(_) => 7,
+        Message::Here(_) => 8,
     }]
 }
 
@@ -99,19 +179,38 @@ fn write_verdict(f: &mut fmt::Formatter<'_>, granted: bool) -> fmt::Result {
 pub(crate) fn parse_message(words: &[&str]) -> Result<Message, String> {
     let (kind, fields) = words.split_first().ok_or("expected a kind of message")?;
     let mut fields = Fields(fields.to_vec());
-    let term = fields.required("term")?;
     let message = match *kind {
-        "vote-request" => Message::VoteRequest(parse_request(term, &mut fields)?),
-        "pre-vote-request" => Message::PreVoteRequest(parse_request(term, &mut fields)?),
+        "who" => Message::Who(parse_identity(&mut fields)?),
+        "here" => Message::Here(parse_identity(&mut fields)?),
+        kind => parse_with_term(kind, &mut fields)?,
+    };
+    match fields.0.first() {
+        None => Ok(message),
+        Some(word) => Err(format!("a {kind} has no \"{word}\"")),
+    }
+}
+
+fn parse_with_term(kind: &str, fields: &mut Fields<'_>) -> Result<Message, String> {
+    if !KINDS.contains(&kind) {
+        return Err(format!("expected one of {}, not \"{kind}\"", KINDS.join(", ")));
+    }
+    let term = fields.required("term")?;
+    let (round, life, list) = (fields.round()?, fields.life()?, fields.list()?);
+    Ok(match kind {
+        "vote-request" => Message::VoteRequest(parse_request(term, round, list, fields)?),
+        "pre-vote-request" => Message::PreVoteRequest(parse_request(term, round, list, fields)?),
         "vote-response" => {
             let granted = fields.verdict()?;
-            Message::VoteResponse(VoteResponse { term, granted, voter: fields.optional("voter")? })
+            let voter = fields.optional("voter")?;
+            Message::VoteResponse(VoteResponse { term, granted, voter, round, list, life })
         }
         "heartbeat" => Message::Heartbeat(Heartbeat {
             term,
             leader: fields.required("leader")?,
             sent_at: fields.optional("sent-at")?,
             size: fields.optional("size")?,
+            round,
+            list,
         }),
         "heartbeat-response" => Message::HeartbeatResponse(HeartbeatResponse {
             term,
@@ -120,36 +219,59 @@ pub(crate) fn parse_message(words: &[&str]) -> Result<Message, String> {
             sent_at: fields.optional::<NonZeroU64>("sent-at")?,
             priority: fields.optional("priority")?.unwrap_or(0),
             bound_for: fields.optional("bound-for")?,
+            round,
+            list,
+            life,
         }),
         "pre-vote-response" => Message::PreVoteResponse(PreVoteResponse {
             term,
             granted: fields.verdict()?,
             voter: fields.required("voter")?,
             proposed_term: fields.required("proposed")?,
-            round: fields.optional("round")?,
+            round,
+            list,
+            life,
         }),
-        "handover" => Message::Handover(Handover {
+        _ => Message::Handover(Handover {
             term,
             leader: fields.required("leader")?,
             target: fields.optional::<NodeId>("target")?,
+            round,
         }),
-        other => return Err(format!("expected one of {}, not \"{other}\"", KINDS.join(", "))),
-    };
-    match fields.0.first() {
-        None => Ok(message),
-        Some(word) => Err(format!("a {kind} has no \"{word}\"")),
-    }
+    })
 }
 
-fn parse_request(term: u64, fields: &mut Fields<'_>) -> Result<VoteRequest, String> {
+fn parse_identity(fields: &mut Fields<'_>) -> Result<Identity, String> {
+    Ok(Identity {
+        node: fields.required("node")?,
+        round: fields.round()?.ok_or("expected round=…")?,
+        life: fields.life()?.ok_or("expected life=…")?,
+    })
+}
+
+fn parse_request(
+    term: u64,
+    round: Option<Round>,
+    list: Option<ListId>,
+    fields: &mut Fields<'_>,
+) -> Result<VoteRequest, String> {
     Ok(VoteRequest {
         term,
         candidate: fields.required("candidate")?,
         position: fields.position()?,
         handover_from: fields.optional("handover-from")?,
         size: fields.optional::<NonZeroU32>("size")?,
-        round: fields.optional("round")?,
+        round,
+        list,
     })
+}
+
+/// Reads a list's id, as it is displayed: `TERM.VERSION`.
+pub(crate) fn parse_list(text: &str) -> Result<ListId, String> {
+    let parts = text.split_once('.').and_then(|(term, version)| {
+        Some(ListId { term: term.parse().ok()?, version: version.parse().ok()? })
+    });
+    parts.ok_or_else(|| format!("expected a list, \"0.1234\" for instance, not \"{text}\""))
 }
 
 /// The fields of a message that have not been read yet.
@@ -165,6 +287,19 @@ impl<'a> Fields<'a> {
             return Ok(None);
         };
         value.parse().map(Some).map_err(|error| format!("{key}={value}: {error}"))
+    }
+
+    fn round(&mut self) -> Result<Option<Round>, String> {
+        Ok(self.optional::<NonZeroU32>("round")?.and_then(|number| Round::new(number.get())))
+    }
+
+    fn life(&mut self) -> Result<Option<Life>, String> {
+        Ok(self.optional::<NonZeroU32>("life")?.and_then(|number| Life::new(number.get())))
+    }
+
+    fn list(&mut self) -> Result<Option<ListId>, String> {
+        let text = self.take(|word| word.strip_prefix("list="));
+        text.map(parse_list).transpose()
     }
 
     fn position(&mut self) -> Result<Position, String> {

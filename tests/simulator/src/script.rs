@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use crate::step_text::parse_span;
 use crate::transcript::Transcript;
-use crate::{Condition, Moment, NodeIndex, Setup, Step, World};
+use crate::{Condition, Moment, NodeIndex, Pick, Setup, Step, World};
 
 /// After this many timeouts in one `run`, time will never pass.
 const TIMEOUTS_MAX: usize = 100_000;
@@ -108,7 +108,11 @@ impl Player {
         }
         let world = match &mut self.world {
             Some(world) => world,
-            None => self.world.insert(begin(&self.setup)?),
+            None => {
+                let world = begin(&self.setup)?;
+                self.timed_at = world.now();
+                self.world.insert(world)
+            }
         };
         match words {
             ["status"] => {
@@ -205,15 +209,32 @@ fn is_input(step: &Step) -> bool {
     )
 }
 
-/// A world whose nodes have started.
+/// A world whose nodes have started. Unless the setup wants to see it, they have asked whether
+/// another process uses their id, and nobody has answered in time (rule N5).
 fn begin(setup: &Setup) -> Result<World, String> {
     let mut refused = None;
-    let world = World::new(setup.clone(), &mut |event: crate::Event<'_>| {
+    let mut world = World::new(setup.clone(), &mut |event: crate::Event<'_>| {
         if let crate::Event::ConfigRefused(node, error) = event {
             refused = Some(format!("{node} doesn't start: {error}"));
         }
     });
-    refused.map_or(Ok(world), Err)
+    if let Some(refused) = refused {
+        return Err(refused);
+    }
+    if !setup.just_started {
+        let all = Pick { from: None, to: None, older: 0 };
+        let ask = world.nodes().map(Step::TimeOut).collect::<Vec<_>>();
+        let times = setup.nodes.iter().zip(world.nodes());
+        let mut ends: Vec<_> = times.map(|(node, index)| (node.times[0], index)).collect();
+        ends.sort();
+        let wait = ends.iter().map(|(_, node)| Step::TimeOut(*node));
+        for step in ask.into_iter().chain([Step::Drop(all)]).chain(wait) {
+            // A single node has nobody to ask.
+            let _ = world.apply(&step, &mut ());
+        }
+    }
+    world.violation().map_or(Ok(()), |violation| Err(violation.to_string()))?;
+    Ok(world)
 }
 
 #[cfg(test)]

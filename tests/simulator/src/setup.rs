@@ -7,6 +7,7 @@ use graft_election_core::{Config, Mode, NodeId, VoteRecord};
 
 use crate::NodeIndex;
 use crate::judgement::Judged;
+use crate::message_text::parse_list;
 use crate::step_text::{SpanText, parse_span};
 
 /// The most voters of a simulated cluster.
@@ -20,6 +21,12 @@ pub struct Setup {
     pub nodes: Vec<NodeSetup>,
     /// `size 3`: how many voters each node believes there are; the number of nodes if absent.
     pub size: usize,
+    /// `clusters 2`: how many clusters share the medium: the nodes are so many equal parts, whose
+    /// ids are the same. 1 if absent.
+    pub clusters: usize,
+    /// `just-started`: the world begins when the nodes start. Otherwise a script begins when all
+    /// have asked whether another process uses their id, and nobody has answered (rule N5).
+    pub just_started: bool,
     /// `declared`: the voters have a list of all voters' ids.
     pub declared: bool,
     /// `echo`: messages for everyone come back to their sender too, as they do on NATS.
@@ -47,6 +54,12 @@ pub struct NodeSetup {
     pub priority: u32,
     /// `tick a 20ms`: the resolution of its clock, which its program knows.
     pub tick: Duration,
+    /// `rho a 20`: by how many hundredths it believes that the rates of clocks may differ.
+    pub rho: u8,
+    /// `voters a a b d`: its own list of voters; the cluster's if absent.
+    pub voters: Option<Vec<NodeIndex>>,
+    /// `double d a`: it is another process of this node's id.
+    pub double_of: Option<NodeIndex>,
 }
 
 impl Setup {
@@ -55,6 +68,8 @@ impl Setup {
         Self {
             nodes: vec![NodeSetup::default(); size],
             size,
+            clusters: 1,
+            just_started: false,
             declared: false,
             echo: false,
             seed: 1,
@@ -74,6 +89,11 @@ impl Setup {
                 *self = Self { size: count, ..Self::new(count) };
             }
             ["size", size] => self.size = number(size, 1, VOTERS_MAX)?,
+            ["clusters", count] => {
+                self.clusters = number(count, 1, 2)?;
+                self.size = self.nodes.len() / self.clusters;
+            }
+            ["just-started"] => self.just_started = true,
             ["declared"] => self.declared = true,
             ["echo"] => self.echo = true,
             ["seed", seed] => {
@@ -97,14 +117,20 @@ impl Setup {
                     .map_err(|_| format!("expected a priority, not \"{priority}\""))?;
             }
             ["tick", node, span] => self.node(node)?.tick = parse_tick(span)?,
+            ["rho", node, rho] => self.node(node)?.rho = parse_rho(rho)?,
+            ["voters", node, voters @ ..] => {
+                self.node(node)?.voters = Some(parse_nodes(voters)?);
+            }
+            ["double", node, original] => {
+                self.node(node)?.double_of = Some(parse_index(original)?);
+            }
             _ => return Ok(false),
         }
         Ok(true)
     }
 
     fn node(&mut self, name: &str) -> Result<&mut NodeSetup, String> {
-        let index: NodeIndex =
-            name.parse().map_err(|error: crate::identity::UnknownNode| error.to_string())?;
+        let index = parse_index(name)?;
         let count = self.nodes.len();
         self.nodes.get_mut(index.get()).ok_or_else(|| format!("there are only {count} nodes"))
     }
@@ -125,6 +151,9 @@ impl Default for NodeSetup {
             mode: Mode::default(),
             priority: Config::PRIORITY,
             tick: Config::CLOCK_TICK,
+            rho: Config::CLOCK_DRIFT_PERCENT,
+            voters: None,
+            double_of: None,
         }
     }
 }
@@ -133,10 +162,15 @@ impl Default for NodeSetup {
 impl fmt::Display for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "nodes {}", self.nodes.len())?;
-        if self.size != self.nodes.len() {
+        if self.clusters > 1 {
+            writeln!(f, "clusters {}", self.clusters)?;
+        }
+        if self.size != self.nodes.len() / self.clusters {
             writeln!(f, "size {}", self.size)?;
         }
-        for (word, is_set) in [("declared", self.declared), ("echo", self.echo)] {
+        for (word, is_set) in
+            [("just-started", self.just_started), ("declared", self.declared), ("echo", self.echo)]
+        {
             if is_set {
                 writeln!(f, "{word}")?;
             }
@@ -175,36 +209,87 @@ impl fmt::Display for Setup {
             if node.tick != usual.tick {
                 writeln!(f, "tick {name} {}", SpanText(node.tick))?;
             }
+            if node.rho != usual.rho {
+                writeln!(f, "rho {name} {}", node.rho)?;
+            }
+            if let Some(voters) = &node.voters {
+                writeln!(f, "voters {name} {}", NodesText(voters))?;
+            }
+            if let Some(original) = node.double_of {
+                writeln!(f, "double {name} {original}")?;
+            }
         }
         Ok(())
     }
 }
 
-/// A vote record to display: `term=5 vote=b`.
+/// A vote record to display: `term=5 vote=b bound-for=500ms`. The list with which a cluster started
+/// is left out.
 pub(crate) struct RecordText<'a>(pub(crate) &'a VoteRecord);
 
 impl fmt::Display for RecordText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "term={}", self.0.term)?;
-        self.0.voted_for.as_ref().map_or(Ok(()), |candidate| write!(f, " vote={candidate}"))
+        let VoteRecord { term, voted_for, list, bound_for } = self.0;
+        write!(f, "term={term}")?;
+        if let Some(candidate) = voted_for {
+            write!(f, " vote={candidate}")?;
+        }
+        if let Some(list) = list.filter(|list| list.term > 0) {
+            write!(f, " list={list}")?;
+        }
+        if *bound_for > 0 {
+            let span = Duration::from_micros(u64::from(*bound_for));
+            write!(f, " bound-for={}", SpanText(span))?;
+        }
+        Ok(())
+    }
+}
+
+/// Nodes to display, one after the other.
+pub(crate) struct NodesText<'a>(pub(crate) &'a [NodeIndex]);
+
+impl fmt::Display for NodesText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.0.iter().map(NodeIndex::to_string).collect();
+        f.write_str(&names.join(" "))
     }
 }
 
 fn parse_record(words: &[&str]) -> Result<VoteRecord, String> {
-    let expected =
-        || format!("expected \"term=5 vote=b\" or \"term=5\", not \"{}\"", words.join(" "));
-    let (term, vote) = match words {
-        [term] => (term, None),
-        [term, vote] => (term, Some(vote.strip_prefix("vote=").ok_or_else(expected)?)),
-        _ => return Err(expected()),
-    };
-    let term =
-        term.strip_prefix("term=").and_then(|term| term.parse().ok()).ok_or_else(expected)?;
-    let voted_for = vote.map(NodeId::new).transpose().map_err(|error| error.to_string())?;
-    Ok(VoteRecord { term, voted_for })
+    let mut record = VoteRecord::default();
+    for word in words {
+        let expected =
+            || format!("expected term=5, vote=b, list=7.123 or bound-for=1s, not \"{word}\"");
+        match word.split_once('=').ok_or_else(expected)? {
+            ("term", term) => record.term = term.parse().map_err(|_| expected())?,
+            ("vote", vote) => {
+                record.voted_for = Some(NodeId::new(vote).map_err(|error| error.to_string())?);
+            }
+            ("list", list) => record.list = Some(parse_list(list)?),
+            ("bound-for", span) => {
+                let micros = parse_span(span)?.as_micros();
+                record.bound_for = u32::try_from(micros).map_err(|_| expected())?;
+            }
+            _ => return Err(expected()),
+        }
+    }
+    Ok(record)
 }
 
-fn parse_mode(text: &str) -> Result<Mode, String> {
+pub(crate) fn parse_index(name: &str) -> Result<NodeIndex, String> {
+    name.parse().map_err(|error: crate::identity::UnknownNode| error.to_string())
+}
+
+pub(crate) fn parse_nodes(names: &[&str]) -> Result<Vec<NodeIndex>, String> {
+    names.iter().map(|name| parse_index(name)).collect()
+}
+
+pub(crate) fn parse_rho(text: &str) -> Result<u8, String> {
+    let rho = text.parse().ok().filter(|rho| *rho < 100);
+    rho.ok_or_else(|| format!("expected hundredths below 100, not \"{text}\""))
+}
+
+pub(crate) fn parse_mode(text: &str) -> Result<Mode, String> {
     match text {
         "extended" => Ok(Mode::Extended),
         "graft" => Ok(Mode::Graft),

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod cluster;
+mod lists;
 mod random_faults;
 mod recovery;
 mod recovery_drills;
@@ -9,11 +10,10 @@ mod slow_leader_rival;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::num::NonZeroU32;
 use std::ops::AddAssign;
 use std::time::Duration;
 
-use graft_election_core::{Message, Reason, State};
+use graft_election_core::{Handover, Message, Reason, Report, Round, State};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -29,6 +29,9 @@ pub use cluster::{Cluster, Links};
 /// For how many steps the faults last.
 const FAULTY_STEPS: u64 = 1_000;
 
+/// If so much happens at once, time will never pass again: nodes wake each other without end.
+const AT_ONCE_MAX: u32 = 10_000;
+
 /// A world, and what happens next in it.
 pub struct Simulation {
     world: World,
@@ -41,10 +44,14 @@ pub struct Simulation {
     /// What each node does next.
     plans: Vec<Plan>,
     /// The last round of pre-votes of each node, if anyone heard of it (rule C1).
-    rounds: Vec<Option<NonZeroU32>>,
+    rounds: Vec<Option<Round>>,
+    /// The handovers that were said, to come once more.
+    handovers: Vec<Handover>,
     /// The steps so far, if they are recorded.
     recorded: Option<Vec<Step>>,
     figures: Figures,
+    /// How many things have happened since time last passed.
+    happened_at_once: u32,
     departures: Vec<FlightKey>,
 }
 
@@ -80,6 +87,8 @@ pub struct Figures {
     pub leases: u64,
     /// How often a leader gave way to a node of higher priority.
     pub promotions: u64,
+    /// How often a voter restarted so often that its leader did not count it (N4).
+    pub suspicions: u64,
     /// How often a node crashed.
     pub crashes: u64,
     /// How often a record was stored.
@@ -134,8 +143,10 @@ impl Simulation {
             rng,
             arrivals: BinaryHeap::new(),
             arrivals_planned: 0,
+            handovers: Vec::new(),
             recorded: None,
             figures: Figures::default(),
+            happened_at_once: 0,
             departures: Vec::new(),
         };
         for node in simulation.world.nodes() {
@@ -198,6 +209,10 @@ impl Simulation {
     }
 
     fn result(&self) -> Result<(), Violation> {
+        if self.happened_at_once > AT_ONCE_MAX {
+            let what = format!("time stands still at {}", self.world.now());
+            return Err(Violation { rule: "I7", what });
+        }
         self.world.violation().map_or(Ok(()), |violation| Err(violation.clone()))
     }
 
@@ -206,6 +221,7 @@ impl Simulation {
         let plans = self.plans.iter().enumerate();
         let (index, plan) = plans.min_by_key(|(_, plan)| plan.at).expect("there are nodes");
         let (node, Plan { at, action }) = (NodeIndex::new(index), *plan);
+        self.happened_at_once += 1;
         match self.arrivals.peek() {
             Some(Reverse((arrives_at, _, _))) if *arrives_at < at => {
                 let Some(Reverse((at, _, key))) = self.arrivals.pop() else { return node };
@@ -223,6 +239,7 @@ impl Simulation {
     fn wait_until(&mut self, at: Moment) {
         let span = at.since(self.world.now());
         if span > Duration::ZERO && at != Moment::NEVER {
+            self.happened_at_once = 0;
             self.apply(&Step::Advance(span));
         }
     }
@@ -287,6 +304,12 @@ impl Simulation {
             self.world.network().flight(key)
         {
             self.rounds[from.get()] = request.round;
+        }
+        if let (Kind::Handovers, Some(Flight { message: Message::Handover(handover), .. })) =
+            (self.faults.kind, self.world.network().flight(key))
+            && self.handovers.last() != Some(handover)
+        {
+            self.handovers.push(handover.clone());
         }
         if self.faults.loss.happens(&mut self.rng) {
             if let Some((_, pick)) = self.pick(key) {
@@ -355,6 +378,7 @@ impl Observer for Figures {
             Event::Changed { state: State::Leader, .. } => self.elections += 1,
             Event::Changed { reason: Reason::PriorityHandover, .. } => self.promotions += 1,
             Event::Leased(_) => self.leases += 1,
+            Event::Reported(_, Report::TwoLives(_)) => self.suspicions += 1,
             Event::Crashed(_, amid_save) => {
                 self.crashes += 1;
                 self.interrupted_saves += u64::from(amid_save);
@@ -372,6 +396,7 @@ impl AddAssign for Figures {
         self.elections += other.elections;
         self.leases += other.leases;
         self.promotions += other.promotions;
+        self.suspicions += other.suspicions;
         self.crashes += other.crashes;
         self.saves += other.saves;
         self.failed_saves += other.failed_saves;

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use graft_election_core::Message;
+use graft_election_core::{Message, Mode};
 
 use crate::{DiskMode, NodeIndex, Remains};
 
@@ -105,6 +105,23 @@ pub enum Step {
         /// T_min, T_max and H.
         times: [Duration; 3],
     },
+    /// `change a mode graft`: a setting of the node from its next start on.
+    Change {
+        /// Which node.
+        node: NodeIndex,
+        /// What changes.
+        change: Change,
+    },
+    /// `rewrite a 7 a b d`: the record of a node that is down is rewritten for this list of voters,
+    /// which holds from this term on (rule V6).
+    Rewrite {
+        /// Whose record.
+        node: NodeIndex,
+        /// The term.
+        term: u64,
+        /// The voters.
+        voters: Vec<NodeIndex>,
+    },
     /// `position a 7`: the node's application is at this position.
     Position {
         /// Which node.
@@ -112,13 +129,29 @@ pub enum Step {
         /// Which position.
         position: u16,
     },
-    /// `forge heartbeat term=5 leader=x -> a`: the node hears a message that no node sent.
+    /// `forge heartbeat term=5 leader=x -> a`: the node hears a message that no node sent. With
+    /// `of b` before the arrow, it is of the last round that this node spoke of (rule N1).
     Forge {
         /// What it hears.
         message: Box<Message>,
+        /// Whose round it is of, unless its own.
+        round_of: Option<NodeIndex>,
         /// Who hears it.
         to: NodeIndex,
     },
+}
+
+/// What a node is started with next time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// `mode graft`: its mode.
+    Mode(Mode),
+    /// `priority 2`: its preference for leading.
+    Priority(u32),
+    /// `rho 20`: by how many hundredths it believes that the rates of clocks may differ.
+    Rho(u8),
+    /// `voters a b d`: its own list of voters.
+    Voters(Vec<NodeIndex>),
 }
 
 /// Which messages in flight: `a -> b` is the oldest one from a to b, `2nd a -> b` the one sent

@@ -4,11 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use graft_election_core::Mode;
+
 use crate::message_text::{MessageText, parse_message};
-use crate::{DiskMode, NodeIndex, Pick, Remains, Step};
+use crate::setup::{NodesText, parse_mode, parse_nodes, parse_rho};
+use crate::{Change, DiskMode, NodeIndex, Pick, Remains, Step};
 
 /// The first words of all steps.
-const VERBS: [&str; 25] = [
+const VERBS: [&str; 27] = [
     "advance",
     "timeout",
     "deliver",
@@ -32,6 +35,8 @@ const VERBS: [&str; 25] = [
     "leap",
     "drift",
     "times",
+    "change",
+    "rewrite",
     "position",
     "forge",
 ];
@@ -89,7 +94,29 @@ impl fmt::Display for Step {
                 write!(f, "times {node} {t_min} {t_max} {heartbeat}")
             }
             Self::Position { node, position } => write!(f, "position {node} {position}"),
-            Self::Forge { message, to } => write!(f, "forge {} -> {to}", MessageText(message)),
+            Self::Change { node, change } => write!(f, "change {node} {change}"),
+            Self::Rewrite { node, term, voters } => {
+                write!(f, "rewrite {node} {term} {}", NodesText(voters))
+            }
+            Self::Forge { message, round_of, to } => {
+                write!(f, "forge {}", MessageText::full(message))?;
+                if let Some(node) = round_of {
+                    write!(f, " of {node}")?;
+                }
+                write!(f, " -> {to}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mode(Mode::Extended) => f.write_str("mode extended"),
+            Self::Mode(Mode::Graft) => f.write_str("mode graft"),
+            Self::Priority(priority) => write!(f, "priority {priority}"),
+            Self::Rho(rho) => write!(f, "rho {rho}"),
+            Self::Voters(voters) => write!(f, "voters {}", NodesText(voters)),
         }
     }
 }
@@ -205,6 +232,8 @@ fn parse_step(words: &[&str]) -> Result<Step, String> {
         }
         "drift" => parse_drift(rest)?,
         "times" => parse_times(rest)?,
+        "change" => parse_change(rest)?,
+        "rewrite" => parse_rewrite(rest)?,
         "position" => parse_position(rest)?,
         "forge" => parse_forge(rest)?,
         other => return Err(format!("expected one of {}, not \"{other}\"", VERBS.join(", "))),
@@ -276,11 +305,37 @@ fn parse_position(words: &[&str]) -> Result<Step, String> {
     Ok(Step::Position { node, position })
 }
 
+fn parse_change(words: &[&str]) -> Result<Step, String> {
+    let (node, rest) = parse_node(words)?;
+    let change = match rest {
+        ["mode", mode] => Change::Mode(parse_mode(mode)?),
+        ["priority", priority] => Change::Priority(
+            priority.parse().map_err(|_| format!("expected a priority, not \"{priority}\""))?,
+        ),
+        ["rho", rho] => Change::Rho(parse_rho(rho)?),
+        ["voters", voters @ ..] => Change::Voters(parse_nodes(voters)?),
+        _ => return Err(format!("expected a setting, not \"{}\"", rest.join(" "))),
+    };
+    Ok(Step::Change { node, change })
+}
+
+fn parse_rewrite(words: &[&str]) -> Result<Step, String> {
+    let (node, rest) = parse_node(words)?;
+    let (term, voters) = rest.split_first().ok_or("expected a term")?;
+    let term = term.parse().map_err(|_| format!("expected a term, not \"{term}\""))?;
+    Ok(Step::Rewrite { node, term, voters: parse_nodes(voters)? })
+}
+
 fn parse_forge(words: &[&str]) -> Result<Step, String> {
     let [message @ .., "->", to] = words else {
         return Err("expected a message, \"->\" and a node".to_owned());
     };
-    Ok(Step::Forge { message: Box::new(parse_message(message)?), to: named(to)? })
+    let (message, round_of) = match message {
+        [message @ .., "of", node] => (message, Some(named(node)?)),
+        message => (message, None),
+    };
+    let message = Box::new(parse_message(message)?);
+    Ok(Step::Forge { message, round_of, to: named(to)? })
 }
 
 fn named(word: &str) -> Result<NodeIndex, String> {
@@ -391,6 +446,11 @@ mod tests {
             "leap a 5s",
             "drift a -50000ppm",
             "times a 500ms 1s 100ms",
+            "change a mode graft",
+            "change a priority 2",
+            "change a rho 20",
+            "change a voters a b d",
+            "rewrite a 7 a b d",
             "position a 7",
             "forge vote-request term=3 candidate=x position=01ff handover-from=2 size=3 -> a",
             "forge vote-response term=3 granted -> a",
@@ -398,7 +458,10 @@ mod tests {
             "forge heartbeat term=9223372036854775807 leader=x sent-at=7 size=3 -> a",
             "forge heartbeat-response term=3 follower=x priority=1 bound-for=500000 -> a",
             "forge pre-vote-response term=3 refused voter=x proposed=4 round=9 -> a",
-            "forge handover term=3 leader=x target=a -> a",
+            "forge handover term=3 leader=x target=a round=7 -> a",
+            "forge handover term=3 leader=b of b -> a",
+            "forge who node=a round=7 life=6 -> a",
+            "forge vote-response term=3 granted voter=b round=7 life=9 list=0.123 -> a",
         ];
         for text in steps {
             assert_eq!(text.parse::<Step>().unwrap().to_string(), text);

@@ -229,6 +229,8 @@ fn label(message: &Message) -> (String, &'static str) {
         Message::PreVoteRequest(_) => ("pre-vote?", "#b5651d"),
         Message::PreVoteResponse(_) => ("pre-vote", "#2d6a4f"),
         Message::Handover(_) => ("hand over", "#6a4c93"),
+        Message::Who(_) => ("who?", "#7f5539"),
+        Message::Here(_) => ("here", "#7f5539"),
     };
     (format!("{kind} {}", message.term()), colour)
 }

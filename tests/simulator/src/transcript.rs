@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use graft_election_core::{Recipient, State};
+use graft_election_core::{Message, Recipient, State};
 
-use crate::message_text::MessageText;
+use crate::message_text::{MessageText, RoundNames};
 use crate::setup::RecordText;
 use crate::{Event, NodeIndex, Observer, World};
 
@@ -16,6 +16,7 @@ pub(crate) struct Transcript {
     open_save: Option<(NodeIndex, String)>,
     /// Whether to leave out what nodes say, store and report, and show only what changes.
     pub(crate) is_brief: bool,
+    names: RoundNames,
 }
 
 impl Transcript {
@@ -51,6 +52,11 @@ impl Transcript {
         writeln!(self.lines, "  {words}").expect("a text can be written to");
     }
 
+    fn words(&mut self, message: &Message) -> String {
+        self.names.learn(message);
+        MessageText { message, names: Some(&self.names) }.to_string()
+    }
+
     fn write(&mut self, event: &Event<'_>) {
         match event {
             Event::Started(node, record) => {
@@ -63,7 +69,8 @@ impl Transcript {
                 self.line(format_args!("{node} doesn't start: {error}"));
             }
             Event::Heard(node, message) => {
-                self.line(format_args!("{node} hears {}", MessageText(message)));
+                let words = self.words(message);
+                self.line(format_args!("{node} hears {words}"));
             }
             // What it does shows that it woke.
             Event::Woke(_) => {}
@@ -88,7 +95,7 @@ impl Transcript {
             Event::Saved(node) => self.line(format_args!("{node}'s save succeeds")),
             Event::SaveFailed(node) => self.line(format_args!("{node}'s save fails")),
             Event::Sent { from, outgoing, reached, cut } => {
-                let message = MessageText(&outgoing.message);
+                let message = self.words(&outgoing.message);
                 match (&outgoing.to, reached, cut) {
                     (_, 0, 0) => {
                         let to = match &outgoing.to {
@@ -111,7 +118,7 @@ impl Transcript {
                 }
             }
             Event::Lost(flight) => {
-                let message = MessageText(&flight.message);
+                let message = self.words(&flight.message);
                 self.line(format_args!("{} -> {} is lost: {message}", flight.from, flight.to));
             }
             Event::Crashed(node, false) => self.line(format_args!("{node} is gone")),

@@ -3,7 +3,7 @@ mod effects;
 use std::fmt;
 use std::time::Duration;
 
-use graft_election_core::{Leadership, NodeId, State};
+use graft_election_core::{Leadership, Mode, Round, State, VoteRecord};
 
 use crate::checker::Checker;
 use crate::clock::Clock;
@@ -20,11 +20,13 @@ const DELIVERIES_MAX: usize = 10_000;
 /// [`Observer`] hears everything that comes of each.
 pub struct World {
     setup: Setup,
-    voters: Vec<NodeId>,
     now: Moment,
     machines: Vec<Machine>,
     network: Network,
-    checker: Checker,
+    /// The judges of the clusters.
+    checkers: Vec<Checker>,
+    /// The last round that each node spoke of as its own (rule N1).
+    rounds: Vec<Option<Round>>,
 }
 
 /// Why a step can't happen now. Nothing has changed.
@@ -49,12 +51,11 @@ impl World {
     pub fn new(setup: Setup, observer: &mut impl Observer) -> Self {
         let indexes = (0..setup.nodes.len()).map(NodeIndex::new);
         let machines: Vec<_> = indexes.map(|index| Machine::new(index, &setup)).collect();
-        let voters = if setup.declared { &machines[..setup.size] } else { &[] };
         let mut world = Self {
-            voters: voters.iter().map(|machine| machine.id.clone()).collect(),
             now: Moment::default(),
             network: Network::new(),
-            checker: Checker::new(&setup),
+            checkers: (0..setup.clusters).map(|_| Checker::new(&setup)).collect(),
+            rounds: vec![None; machines.len()],
             setup,
             machines,
         };
@@ -73,7 +74,7 @@ impl World {
         let had_violation = self.violation().is_some();
         self.network.forget_departures();
         self.happen(step, observer)?;
-        if let Some(violation) = self.checker.violation().filter(|_| !had_violation) {
+        if let Some(violation) = self.violation().filter(|_| !had_violation) {
             observer.observe(Event::Violated(violation));
         }
         Ok(())
@@ -110,9 +111,47 @@ impl World {
         self.machines[node.get()].identity
     }
 
+    /// Whose id a node has: that of another if it is its double.
+    pub fn named(&self, node: NodeIndex) -> Identity {
+        let machine = &self.machines[node.get()];
+        machine.setup.double_of.map_or(machine.identity, Identity::first)
+    }
+
+    /// Whether a node runs, and doubts neither its id nor its list (rules N3, N5, V6).
+    pub(crate) fn takes_part(&self, node: NodeIndex) -> bool {
+        let machine = &self.machines[node.get()];
+        machine.condition() != Condition::Down
+            && self.checkers[machine.cluster].takes_part(machine.identity, self.local(node))
+    }
+
+    /// Which of the clusters on the medium a node belongs to.
+    pub fn cluster(&self, node: NodeIndex) -> usize {
+        self.machines[node.get()].cluster
+    }
+
     /// Whether a node's disk has a valid record.
     pub fn has_record(&self, node: NodeIndex) -> bool {
         self.machines[node.get()].disk.record().is_some()
+    }
+
+    /// What is on a node's disk.
+    pub(crate) fn record(&self, node: NodeIndex) -> Option<&VoteRecord> {
+        self.machines[node.get()].disk.record()
+    }
+
+    /// The list of voters for which a node's record was made, if the node declares one of its own.
+    pub(crate) fn listed(&self, node: NodeIndex) -> Option<&[NodeIndex]> {
+        self.machines[node.get()].listed.as_deref()
+    }
+
+    /// A node that runs with another list than that of its record (rule V6).
+    pub(crate) fn mislisted(&self) -> Option<Identity> {
+        self.checkers.iter().find_map(Checker::mislisted)
+    }
+
+    /// The last round that a node spoke of as its own (rule N1).
+    pub fn round(&self, node: NodeIndex) -> Option<Round> {
+        self.rounds[node.get()]
     }
 
     /// The messages in flight.
@@ -127,7 +166,7 @@ impl World {
 
     /// The first rule that was broken.
     pub fn violation(&self) -> Option<&Violation> {
-        self.checker.violation()
+        self.checkers.iter().find_map(Checker::violation)
     }
 
     fn happen(&mut self, step: &Step, observer: &mut impl Observer) -> Result<(), CannotHappen> {
@@ -141,7 +180,7 @@ impl World {
             Step::Drop(pick) => self.drop_messages(*pick, observer),
             Step::Duplicate(pick) => self.duplicate_messages(*pick),
             Step::Settle => self.settle(observer),
-            Step::Forge { message, to } => self.forge(message, *to, observer),
+            Step::Forge { message, round_of, to } => self.forge(message, *round_of, *to, observer),
             Step::Save(node) => self.end_save_under_way(*node, Ok(()), observer),
             Step::FailSave { node, written } => {
                 self.end_save_under_way(*node, Err(Written(*written)), observer)
@@ -168,6 +207,15 @@ impl World {
             Step::Drift { node, millionths } => self.drift(*node, *millionths),
             Step::Times { node, times } => {
                 self.machine(*node)?.set_times(*times);
+                Ok(())
+            }
+            Step::Change { node, change } => {
+                self.machine(*node)?.change(change);
+                Ok(())
+            }
+            Step::Rewrite { node, term, voters } => {
+                self.expect(*node, Condition::Down)?;
+                self.machine(*node)?.rewrite(*term, voters);
                 Ok(())
             }
             Step::Position { node, position } => {
@@ -232,7 +280,8 @@ impl World {
 
     /// A node's clock has changed, so its lease ends at another moment.
     fn change_lease(&mut self, node: NodeIndex) {
-        self.checker.has_no_lease(self.identity(node));
+        let machine = &self.machines[node.get()];
+        self.checkers[machine.cluster].has_no_lease(machine.identity, self.now);
         self.look_at_lease(node);
     }
 
@@ -241,9 +290,14 @@ impl World {
         self.machines.iter().flat_map(|machine| machine.all_times.iter().copied())
     }
 
+    /// Whether any node runs in Graft mode.
+    pub(crate) fn has_graft_mode(&self) -> bool {
+        self.machines.iter().any(|machine| machine.setup.mode == Mode::Graft)
+    }
+
     /// Whether two nodes led in one term, as may happen where I1 isn't judged.
     pub(crate) fn saw_two_leaders(&self) -> bool {
-        self.checker.saw_two_leaders()
+        self.checkers.iter().any(Checker::saw_two_leaders)
     }
 
     /// A node's lease, if it is valid now.

@@ -238,7 +238,7 @@ fn machine_suspended() {
 
 #[test]
 fn a_lost_disk() {
-    recovers_within(4, |seed| {
+    recovers_within(5, |seed| {
         let setup = Setup { judged: Judged::AllButI1, ..Setup::new(3) };
         let mut course = Course::of(setup, MANY, seed);
         let leader = course.lead();

@@ -13,8 +13,10 @@ use core::panic::PanicInfo;
 use core::ptr;
 
 use graft_election_core::{AlwaysGrant, Config, Instant, Node, NodeId, Output, State, VoteRecord};
-use graft_election_proto::frame::{FRAME_MAX, FrameReader, encode_frame};
+use graft_election_proto::frame::{ClusterTag, FRAME_MAX, FrameReader, encode_frame};
 use rand_core::TryRng;
+
+const CLUSTER: ClusterTag = ClusterTag::of("sizes");
 
 /// The most voters that there can be.
 const VOTERS: usize = 7;
@@ -51,9 +53,14 @@ extern "C" fn _start() -> ! {
 
 fn start(place: &mut MaybeUninit<Voter>) -> Option<&mut Voter> {
     let config = Config::new("sizes", VOTERS);
-    let record = VoteRecord { term: Device.number(), voted_for: Some(id()?) };
+    let record = VoteRecord {
+        term: Device.number(),
+        voted_for: Some(id()?),
+        list: None,
+        bound_for: Device.number() as u32,
+    };
     let node = Node::new(id()?, &config, record, AlwaysGrant, Device, now()).ok()?;
-    Some(place.write(Voter { node, frames: FrameReader::new() }))
+    Some(place.write(Voter { node, frames: FrameReader::new(CLUSTER) }))
 }
 
 fn take_part(voter: &mut Voter) {
@@ -84,12 +91,13 @@ fn carry_out(id: &NodeId, output: Output<'_, Device, AlwaysGrant, VOTERS>) {
             let record = unsaved.record();
             Device.take(&record.term.to_le_bytes());
             Device.take(record.voted_for.as_ref().map_or("", NodeId::as_str).as_bytes());
+            Device.take(&record.bound_for.to_le_bytes());
             unsaved.saved(now())
         }
     };
     let mut buffer = [0; FRAME_MAX];
     if let Some(outgoing) = outgoing
-        && let Ok(frame) = encode_frame(id, &outgoing, &mut buffer)
+        && let Ok(frame) = encode_frame(CLUSTER, id, &outgoing, &mut buffer)
     {
         Device.take(frame);
     }

@@ -25,7 +25,7 @@ use embassy_futures::block_on;
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use graft_election_core::AlwaysGrant;
 use graft_election_embassy::{Board, DefmtLog, Driver, Lease, SerialTransport, VoteFlash};
-use graft_election_proto::frame::FrameErrors;
+use graft_election_proto::frame::{ClusterTag, FrameErrors};
 use rand_core::SeedableRng;
 use rand_xoshiro::Xoroshiro64StarStar;
 use static_cell::{ConstStaticCell, StaticCell};
@@ -33,7 +33,7 @@ use static_cell::{ConstStaticCell, StaticCell};
 use crate::led::LightGuard;
 use crate::machine::Interrupt;
 use crate::nor_flash::Flash;
-use crate::settings::Settings;
+use crate::settings::{CLUSTER, Settings};
 use crate::uart::{Receiver, Sender};
 
 /// The largest cluster that the node can be a voter of.
@@ -88,10 +88,13 @@ fn enable_interrupts() {
     }
 }
 
-/// Takes part in the election for as long as there is power.
+/// Takes part in the election for as long as there is power, unless another board has this one's
+/// number.
 #[embassy_executor::task]
 async fn elect() {
-    start().run(&LEASE, pending()).await;
+    if let Err(duplicate) = start().run(&LEASE, pending()).await {
+        fatal::no_start(duplicate);
+    }
 }
 
 /// What this board does as the leader: its light is on for as long as it may act.
@@ -118,6 +121,7 @@ fn start() -> &'static mut Voter {
     let Some(id) = settings.id() else { fatal::no_start("the board has no number") };
     let config = settings.config();
     let (receiver, sender) = uart::open();
+    let (cluster, errors) = (ClusterTag::of(CLUSTER), FRAME_ERRORS.take());
     // SAFETY: there is only one task, and it calls this once.
     let flash = unsafe { Flash::take() };
     let votes = match VoteFlash::new(flash, 0) {
@@ -125,9 +129,9 @@ fn start() -> &'static mut Voter {
         Err(error) => fatal::no_start(error),
     };
     let board = Board {
-        transport: SerialTransport::new(id.clone(), receiver, sender, FRAME_ERRORS.take()),
+        transport: SerialTransport::new(cluster, id.clone(), receiver, sender, errors),
         votes,
-        rng: Xoroshiro64StarStar::seed_from_u64(settings.number.into()),
+        rng: Xoroshiro64StarStar::seed_from_u64(settings.seed()),
         observer: DefmtLog,
     };
     let start = pin!(Voter::start(id, &config, AlwaysGrant, board));

@@ -15,29 +15,30 @@ use core::future::pending;
 // The logs leave through the debug probe, and so does the message of a panic.
 use defmt_rtt as _;
 use embassy_executor::Spawner;
-use embassy_futures::join::join;
+use embassy_futures::select::{Either, select};
 use embassy_rp::clocks::RoscRng;
 use embassy_rp::config::Config;
 use embassy_rp::gpio::{Level, Output};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use graft_election_core::AlwaysGrant;
 use graft_election_embassy::{Board, DefmtLog, Driver, Lease, SerialTransport};
-use graft_election_proto::frame::FrameErrors;
+use graft_election_proto::frame::{ClusterTag, FrameErrors};
 use panic_probe as _;
 use rand_core::SeedableRng;
 use rand_xoshiro::Xoroshiro64StarStar;
 
 use crate::flash::{BoardFlash, ERASE_CYCLES, Votes};
 use crate::line::Line;
-use crate::settings::{ID_LEN, Settings};
+use crate::settings::{CLUSTER, ID_LEN, Settings};
 
 /// The largest cluster that the node can be a voter of.
 const VOTERS: usize = 7;
 
 // The README says so.
-const _: () = assert!(Votes::saves(ERASE_CYCLES, ID_LEN) >= 30_000_000);
+const _: () = assert!(Votes::saves(ERASE_CYCLES, ID_LEN) >= 20_000_000);
 
-/// Takes part in the election for as long as there is power.
+/// Takes part in the election for as long as there is power, unless another board has this one's
+/// number.
 #[embassy_executor::main]
 async fn main(_spawner: Spawner) {
     let pins = embassy_rp::init(Config::default());
@@ -55,9 +56,9 @@ async fn main(_spawner: Spawner) {
     let (mut received, mut sent) = ([0; line::RECEIVED_CAPACITY], [0; line::SENT_CAPACITY]);
     let line = Line { uart: pins.UART0, output: pins.PIN_0, input: pins.PIN_1, sense: pins.PIN_2 };
     let (receiver, sender) = line.open(&mut received, &mut sent, noise(settings.chip_number));
-    let frame_errors = Cell::new(FrameErrors::NONE);
+    let (cluster, frame_errors) = (ClusterTag::of(CLUSTER), Cell::new(FrameErrors::NONE));
     let board = Board {
-        transport: SerialTransport::new(id.clone(), receiver, sender, &frame_errors),
+        transport: SerialTransport::new(cluster, id.clone(), receiver, sender, &frame_errors),
         votes,
         rng: noise(settings.chip_number),
         observer: DefmtLog,
@@ -69,7 +70,11 @@ async fn main(_spawner: Spawner) {
         Err(error) => fatal::no_start(&mut light, error).await,
     };
     let lease = Lease::<NoopRawMutex>::new();
-    join(driver.run(&lease, pending()), show_leadership(&lease, &mut light)).await;
+    let run = driver.run(&lease, pending());
+    // Neither ends, unless another board has this one's number.
+    if let Either::First(Err(duplicate)) = select(run, show_leadership(&lease, &mut light)).await {
+        fatal::no_start(&mut light, duplicate).await;
+    }
 }
 
 /// What this board does as the leader: its light is on for as long as it may act.
@@ -100,8 +105,8 @@ impl Drop for LightGuard<'_, '_> {
     }
 }
 
-/// Random numbers, seeded from the jitter of the chip's ring oscillator. The chip's number makes
-/// the boards differ even if their oscillators don't.
+/// Random numbers, seeded from the jitter of the chip's ring oscillator, so that no two starts have
+/// the same (rule N4). The chip's number makes the boards differ even if their oscillators don't.
 fn noise(chip_number: u64) -> Xoroshiro64StarStar {
     Xoroshiro64StarStar::seed_from_u64(RoscRng.next_u64() ^ chip_number)
 }

@@ -12,8 +12,8 @@ use crate::flash::BoardFlash;
 /// How many bytes the id of a board has.
 pub(crate) const ID_LEN: usize = "pico-".len() + 16;
 
-/// The name of the cluster, which does not matter on a line that no other cluster shares.
-const CLUSTER: &str = "boards";
+/// The name of the cluster, which keeps it apart from others on the same line.
+pub(crate) const CLUSTER: &str = "boards";
 
 /// The value of an erased word.
 const ERASED: u32 = u32::MAX;

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use graft_election::NodeId;
-use graft_election::core::{Message, Outgoing, Recipient, VoteResponse};
-use graft_election::proto::frame::{FRAME_MAX, FrameReader, encode_frame};
+use graft_election::core::{Life, Message, Outgoing, Recipient, VoteRequest, VoteResponse};
+use graft_election::proto::frame::{ClusterTag, FRAME_MAX, FrameReader, encode_frame};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::sockopt::socket_peercred;
 
@@ -34,7 +34,7 @@ impl<'l> Voter<'l> {
         assert_eq!(opened, Ok(1), "no bridge opens the line");
         let (stream, _) = line.accept().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { line, stream, frames: FrameReader::new() }
+        Self { line, stream, frames: FrameReader::new(ClusterTag::of("c")) }
     }
 
     /// The next message that `takes` anything from, with who sent it. The bridge may be replaced
@@ -61,13 +61,23 @@ impl<'l> Voter<'l> {
         owner.trim().parse().unwrap()
     }
 
-    fn vote_for(&mut self, candidate: NodeId, term: u64) {
+    fn vote_for(&mut self, request: VoteRequest) {
+        let VoteRequest { term, candidate, round, .. } = request;
         let voter = NodeId::new("voter").unwrap();
-        let response = VoteResponse { term, granted: true, voter: Some(voter.clone()) };
+        let response = VoteResponse {
+            term,
+            granted: true,
+            voter: Some(voter.clone()),
+            round,
+            list: None,
+            life: Life::new(1),
+        };
         let to = Recipient::Node(candidate);
         let outgoing = Outgoing { to, message: Message::VoteResponse(response) };
         let mut buffer = [0; FRAME_MAX];
-        self.stream.write_all(encode_frame(&voter, &outgoing, &mut buffer).unwrap()).unwrap();
+        self.stream
+            .write_all(encode_frame(ClusterTag::of("c"), &voter, &outgoing, &mut buffer).unwrap())
+            .unwrap();
     }
 }
 
@@ -95,7 +105,7 @@ fn elect(voter: &mut Voter<'_>, term: u64) -> (u64, u64) {
     loop {
         match voter.hear(|_, message| Some(message.clone())) {
             Message::VoteRequest(request) => {
-                voter.vote_for(request.candidate, request.term);
+                voter.vote_for(request);
                 votes += 1;
             }
             Message::Heartbeat(heartbeat) if heartbeat.term > term => {

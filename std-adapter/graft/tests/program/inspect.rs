@@ -47,6 +47,8 @@ fn a_file_that_go_wrote_is_sound() {
          term       128\n\
          voted for  \"6f1d2c3b4a5968778695a4b3c2\"\n\
          node id    none, as in a Go node's file\n\
+         voters     not declared\n\
+         promised   nothing\n\
          digest     SHA-1\n\
          sound      yes\n",
         "",
@@ -62,6 +64,8 @@ fn so_is_one_of_an_early_go_version() {
          term       1\n\
          voted for  nobody\n\
          node id    none, as in a Go node's file\n\
+         voters     not declared\n\
+         promised   nothing\n\
          digest     the data itself, as old Go nodes wrote it\n\
          sound      yes\n",
         "",

@@ -25,3 +25,4 @@ mod process;
 #[path = "../../../../tests/src/proxy.rs"]
 mod proxy;
 mod run;
+mod voters;

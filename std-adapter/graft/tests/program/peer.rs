@@ -64,9 +64,9 @@ impl Peer {
             Message::VoteRequest(request) => Some(request.term),
             _ => None,
         });
-        let granted = true;
-        let voter = None;
-        self.say(candidate, &Message::VoteResponse(VoteResponse { term, granted, voter }));
+        let response =
+            VoteResponse { term, granted: true, voter: None, round: None, list: None, life: None };
+        self.say(candidate, &Message::VoteResponse(response));
         term
     }
 
@@ -80,6 +80,7 @@ impl Peer {
             handover_from: None,
             size: None,
             round: None,
+            list: None,
         };
         self.make_room();
         self.say(voter, &Message::VoteRequest(request));
@@ -91,7 +92,14 @@ impl Peer {
 
     /// Tells a node that this one leads.
     pub(crate) fn lead(&self, follower: &str, term: u64) {
-        let heartbeat = Heartbeat { term, leader: self.id.clone(), sent_at: None, size: None };
+        let heartbeat = Heartbeat {
+            term,
+            leader: self.id.clone(),
+            sent_at: None,
+            size: None,
+            round: None,
+            list: None,
+        };
         self.say(follower, &Message::Heartbeat(heartbeat));
     }
 }

@@ -52,6 +52,12 @@ fn decode_data(data: impl AsRef<[u8]>) -> Result<VoteFileContents, Corruption> {
     decode(file_of(data).as_bytes())
 }
 
+/// A file as Go writes it.
+fn encode_vote(term: u64, voted_for: &str) -> String {
+    let voted_for = voted_for.to_owned();
+    encode_data(&Data { current_term: term, voted_for, ..Data::default() }).unwrap()
+}
+
 fn id(name: &str) -> NodeId {
     NodeId::new(name).unwrap()
 }
@@ -75,7 +81,7 @@ fn files_are_written_as_in_go() {
             continue;
         }
         let (term, voted_for) = line.read.unwrap();
-        let file = encode(term, &voted_for, None).unwrap();
+        let file = encode_vote(term, &voted_for);
         assert_eq!(file.as_bytes(), line.file, "{}", line.name);
         written += 1;
     }
@@ -206,7 +212,8 @@ fn integers_are_written_as_integers() {
 
 #[test]
 fn the_id_is_kept_with_the_vote() {
-    let file = encode(7, "rack-7", Some(&id("a&b"))).unwrap();
+    let record = VoteRecord { term: 7, voted_for: Some(id("rack-7")), ..VoteRecord::default() };
+    let file = encode(&record, &id("a&b")).unwrap();
     let contents = decode(file.as_bytes()).unwrap();
     assert_eq!(file, file_of(r#"{"CurrentTerm":7,"VotedFor":"rack-7","NodeId":"a\u0026b"}"#));
     let stored = contents.to_stored_vote().unwrap();
@@ -219,14 +226,14 @@ fn the_id_is_kept_with_the_vote() {
 #[test]
 fn v1_a_vote_for_a_name_that_is_not_a_node_id_is_spent() {
     for name in ["*", "a b", "a.b", "f\u{fc}r", &"n".repeat(5_000)] {
-        let contents = decode(encode(7, name, None).unwrap().as_bytes()).unwrap();
+        let contents = decode(encode_vote(7, name).as_bytes()).unwrap();
         assert_eq!(contents.voted_for, name);
         let reason = NodeId::new(name).unwrap_err();
         let term = 8;
         assert_eq!(
             contents.to_stored_vote().unwrap(),
             StoredVote {
-                record: VoteRecord { term, voted_for: None },
+                record: VoteRecord { term, ..VoteRecord::default() },
                 id: None,
                 warnings: vec![LoadWarning::VoteSpent { term: 7, reason }],
             }
@@ -237,7 +244,7 @@ fn v1_a_vote_for_a_name_that_is_not_a_node_id_is_spent() {
 #[test]
 fn t4_no_node_starts_from_a_term_out_of_range() {
     let stored = |term, vote| {
-        let contents = decode(encode(term, vote, None).unwrap().as_bytes()).unwrap();
+        let contents = decode(encode_vote(term, vote).as_bytes()).unwrap();
         contents.to_stored_vote().map(|stored| stored.record.term)
     };
     let last = TERM_END - 1;
@@ -258,4 +265,51 @@ fn v7_a_stored_id_that_is_malformed_is_refused() {
             Err(Unusable::Id { id: name.to_owned(), reason: NodeId::new(name).unwrap_err() })
         );
     }
+}
+
+/// V3, V6: what a node keeps beside its vote, in the words that the documentation gives.
+#[test]
+fn v6_the_list_of_voters_and_the_promise_are_kept_with_the_vote() {
+    let list = Some(ListId { term: 6, version: 1_234 });
+    let record = VoteRecord { term: 7, voted_for: Some(id("b")), list, bound_for: 500_000 };
+    let file = encode(&record, &id("a")).unwrap();
+    assert_eq!(
+        file,
+        file_of(concat!(
+            r#"{"CurrentTerm":7,"VotedFor":"b","NodeId":"a","#,
+            r#""Voters":{"Term":6,"Version":1234},"BoundFor":500000}"#
+        ))
+    );
+    let stored = decode(file.as_bytes()).unwrap().to_stored_vote().unwrap();
+    assert_eq!((stored.record, stored.id), (record, Some(id("a"))));
+}
+
+/// A node of Graft mode has neither, and leaves a file in which Go finds what it knows.
+#[test]
+fn a_file_without_a_list_and_a_promise_has_no_keys_for_them() {
+    let record = VoteRecord { term: 7, ..VoteRecord::default() };
+    let file = encode(&record, &id("a")).unwrap();
+    assert_eq!(file, file_of(r#"{"CurrentTerm":7,"VotedFor":"","NodeId":"a"}"#));
+}
+
+#[test]
+fn v6_a_malformed_list_or_promise_is_refused() {
+    for data in [
+        r#"{"Voters":"a,b,c"}"#,
+        r#"{"Voters":{"Term":1}}"#,
+        r#"{"Voters":{"Term":0,"Version":4294967296}}"#,
+        r#"{"Voters":{"Term":-1,"Version":1}}"#,
+        r#"{"BoundFor":"500ms"}"#,
+        r#"{"BoundFor":1.5}"#,
+    ] {
+        assert!(matches!(decode_data(data), Err(Corruption::Data(_))), "{data}");
+    }
+    let unusable = |data| decode_data(data).unwrap().to_stored_vote().unwrap_err();
+    let list = |term, version| Unusable::List { list: ListId { term, version } };
+    let data = r#"{"CurrentTerm":7,"Voters":{"Term":0,"Version":0}}"#;
+    assert_eq!(unusable(data), list(0, 0));
+    let data = r#"{"CurrentTerm":7,"Voters":{"Term":8,"Version":1}}"#;
+    assert_eq!(unusable(data), list(8, 1), "T1: of a term that the node has never seen");
+    let data = r#"{"BoundFor":4294967296}"#;
+    assert_eq!(unusable(data), Unusable::BoundFor { micros: 1 << 32 });
 }

@@ -211,6 +211,10 @@ impl FileSystem for ModelDisk {
         Ok(Box::new(ModelFile { disk: self.clone(), file }))
     }
 
+    fn copy_owner(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        self.state().attempt()
+    }
+
     /// It may fail and have happened nonetheless, as over a network.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();

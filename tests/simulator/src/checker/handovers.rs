@@ -5,7 +5,6 @@ use graft_election_core::{Handover, Instant, Reason, State};
 
 use super::Checker;
 use crate::Identity;
-use crate::judgement::Judged;
 use crate::machine::CoreNode;
 
 impl Checker {
@@ -28,10 +27,18 @@ impl Checker {
         now: Instant,
     ) {
         let (state, reason) = (program.state(), program.reason());
+        // It led in its last term before this input.
+        let term = self.history(node).incarnation.as_ref().map_or(0, |it| it.led_in);
         let Some(incarnation) = &mut self.history(node).incarnation else { return };
         let stops = before == State::Leader && state != State::Leader;
-        let hands_over =
-            matches!(reason, Reason::LostQuorum | Reason::HandedOver | Reason::PriorityHandover);
+        let hands_over = matches!(
+            reason,
+            Reason::LostQuorum
+                | Reason::HandedOver
+                | Reason::PriorityHandover
+                | Reason::DuplicateId
+                | Reason::OlderList
+        );
         if stops && hands_over {
             incarnation.parting.owes_handover = Some(reason);
         }
@@ -39,14 +46,18 @@ impl Checker {
             incarnation.parting.handed_over = None;
         }
         let (priority, is_freed) = (incarnation.priority, incarnation.input.frees_it);
+        if stops {
+            incarnation.gave_up.push(term);
+        }
         let leaves_at_once = incarnation.parting.stays_until.is_some_and(|until| {
-            let ends = state == State::Closed && before != State::Closed;
+            let ends =
+                state == State::Closed && before != State::Closed && reason != Reason::DuplicateId;
             ends && now < until && !(is_freed && before != State::Leader)
         });
         self.require("H3", !leaves_at_once, || {
             format!("{node} led, is closed, and leaves at once")
         });
-        if stops && reason == Reason::PriorityHandover && self.judged != Judged::NodesAlone {
+        if stops && reason == Reason::PriorityHandover && !self.judged.is_of_nodes_alone() {
             let incarnations = self.histories.iter().filter_map(|known| known.incarnation.as_ref());
             let is_exceeded =
                 incarnations.map(|other| other.priority).any(|other| other > priority);
@@ -60,9 +71,11 @@ impl Checker {
     pub(super) fn hands_over(&mut self, node: Identity, handover: &Handover) {
         let Some(incarnation) = &mut self.history(node).incarnation else { return };
         let owed = incarnation.parting.owes_handover.take();
-        let expects_successor = owed.is_some_and(|reason| reason != Reason::LostQuorum);
+        let names_nobody =
+            |reason| matches!(reason, Reason::LostQuorum | Reason::DuplicateId | Reason::OlderList);
+        let expects_successor = owed.is_some_and(|reason| !names_nobody(reason));
         incarnation.parting.handed_over = expects_successor.then_some(handover.term);
-        let names_one = owed == Some(Reason::LostQuorum) && handover.target.is_some();
+        let names_one = owed.is_some_and(names_nobody) && handover.target.is_some();
         self.require("L4", !names_one, || {
             format!("{node} has lost its quorum, and names a node that is to lead")
         });

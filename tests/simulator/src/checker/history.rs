@@ -1,4 +1,4 @@
-use graft_election_core::{NodeId, VoteRecord};
+use graft_election_core::{Instant, NodeId, Round, VoteRecord};
 
 use super::incarnation::Incarnation;
 
@@ -9,32 +9,70 @@ pub(super) struct History {
     pub(super) floor: u64,
     /// The last record that was seen on its disk.
     pub(super) stored: VoteRecord,
+    /// Until when, by its clock, it has promised to help to elect no one (rules V2, V3).
+    pub(super) promised_until: Option<Instant>,
     /// Its votes, by rising terms.
-    votes: Vec<(u64, NodeId)>,
+    votes: Vec<Vote>,
     /// Its program, as last seen.
     pub(super) incarnation: Option<Incarnation>,
 }
 
+/// A vote that a node gave or stored.
+#[derive(Clone, Debug)]
+struct Vote {
+    term: u64,
+    candidate: NodeId,
+    /// The campaign, once the vote was given: a record doesn't name it.
+    round: Option<Option<Round>>,
+}
+
+/// Why a vote must not be given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Spent {
+    /// On another candidate (rule V1).
+    On(NodeId),
+    /// On another campaign of the same candidate (rule N2).
+    OnAnotherRound,
+}
+
 impl History {
-    /// Notes a vote.
+    /// Notes a vote, with the campaign that it is for if it is given, not just stored.
     ///
     /// # Errors
     ///
-    /// The other candidate for whom it voted in that term.
-    pub(super) fn vote(&mut self, term: u64, candidate: &NodeId) -> Result<(), NodeId> {
-        match self.votes.binary_search_by_key(&term, |(term, _)| *term) {
-            Ok(index) if self.votes[index].1 == *candidate => Ok(()),
-            Ok(index) => Err(self.votes[index].1.clone()),
+    /// What the vote of that term went to before.
+    pub(super) fn vote(
+        &mut self,
+        term: u64,
+        candidate: &NodeId,
+        given_in: Option<Option<Round>>,
+    ) -> Result<(), Spent> {
+        match self.votes.binary_search_by_key(&term, |vote| vote.term) {
+            Ok(index) if self.votes[index].candidate == *candidate => {
+                let known = &mut self.votes[index].round;
+                match (*known, given_in) {
+                    (Some(before), Some(round)) if before != round => Err(Spent::OnAnotherRound),
+                    _ => {
+                        *known = known.or(given_in);
+                        Ok(())
+                    }
+                }
+            }
+            Ok(index) => Err(Spent::On(self.votes[index].candidate.clone())),
             Err(index) => {
-                self.votes.insert(index, (term, candidate.clone()));
+                let vote = Vote { term, candidate: candidate.clone(), round: given_in };
+                self.votes.insert(index, vote);
                 Ok(())
             }
         }
     }
 
-    /// Whether it voted for the candidate in that term.
-    pub(super) fn voted_for(&self, term: u64, candidate: &NodeId) -> bool {
-        let index = self.votes.binary_search_by_key(&term, |(term, _)| *term);
-        index.is_ok_and(|index| self.votes[index].1 == *candidate)
+    /// Whether it voted for the candidate in that term, and in that campaign as far as is known.
+    pub(super) fn voted_for(&self, term: u64, candidate: &NodeId, round: Option<Round>) -> bool {
+        let index = self.votes.binary_search_by_key(&term, |vote| vote.term);
+        index.is_ok_and(|index| {
+            let vote = &self.votes[index];
+            vote.candidate == *candidate && vote.round.is_none_or(|known| known == round)
+        })
     }
 }

@@ -5,16 +5,16 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use graft_election_core::{
-    Handover, Heartbeat, HeartbeatResponse, Instant, Message, Mode, State, VoteRequest,
-    VoteResponse, quorum,
+    Handover, Heartbeat, HeartbeatResponse, Instant, Life, ListId, Message, Mode, NodeId, Round,
+    State, VoteRequest, VoteResponse, quorum,
 };
 
+use super::Start;
+use super::doubt::Doubt;
 use super::parting::Parting;
 use super::pre_votes::PreVotes;
-use crate::{Identity, NodeSetup};
-
-/// The share of T_min that a lease may last, in percent: 1 - rho.
-const LEASE_PERCENT: u64 = 90;
+use crate::Identity;
+use crate::machine::CoreNode;
 
 /// What a program was when the checker last looked at it, and what it owes to what it heard and
 /// said.
@@ -29,16 +29,45 @@ pub(super) struct Incarnation {
     pub(super) times: [Duration; 3],
     /// How long it is in quarantine after its start (rule V3).
     pub(super) quarantine: Duration,
+    /// By how many hundredths it believes that the rates of clocks differ.
+    rho: u8,
+    /// How many voters it believes there are.
+    pub(super) size: usize,
+    /// The list of voters by which it goes (rule V6).
+    pub(super) list: Option<ListId>,
+    /// A bit for each voter on it.
+    listed: u16,
     tick: Duration,
     /// Until when, by its clock, it may refuse a vote without adopting the term (rules V2, V3).
     pub(super) may_be_bound_until: Instant,
     /// Until when it must do so, because it has promised to, or has just started.
     pub(super) must_be_bound_until: Instant,
+    /// Whether it is sure to be the only process of its id (rules N3, N5).
+    pub(super) doubt: Option<Doubt>,
+    /// Until when it stands aside because a voter goes by an older list (rule V6).
+    pub(super) aside_until: Instant,
+    /// The rounds that it has drawn and spoken of (rule N1).
+    rounds: Vec<Round>,
+    pub(super) life: Option<Life>,
+    /// Its last campaign, and the term of it (rule N1).
+    pub(super) campaign: Option<(u64, Round)>,
+    /// The leader that it follows, and the term (rules L2, N2).
+    pub(super) followed: Option<Followed>,
+    /// All leaders of its term whose heartbeats it may have accepted.
+    heard_leaders: Vec<Followed>,
     pub(super) input: Input,
     pub(super) parting: Parting,
     /// Its last save failed (rule C5).
     pub(super) save_failed: bool,
+    /// How long its slowest save took.
+    pub(super) slowest_save: Duration,
     led_since: Instant,
+    /// The last term in which it led.
+    pub(super) led_in: u64,
+    /// The terms in which it led, and no longer does.
+    pub(super) gave_up: Vec<u64>,
+    /// The terms whose leader told it to take over (rule H2).
+    pub(super) takes_over: Vec<u64>,
     /// Until when each follower is bound, on this leader's clock (rule L3).
     echoes: Vec<(Option<Identity>, Instant)>,
     pub(super) pre_votes: PreVotes,
@@ -46,8 +75,16 @@ pub(super) struct Incarnation {
     answers: Vec<(Option<Identity>, bool)>,
 }
 
+/// A leader that a node follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Followed {
+    pub(super) term: u64,
+    pub(super) leader: NodeId,
+    pub(super) round: Option<Round>,
+}
+
 /// The latest input, as far as it decides what the node may do.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Input {
     pub(super) at: Instant,
     /// The last save before it failed (rule C5).
@@ -68,33 +105,177 @@ pub(super) struct Input {
     pub(super) is_of_second_leader: bool,
     /// From a node that is configured with another cluster size (rule L6).
     pub(super) has_other_size: bool,
+    /// From a node that goes by another list of voters (rule V6).
+    pub(super) has_other_list: bool,
+    /// The round that an answer to it must echo (rule N1).
+    pub(super) round: Option<Round>,
+    /// A heartbeat of a second leader of the term (rule L2).
+    pub(super) is_of_second: bool,
+    /// The leader whose heartbeat it is.
+    pub(super) heartbeat: Option<Followed>,
+    /// It is another process's, in the node's own name (rule N3).
+    pub(super) is_anothers: bool,
+    /// It is of a voter that goes by an older list (rule V6).
+    pub(super) is_of_older_list: bool,
     /// What allows a closing node to stop (rule H3).
     pub(super) frees_it: bool,
 }
 
 impl Incarnation {
-    pub(super) fn new(term: u64, setup: &NodeSetup, quarantine: Duration, now: Instant) -> Self {
-        let quarantine = if term == 0 { Duration::ZERO } else { quarantine + setup.tick };
+    pub(super) fn new(start: &Start<'_>) -> Self {
+        let Start { record, setup, now, .. } = *start;
+        let [t_min, ..] = setup.times;
+        // V3
+        let promised = t_min.max(Duration::from_micros(record.bound_for.into())) + setup.tick;
+        let may_have_promised = record.term > 0 || record.bound_for > 0;
+        let quarantine = if may_have_promised { promised } else { Duration::ZERO };
         let bound_until = now.saturating_add(quarantine);
         Self {
-            term,
+            term: record.term,
             state: State::Follower,
             deadline: Instant::FAR_FUTURE,
             mode: setup.mode,
             priority: setup.priority,
             times: setup.times,
             quarantine,
+            rho: setup.rho,
+            size: start.size,
+            list: start.list,
+            listed: start.listed,
             tick: setup.tick,
             may_be_bound_until: bound_until,
             must_be_bound_until: bound_until,
+            doubt: Some(Doubt::at_start()),
+            aside_until: now,
+            rounds: Vec::new(),
+            life: None,
+            campaign: None,
+            followed: None,
+            heard_leaders: Vec::new(),
             input: Input::default(),
             parting: Parting::default(),
             save_failed: false,
+            slowest_save: Duration::ZERO,
             led_since: now,
+            led_in: 0,
+            gave_up: Vec::new(),
+            takes_over: Vec::new(),
             echoes: Vec::new(),
             pre_votes: PreVotes::default(),
             answers: Vec::new(),
         }
+    }
+
+    /// Whether the id is on its list of voters, or it has none (rule V6).
+    pub(super) fn admits(&self, id: Option<Identity>) -> bool {
+        let is_listed = |id: Identity| id.generation == 1 && self.listed & 1 << id.index.get() != 0;
+        self.listed == 0 || id.is_some_and(is_listed)
+    }
+
+    /// N5, V2, V3: whether it must not help to elect anyone at `now`.
+    pub(super) fn must_be_bound(&self, now: Instant) -> bool {
+        now < self.must_be_bound_until || self.doubt.as_ref().is_some_and(|doubt| doubt.binds(now))
+    }
+
+    /// Whether it may refuse its help for that reason.
+    fn may_be_bound(&self, now: Instant) -> bool {
+        now < self.may_be_bound_until || self.doubt.as_ref().is_some_and(Doubt::may_bind)
+    }
+
+    /// N3, N5, V6: whether it must stand aside at `now`.
+    pub(super) fn must_stand_aside(&self, now: Instant) -> bool {
+        let is_extended = self.mode == Mode::Extended;
+        let is_silenced = |doubt: &Doubt| doubt.silences(now, is_extended);
+        now < self.aside_until || self.doubt.as_ref().is_some_and(is_silenced)
+    }
+
+    pub(super) fn may_stand_aside(&self, now: Instant) -> bool {
+        let is_extended = self.mode == Mode::Extended;
+        let is_silenced = |doubt: &Doubt| doubt.may_silence(is_extended);
+        now < self.aside_until || self.doubt.as_ref().is_some_and(is_silenced)
+    }
+
+    /// It hears a voter of its own list go by an older one (rule V6).
+    pub(super) fn yields_to_older_list(&mut self, now: Instant) {
+        self.aside_until = now.saturating_add(self.times[1] * 2);
+    }
+
+    /// Whether the list in a message was replaced by the node's, on which the sender still is (rule
+    /// V6).
+    pub(super) fn is_left_behind(&self, sender: Option<Identity>, list: Option<ListId>) -> bool {
+        let (Some(own), Some(list)) = (self.list, list) else { return false };
+        let is_older = (list.term, list.version) < (own.term, own.version);
+        own.term > 0 && is_older && sender.is_some() && self.admits(sender)
+    }
+
+    /// It speaks of a round of its own.
+    pub(super) fn speaks_of(&mut self, round: Round) {
+        if self.rounds.last() != Some(&round) && !self.has_spoken_of(round) {
+            self.rounds.push(round);
+        }
+    }
+
+    /// N3: whether the round is of this process.
+    pub(super) fn has_spoken_of(&self, round: Round) -> bool {
+        self.rounds.iter().rev().any(|known| *known == round)
+    }
+
+    /// N1: the round of which an answer like this one is awaited, and whether that is certain.
+    pub(super) fn awaited_round(&self, answer: &Message) -> Option<(Round, bool)> {
+        let campaign = self.campaign.filter(|(term, _)| *term == self.term);
+        let campaign = campaign.map(|(_, round)| round);
+        match (answer, self.state) {
+            (Message::PreVoteResponse(_), State::PreCandidate) => {
+                self.pre_votes.awaited().map(|round| (round, true))
+            }
+            (Message::VoteResponse(_), State::PreCandidate) => campaign.map(|round| (round, false)),
+            (Message::VoteResponse(_), State::Candidate | State::Leader)
+            | (Message::HeartbeatResponse(_), State::Leader) => campaign.map(|round| (round, true)),
+            _ => None,
+        }
+    }
+
+    /// It has taken in an input, unless it is excused: its lease was over, or it is closed.
+    pub(super) fn takes_in(&mut self, input: &Input, program: &CoreNode, is_excused: bool) {
+        if is_excused {
+            return;
+        }
+        let is_closing = self.parting.stays_until.is_some();
+        if input.is_anothers && self.doubt.is_none() && !is_closing {
+            self.doubt = Some(Doubt::of_own_name());
+        }
+        if input.is_of_older_list {
+            self.yields_to_older_list(input.at);
+        }
+        if let Some(heartbeat) = &input.heartbeat {
+            self.may_follow(heartbeat, program);
+        }
+    }
+
+    /// It has heard this heartbeat, and may follow its leader.
+    fn may_follow(&mut self, heartbeat: &Followed, program: &CoreNode) {
+        let follows = program.term() == heartbeat.term
+            && program.state() == State::Follower
+            && program.leader() == Some(&heartbeat.leader);
+        if follows && !self.heard_leaders.contains(heartbeat) {
+            self.heard_leaders.retain(|known| known.term == heartbeat.term);
+            self.heard_leaders.push(heartbeat.clone());
+        }
+        let is_same_id =
+            self.followed.as_ref().is_some_and(|known| known.leader == heartbeat.leader);
+        if follows && !(self.is_second(heartbeat) && is_same_id) {
+            self.followed = Some(heartbeat.clone());
+        }
+    }
+
+    /// L2: whether the node follows another leader of that term, which is not a stranger (V6).
+    fn is_second(&self, heartbeat: &Followed) -> bool {
+        let admits = |leader| self.admits(Identity::of(leader));
+        self.followed.as_ref().is_some_and(|known| {
+            known.term == heartbeat.term
+                && known != heartbeat
+                && (admits(&known.leader) || !admits(&heartbeat.leader))
+        })
     }
 
     pub(super) fn leads_by_lease(&self) -> bool {
@@ -102,13 +283,14 @@ impl Incarnation {
     }
 
     /// Whether it still leads though its lease is over (rule L4).
-    fn outlives_lease(&self, size: usize, now: Instant) -> bool {
-        self.leads_by_lease() && size > 1 && now >= self.leads_until(size)
+    fn outlives_lease(&self, now: Instant) -> bool {
+        self.leads_by_lease() && self.size > 1 && now >= self.leads_until()
     }
 
     pub(super) fn changed_state(&mut self, state: State, now: Instant) {
         if state == State::Leader && self.state != State::Leader {
             self.led_since = now;
+            self.led_in = self.term;
             self.echoes.clear();
         }
         if state != State::PreCandidate {
@@ -118,11 +300,11 @@ impl Incarnation {
     }
 
     /// An input begins, of which nothing else is known yet.
-    pub(super) fn begin_input(&mut self, now: Instant, size: usize) {
+    pub(super) fn begin_input(&mut self, now: Instant) {
         self.input = Input {
             at: now,
             has_sick_disk: self.save_failed,
-            is_over: self.outlives_lease(size, now),
+            is_over: self.outlives_lease(now),
             ..Input::default()
         };
     }
@@ -132,31 +314,35 @@ impl Incarnation {
         &mut self,
         message: &Message,
         request: &VoteRequest,
-        size: usize,
     ) -> RangeInclusive<u64> {
         let now = self.input.at;
-        let is_bound = now < self.may_be_bound_until;
         let is_released = self.is_released_by(request);
-        let is_barred = self.leads_by_lease() || now < self.must_be_bound_until;
+        let is_barred = self.leads_by_lease() || self.must_be_bound(now);
+        let (must_be_aside, may_be_aside) = (self.must_stand_aside(now), self.may_stand_aside(now));
+        let is_bound = self.may_be_bound(now);
         let input = &mut self.input;
-        input.is_barred = !is_released && is_barred;
-        input.has_other_size = is_other_size(request.size, size);
+        input.is_barred = !is_released && is_barred || must_be_aside;
+        input.has_other_size = is_other_size(request.size, self.size);
         input.may_restart_timer = !input.is_barred && matches!(message, Message::VoteRequest(_));
         input.frees_it = input.may_restart_timer;
         let must_stay = input.is_barred || !input.may_restart_timer;
-        let must_adopt = !must_stay && (is_released || !is_bound);
+        let must_adopt = !must_stay && !may_be_aside && (is_released || !is_bound);
         let highest = if must_stay { self.term } else { request.term.max(self.term) };
         let lowest = if must_adopt { highest } else { self.term };
         lowest..=highest
     }
 
     /// It hears a heartbeat, and may be bound from now on (rule L2).
-    pub(super) fn hears_heartbeat(&mut self, heartbeat: &Heartbeat, size: usize) {
+    pub(super) fn hears_heartbeat(&mut self, heartbeat: &Heartbeat) {
         let is_current = heartbeat.term >= self.term;
         self.input.may_restart_timer = is_current;
-        self.input.has_other_size = is_other_size(heartbeat.size, size);
+        self.input.has_other_size = is_other_size(heartbeat.size, self.size);
         self.input.is_of_second_leader = self.state == State::Leader && heartbeat.term == self.term;
         self.input.frees_it = heartbeat.term > self.term;
+        let Heartbeat { term, leader, round, .. } = heartbeat;
+        let heard = Followed { term: *term, leader: leader.clone(), round: *round };
+        self.input.is_of_second = self.is_second(&heard);
+        self.input.heartbeat = Some(heard);
         if is_current {
             self.parting.hears_leader();
         }
@@ -166,22 +352,40 @@ impl Incarnation {
         }
     }
 
-    /// It, `node`, hears that a leader hands over. Returns the terms that it may have afterwards.
+    /// It hears that a leader hands over; `names_it`, to this node. Returns the terms that it may
+    /// have afterwards. Only who follows that very leader is freed (rule H2).
     pub(super) fn hears_handover(
         &mut self,
-        node: Identity,
         handover: &Handover,
+        names_it: bool,
     ) -> RangeInclusive<u64> {
+        let now = self.input.at;
+        let term = handover.term.max(self.term);
+        if self.must_stand_aside(now) {
+            return self.term..=self.term;
+        }
+        let lowest = if self.may_stand_aside(now) { self.term } else { term };
+        let Handover { leader, round, .. } = handover;
+        let heard = Followed { term: handover.term, leader: leader.clone(), round: *round };
+        let may_free =
+            round.is_some() && handover.term == self.term && self.heard_leaders.contains(&heard);
+        if may_free {
+            self.must_be_bound_until = now;
+            self.input.names_it = names_it;
+            if names_it {
+                self.takes_over.push(handover.term);
+            }
+            let is_sure = self.followed.take().is_some_and(|followed| followed == heard);
+            if is_sure && self.state == State::Follower && !self.may_stand_aside(now) {
+                self.may_be_bound_until = now;
+            }
+        }
         let leads_it = self.state == State::Leader && handover.term == self.term;
-        if handover.term >= self.term && !leads_it {
+        if handover.term >= self.term && !leads_it && !self.may_be_bound(now) {
             self.input.ready_within = self.ready_within(handover);
-            self.input.names_it = handover.target.as_ref().and_then(Identity::of) == Some(node);
-            self.may_be_bound_until = self.input.at;
-            self.must_be_bound_until = self.input.at;
         }
         // The node that takes over campaigns in the next term.
-        let term = handover.term.max(self.term);
-        term..=term + 1
+        lowest..=term + u64::from(self.input.names_it)
     }
 
     /// A follower answers a heartbeat (rules L2, L3).
@@ -207,13 +411,10 @@ impl Incarnation {
 
     /// A voter answers its campaign. Of voters that are not declared, the first ones that answer
     /// count, up to the cluster's size (rule V6).
-    pub(super) fn hears_vote(
-        &mut self,
-        voter: Option<Identity>,
-        response: &VoteResponse,
-        size: usize,
-    ) {
-        if self.state != State::Candidate || response.term != self.term {
+    pub(super) fn hears_vote(&mut self, voter: Option<Identity>, response: &VoteResponse) {
+        let size = self.size;
+        let is_open = matches!(self.state, State::Candidate | State::PreCandidate);
+        if !is_open || response.term != self.term {
             return;
         }
         let known = self.answers.iter().position(|(known, _)| *known == voter);
@@ -221,6 +422,13 @@ impl Incarnation {
             Some(known) => self.answers[known].1 |= response.granted,
             None if self.answers.len() + 1 < size => self.answers.push((voter, response.granted)),
             None => {}
+        }
+    }
+
+    /// A Go node answers its campaign, and doesn't say who it is.
+    pub(super) fn hears_nameless_vote(&mut self, response: &VoteResponse) {
+        if self.state == State::Candidate && response.term == self.term && self.listed == 0 {
+            self.answers.push((None, response.granted));
         }
     }
 
@@ -247,22 +455,24 @@ impl Incarnation {
     }
 
     /// When a leader must have stopped (rule L4, A3).
-    pub(super) fn leads_until(&self, size: usize) -> Instant {
+    pub(super) fn leads_until(&self) -> Instant {
         let at_first = self.led_since.saturating_add(self.sure_for(u64::MAX));
-        self.leased_until(size).map_or(at_first, |until| at_first.max(until))
+        self.leased_until().map_or(at_first, |until| at_first.max(until))
     }
 
     /// Until when a quorum is bound to the leader of a cluster of more than one voter; `None`
     /// before a quorum is (rule L3).
-    pub(super) fn leased_until(&self, size: usize) -> Option<Instant> {
+    pub(super) fn leased_until(&self) -> Option<Instant> {
         let mut ends: Vec<Instant> = self.echoes.iter().map(|(_, until)| *until).collect();
         ends.sort_unstable();
-        ends.iter().rev().nth(quorum(size).saturating_sub(2)).copied()
+        ends.iter().rev().nth(quorum(self.size).saturating_sub(2)).copied()
     }
 
     fn sure_for(&self, bound_for: u64) -> Duration {
         let promised = bound_for.min(self.times[0].as_micros() as u64);
-        Duration::from_micros((promised * LEASE_PERCENT).div_ceil(100)).saturating_sub(self.tick)
+        // L3: 1 - rho of it.
+        let percent = u64::from(100 - self.rho);
+        Duration::from_micros((promised * percent).div_ceil(100)).saturating_sub(self.tick)
     }
 
     /// How soon it must be ready to campaign after a handover, which names a target or anyone (rule

@@ -1,5 +1,7 @@
 //! Leases in real time, which no node knows (rules I4, I5, L3).
 
+use std::time::Duration;
+
 use graft_election_core::{Instant, Leadership};
 
 use super::Checker;
@@ -23,6 +25,8 @@ pub(super) struct Lease {
     pub(super) token: u64,
     /// Its end on the holder's clock.
     pub(super) valid_until: Instant,
+    /// Since when its holder has had it without a break, in real time.
+    pub(super) since: Moment,
     /// Its end in real time.
     pub(super) ends_at: Moment,
 }
@@ -41,10 +45,34 @@ impl Leases {
     }
 
     /// A node has this lease at `now`. Returns a lease of another node that is valid too (I4).
-    pub(super) fn grant(&mut self, lease: Lease, now: Moment) -> Option<Lease> {
+    pub(super) fn grant(&mut self, mut lease: Lease, now: Moment) -> Option<Lease> {
+        let before = self.held[lease.holder.index.get()];
+        if let Some(before) = before.filter(|before| {
+            (before.holder, before.token) == (lease.holder, lease.token) && before.ends_at >= now
+        }) {
+            lease.since = before.since;
+        }
         self.held[lease.holder.index.get()] = Some(lease);
         let mut others = self.held.iter().flatten();
         others.find(|other| other.holder != lease.holder && other.ends_at > now).copied()
+    }
+
+    /// The two leases that have overlapped for the longest time by `now`, and for how long.
+    fn overlap(&self, now: Moment) -> Option<(Duration, Identity, Identity)> {
+        let held = || self.held.iter().flatten();
+        let pairs = held().flat_map(|one| held().map(move |other| (one, other)));
+        let overlaps =
+            pairs.filter(|(one, other)| one.holder < other.holder).map(|(one, other)| {
+                let end = one.ends_at.min(other.ends_at).min(now);
+                (end.since(one.since.max(other.since)), one.holder, other.holder)
+            });
+        overlaps.max()
+    }
+
+    /// Who has a lease at `now` with this token.
+    pub(super) fn holder_in(&self, token: u64, now: Moment) -> Option<Identity> {
+        let mut held = self.held.iter().flatten();
+        held.find(|lease| lease.token == token && lease.ends_at > now).map(|lease| lease.holder)
     }
 
     /// Notes the lease, which must be the latest one or have a higher token than all before it
@@ -66,8 +94,9 @@ impl Checker {
         !self.leases.is_known(node, leadership.token, leadership.valid_until)
     }
 
-    /// A node has no lease.
-    pub(crate) fn has_no_lease(&mut self, node: Identity) {
+    /// A node has no lease at `now`.
+    pub(crate) fn has_no_lease(&mut self, node: Identity, now: Moment) {
+        self.overlap_briefly(now);
         self.leases.end(node.index);
     }
 
@@ -80,17 +109,22 @@ impl Checker {
         now: Moment,
     ) {
         let Leadership { token, valid_until } = leadership;
-        let size = self.size;
         let incarnation = self.history(node).incarnation.as_ref();
-        let earned = incarnation.and_then(|incarnation| incarnation.leased_until(size));
-        let is_earned = size == 1 || earned.is_some_and(|until| valid_until <= until);
-        self.require("L3", is_earned || self.judged == Judged::NodesAlone, || {
+        let earned = incarnation.and_then(|incarnation| incarnation.leased_until());
+        let is_alone = incarnation.is_some_and(|incarnation| incarnation.size == 1);
+        let is_earned = is_alone || earned.is_some_and(|until| valid_until <= until);
+        self.require("L3", is_earned || self.judged.is_of_nodes_alone(), || {
             format!("{node} has a lease until {valid_until:?}, and what it heard ends {earned:?}")
         });
+        let lease = Lease { holder: node, token, valid_until, since: now, ends_at };
+        if let Judged::Doubles { .. } = self.judged {
+            self.overlap_briefly(now);
+            self.leases.grant(lease, now);
+            return;
+        }
         if self.judged != Judged::Everything || !self.is_voter(node) {
             return;
         }
-        let lease = Lease { holder: node, token, valid_until, ends_at };
         let other = self.leases.grant(lease, now);
         self.require("I4", other.is_none(), || {
             let (holder, ends_at) =
@@ -100,6 +134,17 @@ impl Checker {
         let before = self.leases.succeed(lease);
         self.require("I5", before.is_none(), || {
             format!("{node} has a lease with token {token} after {before:?}")
+        });
+    }
+
+    /// N3: two processes of one id hear of each other within a message's delay, and then neither
+    /// leads. As long as no double has led, every voter has answered as a single process.
+    fn overlap_briefly(&mut self, now: Moment) {
+        let Judged::Doubles { delay_max } = self.judged else { return };
+        let Some((overlap, one, other)) = self.leases.overlap(now) else { return };
+        let allowed = if self.only_firsts_led() { Duration::ZERO } else { delay_max };
+        self.require("N3", overlap <= allowed, || {
+            format!("the leases of {one} and {other} overlap for {overlap:?}")
         });
     }
 }

@@ -1,16 +1,15 @@
 //! Which answers to its requests for pre-votes a node may count (rules C1, C2).
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
-use graft_election_core::{Instant, PreVoteResponse, VoteRequest};
+use graft_election_core::{Instant, PreVoteResponse, Round, VoteRequest};
 
 use crate::Identity;
 
 /// The round of pre-votes that a node asks in, and who has granted one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PreVotes {
-    round: Option<NonZeroU32>,
+    round: Option<Round>,
     asked_at: Instant,
     /// Its candidacy has ended.
     is_over: bool,
@@ -31,6 +30,11 @@ impl PreVotes {
         let (round, term) = (request.round, request.term);
         *self = Self { round, asked_at: at, is_over: false, term, granted_by: Vec::new() };
         true
+    }
+
+    /// The round of which answers are awaited.
+    pub(super) fn awaited(&self) -> Option<Round> {
+        self.round.filter(|_| !self.is_over)
     }
 
     /// A voter answers.

@@ -1,25 +1,36 @@
 //! What a node owes to what it hears, and to what it said before.
 
+use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 
 use graft_election_core::{
-    HeartbeatResponse, Instant, Message, Mode, PreVoteResponse, Reason, State, VoteRequest,
-    VoteResponse, quorum,
+    HeartbeatResponse, Instant, Message, Mode, PreVoteResponse, Reason, State, VoteRecord,
+    VoteRequest, VoteResponse, quorum,
 };
 
 use super::{Checker, TERM_END};
-use crate::Identity;
+use crate::judgement::Judged;
 use crate::machine::CoreNode;
+use crate::{Identity, Moment};
 
 impl Checker {
     /// A node is about to be given an input that is not a message.
     pub(crate) fn acts(&mut self, node: Identity, now: Instant) {
         self.has_handed_over(node);
-        let size = self.size;
         if let Some(incarnation) = &mut self.history(node).incarnation {
-            incarnation.begin_input(now, size);
+            incarnation.begin_input(now);
             // V8 is about messages.
             incarnation.input.may_restart_timer = true;
+        }
+    }
+
+    /// A node's timer is about to wake it.
+    pub(crate) fn wakes(&mut self, node: Identity, now: Instant) {
+        self.acts(node, now);
+        if let Some(incarnation) = &mut self.history(node).incarnation
+            && !incarnation.doubt.as_mut().is_some_and(|doubt| doubt.wakes(now))
+        {
+            incarnation.doubt = None;
         }
     }
 
@@ -31,53 +42,124 @@ impl Checker {
         message: &Message,
     ) -> RangeInclusive<u64> {
         self.has_handed_over(node);
+        let name = self.name(node);
+        let Some(incarnation) = &mut self.history(node).incarnation else { return 0..=u64::MAX };
+        incarnation.begin_input(now);
+        incarnation.input.round = message.round();
+        let own_term = incarnation.term;
         // The inner one is absent for a forged id.
         let sender = message.sender().map(Identity::of);
-        let is_counted = !(self.declared && self.is_voter(node))
-            || sender.flatten().is_some_and(|sender| self.is_voter(sender));
-        let size = self.size;
-        let Some(incarnation) = &mut self.history(node).incarnation else { return 0..=u64::MAX };
-        incarnation.begin_input(now, size);
-        let (own_term, term) = (incarnation.term, message.term());
-        if is_malformed(message, own_term) || sender == Some(Some(node)) {
+        let is_in_own_name = sender == Some(Some(name));
+        let awaited = incarnation.awaited_round(message);
+        // N1: an answer to nothing that was asked is not even read.
+        let is_answered = match awaited {
+            _ if !is_answer(message) => true,
+            Some(_) if is_from_go(message) => incarnation.mode == Mode::Graft,
+            Some((round, _)) => message.round() == Some(round) && !is_in_own_name,
+            None => false,
+        };
+        if !is_answered || is_malformed(message, own_term) {
             return own_term..=own_term;
         }
         match message {
-            Message::VoteRequest(request) | Message::PreVoteRequest(request) => {
-                return incarnation.hears_request(message, request, size);
+            Message::Who(question) => {
+                let is_lower = incarnation.life.is_some_and(|own| own < question.life);
+                if let Some(doubt) = incarnation.doubt.as_mut()
+                    && is_in_own_name
+                    && is_lower
+                {
+                    doubt.gives_way();
+                }
+                return own_term..=own_term;
             }
-            Message::Heartbeat(heartbeat) => incarnation.hears_heartbeat(heartbeat, size),
+            Message::Here(answer) => {
+                let life = incarnation.life;
+                if let Some(doubt) = incarnation.doubt.as_mut().filter(|_| is_in_own_name) {
+                    doubt.hears_here(answer, life);
+                    incarnation.input.may_restart_timer = true;
+                }
+                return own_term..=own_term;
+            }
+            _ if is_in_own_name => {
+                // V5, N3
+                let is_own = message.round().is_some_and(|round| incarnation.has_spoken_of(round));
+                incarnation.input.is_anothers = !is_own;
+                incarnation.input.may_restart_timer = !is_own;
+                return own_term..=own_term;
+            }
+            _ => {}
+        }
+        if incarnation.is_left_behind(sender.flatten(), message.list()) {
+            incarnation.input.is_of_older_list = true;
+            incarnation.input.may_restart_timer = true;
+            return own_term..=own_term.max(message.term());
+        }
+        let lists = (incarnation.list, message.list());
+        incarnation.input.has_other_list = matches!(lists, (Some(own), Some(it)) if own != it);
+        self.hears_another(node, message, awaited.is_none_or(|(_, is_sure)| is_sure))
+    }
+
+    /// A node is about to hear what another node says, and asks it to look at. An answer may be one
+    /// that is no longer awaited unless `is_awaited`.
+    fn hears_another(
+        &mut self,
+        node: Identity,
+        message: &Message,
+        is_awaited: bool,
+    ) -> RangeInclusive<u64> {
+        let name = self.name(node);
+        let Some(incarnation) = &mut self.history(node).incarnation else { return 0..=u64::MAX };
+        let (own_term, term) = (incarnation.term, message.term());
+        let sender = message.sender().map(Identity::of);
+        let is_counted = incarnation.admits(sender.flatten());
+        let highest = term.max(own_term);
+        match message {
+            Message::VoteRequest(request) | Message::PreVoteRequest(request) => {
+                return incarnation.hears_request(message, request);
+            }
+            Message::Heartbeat(heartbeat) => incarnation.hears_heartbeat(heartbeat),
             // V6: a stranger gives up no lease of this cluster.
-            Message::Handover(_) if !is_counted => {}
-            Message::Handover(handover) => return incarnation.hears_handover(node, handover),
-            Message::HeartbeatResponse(_)
-            | Message::VoteResponse(_)
-            | Message::PreVoteResponse(_) => {
+            Message::Handover(_) if !is_counted => {
+                let may_be_aside = incarnation.may_stand_aside(incarnation.input.at);
+                return if may_be_aside { own_term..=highest } else { highest..=highest };
+            }
+            Message::Handover(handover) => {
+                let names_it = handover.target.as_ref().and_then(Identity::of) == Some(name);
+                return incarnation.hears_handover(handover, names_it);
+            }
+            _ => {
                 let leads = incarnation.leads_by_lease();
                 let is_last = term >= TERM_END - 1;
                 let deposes = leads && term > own_term && incarnation.priority > 0 && !is_last;
                 incarnation.input.deposes_it = deposes;
-                let voter = sender.filter(|_| is_counted);
+                let is_of_list = is_counted && !incarnation.input.has_other_list;
+                let voter = sender.filter(|_| is_of_list);
                 match (message, voter) {
                     (Message::HeartbeatResponse(response), Some(voter)) => {
-                        incarnation.hears_echo(voter, response, now);
+                        incarnation.hears_echo(voter, response, incarnation.input.at);
                     }
                     (Message::VoteResponse(response), Some(voter)) => {
-                        incarnation.hears_vote(voter, response, size);
+                        incarnation.hears_vote(voter, response);
+                    }
+                    (Message::VoteResponse(response), None) if sender.is_none() => {
+                        incarnation.hears_nameless_vote(response);
                     }
                     _ => {}
                 }
-                if deposes && size == 1 {
+                if deposes && incarnation.size == 1 {
                     return term..=term + 1;
                 }
                 if let (Message::PreVoteResponse(response), Some(voter)) = (message, voter) {
                     incarnation.pre_votes.hear(voter, response);
                     // The last pre-vote that was missing makes it campaign.
-                    return term.max(own_term)..=term.max(own_term + 1);
+                    return highest..=term.max(own_term + 1);
+                }
+                if !is_awaited {
+                    return own_term..=highest;
                 }
             }
         }
-        term.max(own_term)..=term.max(own_term)
+        highest..=highest
     }
 
     /// A node has heard a message, after which it must have one of these terms.
@@ -89,11 +171,17 @@ impl Checker {
     ) {
         let (term, state, deadline) = (program.term(), program.state(), program.deadline());
         let Some(incarnation) = &mut self.history(node).incarnation else { return };
-        let (input, before) = (incarnation.input, incarnation.deadline);
+        let (input, before) = (incarnation.input.clone(), incarnation.deadline);
         let waits = incarnation.state == State::Follower && state == State::Follower;
+        let (heartbeat, mode) = (incarnation.heartbeat(), incarnation.mode);
         // L1: a leader whose lease is over stops, and hears nothing.
         let gave_up = incarnation.leads_by_lease() && program.reason() == Reason::LostQuorum;
         let is_excused = gave_up || state == State::Closed;
+        // A node that is about to close has other things to do, and one that has asked waits.
+        let must_ask = input.is_anothers
+            && incarnation.doubt.is_none()
+            && incarnation.parting.stays_until.is_none();
+        incarnation.takes_in(&input, program, is_excused);
         self.require("T3", term >= *terms.start() || is_excused, || {
             format!("{node} heard of term {} and stays in term {term}", terms.start())
         });
@@ -116,6 +204,15 @@ impl Checker {
         self.require("H2", !is_late, || {
             format!("{node} heard of a handover, and would still be silent until {deadline:?}")
         });
+        let is_seeking = matches!(state, State::Leader | State::PreCandidate | State::Candidate);
+        let is_extended = mode == Mode::Extended;
+        self.require("N3", !(input.is_anothers && is_seeking && is_extended), || {
+            format!("{node} heard another process in its own name, and goes on as a {state}")
+        });
+        let asks_in_time = deadline <= input.at.saturating_add(heartbeat) || is_excused;
+        self.require("N3", !must_ask || asks_in_time, || {
+            format!("{node} heard another process in its own name, and doesn't ask in time")
+        });
         let restarts = waits && deadline > before;
         self.require("V8", !restarts || input.may_restart_timer, || {
             format!("{node} restarts its election timer without cause")
@@ -126,6 +223,9 @@ impl Checker {
     pub(crate) fn save_ended(&mut self, node: Identity, has_failed: bool) {
         if let Some(incarnation) = &mut self.history(node).incarnation {
             incarnation.save_failed = has_failed;
+            if let (true, Some(doubt)) = (has_failed, &mut incarnation.doubt) {
+                doubt.loses_question();
+            }
         }
     }
 
@@ -141,13 +241,28 @@ impl Checker {
 
     /// What a node says must fit what it said before, and what it was asked (rules V2, V3, L2, L6,
     /// C1, C2, C5, H1, H4).
-    pub(super) fn keeps_promises(&mut self, node: Identity, message: &Message) {
+    pub(super) fn keeps_promises(
+        &mut self,
+        node: Identity,
+        durable: &VoteRecord,
+        message: &Message,
+    ) {
         let Some(incarnation) = &mut self.history(node).incarnation else { return };
-        let input = incarnation.input;
+        let input = incarnation.input.clone();
         let leads = incarnation.state == State::Leader;
+        let is_silent = incarnation.must_stand_aside(input.at);
+        let is_question = matches!(message, Message::Who(_) | Message::Here(_));
+        let may_speak = is_question || matches!(message, Message::Handover(_));
+        self.require("N3", !is_silent || may_speak, || {
+            format!("{node} stands aside, and says {message:?}")
+        });
+        let is_echoed = message.round() == input.round;
+        self.require("N1", !is_answer(message) || is_echoed, || {
+            format!("{node} answers {:?} with another round: {message:?}", input.round)
+        });
         match message {
             Message::HeartbeatResponse(response) if response.sent_at.is_some() => {
-                self.acknowledges(node, response);
+                self.acknowledges(node, durable, response);
             }
             Message::VoteRequest(request) => self.asks_for_votes(node, request),
             Message::PreVoteRequest(request) => self.asks_for_pre_votes(node, request),
@@ -161,7 +276,10 @@ impl Checker {
                 self.hands_over(node, handover);
                 self.require("H1", !leads, || format!("{node} hands over, and still leads"));
             }
-            Message::Heartbeat(_) | Message::HeartbeatResponse(_) => {}
+            Message::Heartbeat(_)
+            | Message::HeartbeatResponse(_)
+            | Message::Who(_)
+            | Message::Here(_) => {}
         }
         let helps = match message {
             Message::VoteResponse(response) => response.granted,
@@ -172,19 +290,32 @@ impl Checker {
         self.require("L6", !(helps && input.has_other_size), || {
             format!("{node} helps a node that is configured with another cluster size")
         });
+        self.require("V6", !(helps && input.has_other_list), || {
+            format!("{node} helps a node that goes by another list of voters")
+        });
     }
 
-    /// An acknowledgement is a promise (rules V2, L2); a node that can't save may not offer to
-    /// lead.
-    fn acknowledges(&mut self, node: Identity, response: &HeartbeatResponse) {
-        let Some(incarnation) = &mut self.history(node).incarnation else { return };
-        let input = incarnation.input;
+    /// An acknowledgement is a promise (rules V2, L2), which the record knows of (V3); a node that
+    /// can't save may not offer to lead.
+    fn acknowledges(&mut self, node: Identity, durable: &VoteRecord, response: &HeartbeatResponse) {
+        let history = self.history(node);
+        let Some(incarnation) = &mut history.incarnation else { return };
+        let input = incarnation.input.clone();
         let t_min = incarnation.times[0].as_micros() as u64;
         let bound_until = incarnation.bound_from(input.at);
-        incarnation.must_be_bound_until = incarnation.must_be_bound_until.max(bound_until);
+        let until = incarnation.must_be_bound_until.max(bound_until);
+        incarnation.must_be_bound_until = until;
+        history.promised_until = Some(until);
         let promised = response.bound_for.map(u64::from);
         self.require("L2", promised == Some(t_min), || {
             format!("{node} acknowledges a heartbeat and promises {promised:?} µs")
+        });
+        // A node that follows a forged leader may vote in that term, and forgets it.
+        self.require("L2", !input.is_of_second || self.judged.is_of_nodes_alone(), || {
+            format!("{node} acknowledges a second leader of its term, {:?}", input.heartbeat)
+        });
+        self.require("V3", u64::from(durable.bound_for) >= t_min, || {
+            format!("{node} promises {t_min} µs, and its record knows of {durable:?}")
         });
         let may_lead = response.priority > 0;
         self.require("C5", !(may_lead && input.has_sick_disk), || {
@@ -192,11 +323,66 @@ impl Checker {
         });
     }
 
-    fn asks_for_votes(&mut self, node: Identity, request: &VoteRequest) {
-        let size = self.size;
+    /// A node says something to everyone: it is of a round of its own.
+    pub(super) fn speaks_for_itself(&mut self, node: Identity, message: &Message, now: Moment) {
         let Some(incarnation) = &mut self.history(node).incarnation else { return };
-        let input = incarnation.input;
-        let is_bound = input.at < incarnation.must_be_bound_until;
+        let is_new = message.round().is_some_and(|round| !incarnation.has_spoken_of(round));
+        if let Some(round) = message.round() {
+            incarnation.speaks_of(round);
+        }
+        match message {
+            Message::VoteRequest(request) => {
+                incarnation.campaign = request.round.map(|round| (request.term, round));
+            }
+            Message::Heartbeat(heartbeat) => {
+                incarnation.campaign = heartbeat.round.map(|round| (heartbeat.term, round));
+            }
+            Message::Who(question) => {
+                let until = incarnation.input.at.saturating_add(incarnation.times[0]);
+                incarnation.life = Some(question.life);
+                if let Some(doubt) = &mut incarnation.doubt {
+                    doubt.asks(question.round, until);
+                }
+            }
+            Message::Handover(handover) => self.handed_over.push(handover.term),
+            _ => {}
+        }
+        let is_question = matches!(message, Message::Who(_));
+        self.require("N5", !is_question || is_new, || {
+            format!("{node} asks twice in one round: {message:?}")
+        });
+        self.judge_flag(node, message, now);
+    }
+
+    /// V2, H2, H5: a node may say that it runs in place of a leader only if it was that leader, and
+    /// no longer leads, or if that leader told it to take over.
+    fn judge_flag(&mut self, node: Identity, message: &Message, now: Moment) {
+        let (Message::VoteRequest(request) | Message::PreVoteRequest(request)) = message else {
+            return;
+        };
+        let Some(from) = request.handover_from.map(NonZeroU64::get) else { return };
+        let Some(incarnation) = &self.history(node).incarnation else { return };
+        let is_true = incarnation.gave_up.contains(&from) || incarnation.takes_over.contains(&from);
+        self.require("H2", is_true, || {
+            format!("{node} runs in place of the leader of term {from}, which never told it to")
+        });
+        // A forged handover may be told from a real one by nobody.
+        let is_said = self.handed_over.contains(&from);
+        if self.judged != Judged::Everything || !is_said || !self.is_voter(node) {
+            return;
+        }
+        let holder = self.leases.holder_in(from, now);
+        self.require("H2", holder.is_none(), || {
+            let holder = holder.map(|holder| holder.to_string()).unwrap_or_default();
+            format!("{node} runs in place of {holder}, which has a lease in term {from}")
+        });
+    }
+
+    fn asks_for_votes(&mut self, node: Identity, request: &VoteRequest) {
+        let Some(incarnation) = &mut self.history(node).incarnation else { return };
+        let input = incarnation.input.clone();
+        let size = incarnation.size;
+        let is_bound = incarnation.must_be_bound(input.at);
         let elects_alone = size == 1 || incarnation.mode == Mode::Graft;
         let is_witness = incarnation.priority == 0;
         incarnation.begins_campaign();
@@ -212,7 +398,7 @@ impl Checker {
     fn asks_for_pre_votes(&mut self, node: Identity, request: &VoteRequest) {
         let Some(incarnation) = &mut self.history(node).incarnation else { return };
         let at = incarnation.input.at;
-        let is_bound = at < incarnation.must_be_bound_until;
+        let is_bound = incarnation.must_be_bound(at);
         let is_witness = incarnation.priority == 0;
         let is_in_time = incarnation.pre_votes.ask(request, at, incarnation.times[0]);
         self.require("C1", is_in_time, || {
@@ -226,7 +412,10 @@ impl Checker {
 /// Whether a node in `own_term` must ignore the message (rules T4, V2).
 fn is_malformed(message: &Message, own_term: u64) -> bool {
     let term = message.term();
-    let is_far = own_term != 0 && term > own_term.saturating_add(1 << 32);
+    let is_far = match own_term {
+        0 => term > 1 << 48 && !is_answer(message),
+        _ => term > own_term.saturating_add(1 << 32),
+    };
     let hands_over_from_later = match message {
         Message::VoteRequest(request) | Message::PreVoteRequest(request) => {
             request.handover_from.is_some_and(|from| from.get() >= term)
@@ -234,4 +423,25 @@ fn is_malformed(message: &Message, own_term: u64) -> bool {
         _ => false,
     };
     term >= TERM_END || is_far || hands_over_from_later
+}
+
+fn is_answer(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::VoteResponse(_) | Message::PreVoteResponse(_) | Message::HeartbeatResponse(_)
+    )
+}
+
+/// Whether an answer has nothing that only this implementation says (rule N1).
+fn is_from_go(message: &Message) -> bool {
+    let is_anonymous = message.round().is_none() && message.list().is_none();
+    is_anonymous
+        && match message {
+            Message::VoteResponse(response) => response.voter.is_none() && response.life.is_none(),
+            Message::HeartbeatResponse(response) => {
+                let HeartbeatResponse { sent_at, priority, bound_for, life, .. } = response;
+                sent_at.is_none() && *priority == 0 && bound_for.is_none() && life.is_none()
+            }
+            _ => false,
+        }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use graft_election_core::State;
-use rand::RngExt;
+use graft_election_core::{Handover, Message, Round, State};
+use rand::{Rng, RngExt};
 
 use super::{Action, Simulation};
 use crate::faults::{Kind, draw_drift, draw_span, draw_times};
@@ -55,6 +55,10 @@ impl Simulation {
         if self.faults.cut.happens(&mut self.rng) {
             self.change_links();
         }
+        if self.faults.list.happens(&mut self.rng) {
+            self.change_list();
+            return;
+        }
         if condition == Condition::Waiting {
             self.inject_input(victim);
         }
@@ -68,6 +72,9 @@ impl Simulation {
             let to = self.rng.random_bool(0.7).then(|| self.any_node());
             self.apply(&Step::HandOver { node, to });
         } else if self.faults.forgery.happens(&mut self.rng) {
+            if self.faults.kind == Kind::Handovers {
+                return self.spread_handover();
+            }
             let hearer = Hearer {
                 identity: self.world.identity(node),
                 term: self.world.view(node).map_or(0, |(_, term, _)| term),
@@ -78,11 +85,58 @@ impl Simulation {
             } else {
                 draw_garbage(&mut self.rng, hearer)
             };
-            self.apply(&Step::Forge { message: Box::new(message), to: node });
+            self.apply(&Step::Forge { message: Box::new(message), round_of: None, to: node });
         } else {
             return;
         }
         self.plan(node);
+    }
+
+    /// All nodes hear a handover that comes late, or that its leader never said. The leader may be
+    /// deaf, so that its lease rests on what its followers promised before.
+    fn spread_handover(&mut self) {
+        let leads = |node: &NodeIndex| {
+            self.world.view(*node).is_some_and(|(state, ..)| state == State::Leader)
+        };
+        let Some(leader) = self.world.nodes().find(leads) else { return };
+        if self.rng.random_bool(0.7) {
+            for other in self.world.nodes().filter(|other| *other != leader) {
+                self.apply(&Step::Cut { from: other, to: leader });
+            }
+        }
+        let message = Box::new(Message::Handover(self.draw_handover(leader)));
+        for to in self.world.nodes() {
+            if self.world.condition(to) == Condition::Waiting {
+                self.apply(&Step::Forge { message: message.clone(), round_of: None, to });
+                self.plan(to);
+            }
+        }
+    }
+
+    /// An old handover, or one in the leader's term that isn't the leader's: of another node, or of
+    /// another round.
+    fn draw_handover(&mut self, leader: NodeIndex) -> Handover {
+        if !self.handovers.is_empty() && self.rng.random_bool(0.3) {
+            return self.handovers[self.rng.random_range(0..self.handovers.len())].clone();
+        }
+        let (name, target) = (self.any_node(), self.any_node());
+        let term = self.world.view(leader).map_or(0, |(_, term, _)| term);
+        let ahead = if self.rng.random_bool(0.8) { 0 } else { self.rng.random_range(1..3) };
+        // Anyone has heard the leader's round, and a forger may use it in another name.
+        let is_known = name != leader && self.rng.random_bool(0.5);
+        let round = if is_known {
+            self.world.round(leader)
+        } else if self.rng.random_bool(0.5) {
+            Round::new(self.rng.next_u32())
+        } else {
+            None
+        };
+        Handover {
+            term: term + ahead,
+            leader: self.world.identity(name).id(),
+            target: self.rng.random_bool(0.7).then(|| self.world.identity(target).id()),
+            round,
+        }
     }
 
     pub(super) fn draw_end_of_save(&mut self, node: NodeIndex) -> Action {
@@ -110,7 +164,9 @@ impl Simulation {
                 || !self.world.has_record(other)
                 || self.world.identity(other).generation > 1
         };
-        let voters = self.world.nodes().take(self.setup.size);
+        let cluster = self.world.cluster(node);
+        let of_cluster = self.world.nodes().filter(|other| self.world.cluster(*other) == cluster);
+        let voters = of_cluster.take(self.setup.size);
         voters.filter(|other| !is_lost(*other)).count() > self.setup.size / 2
     }
 
@@ -118,6 +174,9 @@ impl Simulation {
         let loses_disk = (!self.setup.declared || self.can_spare(node))
             && self.world.identity(node).generation < u8::MAX
             && self.faults.lost_disk.happens(&mut self.rng);
+        if self.faults.kind == Kind::Lists {
+            self.edit_list(node);
+        }
         if loses_disk {
             self.apply(&Step::Replace(node));
         } else {
@@ -173,7 +232,7 @@ impl Simulation {
         }
     }
 
-    fn any_node(&mut self) -> NodeIndex {
+    pub(super) fn any_node(&mut self) -> NodeIndex {
         NodeIndex::new(self.rng.random_range(0..self.world.node_count()))
     }
 }

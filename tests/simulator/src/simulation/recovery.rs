@@ -1,6 +1,7 @@
 //! How a cluster must recover once the faults have ended.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use graft_election_core::{Mode, State};
@@ -11,7 +12,7 @@ use super::bounds::{POSITION_MAX, RHO, recovery_max, times_max};
 use super::{Action, Plan, Simulation};
 use crate::faults::{Faults, Kind, MESSAGE_TIME_MAX, draw_span};
 use crate::judgement::{Judged, Violation};
-use crate::{Condition, Figures, Moment, NodeIndex, Remains, Setup, Step, World};
+use crate::{Condition, Figures, Identity, Moment, NodeIndex, Remains, Setup, Step, World};
 
 impl Simulation {
     /// A world after its faults, to see whether it recovers.
@@ -28,10 +29,23 @@ impl Simulation {
     ///
     /// The first rule that was broken.
     pub(super) fn come_to_rest(&mut self) -> Result<bool, Violation> {
+        if self.faults.kind == Kind::Doubles {
+            return self.doubles_settle().map(|()| false);
+        }
         if self.setup.judged == Judged::NodesAlone || self.is_crowded() || !self.has_quorum() {
             return Ok(false);
         }
+        if let Some(node) = self.world.mislisted() {
+            let what = format!("{node} started with a list that is not that of its record");
+            return Err(Violation { rule: "V6", what });
+        }
         self.end_faults();
+        if self.faults.kind == Kind::Lists {
+            // Those that heard of an older list stand aside for so long.
+            self.run_until(
+                self.world.now().plus(times_max(&self.world)[1].mul_f64(2.0 + 3.0 * RHO)),
+            )?;
+        }
         let healed_at = self.world.now();
         let limit = recovery_max(&self.world);
         // By then the nodes have heard all that was sent before, and the leader if there is one. A
@@ -51,8 +65,59 @@ impl Simulation {
             self.run_until(self.world.now().plus(times_max(&self.world)[1]))?;
             self.until_all_follow(self.world.now())?;
         }
+        if self.figures.suspicions > 0 || self.faults.kind == Kind::Garbage || self.setup.echo {
+            // A voter that restarted twice in a row isn't counted for a while (rule N4), and one
+            // that heard its own name stands aside (N3). The leader may need it.
+            self.run_until(self.world.now().plus(times_max(&self.world)[1] * 3))?;
+            self.until_all_follow(self.world.now())?;
+        }
         self.keeps_leader()?;
         Ok(true)
+    }
+
+    /// N3, N5: once all hear each other, those that take part follow one leader, again and again: a
+    /// double that is closed may be started anew. Where they always heard each other, only one
+    /// process of each id takes part. Elsewhere the question of a double may have been lost at its
+    /// start, and as long as it only follows, no other process of its id hears of it.
+    fn doubles_settle(&mut self) -> Result<(), Violation> {
+        let ids: BTreeSet<_> = self.world.nodes().map(|node| self.world.named(node)).collect();
+        let can_vote = |id: &&Identity| {
+            let mut nodes = self.world.nodes().filter(|node| self.world.named(*node) == **id);
+            nodes.any(|node| self.world.has_record(node))
+        };
+        let has_quorum = ids.iter().filter(can_vote).count() * 2 > self.setup.size;
+        // In Graft mode nobody stands aside, and a witness can't lead.
+        let is_simple =
+            self.setup.nodes.iter().all(|node| node.mode == Mode::Extended && node.priority > 0);
+        if !has_quorum || !is_simple {
+            return Ok(());
+        }
+        self.end_faults();
+        let [_, t_max, heartbeat] = times_max(&self.world);
+        // One that stands aside asks anew within 2 T_max, and takes part a T_min later.
+        let patience = recovery_max(&self.world) + (t_max * 4 + heartbeat * 2).mul_f64(1.0 + RHO);
+        for _ in 0..3 {
+            self.run_until(self.world.now().plus(t_max))?;
+            let limit = self.world.now().plus(patience);
+            self.until(Self::is_settled, limit, "N5", "the processes have not settled")?;
+        }
+        Ok(())
+    }
+
+    /// Whether a node leads that all follow that take part, one of each id.
+    fn is_settled(&self) -> bool {
+        let Some((leader, term)) = self.leader_now() else { return false };
+        let id = self.world.named(leader);
+        let takes_part = |node: &NodeIndex| self.world.takes_part(*node);
+        let parts: Vec<_> = self.world.nodes().filter(takes_part).collect();
+        let ids: BTreeSet<_> = parts.iter().map(|node| self.world.named(*node)).collect();
+        let follows = |node: &NodeIndex| {
+            let view = self.world.view(*node);
+            view.is_some_and(|(_, its_term, its)| its_term == term && its == Some(id))
+        };
+        let is_unique =
+            !matches!(self.setup.judged, Judged::Doubles { .. }) || ids.len() == parts.len();
+        is_unique && parts.contains(&leader) && parts.iter().all(follows)
     }
 
     /// Whether nodes came back under new ids, and there is no list of voters to say who may.
@@ -124,12 +189,25 @@ impl Simulation {
         self.faults.kind == Kind::TooMany && !self.setup.declared
     }
 
-    /// Whether enough disks are left for an election.
+    /// Whether enough disks are left for an election, in each cluster.
     fn has_quorum(&self) -> bool {
-        let can_vote = |node: &NodeIndex| self.world.has_record(*node) && !self.is_stranger(*node);
-        let voters: Vec<_> = self.world.nodes().filter(can_vote).collect();
-        let can_lead = |node: &NodeIndex| self.setup.nodes[node.get()].priority > 0;
-        voters.len() * 2 > self.setup.size && voters.iter().any(can_lead)
+        if self.faults.kind == Kind::Lists {
+            return self.current_list().is_some_and(|(list, voters)| {
+                let holders = self.nodes_of(list);
+                let can_lead = |node: &NodeIndex| self.setup.nodes[node.get()].priority > 0;
+                holders.len() * 2 > voters.len() && holders.iter().any(can_lead)
+            });
+        }
+        (0..self.setup.clusters).all(|cluster| {
+            let can_vote = |node: &NodeIndex| {
+                self.world.cluster(*node) == cluster
+                    && self.world.has_record(*node)
+                    && !self.is_stranger(*node)
+            };
+            let voters: Vec<_> = self.world.nodes().filter(can_vote).collect();
+            let can_lead = |node: &NodeIndex| self.setup.nodes[node.get()].priority > 0;
+            voters.len() * 2 > self.setup.size && voters.iter().any(can_lead)
+        })
     }
 
     fn end_faults(&mut self) {
@@ -176,7 +254,12 @@ impl Simulation {
 
     /// A node that the list of voters excludes is only a disturbance, and that ends too.
     fn is_stranger(&self, node: NodeIndex) -> bool {
-        let is_declared = node.get() < self.setup.size && self.world.identity(node).generation == 1;
+        if self.faults.kind == Kind::Lists {
+            let current = self.current_list();
+            return !current.is_some_and(|(list, _)| self.nodes_of(list).contains(&node));
+        }
+        let identity = self.world.named(node);
+        let is_declared = identity.index.get() < self.setup.size && identity.generation == 1;
         self.setup.declared && !is_declared
     }
 
@@ -199,26 +282,38 @@ impl Simulation {
         }
     }
 
-    /// The leader of the highest term, with that term. In Extended mode it has a lease.
+    /// The leader of the highest term, with that term. In Extended mode it has a lease. Of several
+    /// clusters, that of the first.
     pub(super) fn leader_now(&self) -> Option<(NodeIndex, u64)> {
+        self.leader_of(0)
+    }
+
+    fn leader_of(&self, cluster: usize) -> Option<(NodeIndex, u64)> {
         let leads = |node: NodeIndex| match self.world.view(node) {
             Some((State::Leader, term, _)) => Some((node, term)),
             _ => None,
         };
-        let (leader, term) = self.world.nodes().filter_map(leads).max_by_key(|(_, term)| *term)?;
+        let nodes = self.world.nodes().filter(|node| self.world.cluster(*node) == cluster);
+        let (leader, term) = nodes.filter_map(leads).max_by_key(|(_, term)| *term)?;
         let has_lease = self.setup.nodes[leader.get()].mode == Mode::Graft
             || self.world.leadership(leader).is_some();
         has_lease.then_some((leader, term))
     }
 
-    /// The leader whom all running nodes follow, and its term.
+    /// The leader whom all running nodes follow, and its term; of several clusters, that of the
+    /// first, if all have one.
     pub(super) fn leader(&self) -> Option<(NodeIndex, u64)> {
-        let (leader, term) = self.leader_now()?;
-        let id = self.world.identity(leader);
-        let follows = |node: NodeIndex| match self.world.view(node) {
-            None => matches!(self.plans[node.get()].action, Action::Rest),
-            Some((_, its_term, its_leader)) => its_term == term && its_leader == Some(id),
+        let all_follow = |cluster: usize| {
+            let (leader, term) = self.leader_of(cluster)?;
+            let id = self.world.named(leader);
+            let follows = |node: NodeIndex| match self.world.view(node) {
+                None => matches!(self.plans[node.get()].action, Action::Rest),
+                Some((_, its_term, its_leader)) => its_term == term && its_leader == Some(id),
+            };
+            let mut nodes = self.world.nodes().filter(|node| self.world.cluster(*node) == cluster);
+            nodes.all(follows).then_some((leader, term))
         };
-        self.world.nodes().all(follows).then_some((leader, term))
+        (1..self.setup.clusters).try_for_each(|cluster| all_follow(cluster).map(|_| ()))?;
+        all_follow(0)
     }
 }

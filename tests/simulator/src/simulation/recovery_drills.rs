@@ -1,10 +1,9 @@
 //! Trouble that a recovered cluster must withstand. All drills but the first are for Extended mode.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
 use std::time::Duration;
 
-use graft_election_core::{Handover, Message, Mode, PreVoteResponse};
+use graft_election_core::{Handover, Message, Mode, PreVoteResponse, Round};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
@@ -82,9 +81,10 @@ impl Simulation {
             self.cut_both_ways(away, other);
         }
         if absence == Absence::RaisesTerm {
+            let round = self.world.round(leader);
             let (leader, target) =
                 (self.world.identity(leader).id(), self.world.identity(away).id());
-            let handover = Handover { term, leader, target: Some(target) };
+            let handover = Handover { term, leader, target: Some(target), round };
             self.hear(away, Message::Handover(handover));
         }
         let rest = times_max(&self.world)[1] * 4;
@@ -127,11 +127,19 @@ impl Simulation {
         node: NodeIndex,
         others: &[NodeIndex],
         term: u64,
-        round: Option<NonZeroU32>,
+        round: Option<Round>,
     ) {
         for other in others.iter().filter(|other| **other != node) {
             let (voter, proposed_term) = (self.world.identity(*other).id(), term + 1);
-            let answer = PreVoteResponse { term, granted: true, voter, proposed_term, round };
+            let answer = PreVoteResponse {
+                term,
+                granted: true,
+                voter,
+                proposed_term,
+                round,
+                list: None,
+                life: None,
+            };
             self.hear(node, Message::PreVoteResponse(answer));
         }
     }
@@ -139,7 +147,7 @@ impl Simulation {
     /// A node hears a message that nobody has just sent, if it waits for messages.
     fn hear(&mut self, node: NodeIndex, message: Message) {
         if self.world.condition(node) == Condition::Waiting {
-            self.apply(&Step::Forge { message: Box::new(message), to: node });
+            self.apply(&Step::Forge { message: Box::new(message), round_of: None, to: node });
             self.plan(node);
         }
     }

@@ -85,7 +85,7 @@ impl Scene {
             Self::ColdStart => until_led(healthy),
             Self::StaggeredStart => staggered(healthy, size),
             Self::StaggeredRestart => {
-                let record = VoteRecord { term: 1, voted_for: None };
+                let record = VoteRecord { term: 1, ..VoteRecord::default() };
                 let node = NodeSetup { mode, record, ..NodeSetup::default() };
                 let setup = Setup { nodes: vec![node; size], ..Setup::new(size) };
                 staggered(&mut Cluster::new(setup, &links, seed), size)
@@ -288,10 +288,11 @@ fn higher_term_returns(cluster: &mut Cluster, mode: Mode) -> Result<Duration, Vi
     if mode == Mode::Extended {
         until(cluster, |cluster| cluster.world().condition(away) == Condition::Waiting)?;
         let term = cluster.world().view(away).map_or(0, |(_, term, _)| term);
+        let round = cluster.world().round(leader);
         let [leader, target] = [leader, away].map(|node| cluster.world().identity(node).id());
-        let handover = Handover { term, leader, target: Some(target) };
+        let handover = Handover { term, leader, target: Some(target), round };
         let message = Box::new(Message::Handover(handover));
-        cluster.apply(&Step::Forge { message, to: away });
+        cluster.apply(&Step::Forge { message, round_of: None, to: away });
     }
     let span = cluster.draw(UNIT * 4..=UNIT * 5);
     cluster.run_for(span)?;

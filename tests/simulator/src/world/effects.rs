@@ -2,11 +2,12 @@
 
 use std::ops::RangeInclusive;
 
-use graft_election_core::{Instant, Message, Outgoing, Reason, Recipient, State};
+use graft_election_core::{Instant, Message, Outgoing, Reason, Recipient, Round, State};
 
 use super::{CannotHappen, DELIVERIES_MAX, World, Written};
+use crate::checker::Start;
 use crate::disk::Disk;
-use crate::machine::{Condition, CoreNode, CoreOutput, Machine};
+use crate::machine::{Condition, CoreNode, CoreOutput};
 use crate::{DiskMode, Event, FlightKey, Identity, Moment, NodeIndex, Observer, Pick, Remains};
 
 /// What a node shows of itself, to tell what changed.
@@ -31,6 +32,21 @@ impl Snapshot {
     }
 }
 
+/// Makes the message one of this round, unless it can't have any.
+fn set_round(message: &mut Message, round: Option<Round>) {
+    match message {
+        Message::VoteRequest(request) | Message::PreVoteRequest(request) => request.round = round,
+        Message::VoteResponse(response) => response.round = round,
+        Message::Heartbeat(heartbeat) => heartbeat.round = round,
+        Message::HeartbeatResponse(response) => response.round = round,
+        Message::PreVoteResponse(response) => response.round = round,
+        Message::Handover(handover) => handover.round = round,
+        Message::Who(identity) | Message::Here(identity) => {
+            identity.round = round.unwrap_or(identity.round);
+        }
+    }
+}
+
 impl World {
     pub(super) fn local(&self, node: NodeIndex) -> Instant {
         self.machines[node.get()].clock.read(self.now)
@@ -43,11 +59,11 @@ impl World {
             observer.observe(Event::DiskTorn(node));
             return;
         };
-        match machine.start(&self.setup, &self.voters, record.clone(), now) {
+        match machine.start(&self.setup, record.clone(), now) {
             Ok(()) => {
                 observer.observe(Event::Started(machine.identity, &record));
-                let Machine { identity, setup, quarantine, .. } = machine;
-                self.checker.started(*identity, &record, now, setup, *quarantine);
+                let start = Start::of(machine, &self.setup, &record, now);
+                self.checkers[machine.cluster].started(machine.identity, start);
             }
             Err(error) => observer.observe(Event::ConfigRefused(node, error)),
         }
@@ -87,7 +103,9 @@ impl World {
         self.now = self.now.max(due_at);
         let now = self.local(node);
         observer.observe(Event::Woke(node));
-        self.feed(node, |program| program.handle_timeout(now), observer);
+        let machine = &self.machines[node.get()];
+        self.checkers[machine.cluster].wakes(machine.identity, now);
+        self.feed_and(node, |program| program.handle_timeout(now), &(0..=u64::MAX), observer);
         Ok(())
     }
 
@@ -114,7 +132,8 @@ impl World {
     ) -> Result<(), CannotHappen> {
         self.expect(node, Condition::Waiting)?;
         let now = self.local(node);
-        self.checker.closes(self.identity(node), now);
+        let machine = &self.machines[node.get()];
+        self.checkers[machine.cluster].closes(machine.identity, now);
         self.feed(node, |program| program.close(now), observer);
         Ok(())
     }
@@ -122,11 +141,17 @@ impl World {
     pub(super) fn forge(
         &mut self,
         message: &Message,
+        round_of: Option<NodeIndex>,
         to: NodeIndex,
         observer: &mut impl Observer,
     ) -> Result<(), CannotHappen> {
         self.expect(to, Condition::Waiting)?;
-        self.hear(to, message.clone(), observer);
+        let mut message = message.clone();
+        if let Some(node) = round_of {
+            self.machine(node)?;
+            set_round(&mut message, self.rounds[node.get()]);
+        }
+        self.hear(to, message, observer);
         Ok(())
     }
 
@@ -219,9 +244,10 @@ impl World {
 
     fn hear(&mut self, node: NodeIndex, message: Message, observer: &mut impl Observer) {
         let now = self.local(node);
-        let identity = self.identity(node);
+        let machine = &self.machines[node.get()];
+        let (identity, cluster) = (machine.identity, machine.cluster);
         observer.observe(Event::Heard(node, &message));
-        let terms = self.checker.hears(identity, now, &message);
+        let terms = self.checkers[cluster].hears(identity, now, &message);
         self.feed_and(node, |program| program.handle_message(now, message), &terms, observer);
     }
 
@@ -232,7 +258,8 @@ impl World {
         observer: &mut impl Observer,
     ) {
         let now = self.local(node);
-        self.checker.acts(self.identity(node), now);
+        let machine = &self.machines[node.get()];
+        self.checkers[machine.cluster].acts(machine.identity, now);
         self.feed_and(node, input, &(0..=u64::MAX), observer);
     }
 
@@ -249,7 +276,7 @@ impl World {
         let before = machine.node().map(|program| Snapshot::of(program, now));
         let sent = machine.feed(input);
         if let Some(program) = machine.node() {
-            self.checker.heard(machine.identity, program, terms);
+            self.checkers[machine.cluster].heard(machine.identity, program, terms);
         }
         self.look(node, before, observer);
         // Here alone: a save that follows is not an input, and leaves the report as it is.
@@ -307,7 +334,8 @@ impl World {
             }
         }
         let outgoing = self.machines[node.get()].end_save(now, result.is_ok());
-        self.checker.save_ended(self.identity(node), result.is_err());
+        let machine = &self.machines[node.get()];
+        self.checkers[machine.cluster].save_ended(machine.identity, result.is_err());
         self.look(node, before, observer);
         if let Some(outgoing) = outgoing {
             self.send(node, &outgoing, observer);
@@ -335,7 +363,7 @@ impl World {
         let machine = &mut self.machines[node.get()];
         let done = change(&mut machine.disk);
         if let Some(record) = machine.disk.record() {
-            self.checker.stored(machine.identity, record);
+            self.checkers[machine.cluster].stored(machine.identity, record);
         }
         done
     }
@@ -344,7 +372,7 @@ impl World {
         let now = self.local(node);
         let machine = &self.machines[node.get()];
         let (Some(before), Some(program)) = (before, machine.node()) else { return };
-        self.checker.looked_at(machine.identity, program, now);
+        self.checkers[machine.cluster].looked_at(machine.identity, program, now);
         self.look_at_lease(node);
         let Some(program) = self.machines[node.get()].node() else { return };
         let Snapshot { state, reason, term, leader, has_lease } = Snapshot::of(program, now);
@@ -363,11 +391,12 @@ impl World {
     pub(super) fn look_at_lease(&mut self, node: NodeIndex) {
         let machine = &self.machines[node.get()];
         let Some(program) = machine.node() else { return };
+        let checker = &mut self.checkers[machine.cluster];
         match program.leadership(machine.clock.read(self.now)) {
-            None => self.checker.has_no_lease(machine.identity),
-            Some(leadership) if self.checker.is_news(machine.identity, leadership) => {
+            None => checker.has_no_lease(machine.identity, self.now),
+            Some(leadership) if checker.is_news(machine.identity, leadership) => {
                 let ends_at = machine.clock.shows_at(leadership.valid_until);
-                self.checker.has_lease(machine.identity, leadership, ends_at, self.now);
+                checker.has_lease(machine.identity, leadership, ends_at, self.now);
             }
             Some(_) => {}
         }
@@ -375,13 +404,20 @@ impl World {
 
     fn send(&mut self, from: NodeIndex, outgoing: &Outgoing, observer: &mut impl Observer) {
         let machine = &self.machines[from.get()];
-        self.checker.said(machine.identity, machine.disk.confirmed(), outgoing);
+        let cluster = machine.cluster;
+        self.checkers[cluster].said(machine.identity, machine.disk.confirmed(), outgoing, self.now);
+        if outgoing.to == Recipient::Everyone {
+            self.rounds[from.get()] = outgoing.message.round();
+        }
         let (mut reached, mut cut) = (0, 0);
         for to in self.nodes() {
+            let receiver = &self.machines[to.get()];
             let is_addressed = match &outgoing.to {
-                Recipient::Everyone => to != from || self.setup.echo,
-                Recipient::Node(id) => *id == self.machines[to.get()].id,
+                Recipient::Everyone => receiver.cluster == cluster,
+                // Whatever its cluster: who answers names none.
+                Recipient::Node(id) => *id == receiver.id,
             };
+            let is_addressed = is_addressed && (to != from || self.setup.echo);
             if !is_addressed {
                 continue;
             }

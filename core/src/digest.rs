@@ -1,0 +1,33 @@
+//! The checksum that stands for ids where there is no room for the ids themselves.
+
+use crc::{CRC_32_ISCSI, Crc, NoTable};
+
+use crate::NodeId;
+
+/// CRC-32C, as frames on a serial line use it too. A table would take a kibibyte of flash.
+const CHECKSUM: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISCSI);
+
+/// The checksum of ids, each followed by a zero byte.
+pub(crate) struct Digest(crc::Digest<'static, u32, NoTable>);
+
+impl Digest {
+    pub(crate) fn new() -> Self {
+        Self(CHECKSUM.digest())
+    }
+
+    pub(crate) fn update(&mut self, id: &NodeId) {
+        self.0.update(id.as_str().as_bytes());
+        self.0.update(&[0]);
+    }
+
+    pub(crate) fn finish(self) -> u32 {
+        self.0.finalize()
+    }
+
+    /// The checksum of one id.
+    pub(crate) fn of(id: &NodeId) -> u32 {
+        let mut digest = Self::new();
+        digest.update(id);
+        digest.finish()
+    }
+}
