@@ -46,6 +46,10 @@ pub(super) enum Checker {
     Proto,
     /// The tests of the vote file.
     VoteFile,
+    /// The tests of the driver for tokio.
+    Driver,
+    /// The tests of the driver for microcontrollers.
+    Board,
 }
 
 /// What a checker makes of a defect.
@@ -59,8 +63,15 @@ pub(super) enum Verdict {
 
 impl Checker {
     /// All there are, in the order in which they are listed.
-    pub(super) const ALL: [Self; 5] =
-        [Self::Core, Self::Proto, Self::VoteFile, Self::Simulator, Self::Model];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Core,
+        Self::Proto,
+        Self::VoteFile,
+        Self::Driver,
+        Self::Board,
+        Self::Simulator,
+        Self::Model,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -69,12 +80,14 @@ impl Checker {
             Self::Model => "model",
             Self::Proto => "proto",
             Self::VoteFile => "vote-file",
+            Self::Driver => "driver",
+            Self::Board => "board",
         }
     }
 
     /// Whether it is tests that look, rather than a program of its own.
     pub(super) fn is_tests(self) -> bool {
-        matches!(self, Self::Core | Self::Proto | Self::VoteFile)
+        !matches!(self, Self::Simulator | Self::Model)
     }
 
     /// Lets the checker look at what is planted.
@@ -102,9 +115,9 @@ impl Checker {
 
     fn seconds_max(self) -> u32 {
         match self {
-            Self::Core | Self::Proto | Self::VoteFile => TESTS_SECONDS_MAX,
             Self::Simulator => SIMULATOR_SECONDS_MAX,
             Self::Model => MODEL_SECONDS_MAX,
+            _ => TESTS_SECONDS_MAX,
         }
     }
 
@@ -116,6 +129,10 @@ impl Checker {
             Self::VoteFile => {
                 "--package graft-election --no-default-features --lib --test vote_file"
             }
+            Self::Driver => {
+                "--package graft-election --package graft-election-tests --lib --test world"
+            }
+            Self::Board => "--package graft-election-embassy --tests",
             Self::Simulator => "--package graft-election-simulator",
             Self::Model => "--package graft-election-model",
         }
@@ -132,9 +149,11 @@ impl Checker {
             Self::Simulator => format!("run {selection} -- --seed 1 --seeds {SEEDS}"),
             // Whatever the model must notice shows in these clusters.
             Self::Model => format!("run {selection} -- --quick"),
-            Self::Core | Self::Proto | Self::VoteFile => {
-                format!("test --no-fail-fast {selection}")
+            // Those that need neither a server nor an emulator.
+            Self::Driver => {
+                format!("test --no-fail-fast {selection} -- driver:: leadership:: virtual_time::")
             }
+            _ => format!("test --no-fail-fast {selection}"),
         }
     }
 
@@ -143,9 +162,9 @@ impl Checker {
         let said = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
         let catch = match self {
-            Self::Core | Self::Proto | Self::VoteFile => failed_tests(&said),
             Self::Simulator => said.lines().find(|line| line.starts_with("seed ")).map(shortened),
             Self::Model => errors.lines().find_map(violation),
+            _ => failed_tests(&said),
         };
         if let Some(catch) = catch {
             return Ok(Verdict::Caught(catch));
@@ -154,17 +173,15 @@ impl Checker {
             let looked = format!("nothing in {} s", self.seconds_max());
             // Tests that never end are noticed too.
             return Ok(match self {
-                Self::Core | Self::Proto | Self::VoteFile => {
-                    Verdict::Caught("the tests don't end".into())
-                }
                 Self::Simulator | Self::Model => Verdict::Missed(looked),
+                _ => Verdict::Caught("the tests don't end".into()),
             });
         }
         ensure!(output.status.success(), "{} fails:\n{said}\n{errors}", self.name());
         Ok(Verdict::Missed(match self {
-            Self::Core | Self::Proto | Self::VoteFile => "all tests pass".into(),
             Self::Simulator => format!("nothing in {SEEDS} seeds"),
             Self::Model => "nothing in all states".into(),
+            _ => "all tests pass".into(),
         }))
     }
 }
