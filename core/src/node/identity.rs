@@ -252,10 +252,10 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// N5: answers a question in the node's name that it didn't ask. It is for one of the two to go
     /// on: of those that stand aside, or have just started, the one with the higher life.
     pub(super) fn handle_who(&mut self, question: &Identity) -> AfterSave {
-        let is_own = question.node != self.id || self.rounds.has_drawn(question.round);
+        let is_doubles = question.node == self.id && !self.rounds.has_drawn(question.round);
         let gives_way = self.doubts_itself() || self.asks_until().is_some();
         let is_lower = self.rounds.life() < question.life;
-        if is_own {
+        if !is_doubles {
             return AfterSave::Nothing;
         }
         if gives_way && is_lower {
