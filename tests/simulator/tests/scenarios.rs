@@ -63,7 +63,7 @@ fn one_way_link() {
 
 #[test]
 fn five_nodes_two_weak_links() {
-    recovers_within(4, |seed| {
+    recovers_within(Bounds { most: 1.5, worst: 4.0 }, |seed| {
         let mut course = Course::of(Setup::new(5), MANY, seed);
         course.lead();
         course.leave_links(&[(0, 1), (0, 2), (1, 2), (1, 3), (2, 4)]);
@@ -73,7 +73,7 @@ fn five_nodes_two_weak_links() {
 
 #[test]
 fn quorum_loss() {
-    recovers_within(3, |seed| {
+    recovers_within(Bounds { most: 1.5, worst: 3.0 }, |seed| {
         let mut course = Course::of(Setup::new(5), MANY, seed);
         let leader = course.lead();
         let center = course.follower(leader).get();
@@ -85,7 +85,7 @@ fn quorum_loss() {
 
 #[test]
 fn constrained_election() {
-    recovers_within(4, |seed| {
+    recovers_within(Bounds { most: 2.0, worst: 4.0 }, |seed| {
         let mut setup = Setup::new(4);
         setup.nodes[1..].iter_mut().for_each(|node| node.position = 7);
         let mut course = Course::of(setup, MANY, seed);
@@ -104,7 +104,7 @@ fn constrained_election() {
 
 #[test]
 fn chained_connectivity() {
-    recovers_within(3, |seed| {
+    recovers_within(Bounds { most: 2.0, worst: 3.0 }, |seed| {
         let mut course = Course::of(Setup::new(5), MANY, seed);
         course.lead();
         course.leave_links(&[(0, 1), (1, 2), (2, 3), (3, 4)]);
@@ -114,7 +114,7 @@ fn chained_connectivity() {
 
 #[test]
 fn lower_term_among_pre_voters() {
-    recovers_within(4, |seed| {
+    recovers_within(Bounds { most: 2.5, worst: 4.0 }, |seed| {
         let mut course = Course::of(Setup::new(3), MANY, seed);
         let leader = course.lead();
         let away = course.follower(leader);
@@ -131,7 +131,7 @@ fn lower_term_among_pre_voters() {
 
 #[test]
 fn mixed_modes() {
-    recovers_within(3, |seed| {
+    recovers_within(Bounds { most: 1.5, worst: 3.0 }, |seed| {
         let mut setup = Setup::new(5);
         for (bit, node) in setup.nodes.iter_mut().enumerate() {
             let is_graft = seed >> bit & 1 == 1;
@@ -146,7 +146,7 @@ fn mixed_modes() {
 
 #[test]
 fn deaf_leader() {
-    recovers_within(3, |seed| {
+    recovers_within(Bounds { most: 2.5, worst: 3.0 }, |seed| {
         let mut course = Course::of(Setup::new(3), MANY, seed);
         let leader = course.lead();
         let others = course.others(leader);
@@ -177,7 +177,7 @@ fn priorities_that_fight() {
 /// (rules V1, I2). Half of all messages are lost.
 #[test]
 fn a_vote_in_its_own_term() {
-    recovers_within(8, |seed| {
+    recovers_within(Bounds { most: 6.0, worst: 8.0 }, |seed| {
         let mut course = Course::of(Setup::new(3), 0.5, seed);
         for _ in 0..20 {
             course.cluster.run_for(T_MAX / 2).unwrap();
@@ -192,7 +192,7 @@ fn a_vote_in_its_own_term() {
 
 #[test]
 fn leader_paused() {
-    recovers_within(3, |seed| {
+    recovers_within(Bounds { most: 2.5, worst: 3.0 }, |seed| {
         let mut course = Course::of(Setup::new(3), MANY, seed);
         let leader = course.lead();
         course.cluster.pause(leader, T_MAX * 8);
@@ -206,7 +206,7 @@ fn leader_paused() {
 
 #[test]
 fn all_nodes_paused() {
-    recovers_within(3, |seed| {
+    recovers_within(Bounds { most: 1.0, worst: 3.0 }, |seed| {
         let mut course = Course::of(Setup::new(3), MANY, seed);
         course.lead();
         for node in course.cluster.world().nodes() {
@@ -222,7 +222,7 @@ fn all_nodes_paused() {
 /// The leader's machine and a follower's: nobody can be elected meanwhile.
 #[test]
 fn machine_suspended() {
-    recovers_within(3, |seed| {
+    recovers_within(Bounds { most: 1.0, worst: 3.0 }, |seed| {
         let mut course = Course::of(Setup::new(3), MANY, seed);
         let leader = course.lead();
         for node in [leader, course.follower(leader)] {
@@ -236,9 +236,11 @@ fn machine_suspended() {
     });
 }
 
+/// The two that are left must hear each other, with a tenth of what they say lost: of 200,000
+/// courses, 14 take more than 4 T_max, and none takes 5.
 #[test]
 fn a_lost_disk() {
-    recovers_within(5, |seed| {
+    recovers_within(Bounds { most: 2.5, worst: 5.0 }, |seed| {
         let setup = Setup { judged: Judged::AllButI1, ..Setup::new(3) };
         let mut course = Course::of(setup, MANY, seed);
         let leader = course.lead();
@@ -257,7 +259,7 @@ fn a_lost_disk() {
 /// nodes follow whichever leads, and no two ever have a lease.
 #[test]
 fn two_clusters_of_one_name() {
-    recovers_within(4, |seed| {
+    recovers_within(Bounds { most: 2.0, worst: 4.0 }, |seed| {
         let setup = Setup { size: 3, declared: true, ..Setup::new(6) };
         let mut course = Course::of(setup, MANY, seed);
         course.until_led();
@@ -269,12 +271,23 @@ fn two_clusters_of_one_name() {
     });
 }
 
-/// Plays a scenario with all seeds. None may take more than `bound` T_max to recover.
+/// How long recovery may take, in T_max.
+struct Bounds {
+    /// In 99 of 100 courses: a fault shows here before it shows in the worst of them.
+    most: f64,
+    worst: f64,
+}
+
+/// Plays a scenario with all seeds.
 #[track_caller]
-fn recovers_within(bound: u32, scenario: impl Fn(u64) -> Duration) {
-    let worst = (0..SEEDS).map(|seed| (scenario(seed), seed)).max();
-    let (recovery, seed) = worst.expect("there are seeds");
-    assert!(recovery <= T_MAX * bound, "seed {seed}: {recovery:?}, more than {bound} T_max");
+fn recovers_within(bounds: Bounds, scenario: impl Fn(u64) -> Duration) {
+    let mut recoveries: Vec<_> = (0..SEEDS).map(|seed| (scenario(seed), seed)).collect();
+    recoveries.sort_unstable();
+    let most = recoveries.len() * 99 / 100;
+    for (index, bound) in [(most, bounds.most), (recoveries.len() - 1, bounds.worst)] {
+        let (recovery, seed) = recoveries[index];
+        assert!(recovery <= T_MAX.mul_f64(bound), "seed {seed}: {recovery:?} > {bound} T_max");
+    }
 }
 
 /// One course of a scenario.
