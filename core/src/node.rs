@@ -189,18 +189,23 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         if now < self.role.deadline() {
             return self.finish_input(AfterSave::Nothing);
         }
-        let next = match &self.role {
+        let own_lease = self.lease_by_itself(now);
+        let next = match &mut self.role {
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
                 self.handle_election_timeout(now)
             }
             Role::Leader(leading) if leading.has_lost_quorum(now) => self.step_down(now),
-            Role::Leader(leading) => match self.promotion(leading, now) {
-                Some(target) => {
-                    let round = leading.round;
-                    self.promote(now, round, target)
+            Role::Leader(leading) => {
+                let wait = self.priority_backoff.wait(self.timing.election_timeout_max());
+                let superior = leading.superior(self.priority, now, wait);
+                let target = superior.and_then(|index| self.electorate.id(index)).cloned();
+                let round = leading.round;
+                leading.note_heartbeat(now, self.timing.heartbeat_interval, own_lease);
+                match target {
+                    Some(target) => self.promote(now, round, target),
+                    None => self.heartbeat(now, round),
                 }
-                None => self.heartbeat(now),
-            },
+            }
             Role::Closing(_) => {
                 self.enter(Role::Closed, Reason::Closed);
                 AfterSave::Nothing
@@ -293,17 +298,17 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         match next {
             AfterSave::Send(outgoing) => Output::Send(outgoing),
             // A campaign always raises the term, so it has something to save.
-            AfterSave::Nothing | AfterSave::AskForVotes => Output::Idle,
+            AfterSave::Nothing | AfterSave::Lead(_) => Output::Idle,
         }
     }
 
-    /// The record has become durable: a candidate's own vote counts, and what waited may go out.
+    /// The record has become durable: what waited for that may go out.
     fn finish_save(&mut self, now: Instant, next: AfterSave) -> Option<Outgoing> {
         // A slow save must not use up the time that others have to answer or to be heard.
         let asked_at = self.latest;
         let now = self.advance_clock(now);
         let mut deadline = self.role.deadline().later_by(asked_at, now);
-        if self.mode == Mode::Graft && matches!(next, AfterSave::AskForVotes) {
+        if self.mode == Mode::Graft && matches!(self.role, Role::Candidate(_)) {
             // C3: the voters' disks may be as slow, and they may have two saves to make.
             deadline = deadline.later_by(asked_at, now).later_by(asked_at, now);
         }
@@ -315,10 +320,11 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         // The report stays: it is about the input that led to this save.
         self.unsaved = false;
         self.save_failed = false;
-        let next = if let AfterSave::AskForVotes = next { self.ask_for_votes(now) } else { next };
+        let next =
+            if let AfterSave::Lead(round) = next { self.begin_leading(now, round) } else { next };
         match next {
             AfterSave::Send(outgoing) => Some(outgoing),
-            AfterSave::Nothing | AfterSave::AskForVotes => None,
+            AfterSave::Nothing | AfterSave::Lead(_) => None,
         }
     }
 

@@ -8,10 +8,10 @@ use rand_core::Rng;
 use super::Node;
 use super::output::AfterSave;
 use super::role::{Campaign, PreCampaign, Role};
-use crate::votes::{Answer, Count, Electorate, TwoLives, Voter};
+use crate::votes::{Answer, Count, TwoLives, Voter};
 use crate::{
-    Application, Config, Instant, Life, Message, Mode, NodeId, PreVoteResponse, Reason, Report,
-    Round, TERM_END, VoteRequest, VoteResponse,
+    Application, Config, Instant, Message, Mode, PreVoteResponse, Reason, Report, Round, TERM_END,
+    VoteRequest, VoteResponse,
 };
 
 impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
@@ -167,8 +167,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         self.campaign(now, Reason::WonPreVote, handover_from)
     }
 
-    /// Starts a campaign in the next term with a vote for itself (rule C2). Both count from the
-    /// save on.
+    /// Starts a campaign in the next term with a vote for itself (rule C2). Nobody hears of either
+    /// before both are stored; if they can't be, the campaign is over.
     pub(super) fn campaign(
         &mut self,
         now: Instant,
@@ -180,24 +180,13 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         };
         let election_at = self.draw_election_timeout(now);
         self.set_record(term, Some(self.id.clone()));
-        let count = Count::new(self.rounds.draw());
+        let count = self.start_count();
+        let (round, has_won) = (count.round, count.has_quorum(self.electorate.size()));
         self.enter(Role::Candidate(Campaign { count, handover_from, election_at }), reason);
-        AfterSave::AskForVotes
-    }
-
-    /// The candidate's own vote is stored and counts; it asks for the others', unless it is a
-    /// quorum by itself.
-    pub(super) fn ask_for_votes(&mut self, now: Instant) -> AfterSave {
-        let Role::Candidate(campaign) = &mut self.role else {
-            return AfterSave::Nothing;
-        };
-        self.electorate.forget_heard();
-        note_own_vote(&mut campaign.count, &mut self.electorate, &self.id, self.rounds.life());
-        let (round, handover_from) = (campaign.count.round, campaign.handover_from);
-        if campaign.count.has_quorum(self.electorate.size()) {
-            return self.begin_leading(now, round);
+        if has_won {
+            return AfterSave::Lead(round);
         }
-        let request = self.request(self.record.term, handover_from, round);
+        let request = self.request(term, handover_from, round);
         AfterSave::to_everyone(Message::VoteRequest(request))
     }
 
@@ -269,7 +258,11 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// A new count, with this node's own vote.
     fn count_own_vote(&mut self) -> Count<VOTERS> {
         let mut count = Count::new(self.rounds.draw());
-        note_own_vote(&mut count, &mut self.electorate, &self.id, self.rounds.life());
+        if let Ok(index) = self.electorate.enroll(&self.id) {
+            let (voter, life) = (Voter::Named(index), Some(self.rounds.life()));
+            // A count that has just begun knows of no other life.
+            let _ = count.note(Answer { voter, life, granted: true });
+        }
         count
     }
 
@@ -289,19 +282,5 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             round: Some(round),
             list: self.electorate.list(),
         }
-    }
-}
-
-/// Counts the vote of `id`, this node's own.
-fn note_own_vote<const VOTERS: usize>(
-    count: &mut Count<VOTERS>,
-    electorate: &mut Electorate<VOTERS>,
-    id: &NodeId,
-    life: Life,
-) {
-    if let Ok(index) = electorate.enroll(id) {
-        let answer = Answer { voter: Voter::Named(index), life: Some(life), granted: true };
-        // A count that has just begun knows of no other life.
-        let _ = count.note(answer);
     }
 }

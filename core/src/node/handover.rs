@@ -58,20 +58,6 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         }
     }
 
-    /// H4: the follower of the highest priority, if it is higher than the leader's own and the
-    /// follower has been steady for long enough.
-    pub(super) fn promotion(&self, leading: &Leading<VOTERS>, now: Instant) -> Option<NodeId> {
-        let wait = self.priority_backoff.wait(self.timing.election_timeout_max());
-        let is_ready = |follower: &Follower| {
-            follower.may_lead()
-                && follower.priority > self.priority
-                && follower.bound_until > now
-                && now.micros_since(follower.steady_since) >= wait
-        };
-        let best = leading.followers.best_by(is_ready, |follower| follower.priority)?;
-        self.electorate.id(best).cloned()
-    }
-
     /// H4: gives way to a follower of higher priority.
     pub(super) fn promote(&mut self, now: Instant, round: Round, target: NodeId) -> AfterSave {
         let election_at = self.draw_election_timeout(now);

@@ -35,24 +35,22 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             Mode::Graft => Instant::FAR_FUTURE,
         };
         let followers = Followers::none();
-        let leading =
+        let mut leading =
             Leading { round, heartbeat_at: now, followers, gives_up_at, has_lease: false };
+        leading.note_heartbeat(now, self.timing.heartbeat_interval, self.lease_by_itself(now));
         self.enter(Role::Leader(leading), Reason::WonElection);
-        self.heartbeat(now)
+        self.heartbeat(now, round)
     }
 
-    /// A leader's heartbeat, and the time of the next one (rule L1).
-    pub(super) fn heartbeat(&mut self, now: Instant) -> AfterSave {
+    /// L3: the end of the lease that a heartbeat gives where the leader alone is a quorum.
+    pub(super) fn lease_by_itself(&self, now: Instant) -> Option<Instant> {
+        let is_quorum = self.mode == Mode::Extended && self.electorate.size() == 1;
+        is_quorum.then(|| now.plus_micros(self.timing.lease_terms.longest()))
+    }
+
+    /// The heartbeat of the leader that won the campaign of this round (rule L1).
+    pub(super) fn heartbeat(&self, now: Instant, round: Round) -> AfterSave {
         let is_extended = self.mode == Mode::Extended;
-        let Role::Leader(leading) = &mut self.role else {
-            return AfterSave::Nothing;
-        };
-        leading.heartbeat_at = now.plus_micros(self.timing.heartbeat_interval);
-        // L3: where the leader alone is a quorum, a heartbeat renews its lease.
-        if is_extended && self.electorate.size() == 1 {
-            leading.extend_lease(now.plus_micros(self.timing.lease_terms.longest()));
-        }
-        let round = leading.round;
         AfterSave::to_everyone(Message::Heartbeat(Heartbeat {
             term: self.record.term,
             leader: self.id.clone(),

@@ -6,7 +6,7 @@ use core::mem;
 use rand_core::Rng;
 
 use super::Node;
-use crate::{Application, Instant, Message, NodeId, Outgoing, Recipient, VoteRecord};
+use crate::{Application, Instant, Message, NodeId, Outgoing, Recipient, Round, VoteRecord};
 
 /// What a node asks of its driver in answer to one input: at most one message.
 #[must_use = "an output that is ignored is a message never sent, or a vote never stored"]
@@ -114,8 +114,8 @@ pub struct Unsaved<'n, R: Rng, A: Application, const VOTERS: usize> {
 pub(super) enum AfterSave {
     Nothing,
     Send(Outgoing),
-    /// A candidate's own vote counts from then on, and it asks for the others'.
-    AskForVotes,
+    /// It has won the campaign of this round with its own vote alone.
+    Lead(Round),
 }
 
 impl AfterSave {

@@ -182,6 +182,31 @@ impl<const VOTERS: usize> Leading<VOTERS> {
         }
     }
 
+    /// L1: a heartbeat goes out now. L3: where the leader alone is a quorum, it renews the lease.
+    pub(super) fn note_heartbeat(
+        &mut self,
+        now: Instant,
+        interval: u32,
+        own_lease: Option<Instant>,
+    ) {
+        self.heartbeat_at = now.plus_micros(interval);
+        if let Some(until) = own_lease {
+            self.extend_lease(until);
+        }
+    }
+
+    /// H4: the index of the follower of the highest priority, if that is above `priority`, the
+    /// leader's own, and the follower has been steady for `wait` microseconds.
+    pub(super) fn superior(&self, priority: u32, now: Instant, wait: u64) -> Option<usize> {
+        let is_ready = |follower: &Follower| {
+            follower.may_lead()
+                && follower.priority > priority
+                && follower.bound_until > now
+                && now.micros_since(follower.steady_since) >= wait
+        };
+        self.followers.best_by(is_ready, |follower| follower.priority)
+    }
+
     /// L3: a quorum is sure to be bound until then.
     pub(super) fn extend_lease(&mut self, until: Instant) {
         (self.gives_up_at, self.has_lease) = (until, true);

@@ -18,8 +18,7 @@ fn i1_i2_i3_i6_i7_hold_whatever_happens_to_two_nodes_that_hand_over_and_close() 
 
 #[test]
 fn i1_to_i7_hold_whatever_happens_to_two_nodes_that_hold_leases() {
-    let cluster =
-        Cluster { term_max: 2, disturbances_max: Some(1), ..Cluster::new(Kind::Extended, 2) };
+    let cluster = Cluster { term_max: 2, leaving: true, ..Cluster::new(Kind::Extended, 2) };
     search(cluster, NonZeroUsize::MIN).unwrap();
 }
 
