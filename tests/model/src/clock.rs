@@ -14,6 +14,9 @@ pub(crate) const EARLY: Instant = Instant::from_micros(u64::MAX - 1);
 /// The last instant: every timer is due, and no node is still bound.
 pub(crate) const LATE: Instant = Instant::FAR_FUTURE;
 
+/// What precedes the instant at which a leader's next heartbeat is due.
+const HEARTBEAT_AT: &str = "heartbeat_at: ";
+
 const NO_SUCH_FIELD: &str = "the core's nodes no longer show themselves as they did";
 
 /// How a node's clock runs.
@@ -62,9 +65,11 @@ impl Moment {
     /// What distinguishes the moment from others: the whole node, with each instant as the number
     /// of times that the clock must advance to reach it.
     ///
-    /// All instants in the past are alike. What the node last reported or refused is left out,
-    /// since it shows these but doesn't act on them. `exploration` checks both assumptions.
-    pub(crate) fn key(&self, clock: Clock) -> Result<String> {
+    /// All instants in the past are alike, except when a leader's next heartbeat was due: what
+    /// echoes one that it has not sent yet is told by that (L2). From `age_max` on, these are alike
+    /// too. What the node last reported or refused is left out, since it shows these but doesn't
+    /// act on them. `exploration` checks these assumptions.
+    pub(crate) fn key(&self, clock: Clock, age_max: u64) -> Result<String> {
         let text = format!("{} {:?}", self.phase, self.voter);
         let (before, rest) = text.split_once("report: ").context(NO_SUCH_FIELD)?;
         let (_, after) = rest.split_once("bound_until: ").context(NO_SUCH_FIELD)?;
@@ -78,6 +83,10 @@ impl Moment {
                     // The clock's origin means "never".
                     0_u64 => "never".to_owned(),
                     u64::MAX => "for ever".to_owned(),
+                    micros if micros < self.now.as_micros() && key.ends_with(HEARTBEAT_AT) => {
+                        let age = (self.now.as_micros() - micros).div_ceil(clock.advance);
+                        format!("{} ago", age.min(age_max))
+                    }
                     micros => micros
                         .saturating_sub(self.now.as_micros())
                         .div_ceil(clock.advance)

@@ -291,7 +291,8 @@ impl Explorer {
         if let Some(index) = self.known[node].get(&moment) {
             return Ok(*index);
         }
-        let key = moment.key(self.found.cluster.clock(node))?;
+        let cluster = self.found.cluster;
+        let key = moment.key(cluster.clock(node), cluster.age_max(node))?;
         let next = self.found.moments[node].len();
         let index = *self.indexes[node].entry(key).or_insert(next);
         self.known[node].insert(moment.clone(), index);

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use graft_election_core::{Instant, Message, NodeId, Outgoing, Output, Position, VoteRequest};
 
 use crate::clock::{EARLY, LATE, Moment};
@@ -102,8 +102,12 @@ impl Cluster {
             after.pass(clock);
         }
         let voter = &mut after.voter;
-        // A round has the number of the term in which it is drawn: one input draws one at most.
-        voter.set_rounds_drawn(u32::try_from(voter.term())?);
+        let is_echo = matches!(input, Given::Message(it) if it.sender() == Some(voter.id()));
+        if !is_echo {
+            // A round has the number of the term in which it is drawn: one input draws one at most.
+            // An echo draws none, and the node must know it by a round that it has drawn (N3).
+            voter.set_rounds_drawn(u32::try_from(voter.term())?);
+        }
         let (outcome, stores, mut says) = match match input {
             Given::Message(message) => {
                 voter.handle_message(now, before.undated(clock, message.clone()))
@@ -131,6 +135,10 @@ impl Cluster {
             // Letting it name anyone allows more, and treats all nodes alike.
             handover.target = to.map(id).transpose()?;
         }
+        ensure!(
+            !says.as_ref().is_some_and(|it| matches!(it.message, Message::Who(_))),
+            "a node asks whose its id is, though nobody else has it\n{before:#?}\non {input:?}"
+        );
         after.voter.set_rounds_drawn(ROUNDS_MAX);
         let says = says.map(|outgoing| before.dated(clock, outgoing));
         Ok(Reaction { outcome, after, stores, says, is_silenced: false })
