@@ -7,6 +7,7 @@ mod handover;
 mod identity;
 mod leading;
 mod output;
+mod patience;
 mod priority_backoff;
 mod role;
 mod voting;
@@ -18,6 +19,7 @@ use rand_core::Rng;
 use self::identity::Inquiry;
 use self::output::AfterSave;
 pub use self::output::{Output, Unsaved};
+use self::patience::Patience;
 use self::priority_backoff::PriorityBackoff;
 use self::role::Role;
 use crate::rounds::Rounds;
@@ -66,6 +68,8 @@ pub struct Node<R, A, const VOTERS: usize> {
     /// Until then the node stands aside, since a voter goes by an older list (rule V6).
     older_list_until: Instant,
     priority_backoff: PriorityBackoff,
+    /// What it knows of slow disks (rule C3).
+    patience: Patience,
     latest: Instant,
     rng: R,
     application: A,
@@ -103,7 +107,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         let quarantine = timing.election_timeout_min.max(record.bound_for);
         let bound_until = now.plus_micros(quarantine).plus_micros(timing.clock_tick);
         let rounds = Rounds::new(&mut rng, &id);
-        let election_at = timing.draw_election_timeout(&mut rng, now);
+        let election_at = timing.draw_election_timeout(&mut rng, now, timing.election_timeout_span);
         // V6: the list that is declared for the first time stays with the record.
         let list = list.or(record.list);
         let unsaved = list != record.list;
@@ -127,6 +131,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             inquiry: None,
             older_list_until: now,
             priority_backoff: PriorityBackoff::default(),
+            patience: Patience::default(),
             latest: now,
             rng,
             application,
@@ -149,6 +154,9 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         }
         if matches!(self.role, Role::Closed) {
             return Output::Idle;
+        }
+        if self.is_late_vote(&message) {
+            self.patience.note_late_vote();
         }
         if let Err(dropped) = self.check_message(&message) {
             self.report = dropped;
@@ -249,8 +257,14 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         match self.role {
             Role::Follower(_) => self.role.forget_leader(),
             Role::PreCandidate(_) | Role::Candidate(_) => {
-                // T3: a candidate that is behind campaigns again promptly, with jitter.
-                let election_at = self.draw(now, self.timing.heartbeat_interval);
+                // T3: a candidate that is behind campaigns again promptly, with jitter; C3: with
+                // more of it if disks are slow.
+                let span = if self.patience.is_needed() {
+                    self.patience.stretch(self.timing.election_timeout_span)
+                } else {
+                    self.timing.heartbeat_interval
+                };
+                let election_at = self.draw(now, span);
                 self.enter(Role::waiting(election_at), Reason::HigherTerm);
             }
             Role::Leader(_) => self.await_leader(now, Reason::HigherTerm),
@@ -292,6 +306,13 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// The one place through which outputs leave, so that nothing is said before it is stored (rule
     /// T1, invariant I6) and a save that failed is asked for again (rule C4).
     fn finish_input(&mut self, next: AfterSave) -> Output<'_, R, A, VOTERS> {
+        let next = match next {
+            // N5: a sick disk doesn't make room for a double. This depends on nothing stored.
+            AfterSave::Send(answer) if matches!(answer.message, Message::Here(_)) => {
+                return Output::Send(answer);
+            }
+            next => next,
+        };
         if self.unsaved {
             return Output::Save(Unsaved::new(self, next));
         }
@@ -314,6 +335,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         }
         self.role.restart_timer(deadline);
         let micros = now.micros_since(asked_at);
+        self.patience.note_save(micros, self.timing.election_timeout_min);
         if self.report.is_none() && micros >= self.timing.election_timeout_min.into() {
             self.report = Some(Report::SlowSave { micros });
         }
@@ -364,7 +386,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     }
 
     fn draw_election_timeout(&mut self, now: Instant) -> Instant {
-        self.timing.draw_election_timeout(&mut self.rng, now)
+        let span = self.patience.stretch(self.timing.election_timeout_span);
+        self.timing.draw_election_timeout(&mut self.rng, now, span)
     }
 
     fn announced_size(&self) -> Option<NonZeroU32> {

@@ -39,8 +39,15 @@ impl Timing {
         earliest.plus_drawn(rng.next_u32() ^ self.salt, span)
     }
 
-    pub(crate) fn draw_election_timeout(&self, rng: &mut impl Rng, now: Instant) -> Instant {
-        self.draw(rng, now.plus_micros(self.election_timeout_min), self.election_timeout_span)
+    /// The end of an election timeout that begins now: T_min later at least, and from there on
+    /// drawn from `span` microseconds.
+    pub(crate) fn draw_election_timeout(
+        &self,
+        rng: &mut impl Rng,
+        now: Instant,
+        span: u32,
+    ) -> Instant {
+        self.draw(rng, now.plus_micros(self.election_timeout_min), span)
     }
 
     pub(crate) fn election_timeout_max(&self) -> u32 {

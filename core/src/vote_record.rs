@@ -35,9 +35,11 @@ impl VoteRecord {
 
     /// The record of a voter whose list was replaced by this one while all voters of both were
     /// stopped (rule V6). `term` must be above the terms of all of them; the vote in it is spent,
-    /// on `id` itself.
-    pub fn with_voters(&self, id: &NodeId, term: u64, voters: &[NodeId]) -> Self {
+    /// on `id` itself. `bound_for` is the longest promise in their records: what was done under a
+    /// lease of the old list may still be going on for as long.
+    pub fn with_voters(&self, id: &NodeId, term: u64, voters: &[NodeId], bound_for: u32) -> Self {
         let list = Some(ListId::replaced_in(term, voters));
-        Self { term, voted_for: Some(id.clone()), list, bound_for: self.bound_for }
+        let bound_for = bound_for.max(self.bound_for);
+        Self { term, voted_for: Some(id.clone()), list, bound_for }
     }
 }

@@ -1,6 +1,8 @@
 //! C1 to C5: who campaigns, and what happens when the disk fails. Pre-votes are answered but never
 //! asked for in Graft mode.
 
+use std::time::Duration;
+
 use graft_election_core::{Instant, Message, Reason, Report, State, VoteRequest};
 
 use crate::common::*;
@@ -120,6 +122,53 @@ fn c3_a_slow_disk_makes_campaigns_longer_in_graft_mode() {
         a.wait(T_MIN);
         assert_eq!(a.timeout(), T_MIN + T_MIN * 2);
     }
+}
+
+/// The middle of the timeouts that are drawn from a span so many times as long as the usual one.
+fn stretched(times: u32) -> Duration {
+    T_MIN + (T_MAX - T_MIN) * times / 2
+}
+
+#[test]
+fn c3_after_a_slow_save_timeouts_vary_more_until_one_is_fast() {
+    let mut a = voter("a", 3);
+    a.rolls(1 << 31);
+    for (term, span, times) in [(1, T_MIN, 1), (2, Duration::ZERO, 3), (3, Duration::ZERO, 1)] {
+        a.times_out()
+            .expect_save(record(term, Some("a")))
+            .lasts(span)
+            .then_sends(to_everyone(request("a", term, 3)));
+        a.wait(span);
+        // In Graft mode the slow save itself is waited for, too.
+        assert_eq!(a.timeout(), stretched(times) + span * 2, "term {term}");
+    }
+}
+
+#[test]
+fn c3_votes_that_come_too_late_make_timeouts_vary_more_until_there_is_a_leader() {
+    let mut a = candidate("a", 3, 1);
+    a.rolls(1 << 31);
+    for (term, times) in [(2, 1), (3, 2), (4, 4), (5, 8), (6, 8)] {
+        let too_late = a.answering(grant("b", term - 1));
+        a.times_out()
+            .expect_save(record(term, Some("a")))
+            .then_sends(to_everyone(request("a", term, 3)));
+        assert_eq!(a.timeout(), stretched(times), "term {term}");
+        a.hears_verbatim(too_late).expect_silence();
+    }
+    a.hears(heartbeat("b", 6)).expect_silence();
+    assert_eq!(a.timeout(), stretched(1));
+}
+
+#[test]
+fn c3_a_candidate_with_slow_voters_is_less_prompt_after_a_higher_term() {
+    let mut a = candidate("a", 3, 1);
+    let too_late = a.answering(grant("b", 1));
+    a.times_out().expect_save(record(2, Some("a"))).then_sends(to_everyone(request("a", 2, 3)));
+    a.rolls(1 << 31);
+    a.hears_verbatim(too_late).expect_silence();
+    a.hears(denial("b", 3)).expect_save(record(3, None)).then_is_silent();
+    assert_eq!(a.timeout(), T_MAX - T_MIN);
 }
 
 #[test]

@@ -466,6 +466,16 @@ fn n5_a_running_node_answers_a_question_and_changes_nothing() {
 }
 
 #[test]
+fn n5_a_node_whose_disk_fails_answers_all_the_same() {
+    let mut a = voter("a", 3);
+    a.hears(vote_request("b", 1)).expect_save(record(1, Some("b"))).fails();
+    a.hears(who(ROUND, HIGHER)).expect_send(to("a", here(ROUND, LIFE)));
+    a.hears(vote_request("b", 1))
+        .expect_save(record(1, Some("b")))
+        .then_sends(to("b", grant("a", 1)));
+}
+
+#[test]
 fn n5_of_those_that_stand_aside_or_start_the_higher_life_answers() {
     let (mut aside, _) = aside();
     aside.rolls(0);
@@ -570,8 +580,12 @@ fn v6_a_list_that_is_not_the_records_does_not_start() {
     let graft = Config { mode: Mode::Graft, ..config(none) };
     assert!(Voter::try_start("a", &graft, VoteRecord::first(&old)).is_ok());
     // Changed offline, with the record.
-    let record = VoteRecord::first(&old).with_voters(&node_id("a"), 9, &new);
+    let old_record = VoteRecord { bound_for: 600_000, ..VoteRecord::first(&old) };
+    let record = old_record.with_voters(&node_id("a"), 9, &new, 500_000);
     assert_eq!((record.term, record.voted_for.as_ref()), (9, Some(&node_id("a"))));
+    // V3: the longest promise to a leader of the old list.
+    assert_eq!(record.bound_for, 600_000);
+    assert_eq!(old_record.with_voters(&node_id("a"), 9, &new, 700_000).bound_for, 700_000);
     assert_eq!(start(&new, record.clone()), None);
     assert_ne!(start(&old, record), None);
 }
@@ -645,7 +659,7 @@ fn v6_who_hears_an_older_list_stands_aside_until_it_is_heard_no_more() {
     let voters = ["a", "b", "c"].map(node_id);
     let old = ListId::declared(&["a", "b", "x"].map(node_id));
     let config = Config { voters: &voters, ..extended_config(3) };
-    let record = VoteRecord::default().with_voters(&node_id("a"), 9, &voters);
+    let record = VoteRecord::default().with_voters(&node_id("a"), 9, &voters, 0);
     let mut a = Voter::start("a", &config, record);
     a.settles(BOUND);
     // Not on this list: a cluster that has nothing to do with it any more.

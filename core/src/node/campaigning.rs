@@ -226,6 +226,13 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         self.begin_leading(now, round)
     }
 
+    /// C3: whether it answers a campaign of this node's that is over: the voter took too long.
+    pub(super) fn is_late_vote(&self, message: &Message) -> bool {
+        matches!(message, Message::VoteResponse(_))
+            && self.has_drawn(message.round())
+            && self.role.awaited_round(message) != message.round()
+    }
+
     /// Which voter answered, whatever its answer: one too many is to be noticed before its vote is
     /// needed (rule V6).
     fn identify(&mut self, response: &VoteResponse) -> Result<Voter, Report> {

@@ -40,6 +40,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             }
             Role::Closing(_) | Role::Closed => return self.refuse_second(heartbeat),
         };
+        self.patience.forget_late_votes();
         let election_at = self.draw_election_timeout(now);
         let following = Following { leader: Some(leader), promoted: None, election_at };
         self.enter(Role::Follower(following), reason);

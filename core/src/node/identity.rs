@@ -130,7 +130,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         message.sender() == Some(&self.id)
     }
 
-    fn has_drawn(&self, round: Option<Round>) -> bool {
+    pub(super) fn has_drawn(&self, round: Option<Round>) -> bool {
         round.is_some_and(|round| self.rounds.has_drawn(round))
     }
 

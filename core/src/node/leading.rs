@@ -30,6 +30,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
 
     /// The candidate has won the campaign of this round: it says so at once (rule L1).
     pub(super) fn begin_leading(&mut self, now: Instant, round: Round) -> AfterSave {
+        self.patience.forget_late_votes();
         let gives_up_at = match self.mode {
             Mode::Extended => now.plus_micros(self.timing.lease_terms.longest()),
             Mode::Graft => Instant::FAR_FUTURE,

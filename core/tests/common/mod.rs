@@ -206,8 +206,13 @@ impl Voter {
     }
 
     pub(crate) fn hears(&mut self, message: Message) -> Heard<'_> {
-        let message = completed(message, self.asked.get());
+        let message = self.answering(message);
         self.hears_verbatim(message)
+    }
+
+    /// The message, as an answer to what the node asked last.
+    pub(crate) fn answering(&self, message: Message) -> Message {
+        completed(message, self.asked.get())
     }
 
     /// Hears a message to which nothing is added.

@@ -135,11 +135,12 @@ impl VotersArgs {
             print_error("nothing was changed; if all that holds, repeat it with --yes");
             return Ok(ExitCode::FAILURE);
         }
+        let bound_for = voters.iter().map(|voter| voter.record.bound_for).max().unwrap_or_default();
         for voter in &mut voters {
             if voter.record.list == Some(list) {
                 continue;
             }
-            let record = voter.record.with_voters(&voter.id, term, &self.set);
+            let record = voter.record.with_voters(&voter.id, term, &self.set, bound_for);
             voter.votes.save(&voter.id, &record).with_context(
                 || "not all records are changed, so start no voter, and repeat this command",
             )?;
@@ -256,6 +257,9 @@ impl VotersArgs {
             let (term, names) = (list.term, names(elsewhere));
             print(format_args!("- Change these where they are, with --term {term}: {names}."))?;
         }
+        print(
+            "- As long as the longest T_min of the old voters must have passed since they stopped.",
+        )?;
         let leaving: Vec<_> = self.from.iter().filter(|id| !self.set.contains(id)).collect();
         if !leaving.is_empty() {
             let leaving = names(leaving);

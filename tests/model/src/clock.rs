@@ -68,13 +68,16 @@ impl Moment {
     /// All instants in the past are alike, except when a leader's next heartbeat was due: what
     /// echoes one that it has not sent yet is told by that (L2). From `age_max` on, these are alike
     /// too. What the node last reported or refused is left out, since it shows these but doesn't
-    /// act on them. `exploration` checks these assumptions.
+    /// act on them; and so is how patient it is (C3), which says from how long a span it draws:
+    /// here it draws the least of it. `exploration` checks these assumptions.
     pub(crate) fn key(&self, clock: Clock, age_max: u64) -> Result<String> {
         let text = format!("{} {:?}", self.phase, self.voter);
         let (before, rest) = text.split_once("report: ").context(NO_SUCH_FIELD)?;
-        let (_, after) = rest.split_once("bound_until: ").context(NO_SUCH_FIELD)?;
+        let (_, rest) = rest.split_once("bound_until: ").context(NO_SUCH_FIELD)?;
+        let (between, rest) = rest.split_once("patience: ").context(NO_SUCH_FIELD)?;
+        let (_, after) = rest.split_once("latest: ").context(NO_SUCH_FIELD)?;
         let mut key = String::with_capacity(text.len());
-        for part in [before, after] {
+        for part in [before, between, after] {
             let mut parts = part.split("Instant(");
             key.push_str(parts.next().unwrap_or_default());
             for part in parts {

@@ -185,7 +185,7 @@ fn record() -> Option<VoteRecord> {
     Some(match byte() {
         0 => stored,
         1 => VoteRecord::first(voters),
-        _ => stored.with_voters(&id()?, number(), voters),
+        _ => stored.with_voters(&id()?, number(), voters, number() as u32),
     })
 }
 

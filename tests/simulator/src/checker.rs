@@ -28,8 +28,8 @@ use leases::Leases;
 /// The first number that is no term (rule T4).
 const TERM_END: u64 = 1 << 63;
 
-/// How much longer than T_max a campaign of Graft mode lasts at most (rule C3).
-pub(crate) const UNANSWERED_FACTOR_MAX: u32 = 16;
+/// How many times as long the span of a timeout gets where disks are slow, at most (rule C3).
+const STRETCH_MAX: u32 = 8;
 
 #[derive(Debug)]
 pub(crate) struct Checker {
@@ -89,6 +89,11 @@ impl Checker {
         self.saw_two_leaders
     }
 
+    /// Whether several nodes led in this term.
+    pub(crate) fn saw_leaders_beside(&self, term: u64) -> bool {
+        self.leaders.iter().filter(|(known, _)| *known == term).count() > 1
+    }
+
     /// A node's program starts.
     pub(crate) fn started(&mut self, node: Identity, start: Start<'_>) {
         let mut incarnation = Incarnation::new(&start);
@@ -120,6 +125,7 @@ impl Checker {
         let save = now.saturating_since(incarnation.input.at);
         incarnation.slowest_save = incarnation.slowest_save.max(save);
         let slowest_save = incarnation.slowest_save;
+        let stretch = if incarnation.has_patience() { STRETCH_MAX } else { 1 };
         let before = std::mem::replace(&mut incarnation.term, term);
         let was = incarnation.state;
         incarnation.changed_state(state, now);
@@ -136,16 +142,16 @@ impl Checker {
         });
         self.require("T1", term >= before, || format!("{node} fell from term {before} to {term}"));
 
+        // C3: longer where disks are slow. V2, V3: a bound node asks soon after it is free.
+        let timeout_max = t_min + (t_max - t_min) * stretch;
+        let timeout_max = timeout_max.max(t_min.max(quarantine) + heartbeat);
         let wait_max = match state {
             State::Leader => heartbeat,
-            // C3: it waits longer each time that nobody answers its campaign, even if it could not
-            // store its vote, and after a slow save.
+            // C3: a campaign of Graft mode waits after a slow save, even one that failed.
             State::Follower | State::Candidate if mode == Mode::Graft => {
-                t_max * UNANSWERED_FACTOR_MAX + heartbeat + slowest_save * 2
+                timeout_max + heartbeat + slowest_save * 2
             }
-            State::Follower | State::PreCandidate | State::Candidate => {
-                t_max.max(t_min.max(quarantine) + heartbeat) + heartbeat
-            }
+            State::Follower | State::PreCandidate | State::Candidate => timeout_max + heartbeat,
             State::Closed => Duration::MAX,
         };
         let wait = program.deadline().saturating_since(now);

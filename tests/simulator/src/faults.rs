@@ -70,6 +70,9 @@ pub(crate) struct Faults {
     pub(crate) save_failure: Odds,
     pub(crate) save_crash: Odds,
     pub(crate) slow_save: Odds,
+    /// How long each save takes at least, on so many of the nodes: the first ones.
+    pub(crate) save_time_min: Duration,
+    pub(crate) slow_disks: usize,
     /// For each restart.
     pub(crate) lost_disk: Odds,
     /// For each timer that is due.
@@ -136,6 +139,8 @@ impl Faults {
             save_failure: Odds::NEVER,
             save_crash: Odds::NEVER,
             slow_save: Odds::NEVER,
+            save_time_min: Duration::ZERO,
+            slow_disks: 0,
             lost_disk: Odds::NEVER,
             late_timer: Odds::NEVER,
             crash: Odds::NEVER,
@@ -170,6 +175,8 @@ impl Faults {
             save_failure: draw_odds(rng, 0.3),
             save_crash: draw_odds(rng, 0.2),
             slow_save: draw_odds(rng, 0.2),
+            save_time_min: Duration::ZERO,
+            slow_disks: 0,
             lost_disk: if kind == Kind::LostDisks { Odds::new(0.3) } else { Odds::NEVER },
             late_timer: draw_odds(rng, 0.2),
             crash: draw_odds(rng, 0.01),

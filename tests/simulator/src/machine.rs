@@ -173,12 +173,12 @@ impl Machine {
     }
 
     /// Rewrites the record of a node that is down for another list of voters (rule V6).
-    pub(crate) fn rewrite(&mut self, term: u64, voters: &[NodeIndex]) {
+    pub(crate) fn rewrite(&mut self, term: u64, voters: &[NodeIndex], bound_for: u32) {
         self.setup.voters = Some(voters.to_vec());
         self.listed = Some(voters.to_vec());
         let voters: Vec<NodeId> = voters.iter().map(|voter| Identity::first(*voter).id()).collect();
         let id = self.id.clone();
-        self.disk.rewrite(|record| record.with_voters(&id, term, &voters));
+        self.disk.rewrite(|record| record.with_voters(&id, term, &voters, bound_for));
     }
 
     /// Gives a waiting node an input, after which it sends a message, or saves, or does neither.

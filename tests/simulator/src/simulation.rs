@@ -351,7 +351,9 @@ impl Simulation {
             Condition::Saving => {
                 let is_slow = self.faults.slow_save.happens(rng);
                 let time_max = if is_slow { self.faults.absence_max } else { SAVE_TIME_MAX };
-                let at = now.plus(draw_span(rng, time_max));
+                let has_slow_disk = node.get() < self.faults.slow_disks;
+                let least = if has_slow_disk { self.faults.save_time_min } else { Duration::ZERO };
+                let at = now.plus(least + draw_span(rng, time_max));
                 Plan { at, action: self.draw_end_of_save(node) }
             }
             Condition::Paused => {

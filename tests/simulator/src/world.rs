@@ -3,7 +3,7 @@ mod effects;
 use std::fmt;
 use std::time::Duration;
 
-use graft_election_core::{Leadership, Mode, Round, State, VoteRecord};
+use graft_election_core::{Leadership, Round, State, VoteRecord};
 
 use crate::checker::Checker;
 use crate::clock::Clock;
@@ -215,7 +215,9 @@ impl World {
             }
             Step::Rewrite { node, term, voters } => {
                 self.expect(*node, Condition::Down)?;
-                self.machine(*node)?.rewrite(*term, voters);
+                let records = self.machines.iter().filter_map(|machine| machine.disk.record());
+                let bound_for = records.map(|record| record.bound_for).max().unwrap_or_default();
+                self.machine(*node)?.rewrite(*term, voters, bound_for);
                 Ok(())
             }
             Step::Position { node, position } => {
@@ -290,9 +292,9 @@ impl World {
         self.machines.iter().flat_map(|machine| machine.all_times.iter().copied())
     }
 
-    /// Whether any node runs in Graft mode.
-    pub(crate) fn has_graft_mode(&self) -> bool {
-        self.machines.iter().any(|machine| machine.setup.mode == Mode::Graft)
+    /// Whether several nodes led in this term.
+    pub(crate) fn saw_leaders_beside(&self, term: u64) -> bool {
+        self.checkers.iter().any(|checker| checker.saw_leaders_beside(term))
     }
 
     /// Whether two nodes led in one term, as may happen where I1 isn't judged.

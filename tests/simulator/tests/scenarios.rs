@@ -238,6 +238,28 @@ fn machine_suspended() {
 
 /// The two that are left must hear each other, with a tenth of what they say lost: of 200,000
 /// courses, 14 take more than 4 T_max, and none takes 5.
+/// Disks that take as long to store a vote as the longest timeout, on all nodes or on as many as a
+/// quorum needs, from the start or from when the leader crashes (rule C3). Two nodes that ask for
+/// votes within one save of each other cost a round of two saves and a timeout.
+#[test]
+fn slow_disks() {
+    for (size, most, worst) in [(3, 11.0, 12.0), (5, 15.0, 17.0)] {
+        for slow in [size / 2 + 1, size] {
+            for crashes in [false, true] {
+                recovers_within(Bounds { most, worst }, |seed| {
+                    let mut course = Course::of(Setup::new(size), FEW, seed);
+                    let leader = if crashes { Some(course.lead()) } else { None };
+                    course.cluster.slow_disks(slow, T_MAX);
+                    if let Some(leader) = leader {
+                        course.cluster.crash(leader, None);
+                    }
+                    course.until_led()
+                });
+            }
+        }
+    }
+}
+
 #[test]
 fn a_lost_disk() {
     recovers_within(Bounds { most: 2.5, worst: 5.0 }, |seed| {

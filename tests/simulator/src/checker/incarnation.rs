@@ -61,6 +61,8 @@ pub(super) struct Incarnation {
     pub(super) save_failed: bool,
     /// How long its slowest save took.
     pub(super) slowest_save: Duration,
+    /// A vote came too late for its campaign since it heard a leader, or led (rule C3).
+    pub(super) heard_late_vote: bool,
     led_since: Instant,
     /// The last term in which it led.
     pub(super) led_in: u64,
@@ -156,6 +158,7 @@ impl Incarnation {
             parting: Parting::default(),
             save_failed: false,
             slowest_save: Duration::ZERO,
+            heard_late_vote: false,
             led_since: now,
             led_in: 0,
             gave_up: Vec::new(),
@@ -235,6 +238,19 @@ impl Incarnation {
         }
     }
 
+    /// C3: whether it answers, or may answer, a campaign that is over.
+    pub(super) fn is_late_vote(&self, message: &Message) -> bool {
+        let is_awaited = |round| self.awaited_round(message) == Some((round, true));
+        matches!(message, Message::VoteResponse(_))
+            && message.round().is_some_and(|it| self.has_spoken_of(it) && !is_awaited(it))
+    }
+
+    /// C3: whether it may know of slow disks, its own or another's.
+    pub(super) fn has_patience(&self) -> bool {
+        let [t_min, ..] = self.times;
+        self.heard_late_vote || self.slowest_save >= t_min
+    }
+
     /// It has taken in an input, unless it is excused: its lease was over, or it is closed.
     pub(super) fn takes_in(&mut self, input: &Input, program: &CoreNode, is_excused: bool) {
         if is_excused {
@@ -265,6 +281,7 @@ impl Incarnation {
             self.followed.as_ref().is_some_and(|known| known.leader == heartbeat.leader);
         if follows && !(self.is_second(heartbeat) && is_same_id) {
             self.followed = Some(heartbeat.clone());
+            self.heard_late_vote = false;
         }
     }
 
@@ -289,6 +306,7 @@ impl Incarnation {
 
     pub(super) fn changed_state(&mut self, state: State, now: Instant) {
         if state == State::Leader && self.state != State::Leader {
+            self.heard_late_vote = false;
             self.led_since = now;
             self.led_in = self.term;
             self.echoes.clear();

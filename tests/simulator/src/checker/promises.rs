@@ -51,6 +51,9 @@ impl Checker {
         let sender = message.sender().map(Identity::of);
         let is_in_own_name = sender == Some(Some(name));
         let awaited = incarnation.awaited_round(message);
+        if incarnation.is_late_vote(message) {
+            incarnation.heard_late_vote = true;
+        }
         // N1: an answer to nothing that was asked is not even read.
         let is_answered = match awaited {
             _ if !is_answer(message) => true,

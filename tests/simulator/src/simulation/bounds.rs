@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::World;
-use crate::checker::UNANSWERED_FACTOR_MAX;
 use crate::faults::{MESSAGE_TIME_MAX, SAVE_TIME_MAX};
 
 /// How far two clocks' rates differ, at most.
@@ -32,9 +31,7 @@ pub(super) fn recovery_max(world: &World) -> Duration {
     let others = i32::try_from(world.node_count() - 1).unwrap_or(i32::MAX);
     let split = 1.0 - alone.powi(others);
     let rounds = if others == 0 { 1.0 } else { (BAD_LUCK.ln() / split.ln()).ceil() };
-    // C3: a candidate of Graft mode to which nobody could answer may wait for longer at first.
-    let first = if world.has_graft_mode() { UNANSWERED_FACTOR_MAX } else { 1 };
-    t_max.mul_f64((f64::from(first) + rounds) * (1.0 + RHO))
+    t_max.mul_f64((1.0 + rounds) * (1.0 + RHO))
 }
 
 /// The greatest T_min, T_max and H that any node ever had.

@@ -89,6 +89,12 @@ impl Cluster {
         self.keep_down();
     }
 
+    /// From now on each save of the first `nodes` takes at least `span`.
+    pub fn slow_disks(&mut self, nodes: usize, span: Duration) {
+        let faults = &mut self.simulation.faults;
+        (faults.save_time_min, faults.slow_disks) = (span, nodes);
+    }
+
     /// Crashes a node, which restarts after `down_for`, or never.
     pub fn crash(&mut self, node: NodeIndex, down_for: Option<Duration>) {
         self.expect_return(node, down_for);

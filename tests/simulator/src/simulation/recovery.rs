@@ -111,9 +111,11 @@ impl Simulation {
         let takes_part = |node: &NodeIndex| self.world.takes_part(*node);
         let parts: Vec<_> = self.world.nodes().filter(takes_part).collect();
         let ids: BTreeSet<_> = parts.iter().map(|node| self.world.named(*node)).collect();
+        // L2: who has followed another leader of the term never follows this one in it.
+        let is_second = self.world.saw_leaders_beside(term);
         let follows = |node: &NodeIndex| {
             let view = self.world.view(*node);
-            view.is_some_and(|(_, its_term, its)| its_term == term && its == Some(id))
+            is_second || view.is_some_and(|(_, its_term, its)| its_term == term && its == Some(id))
         };
         let is_unique =
             !matches!(self.setup.judged, Judged::Doubles { .. }) || ids.len() == parts.len();
