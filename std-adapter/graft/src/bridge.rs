@@ -17,7 +17,8 @@ use crate::report::{Reporter, nanoseconds, print_json};
 use crate::run::ModeName;
 use crate::stop::Stop;
 
-/// Carry a cluster's messages between a serial line and NATS until SIGINT or SIGTERM.
+/// Carry a cluster's messages between a serial line and NATS until SIGTERM, SIGINT, SIGQUIT or
+/// SIGHUP.
 ///
 /// Messages that can't be carried are dropped and counted; the counts are reported every ten
 /// seconds and at the end. Run one bridge per line at a time: `graft run … -- graft bridge …` on
@@ -94,8 +95,12 @@ impl BridgeArgs {
             to_line: self.serial_rate.unwrap_or(default_rates.to_line),
         };
         let servers: Vec<&str> = self.nats.split(',').collect();
-        let bridge = Bridge::connect(&self.cluster, self.serial.clone(), servers, rates)
-            .await
+        let connecting = Bridge::connect(&self.cluster, self.serial.clone(), servers, rates);
+        let connected = tokio::select! {
+            connected = connecting => connected,
+            () = stop.wait() => return Ok(ExitCode::SUCCESS),
+        };
+        let bridge = connected
             .context("could not start the bridge")?
             .with_line_name(&self.line_name)
             .with_mode(self.mode.into());

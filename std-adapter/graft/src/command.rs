@@ -1,5 +1,6 @@
 //! The command that runs while this node leads, one at a time.
 
+use std::ffi::OsString;
 use std::future::pending;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -28,7 +29,7 @@ const _: () = assert!(2 * RENEWAL_INTERVAL.as_millis() == Config::HEARTBEAT_INTE
 /// A command, which runs under one permit at a time.
 #[derive(Debug)]
 pub(crate) struct Command {
-    words: Vec<String>,
+    words: Vec<OsString>,
     grace: Duration,
     running: Option<Running>,
 }
@@ -46,7 +47,7 @@ struct Running {
 
 impl Command {
     /// The command of these `words`, which has `grace` to end after SIGTERM; `None` without words.
-    pub(crate) fn new(words: Vec<String>, grace: Duration) -> Option<Self> {
+    pub(crate) fn new(words: Vec<OsString>, grace: Duration) -> Option<Self> {
         (!words.is_empty()).then_some(Self { words, grace, running: None })
     }
 
@@ -191,7 +192,7 @@ pub(crate) struct ChildArgs {
     parent: i32,
     /// The command.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    words: Vec<String>,
+    words: Vec<OsString>,
 }
 
 impl ChildArgs {

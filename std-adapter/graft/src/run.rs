@@ -1,5 +1,6 @@
 //! `graft run`: one node in the foreground.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,8 +10,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use graft_election::{
     ClusterInfo, Config, ConfigError, Events, LocalTransport, Mode, NatsTransport, Node, NodeId,
-    OpenError, Reason, SerialLine, SerialTransport, StartError, Status, Transport, VOTERS_MAX,
-    VoteFile,
+    OpenError, Reason, SerialLine, SerialTransport, StartError, Transport, VOTERS_MAX, VoteFile,
 };
 
 use crate::command::{Command, Ended};
@@ -18,9 +18,12 @@ use crate::permit::Permit;
 use crate::report::Reporter;
 use crate::stop::Stop;
 
-/// Run one node until SIGINT or SIGTERM, and COMMAND while the node leads.
+/// The longest grace: a century, in seconds.
+const GRACE_MAX: f64 = 100.0 * 365.25 * 86_400.0;
+
+/// Run one node until SIGTERM, SIGINT, SIGQUIT or SIGHUP, and COMMAND while the node leads.
 ///
-/// Either signal closes the node in order: COMMAND ends, then a leader hands its leadership over.
+/// Each of these signals closes the node in order: COMMAND ends, then a leader hands its leadership over.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// The cluster's name.
@@ -68,15 +71,15 @@ pub(crate) struct RunArgs {
     json: bool,
     /// How many seconds COMMAND has between SIGTERM and SIGKILL. In Extended mode it never outlives
     /// the lease, so it has that long only while the node keeps the lease.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    grace: u64,
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    grace: Duration,
     /// The command to run while this node leads, with GRAFT_TERM, GRAFT_ID and GRAFT_CLUSTER in its
     /// environment. GRAFT_TERM is the fencing token: pass it along with every write, and have the
     /// store reject any token lower than the highest it has seen. When COMMAND exits by itself, the
     /// node closes, and the program exits with COMMAND's status. In Extended mode COMMAND runs only
     /// under a valid lease; it and everything that it has started are killed before the lease ends.
     #[arg(last = true)]
-    command: Vec<String>,
+    command: Vec<OsString>,
 }
 
 /// A mode by its name.
@@ -102,31 +105,43 @@ impl RunArgs {
         // Checked before anything is created or connected, so that a wrong setting leaves no trace.
         let config = Config { voters: &self.voters, ..Config::new(&self.cluster, self.size) };
         config.check(VOTERS_MAX)?;
-        tokio::runtime::Builder::new_multi_thread()
+        let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
-            .context("could not start the runtime")?
-            .block_on(self.run_node())
+            .context("could not start the runtime")?;
+        let ran = runtime.block_on(self.run_node());
+        // A save on a disk that hangs must not hold up the end.
+        runtime.shutdown_background();
+        ran
     }
 
+    /// Runs the node. A signal ends it even before it has connected and joined.
     async fn run_node(self) -> Result<ExitCode> {
-        let stop = Stop::new()?;
+        let mut stop = Stop::new()?;
+        let foreground = tokio::select! {
+            started = self.start() => started?,
+            () = stop.wait() => return Ok(ExitCode::SUCCESS),
+        };
+        foreground.run(stop).await
+    }
+
+    async fn start(self) -> Result<Foreground> {
         if let Some(directory) = &self.local {
             let transport = LocalTransport::new(directory);
-            return self.run_over(transport, stop).await;
+            return self.start_over(transport).await;
         }
         if let Some(line) = &self.serial {
             let transport = SerialTransport::new(line.clone());
-            return self.run_over(transport, stop).await;
+            return self.start_over(transport).await;
         }
         let servers: Vec<&str> = self.nats.split(',').collect();
         let transport = NatsTransport::connect(servers)
             .await
             .with_context(|| format!("could not connect to {}", self.nats))?;
-        self.run_over(transport, stop).await
+        self.start_over(transport).await
     }
 
-    async fn run_over(self, transport: impl Transport, stop: Stop) -> Result<ExitCode> {
+    async fn start_over(self, transport: impl Transport) -> Result<Foreground> {
         let votes = self.open_votes()?;
         let vote_path = votes.path().to_owned();
         let mode = Mode::from(self.mode);
@@ -140,16 +155,14 @@ impl RunArgs {
         }
         let started = builder.start(transport, votes).await;
         let node = started.map_err(|error| explain(error, &vote_path, &hint))?;
-        let foreground = Foreground {
+        Ok(Foreground {
             reporter: Reporter::new(self.json),
             events: node.events(),
             node,
             vote_path,
             mode,
-            command: Command::new(self.command, Duration::from_secs(self.grace)),
-            stop,
-        };
-        foreground.run().await
+            command: Command::new(self.command, self.grace),
+        })
     }
 
     fn open_votes(&self) -> Result<VoteFile> {
@@ -175,14 +188,13 @@ struct Foreground {
     vote_path: PathBuf,
     mode: Mode,
     command: Option<Command>,
-    stop: Stop,
 }
 
 impl Foreground {
-    async fn run(mut self) -> Result<ExitCode> {
-        let ran = self.run_until_stopped(&self.node.status()).await;
+    async fn run(mut self, mut stop: Stop) -> Result<ExitCode> {
+        let ran = self.run_until_stopped(&mut stop).await;
         // The command ends before anyone else can lead. Whatever went wrong, the node closes.
-        let stopped = self.stop_command().await;
+        let stopped = self.stop_command(&mut stop).await;
         self.node.close().await;
         while let Some(event) = self.events.next().await {
             self.reporter.event(&event)?;
@@ -190,8 +202,8 @@ impl Foreground {
         stopped.and(ran)
     }
 
-    async fn run_until_stopped(&mut self, at_start: &Status) -> Result<ExitCode> {
-        self.reporter.started(at_start, Some(&self.vote_path))?;
+    async fn run_until_stopped(&mut self, stop: &mut Stop) -> Result<ExitCode> {
+        self.reporter.started(&self.node.status(), Some(&self.vote_path))?;
         loop {
             let may_start = self.command.as_ref().is_some_and(|command| !command.is_running());
             tokio::select! {
@@ -211,7 +223,7 @@ impl Foreground {
                         return Ok(ended.exit_code());
                     }
                 }
-                () = self.stop.wait() => return Ok(ExitCode::SUCCESS),
+                () = stop.wait() => return Ok(ExitCode::SUCCESS),
             }
         }
     }
@@ -230,7 +242,7 @@ impl Foreground {
     }
 
     /// Ends the command, even if the output is closed. A second signal ends the command's grace.
-    async fn stop_command(&mut self) -> Result<()> {
+    async fn stop_command(&mut self, stop: &mut Stop) -> Result<()> {
         if let Some(command) = &mut self.command {
             command.stop();
         }
@@ -239,7 +251,7 @@ impl Foreground {
             let reported = tokio::select! {
                 ended = ended(&mut self.command) => self.reporter.note(&ended?.to_string()),
                 Some(event) = self.events.next() => self.reporter.event(&event),
-                () = self.stop.wait() => {
+                () = stop.wait() => {
                     if let Some(command) = &mut self.command {
                         command.kill();
                     }
@@ -272,6 +284,15 @@ fn explain(error: StartError, vote_path: &Path, hint: &VotersHint) -> Error {
         _ => return Error::new(error).context("could not start the node"),
     };
     anyhow!("could not start the node: {error}: {advice}")
+}
+
+/// A time of any length. One that no clock could tell ends after a century.
+fn seconds(text: &str) -> Result<Duration, &'static str> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds")?;
+    if !(0.0..f64::INFINITY).contains(&seconds) {
+        return Err("not a number of seconds from 0 on");
+    }
+    Ok(Duration::from_secs_f64(seconds.min(GRACE_MAX)))
 }
 
 async fn ended(command: &mut Option<Command>) -> Result<Ended> {

@@ -41,9 +41,15 @@ pub(crate) fn text(bytes: &[u8]) -> &str {
 }
 
 fn program(directory: &Path, arguments: &[&str]) -> Command {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_graft"));
+    program_by(directory, &[], arguments)
+}
+
+/// The program, by way of another one like `nohup`.
+fn program_by(directory: &Path, by: &[&str], arguments: &[&str]) -> Command {
+    let words = [by, &[env!("CARGO_BIN_EXE_graft")], arguments].concat();
+    let mut program = Command::new(words[0]);
     program
-        .args(arguments)
+        .args(&words[1..])
         .current_dir(directory)
         .stdin(Stdio::null())
         .env_remove("CLICOLOR_FORCE");
@@ -126,11 +132,18 @@ impl Line {
 
 impl Program {
     pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
+        Self::start_by(directory, &[], arguments)
+    }
+
+    /// Starts it by way of another program, which becomes it.
+    pub(crate) fn start_by(directory: &Path, by: &[&str], arguments: &[&str]) -> Self {
         // A socket, since a pipe has no time limit for reading.
         let (output, child_output) = UnixStream::pair().unwrap();
         output.set_read_timeout(Some(PATIENCE)).unwrap();
-        let child =
-            program(directory, arguments).stdout(OwnedFd::from(child_output)).spawn().unwrap();
+        let child = program_by(directory, by, arguments)
+            .stdout(OwnedFd::from(child_output))
+            .spawn()
+            .unwrap();
         Self { child, output: BufReader::new(output), lines: Vec::new() }
     }
 
@@ -204,7 +217,7 @@ impl Program {
         self.child.id()
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).unwrap();
         kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
     }

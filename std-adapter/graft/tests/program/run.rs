@@ -1,9 +1,14 @@
 //! `graft run`: three nodes on one machine, and how each starts and ends.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::process::Command;
 
 use graft_election::VoteFile;
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::process::{COMMAND, DEAF_COMMAND, Program, Started, graft, text};
@@ -259,4 +264,85 @@ fn a_server_that_is_not_there_is_named() {
     assert_eq!(output.status.code(), Some(1));
     let message = format!("graft: could not connect to {url}: ");
     assert!(text(&output.stderr).starts_with(&message), "{output:?}");
+}
+
+/// A server that accepts the connection and says nothing: the node gives up on it after a while, and
+/// the program ends with an error, unless it is told to end before.
+#[test]
+fn a_signal_ends_a_node_that_still_connects() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("nats://{}", silent.local_addr().unwrap());
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP] {
+        let directory = tempfile::tempdir().unwrap();
+        let run = ["run", "--cluster", "c", "--size", "1", "--nats", &url];
+        let mut program = Program::start(directory.path(), &run);
+        let (_connection, _) = silent.accept().unwrap();
+        program.signal(signal);
+        assert!(program.wait().success(), "{signal:?}");
+    }
+}
+
+/// Each is an order to close: the leadership is handed over, and the status is that of a success.
+#[test]
+fn each_signal_that_asks_to_end_closes_in_order() {
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP] {
+        let directory = tempfile::tempdir().unwrap();
+        let run = ["run", "--json", "--cluster", "c", "--size", "1", "--local", "d"];
+        let mut program = Program::start(directory.path(), &run);
+        program.wait_for(|line| line.is("lease", &[("to", "held")]));
+        program.signal(signal);
+        assert!(program.wait().success(), "{signal:?}");
+        let closed = program.lines.last().unwrap();
+        assert!(closed.is("closed", &[("reason", "was closed")]), "{signal:?}: {closed:?}");
+    }
+}
+
+/// `nohup` has its program ignore SIGHUP, and so does this one.
+#[test]
+fn nohup_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = ["run", "--json", "--cluster", "c", "--size", "1", "--local", "d"];
+    let mut program = Program::start_by(directory.path(), &["nohup"], &run);
+    program.wait_for(|line| line.is("lease", &[("to", "held")]));
+    program.signal(Signal::HUP);
+    program.terminate();
+    assert!(program.wait().success());
+    let left = program.lines.iter().filter(|line| line.is("closed", &[])).count();
+    assert_eq!(left, 1, "{:#?}", program.lines);
+}
+
+#[test]
+fn a_grace_may_be_of_any_size() {
+    for (grace, code) in [
+        ("0", 0),
+        ("0.25", 0),
+        ("1e300", 0),
+        ("18446744073709551615", 0),
+        ("-1", 2),
+        ("nan", 2),
+        ("inf", 2),
+        ("long", 2),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let grace = format!("--grace={grace}");
+        let run = ["run", "--cluster", "c", "--size", "1", "--local", "d", &grace, "--", "true"];
+        let output = graft(directory.path(), &run);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let is_told = text(&output.stderr).contains("not a number of seconds");
+        assert_eq!(is_told, code == 2, "{output:?}");
+    }
+}
+
+#[test]
+fn the_arguments_of_command_need_not_be_utf_8() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = ["run", "--cluster", "c", "--size", "1", "--local", "d", "--", "printf", "%s"];
+    let arguments = run.iter().map(OsStr::new).chain([OsStr::from_bytes(b"\xff\xfe")]);
+    let output = Command::new(env!("CARGO_BIN_EXE_graft"))
+        .args(arguments)
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(output.stdout.windows(2).any(|bytes| bytes == b"\xff\xfe"), "{output:?}");
 }
