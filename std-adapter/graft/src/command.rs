@@ -1,153 +1,220 @@
-//! The command that runs while this node leads, one at a time.
+//! COMMAND, which runs while this node leads, one at a time.
+//!
+//! The node starts a [watchdog](watchdog_task), and the watchdog starts COMMAND. Each of the two
+//! notices when the other is gone, and either can kill [all](containment) that COMMAND has started.
+
+mod cgroup;
+mod child;
+mod containment;
+mod messages;
+mod processes;
+mod watchdog;
+mod watchdog_task;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::future::pending;
-use std::io;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::Args;
 use graft_election::{Config, Node};
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::process;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
+pub(crate) use self::child::{CHILD_TASK, ChildArgs};
+use self::containment::KILL_TIME_MAX;
+pub(crate) use self::messages::ContainedBy;
+use self::messages::{News, Order};
+pub(crate) use self::processes::Process;
+use self::watchdog::Watchdog;
+pub(crate) use self::watchdog_task::{WATCHDOG_TASK, WatchdogArgs};
 use crate::permit::Permit;
-use crate::process::{own_program, pid_of, tie_to_parent};
-use crate::report::print_error;
-use crate::watchdog::{Watchdog, die_with_watchdog};
-
-/// The hidden subcommand through which the program becomes the command.
-pub(crate) const CHILD_TASK: &str = "__child";
+use crate::process::Reaper;
 
 /// How often the watchdog hears how long the lease lasts: twice per renewal.
 const RENEWAL_INTERVAL: Duration = Duration::from_millis(50);
 const _: () = assert!(2 * RENEWAL_INTERVAL.as_millis() == Config::HEARTBEAT_INTERVAL.as_millis());
+
+/// How long the watchdog may take to kill all, and to say whether it could.
+const ANSWER_TIME_MAX: Duration = KILL_TIME_MAX.saturating_add(Duration::from_millis(100));
 
 /// A command, which runs under one permit at a time.
 #[derive(Debug)]
 pub(crate) struct Command {
     words: Vec<OsString>,
     grace: Duration,
-    running: Option<Running>,
+    reaper: Reaper,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    Running(Running),
+    /// Its watchdog is gone, or doesn't answer.
+    Unwatched(JoinHandle<Vec<Process>>),
 }
 
 #[derive(Debug)]
 struct Running {
-    child: process::Child,
+    watchdog: Watchdog,
     permit: Permit,
-    /// The process group of the command and all that it starts.
-    group: Option<Pid>,
-    watchdog: Option<Watchdog>,
-    /// When to kill it, once it was sent SIGTERM.
-    kill_at: Option<Instant>,
+    stage: Stage,
+}
+
+/// How far COMMAND is on its way to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nobody has asked it to end.
+    Working,
+    /// It was sent SIGTERM.
+    Terminating { kill_at: Instant },
+    /// The watchdog was told to kill it.
+    Killed { gone_at: Instant },
+}
+
+/// What has happened to COMMAND.
+#[derive(Debug)]
+pub(crate) enum CommandEvent {
+    Started {
+        pid: i32,
+        contained_by: ContainedBy,
+    },
+    /// A signal stopped it, and did not end it.
+    Stopped {
+        signal: i32,
+    },
+    Continued,
+    Ended(Ended),
+    /// It was to end, and these can't be killed. Nobody waits for them.
+    Unkillable(Vec<Process>),
+    /// Its watchdog was killed, was stopped, or doesn't answer. So it was killed too, except for
+    /// these.
+    WatchdogLost(Vec<Process>),
 }
 
 impl Command {
     /// The command of these `words`, which has `grace` to end after SIGTERM; `None` without words.
-    pub(crate) fn new(words: Vec<OsString>, grace: Duration) -> Option<Self> {
-        (!words.is_empty()).then_some(Self { words, grace, running: None })
+    pub(crate) fn new(words: Vec<OsString>, grace: Duration) -> Result<Option<Self>> {
+        if words.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Self { words, grace, reaper: Reaper::start()?, state: State::Idle }))
     }
 
-    /// Waits until the command has ended, or forever if it is not running. It gets SIGTERM when its
-    /// permit is about to expire, and SIGKILL when the permit or its grace has expired.
-    /// Cancel-safe.
-    pub(crate) async fn ended(&mut self) -> Result<Ended> {
-        let status = loop {
-            let Some(running) = &mut self.running else {
-                return pending().await;
+    /// Waits for what happens to COMMAND next, or forever if it is not running. COMMAND gets
+    /// SIGTERM when its permit is about to expire, and SIGKILL when the permit or its grace has
+    /// expired. Cancel-safe.
+    pub(crate) async fn next_event(&mut self) -> Result<CommandEvent> {
+        loop {
+            let running = match &mut self.state {
+                State::Idle => return pending().await,
+                State::Running(running) => running,
+                State::Unwatched(killing) => {
+                    let survivors = killing.await.context("could not kill the command");
+                    self.state = State::Idle;
+                    return Ok(CommandEvent::WatchdogLost(survivors?));
+                }
             };
-            if let Some(watchdog) = &mut running.watchdog {
-                watchdog.renew(&running.permit);
-            }
-            let kill_at = running.kill_at;
+            running.watchdog.renew(&running.permit);
+            let stage = running.stage;
             tokio::select! {
                 biased;
-                status = running.child.wait() => break status,
-                () = running.permit.expired() => {
-                    running.kill_at = Some(Instant::now());
-                    signal(running.group, Signal::KILL);
-                    break running.child.wait().await;
-                }
-                () = running.permit.ending(), if kill_at.is_none() => self.stop(),
-                () = wait_until(kill_at) => {
-                    signal(running.group, Signal::KILL);
-                    break running.child.wait().await;
-                }
-                () = sleep(RENEWAL_INTERVAL), if running.watchdog.is_some() => {}
+                news = running.watchdog.next() => match news {
+                    Some(news) => return Ok(self.take_in(news)),
+                    None => self.kill_unwatched(),
+                },
+                () = running.permit.expired(), if !stage.is_killed() => self.kill(),
+                () = running.permit.ending(), if stage == Stage::Working => self.stop(),
+                () = stage.over() => match stage {
+                    Stage::Killed { .. } => self.kill_unwatched(),
+                    _ => self.kill(),
+                },
+                () = sleep(RENEWAL_INTERVAL) => {}
             }
-        };
-        let status = status.context("could not wait for the command")?;
-        let Some(running) = self.running.take() else {
-            return pending().await;
-        };
-        let by_itself = running.kill_at.is_none() && !running.was_ended_by_watchdog(status).await;
-        Ok(Ended { by_itself, status })
+        }
     }
 
     /// Sends the command SIGTERM, once; its grace begins.
     pub(crate) fn stop(&mut self) {
-        if let Some(running) = &mut self.running
-            && running.kill_at.is_none()
+        if let State::Running(running) = &mut self.state
+            && running.stage == Stage::Working
         {
-            signal(running.group, Signal::TERM);
-            running.kill_at = Some(Instant::now() + self.grace);
+            running.watchdog.order(Order::Terminate);
+            running.stage = Stage::Terminating { kill_at: Instant::now() + self.grace };
         }
     }
 
     /// Ends the command's grace.
     pub(crate) fn kill(&mut self) {
-        if let Some(running) = &mut self.running {
-            running.kill_at = Some(Instant::now());
+        if let State::Running(running) = &mut self.state
+            && !running.stage.is_killed()
+        {
+            running.watchdog.order(Order::Kill);
+            running.stage = Stage::Killed { gone_at: Instant::now() + ANSWER_TIME_MAX };
         }
     }
 
     pub(crate) fn is_running(&self) -> bool {
-        self.running.is_some()
+        !matches!(self.state, State::Idle)
     }
 
     /// Starts the command under `permit`.
-    pub(crate) async fn start(&mut self, node: &Node, permit: Permit) -> Result<()> {
-        let watchdog = Watchdog::start(&permit).await?;
-        // The command has a process group of its own, so that a signal reaches all that it starts,
-        // and the terminal's interrupt reaches it through this program only.
-        let group = watchdog.as_ref().and_then(Watchdog::group);
-        let child = process::Command::new(own_program()?)
-            .args([CHILD_TASK, &std::process::id().to_string()])
-            .args(&self.words)
-            .env("GRAFT_TERM", permit.token().to_string())
-            .env("GRAFT_ID", node.id().as_str())
-            .env("GRAFT_CLUSTER", node.cluster_info().name)
-            .process_group(group.map_or(0, |group| group.as_raw_nonzero().get()))
-            .kill_on_drop(true)
-            .spawn()
-            .context("could not start the command")?;
-        let group = group.or(pid_of(&child));
-        self.running = Some(Running { child, permit, group, watchdog, kill_at: None });
+    pub(crate) fn start(&mut self, node: &Node, permit: Permit) -> Result<()> {
+        let watchdog = Watchdog::start(&self.words, None, node, &permit, &self.reaper)?;
+        self.state = State::Running(Running { watchdog, permit, stage: Stage::Working });
         Ok(())
+    }
+
+    fn take_in(&mut self, news: News) -> CommandEvent {
+        let stage = match &self.state {
+            State::Running(running) => running.stage,
+            _ => Stage::Working,
+        };
+        match news {
+            News::Started { pid, contained_by } => CommandEvent::Started { pid, contained_by },
+            News::Stopped { signal } => CommandEvent::Stopped { signal },
+            News::Continued => CommandEvent::Continued,
+            News::Unkillable(survivors) => {
+                self.state = State::Idle;
+                CommandEvent::Unkillable(survivors)
+            }
+            News::Ended { status, has_fired } => {
+                self.state = State::Idle;
+                let by_itself = stage == Stage::Working && !has_fired;
+                CommandEvent::Ended(Ended { by_itself, status: ExitStatus::from_raw(status) })
+            }
+        }
+    }
+
+    fn kill_unwatched(&mut self) {
+        if let State::Running(running) = std::mem::replace(&mut self.state, State::Idle) {
+            self.state = State::Unwatched(running.watchdog.kill());
+        }
     }
 }
 
-impl Running {
-    /// Whether the watchdog ended the command, which is gone and left this status. Either way, what
-    /// the command may have left behind is killed now, and so is the watchdog.
-    async fn was_ended_by_watchdog(mut self, status: ExitStatus) -> bool {
-        let Some(watchdog) = &mut self.watchdog else {
-            return false;
-        };
-        let is_killed = status.signal() == Some(Signal::KILL.as_raw());
-        let has_fired = is_killed && watchdog.has_fired().await;
-        signal(self.group, Signal::KILL);
-        has_fired
+impl Stage {
+    fn is_killed(self) -> bool {
+        matches!(self, Self::Killed { .. })
+    }
+
+    /// Waits until it should be over, or forever.
+    async fn over(self) {
+        match self {
+            Self::Working => pending().await,
+            Self::Terminating { kill_at } => sleep_until(kill_at).await,
+            Self::Killed { gone_at } => sleep_until(gone_at).await,
+        }
     }
 }
 
 /// How a command ended.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Ended {
-    /// Neither a signal nor the end of its permit ended it.
+    /// Neither a signal of ours nor the end of its permit ended it.
     pub(crate) by_itself: bool,
     status: ExitStatus,
 }
@@ -164,49 +231,8 @@ impl Ended {
     }
 }
 
-impl std::fmt::Display for Ended {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the command ended ({})", self.status)
-    }
-}
-
-async fn wait_until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => pending().await,
-    }
-}
-
-/// Signals the command and all that it started. A group that is gone is no error.
-fn signal(group: Option<Pid>, signal: Signal) {
-    if let Some(group) = group {
-        let _ = kill_process_group(group, signal);
-    }
-}
-
-/// Become the command. On Linux it dies with the node, even if the node is killed, because another
-/// node may run its own command soon after.
-#[derive(Debug, Args)]
-pub(crate) struct ChildArgs {
-    /// The process id of the node.
-    parent: i32,
-    /// The command.
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    words: Vec<OsString>,
-}
-
-impl ChildArgs {
-    pub(crate) fn run(self) -> Result<ExitCode> {
-        if !tie_to_parent(self.parent)? {
-            return Ok(ExitCode::FAILURE);
-        }
-        die_with_watchdog()?;
-        let Some((program, arguments)) = self.words.split_first() else {
-            return Ok(ExitCode::FAILURE);
-        };
-        let error = std::process::Command::new(program).args(arguments).exec();
-        print_error(format_args!("could not run {program:?}: {error}"));
-        let is_missing = error.kind() == io::ErrorKind::NotFound;
-        Ok(ExitCode::from(if is_missing { 127 } else { 126 }))
     }
 }

@@ -14,7 +14,6 @@ mod report;
 mod run;
 mod stop;
 mod voters;
-mod watchdog;
 
 use std::process::ExitCode;
 
@@ -41,8 +40,8 @@ enum Task {
     Voters(voters::VotersArgs),
     #[command(name = command::CHILD_TASK, hide = true)]
     Child(command::ChildArgs),
-    #[command(name = watchdog::WATCHDOG_TASK, hide = true)]
-    Watchdog(watchdog::WatchdogArgs),
+    #[command(name = command::WATCHDOG_TASK, hide = true)]
+    Watchdog(command::WatchdogArgs),
 }
 
 fn main() -> ExitCode {

@@ -1,37 +1,71 @@
-//! What the COMMAND and its watchdog need as processes that this program starts.
+//! What this program needs as the parent of others.
 
 use std::io;
 use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 
-#[cfg(target_os = "linux")]
-use anyhow::Context;
-use anyhow::Result;
-use rustix::process::Pid;
-use tokio::process::Child;
+use anyhow::{Context, Result};
+use nix::sys::signal::{SigSet, SigmaskHow};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The program that is running, even if its file has been replaced meanwhile.
 pub(crate) fn own_program() -> io::Result<PathBuf> {
     if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
 }
 
-/// The process id, until the process is gone.
-pub(crate) fn pid_of(process: &Child) -> Option<Pid> {
-    process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
+/// Starts a program that is deaf to all signals that can be blocked, from its first instant on.
+pub(crate) fn spawn_deaf(command: &mut Command) -> Result<Child> {
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let spawned = command.spawn();
+    before.thread_set_mask()?;
+    Ok(spawned?)
 }
 
-/// On Linux, makes this process die with its parent, whose process id is `parent`. Returns false if
-/// the parent is already gone.
-pub(crate) fn tie_to_parent(parent: i32) -> Result<bool> {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+/// Reaps all children of this process, also those that it has adopted: as the first process of a
+/// container, or because their watchdog is gone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reaper {
+    watchdog: Arc<AtomicI32>,
+}
 
-        set_parent_process_death_signal(Some(Signal::KILL))
-            .context("could not tie the command to the node")?;
-        // The node may have died just before that.
-        if getppid().map(Pid::as_raw_nonzero) != parent.try_into().ok() {
-            return Ok(false);
+impl Reaper {
+    /// Reaps from now on, on the current runtime.
+    pub(crate) fn start() -> Result<Self> {
+        let reaper = Self::default();
+        let mut child_signal =
+            signal(SignalKind::child()).context("could not listen for signals")?;
+        let reaping = reaper.clone();
+        tokio::spawn(async move {
+            loop {
+                reaping.reap();
+                child_signal.recv().await;
+            }
+        });
+        Ok(reaper)
+    }
+
+    /// Kills this child as soon as it is stopped: a watchdog that is stopped doesn't watch.
+    pub(crate) fn keep_running(&self, watchdog: &Child) {
+        self.watchdog.store(Pid::from_child(watchdog).as_raw_nonzero().get(), Ordering::Relaxed);
+    }
+
+    fn reap(&self) {
+        loop {
+            match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+                Ok(Some((pid, status))) => {
+                    let is_watchdog =
+                        pid.as_raw_nonzero().get() == self.watchdog.load(Ordering::Relaxed);
+                    if status.stopped() && is_watchdog {
+                        let _ = kill_process(pid, Signal::KILL);
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Ok(None) | Err(_) => return,
+            }
         }
     }
-    Ok(true)
 }

@@ -13,7 +13,7 @@ use graft_election::{
     OpenError, Reason, SerialLine, SerialTransport, StartError, Transport, VOTERS_MAX, VoteFile,
 };
 
-use crate::command::{Command, Ended};
+use crate::command::{Command, CommandEvent, Process};
 use crate::permit::Permit;
 use crate::report::Reporter;
 use crate::stop::Stop;
@@ -161,7 +161,7 @@ impl RunArgs {
             node,
             vote_path,
             mode,
-            command: Command::new(self.command, self.grace),
+            command: Command::new(self.command, self.grace)?,
         })
     }
 
@@ -213,14 +213,12 @@ impl Foreground {
                 },
                 permit = Permit::next(&self.node, self.mode), if may_start => {
                     if let Some(command) = &mut self.command {
-                        command.start(&self.node, permit).await?;
+                        command.start(&self.node, permit)?;
                     }
                 }
-                ended = ended(&mut self.command) => {
-                    let ended = ended?;
-                    self.reporter.note(&ended.to_string())?;
-                    if ended.by_itself {
-                        return Ok(ended.exit_code());
+                happened = command_event(&mut self.command) => {
+                    if let Some(exit_code) = self.take_in(happened?)? {
+                        return Ok(exit_code);
                     }
                 }
                 () = stop.wait() => return Ok(ExitCode::SUCCESS),
@@ -249,8 +247,8 @@ impl Foreground {
         let mut all_reported = Ok(());
         while self.command.as_ref().is_some_and(Command::is_running) {
             let reported = tokio::select! {
-                ended = ended(&mut self.command) => self.reporter.note(&ended?.to_string()),
-                Some(event) = self.events.next() => self.reporter.event(&event),
+                happened = command_event(&mut self.command) => self.take_in(happened?).map(drop),
+                Some(event) = self.events.next() => self.reporter.event(&event).map_err(Error::from),
                 () = stop.wait() => {
                     if let Some(command) = &mut self.command {
                         command.kill();
@@ -260,7 +258,37 @@ impl Foreground {
             };
             all_reported = all_reported.and(reported);
         }
-        Ok(all_reported?)
+        all_reported
+    }
+
+    /// Reports what has happened to the command. Returns its status if it has ended by itself.
+    ///
+    /// # Errors
+    ///
+    /// The command is not as dead as it should be, or can't be watched: this node must not lead.
+    fn take_in(&mut self, happened: CommandEvent) -> Result<Option<ExitCode>> {
+        match happened {
+            CommandEvent::Started { pid, contained_by } => {
+                self.reporter
+                    .note(&format!("the command runs as process {pid}, {contained_by}"))?;
+            }
+            CommandEvent::Stopped { signal } => {
+                self.reporter.note(&format!("the command was stopped by signal {signal}"))?;
+            }
+            CommandEvent::Continued => self.reporter.note("the command goes on")?,
+            CommandEvent::Ended(ended) => {
+                self.reporter.note(&ended.to_string())?;
+                return Ok(ended.by_itself.then(|| ended.exit_code()));
+            }
+            CommandEvent::Unkillable(processes) => bail!(unkillable(&processes)),
+            CommandEvent::WatchdogLost(processes) if processes.is_empty() => {
+                bail!("the command's watchdog is gone, so the command was killed")
+            }
+            CommandEvent::WatchdogLost(processes) => {
+                bail!("the command's watchdog is gone, and {}", unkillable(&processes))
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -295,9 +323,15 @@ fn seconds(text: &str) -> Result<Duration, &'static str> {
     Ok(Duration::from_secs_f64(seconds.min(GRACE_MAX)))
 }
 
-async fn ended(command: &mut Option<Command>) -> Result<Ended> {
+/// Says which processes of the command are left.
+fn unkillable(processes: &[Process]) -> String {
+    let names: Vec<_> = processes.iter().map(Process::to_string).collect();
+    format!("processes of the command can't be killed: {}", names.join(", "))
+}
+
+async fn command_event(command: &mut Option<Command>) -> Result<CommandEvent> {
     match command {
-        Some(command) => command.ended().await,
+        Some(command) => command.next_event().await,
         None => std::future::pending().await,
     }
 }

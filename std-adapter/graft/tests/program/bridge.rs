@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::sockopt::socket_peercred;
 
 use crate::nats_server::NatsServer;
-use crate::process::{Line, Program, graft, text};
+use crate::process::{Line, Program, graft, parent_of, text};
 
 /// Longer than anything takes, on the busiest machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -53,12 +53,11 @@ impl<'l> Voter<'l> {
         }
     }
 
-    /// The program that started the bridge which is on the line now.
+    /// The program that runs the bridge which is on the line now: its watchdog started the bridge.
     fn bridge_owner(&self) -> u32 {
-        let bridge = socket_peercred(&self.stream).unwrap().pid.as_raw_nonzero();
-        let status = fs::read_to_string(format!("/proc/{bridge}/status")).unwrap();
-        let owner = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
-        owner.trim().parse().unwrap()
+        let bridge = socket_peercred(&self.stream).unwrap().pid.as_raw_nonzero().get();
+        let bridge = u32::try_from(bridge).unwrap();
+        parent_of(parent_of(bridge))
     }
 
     fn vote_for(&mut self, request: VoteRequest) {

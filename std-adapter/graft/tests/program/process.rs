@@ -1,6 +1,6 @@
 //! Running programs, listened to line by line.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -274,4 +274,11 @@ impl Drop for Program {
 pub(crate) fn no_command_runs(directory: &Path) -> bool {
     let lock = File::create(directory.join("lock")).unwrap();
     lock.try_lock().is_ok()
+}
+
+/// The process that started this one, or adopted it.
+pub(crate) fn parent_of(process: u32) -> u32 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
+    parent.trim().parse().unwrap()
 }
