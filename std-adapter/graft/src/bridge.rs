@@ -1,6 +1,5 @@
 //! `graft bridge`: one cluster on a serial line and on NATS.
 
-use std::io;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -13,7 +12,7 @@ use graft_election::{
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use crate::report::{Reporter, nanoseconds, print_json};
+use crate::report::{Reporter, Target, nanoseconds};
 use crate::run::ModeName;
 use crate::stop::Stop;
 
@@ -104,10 +103,11 @@ impl BridgeArgs {
             .context("could not start the bridge")?
             .with_line_name(&self.line_name)
             .with_mode(self.mode.into());
-        let bridge_reporter = BridgeReporter { reporter: Reporter::new(self.json) };
+        let bridge_reporter =
+            BridgeReporter { reporter: Reporter::new(self.json, Target::Stdout)? };
         let (cluster, line, nats) = (&self.cluster, &self.serial, &self.nats);
         bridge_reporter
-            .line(Line::new("start"), &format!("carries {cluster} between {line} and {nats}"))?;
+            .line(Line::new("start"), &format!("carries {cluster} between {line} and {nats}"));
         let line_lost = Notify::new();
         let stopped = async {
             tokio::select! {
@@ -116,20 +116,17 @@ impl BridgeArgs {
             }
         };
         let mut exit_code = ExitCode::SUCCESS;
-        let mut all_reported = Ok(());
         let counts = bridge
             .run(async { exit_code = stopped.await }, |event| {
                 if self.exit_on_line_loss && matches!(event, BridgeEvent::Line(Connection::Lost(_)))
                 {
                     line_lost.notify_one();
                 }
-                let reported = bridge_reporter.event(&event);
-                all_reported = std::mem::replace(&mut all_reported, Ok(())).and(reported);
+                bridge_reporter.event(&event);
             })
             .await;
         bridge_reporter
-            .line(Line { counts: Some(counts), ..Line::new("closed") }, &counts.to_string())?;
-        all_reported?;
+            .line(Line { counts: Some(counts), ..Line::new("closed") }, &counts.to_string());
         Ok(exit_code)
     }
 }
@@ -141,30 +138,34 @@ struct BridgeReporter {
 }
 
 impl BridgeReporter {
-    fn event(&self, event: &BridgeEvent) -> io::Result<()> {
+    fn event(&self, event: &BridgeEvent) {
         match event {
             BridgeEvent::Line(change) => self.connection("line", change),
             BridgeEvent::Nats(change) => self.connection("nats", change),
             BridgeEvent::Counts(counts) => {
                 let line = Line { counts: Some(*counts), ..Line::new("counts") };
-                self.line(line, &counts.to_string())
+                self.line(line, &counts.to_string());
             }
             // There is nothing to print for kinds that this program doesn't know.
-            _ => Ok(()),
+            _ => {}
         }
     }
 
-    fn connection(&self, side: &str, change: &Connection) -> io::Result<()> {
+    fn connection(&self, side: &str, change: &Connection) {
         let (to, error) = match change {
             Connection::Restored => (Some("restored"), None),
             _ => (None, Some(change.to_string())),
         };
         let line = Line { side: Some(side), to, error, ..Line::new("conn") };
-        self.line(line, &format!("{side}: {change}"))
+        self.line(line, &format!("{side}: {change}"));
     }
 
-    fn line(&self, line: Line<'_>, words: &str) -> io::Result<()> {
-        if self.reporter.is_json() { print_json(&line) } else { self.reporter.note_now(words) }
+    fn line(&self, line: Line<'_>, words: &str) {
+        if self.reporter.is_json() {
+            self.reporter.print_json(&line);
+        } else {
+            self.reporter.note_now(words);
+        }
     }
 }
 

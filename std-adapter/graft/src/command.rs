@@ -12,10 +12,9 @@ mod watchdog;
 mod watchdog_task;
 
 use std::ffi::OsString;
-use std::fmt;
 use std::future::pending;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitCode, ExitStatus};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -52,7 +51,7 @@ pub(crate) struct Command {
 #[derive(Debug)]
 enum State {
     Idle,
-    Running(Running),
+    Running(Box<Running>),
     /// Its watchdog is gone, or doesn't answer.
     Unwatched(JoinHandle<Vec<Process>>),
 }
@@ -95,13 +94,28 @@ pub(crate) enum CommandEvent {
     WatchdogLost(Vec<Process>),
 }
 
+impl CommandEvent {
+    /// Why this node must not lead any longer, if so.
+    pub(crate) fn error(&self) -> Option<String> {
+        let (is_unwatched, processes) = match self {
+            Self::Unkillable(processes) => (false, processes),
+            Self::WatchdogLost(processes) => (true, processes),
+            _ => return None,
+        };
+        let names: Vec<_> = processes.iter().map(Process::to_string).collect();
+        let unkillable = format!("can't kill what the command has started: {}", names.join(", "));
+        Some(match (is_unwatched, processes.is_empty()) {
+            (true, true) => "the command's watchdog is gone, so the command was killed".to_owned(),
+            (true, false) => format!("the command's watchdog is gone; {unkillable}"),
+            (false, _) => unkillable,
+        })
+    }
+}
+
 impl Command {
     /// The command of these `words`, which has `grace` to end after SIGTERM; `None` without words.
-    pub(crate) fn new(words: Vec<OsString>, grace: Duration) -> Result<Option<Self>> {
-        if words.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(Self { words, grace, reaper: Reaper::start()?, state: State::Idle }))
+    pub(crate) fn new(words: Vec<OsString>, grace: Duration, reaper: Reaper) -> Option<Self> {
+        (!words.is_empty()).then_some(Self { words, grace, reaper, state: State::Idle })
     }
 
     /// Waits for what happens to COMMAND next, or forever if it is not running. COMMAND gets
@@ -164,7 +178,8 @@ impl Command {
     /// Starts the command under `permit`.
     pub(crate) fn start(&mut self, node: &Node, permit: Permit) -> Result<()> {
         let watchdog = Watchdog::start(&self.words, None, node, &permit, &self.reaper)?;
-        self.state = State::Running(Running { watchdog, permit, stage: Stage::Working });
+        let stage = Stage::Working;
+        self.state = State::Running(Box::new(Running { watchdog, permit, stage }));
         Ok(())
     }
 
@@ -216,23 +231,17 @@ impl Stage {
 pub(crate) struct Ended {
     /// Neither a signal of ours nor the end of its permit ended it.
     pub(crate) by_itself: bool,
-    status: ExitStatus,
+    pub(crate) status: ExitStatus,
 }
 
 impl Ended {
     /// The command's own status, as a shell would give it.
-    pub(crate) fn exit_code(&self) -> ExitCode {
+    pub(crate) fn exit_code(self) -> u8 {
         let code = match (self.status.code(), self.status.signal()) {
             (Some(code), _) => code,
             (None, Some(signal)) => 128 + signal,
             (None, None) => 1,
         };
-        u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from)
-    }
-}
-
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the command ended ({})", self.status)
+        u8::try_from(code).unwrap_or(1)
     }
 }

@@ -13,7 +13,7 @@ use graft_election::{
 use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::report::{Line, Reporter, line, print_json};
+use crate::report::{Line, Reporter, Target, line};
 
 /// Far longer than any election takes.
 const ELECTION_TIME_MAX: Duration = Duration::from_secs(60);
@@ -38,9 +38,9 @@ pub(crate) struct DemoArgs {
 impl DemoArgs {
     pub(crate) fn run(self) -> Result<ExitCode> {
         let size = usize::from(self.nodes);
-        let mut show = Show::new(Reporter::new(self.json), size, self.seed);
+        let mut show = Show::new(Reporter::new(self.json, Target::Stdout)?, size, self.seed);
         let began = Instant::now();
-        show.heading(&format!("{size} nodes start (seed {})", self.seed))?;
+        show.heading(&format!("{size} nodes start (seed {})", self.seed));
         for number in 1..=size {
             show.start(number)?;
         }
@@ -48,17 +48,17 @@ impl DemoArgs {
         let first_after = began.elapsed();
 
         let lost = Instant::now();
-        show.heading(&format!("{} is killed", first.id))?;
+        show.heading(&format!("{} is killed", first.id));
         show.kill(&first)?;
         let next = if size > quorum(size) {
             let next = show.wait_for_leader(size - 1)?;
             Some((next, lost.elapsed()))
         } else {
-            show.heading(&format!("{} of {size} nodes can't elect a leader", size - 1))?;
+            show.heading(&format!("{} of {size} nodes can't elect a leader", size - 1));
             None
         };
 
-        show.heading(&format!("{} comes back with its vote", first.id))?;
+        show.heading(&format!("{} comes back with its vote", first.id));
         let number = show.number_of(&first.id)?;
         show.start(number)?;
         let last = show.wait_for_leader(size)?;
@@ -74,7 +74,7 @@ impl DemoArgs {
             next_after_ms: next.as_ref().map(|(_, after)| after.as_millis()),
             last_leader: last.id.to_string(),
             last_term: last.term,
-        })?;
+        });
         show.close();
         Ok(ExitCode::SUCCESS)
     }
@@ -158,7 +158,7 @@ impl Show {
             }
         });
         let status = node.status();
-        self.reporter.started(&status, None)?;
+        self.reporter.started(&status, None);
         let running = Running { start, runtime, node, status, has_lease: false };
         self.running.insert(number, running);
         Ok(())
@@ -173,7 +173,8 @@ impl Show {
             // The runtime goes first, because a node hands over when its handle is dropped.
             drop(node);
         }
-        Ok(self.reporter.killed(status)?)
+        self.reporter.killed(status);
+        Ok(())
     }
 
     fn number_of(&self, id: &NodeId) -> Result<usize> {
@@ -201,7 +202,7 @@ impl Show {
                     EventKind::LeadershipLost { .. } => running.has_lease = false,
                     _ => {}
                 }
-                self.reporter.event(&event)?;
+                self.reporter.event(&event);
             }
         }
     }
@@ -216,20 +217,21 @@ impl Show {
         (agreed.count() == count).then(|| Arc::clone(leader))
     }
 
-    fn heading(&self, words: &str) -> Result<()> {
-        Ok(self.reporter.heading(words)?)
+    fn heading(&self, words: &str) {
+        self.reporter.heading(words);
     }
 
-    fn summarize(&self, summary: &Summary<'_>) -> Result<()> {
+    fn summarize(&self, summary: &Summary<'_>) {
         if self.reporter.is_json() {
-            return Ok(print_json(summary)?);
+            self.reporter.print_json(summary);
+            return;
         }
         let Summary { first_leader, first_term, first_after_ms, last_leader, last_term, .. } =
             summary;
-        self.heading("Summary")?;
+        self.heading("Summary");
         self.reporter.note(&format!(
             "first leader  {first_leader} in term {first_term}, {first_after_ms} ms after the start"
-        ))?;
+        ));
         self.reporter.note(
             &match (&summary.next_leader, summary.next_term, summary.next_after_ms) {
                 (Some(next), Some(term), Some(after)) => {
@@ -239,12 +241,11 @@ impl Show {
                 }
                 _ => format!("next leader   none while {first_leader} was away"),
             },
-        )?;
+        );
         self.reporter.note(&format!(
             "at the end    {last_leader} leads term {last_term}, and all {} nodes agree",
             summary.nodes
-        ))?;
-        Ok(())
+        ));
     }
 
     fn close(self) {

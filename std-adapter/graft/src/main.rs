@@ -8,6 +8,7 @@ mod bridge;
 mod command;
 mod demo;
 mod inspect;
+mod output;
 mod permit;
 mod process;
 mod report;

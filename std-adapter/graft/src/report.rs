@@ -1,21 +1,40 @@
 //! What the program prints: a line for each thing that happens, for people or for programs.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use anstream::adapter::strip_str;
+use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
+use anyhow::{Context, Result};
 use graft_election::{ErrorChain, Event, EventKind, Fault, NodeId, State, Status};
+use nix::sys::signal::Signal;
 use serde::Serialize;
+
+use crate::command::{CommandEvent, ContainedBy, Ended};
+use crate::output::Output;
 
 const DIM: Style = Style::new().dimmed();
 const BOLD: Style = Style::new().bold();
 
-/// Prints what happens, flushed line by line.
+/// Prints what happens, line by line, and never waits for the reader.
 #[derive(Debug)]
 pub(crate) struct Reporter {
     json: bool,
+    output: Output,
+    has_style: bool,
+}
+
+/// Where to print.
+#[derive(Debug)]
+pub(crate) enum Target<'a> {
+    Stdout,
+    /// The standard output is COMMAND's.
+    Stderr,
+    File(&'a Path),
 }
 
 /// A line for programs: one JSON object, with the keys of the protocol's recordings. Every line has
@@ -36,9 +55,40 @@ pub(crate) struct Line<'a> {
     error: Option<String>,
 }
 
+/// A [`Line`] about COMMAND, with what there is to tell.
+#[derive(Debug, Serialize)]
+struct CommandLine<'a> {
+    #[serde(flatten)]
+    line: Line<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contained_by: Option<ContainedBy>,
+    /// What stopped or ended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<String>,
+    /// Its status, if no signal ended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by_itself: Option<bool>,
+}
+
 impl Reporter {
-    pub(crate) fn new(json: bool) -> Self {
-        Self { json }
+    /// Prints for programs or for people.
+    pub(crate) fn new(json: bool, target: Target<'_>) -> Result<Self> {
+        let dropped = if json { dropped_as_json } else { dropped_as_text };
+        let (output, style) = match target {
+            Target::Stdout => (Output::stdout(dropped), AutoStream::choice(&io::stdout())),
+            Target::Stderr => (Output::stderr(dropped), AutoStream::choice(&io::stderr())),
+            Target::File(path) => {
+                let opened = Output::file(path, dropped);
+                let context = || format!("could not open {}", path.display());
+                (Ok(opened.with_context(context)?), ColorChoice::Never)
+            }
+        };
+        let output = output.context("could not start to print")?;
+        Ok(Self { json, output, has_style: style != ColorChoice::Never })
     }
 
     pub(crate) fn is_json(&self) -> bool {
@@ -46,10 +96,10 @@ impl Reporter {
     }
 
     /// A node has started, and stores its vote in the file at `path` if it uses one.
-    pub(crate) fn started(&self, status: &Status, path: Option<&Path>) -> io::Result<()> {
+    pub(crate) fn started(&self, status: &Status, path: Option<&Path>) {
         if self.json {
             let line = Line { to: State::Follower.to_string(), ..line("start", status) };
-            return print_json(&line);
+            return self.print_json(&line);
         }
         let cluster = &status.cluster;
         let (name, size) = (&cluster.name, cluster.size);
@@ -65,39 +115,71 @@ impl Reporter {
     }
 
     /// A node was killed, and can't report that itself. People get a heading instead.
-    pub(crate) fn killed(&self, status: &Status) -> io::Result<()> {
+    pub(crate) fn killed(&self, status: &Status) {
         if !self.json {
-            return Ok(());
+            return;
         }
-        print_json(&Line { from: status.state.to_string(), ..line("killed", status) })
+        self.print_json(&Line { from: status.state.to_string(), ..line("killed", status) });
     }
 
     /// Something happened to a node.
-    pub(crate) fn event(&self, event: &Event) -> io::Result<()> {
-        if self.json { self.event_as_json(event) } else { self.event_as_text(event) }
+    pub(crate) fn event(&self, event: &Event) {
+        if self.json {
+            self.event_as_json(event);
+        } else {
+            self.event_as_text(event);
+        }
+    }
+
+    /// Something happened to the COMMAND of a node.
+    pub(crate) fn command(&self, status: &Status, event: &CommandEvent) {
+        if self.json {
+            self.print_json(&command_line(status, event));
+            return;
+        }
+        let words = match (event, event.error()) {
+            (_, Some(error)) => {
+                let style = AnsiColor::Red.on_default();
+                format!("{style}{error}{style:#}")
+            }
+            (CommandEvent::Started { pid, contained_by }, _) => {
+                format!("runs the command as process {pid}, {contained_by}")
+            }
+            (CommandEvent::Stopped { signal }, _) => {
+                format!("the command is stopped, but not ended, by {}", signal_name(*signal))
+            }
+            (CommandEvent::Ended(ended), _) => format!("the command ended ({})", ended.status),
+            _ => "the command goes on".to_owned(),
+        };
+        self.text(SystemTime::now(), status, &words);
     }
 
     /// A line for people about the program rather than about a node.
-    pub(crate) fn note(&self, words: &str) -> io::Result<()> {
+    pub(crate) fn note(&self, words: &str) {
         if self.json {
-            return Ok(());
+            return;
         }
-        let mut out = anstream::stdout().lock();
-        writeln!(out, "{words}")?;
-        out.flush()
+        let line = if self.has_style { words.to_owned() } else { strip_str(words).to_string() };
+        self.output.print(line);
     }
 
     /// Like [`note`](Self::note), with the time of day.
-    pub(crate) fn note_now(&self, words: &str) -> io::Result<()> {
+    pub(crate) fn note_now(&self, words: &str) {
         self.note(&format!("{DIM}{}{DIM:#}  {words}", time_of_day(SystemTime::now())))
     }
 
     /// Like [`note`](Self::note), as a heading.
-    pub(crate) fn heading(&self, words: &str) -> io::Result<()> {
+    pub(crate) fn heading(&self, words: &str) {
         self.note(&format!("\n{BOLD}{words}{BOLD:#}"))
     }
 
-    fn event_as_json(&self, event: &Event) -> io::Result<()> {
+    /// Prints one object, for programs.
+    pub(crate) fn print_json(&self, value: &impl Serialize) {
+        // Numbers and text in structs always have a form in JSON.
+        self.output.print(serde_json::to_string(value).unwrap_or_default());
+    }
+
+    fn event_as_json(&self, event: &Event) {
         let status = &*event.status;
         let line = match &event.kind {
             EventKind::StateChanged { from, to } => {
@@ -134,12 +216,12 @@ impl Reporter {
                 Line { error: Some(ErrorChain(fault).to_string()), ..line(name, status) }
             }
             // There is nothing to print for kinds that this program doesn't know.
-            _ => return Ok(()),
+            _ => return,
         };
-        print_json(&Line { ts: nanoseconds(event.at), ..line })
+        self.print_json(&Line { ts: nanoseconds(event.at), ..line });
     }
 
-    fn event_as_text(&self, event: &Event) -> io::Result<()> {
+    fn event_as_text(&self, event: &Event) {
         let status = &*event.status;
         let words = match &event.kind {
             EventKind::StateChanged { from, to } => {
@@ -148,7 +230,7 @@ impl Reporter {
             }
             // The node has just reported that it leads.
             EventKind::LeaderChanged if status.leader.as_ref() == Some(&status.id) => {
-                return Ok(());
+                return;
             }
             EventKind::LeaderChanged => match &status.leader {
                 Some(leader) => format!("follows {BOLD}{leader}{BOLD:#}"),
@@ -169,30 +251,32 @@ impl Reporter {
                 let style = AnsiColor::Red.on_default();
                 format!("{style}{}{style:#}", ErrorChain(fault))
             }
-            _ => return Ok(()),
+            _ => return,
         };
         self.text(event.at, status, &words)
     }
 
-    fn text(&self, at: SystemTime, status: &Status, words: &str) -> io::Result<()> {
+    fn text(&self, at: SystemTime, status: &Status, words: &str) {
         let Status { id, term, .. } = status;
         let time = time_of_day(at);
         self.note(&format!("{DIM}{time}{DIM:#}  {BOLD}{id}{BOLD:#}  term {term}  {words}"))
     }
 }
 
-/// Prints one object and flushes it, so that a reader sees it at once.
-pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, value)?;
-    writeln!(out)?;
-    out.flush()
+/// Prints what went wrong, or may be wrong. If nobody reads it, there is nowhere left to report it.
+pub(crate) fn print_error(words: impl Display) {
+    if let Ok(output) = Output::stderr(dropped_as_text) {
+        output.print(format!("graft: {words}"));
+    }
 }
 
-/// Prints what went wrong, or may be wrong.
-pub(crate) fn print_error(words: impl Display) {
-    // If standard error is closed, there is nowhere left to report it.
-    let _ = writeln!(io::stderr(), "graft: {words}");
+fn dropped_as_text(count: u64) -> String {
+    format!("{count} lines were dropped, which nobody read in time")
+}
+
+fn dropped_as_json(count: u64) -> String {
+    let ts = nanoseconds(SystemTime::now());
+    format!(r#"{{"ts":{ts},"event":"dropped","count":{count}}}"#)
 }
 
 /// A line about a node at this moment.
@@ -212,6 +296,46 @@ pub(crate) fn line<'a>(event: &'a str, status: &'a Status) -> Line<'a> {
 
 pub(crate) fn nanoseconds(at: SystemTime) -> u64 {
     u64::try_from(since_1970(at).as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// What happened to a COMMAND, for programs.
+fn command_line<'a>(status: &'a Status, event: &CommandEvent) -> CommandLine<'a> {
+    let (from, to) = match event {
+        CommandEvent::Started { .. } => ("", "running"),
+        CommandEvent::Stopped { .. } => ("running", "stopped"),
+        CommandEvent::Continued => ("stopped", "running"),
+        CommandEvent::Ended(_) => ("running", "ended"),
+        CommandEvent::WatchdogLost(left) if left.is_empty() => ("running", "ended"),
+        CommandEvent::Unkillable(_) | CommandEvent::WatchdogLost(_) => ("running", "unkillable"),
+    };
+    let (from, to, error) = (from.to_owned(), to.to_owned(), event.error());
+    let nothing_yet = CommandLine {
+        line: Line { from, to, error, ..line("command", status) },
+        pid: None,
+        contained_by: None,
+        signal: None,
+        code: None,
+        by_itself: None,
+    };
+    match event {
+        CommandEvent::Started { pid, contained_by } => {
+            CommandLine { pid: Some(*pid), contained_by: Some(*contained_by), ..nothing_yet }
+        }
+        CommandEvent::Stopped { signal } => {
+            CommandLine { signal: Some(signal_name(*signal)), ..nothing_yet }
+        }
+        CommandEvent::Ended(Ended { by_itself, status }) => CommandLine {
+            signal: status.signal().map(signal_name),
+            code: status.code(),
+            by_itself: Some(*by_itself),
+            ..nothing_yet
+        },
+        _ => nothing_yet,
+    }
+}
+
+fn signal_name(signal: i32) -> String {
+    Signal::try_from(signal).map_or_else(|_| signal.to_string(), |it| it.as_str().to_owned())
 }
 
 fn state_style(state: State) -> Style {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,14 +13,22 @@ use graft_election::{
     ClusterInfo, Config, ConfigError, Events, LocalTransport, Mode, NatsTransport, Node, NodeId,
     OpenError, Reason, SerialLine, SerialTransport, StartError, Transport, VOTERS_MAX, VoteFile,
 };
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::command::{Command, CommandEvent, Process};
+use crate::command::{Command, CommandEvent, Ended};
 use crate::permit::Permit;
-use crate::report::Reporter;
+use crate::process::Reaper;
+use crate::report::{Reporter, Target};
 use crate::stop::Stop;
 
 /// The longest grace: a century, in seconds.
 const GRACE_MAX: f64 = 100.0 * 365.25 * 86_400.0;
+
+/// How long the node may take to close after the grace, or after a second signal.
+const CLOSE_TIME_MAX: Duration = Duration::from_millis(700);
+
+/// How long after the command a signal may reach this program that was meant for both.
+const SKEW_MAX: Duration = Duration::from_millis(250);
 
 /// Run one node until SIGTERM, SIGINT, SIGQUIT or SIGHUP, and COMMAND while the node leads.
 ///
@@ -66,9 +75,11 @@ pub(crate) struct RunArgs {
     /// tcp:HOST:PORT.
     #[arg(long, value_name = "LINE", conflicts_with_all = ["nats", "local"])]
     serial: Option<SerialLine>,
-    /// Print one JSON object per line.
-    #[arg(long)]
-    json: bool,
+    /// Print one JSON object per line: to FILE, such as /dev/fd/3, or to where the lines for people
+    /// go. That is the standard output, or the standard error output if there is a COMMAND, whose
+    /// standard output is its own.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    json: Option<Option<PathBuf>>,
     /// How many seconds COMMAND has between SIGTERM and SIGKILL. In Extended mode it never outlives
     /// the lease, so it has that long only while the node keeps the lease.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
@@ -105,34 +116,44 @@ impl RunArgs {
         // Checked before anything is created or connected, so that a wrong setting leaves no trace.
         let config = Config { voters: &self.voters, ..Config::new(&self.cluster, self.size) };
         config.check(VOTERS_MAX)?;
+        let reporter = self.reporter()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .context("could not start the runtime")?;
-        let ran = runtime.block_on(self.run_node());
+        let ran = runtime.block_on(self.run_node(reporter));
         // A save on a disk that hangs must not hold up the end.
         runtime.shutdown_background();
         ran
     }
 
     /// Runs the node. A signal ends it even before it has connected and joined.
-    async fn run_node(self) -> Result<ExitCode> {
+    async fn run_node(self, reporter: Reporter) -> Result<ExitCode> {
         let mut stop = Stop::new()?;
-        let foreground = tokio::select! {
+        let reaper = Reaper::start()?;
+        let (node, vote_path) = tokio::select! {
             started = self.start() => started?,
             () = stop.wait() => return Ok(ExitCode::SUCCESS),
+        };
+        let foreground = Foreground {
+            reporter,
+            events: node.events(),
+            node,
+            vote_path,
+            mode: self.mode.into(),
+            command: Command::new(self.command, self.grace, reaper),
+            grace: self.grace,
         };
         foreground.run(stop).await
     }
 
-    async fn start(self) -> Result<Foreground> {
+    /// Starts the node, and tells where its vote is stored.
+    async fn start(&self) -> Result<(Node, PathBuf)> {
         if let Some(directory) = &self.local {
-            let transport = LocalTransport::new(directory);
-            return self.start_over(transport).await;
+            return self.start_over(LocalTransport::new(directory)).await;
         }
         if let Some(line) = &self.serial {
-            let transport = SerialTransport::new(line.clone());
-            return self.start_over(transport).await;
+            return self.start_over(SerialTransport::new(line.clone())).await;
         }
         let servers: Vec<&str> = self.nats.split(',').collect();
         let transport = NatsTransport::connect(servers)
@@ -141,28 +162,46 @@ impl RunArgs {
         self.start_over(transport).await
     }
 
-    async fn start_over(self, transport: impl Transport) -> Result<Foreground> {
+    async fn start_over(&self, transport: impl Transport) -> Result<(Node, PathBuf)> {
         let votes = self.open_votes()?;
         let vote_path = votes.path().to_owned();
-        let mode = Mode::from(self.mode);
-        let hint = VotersHint { id: self.id.clone(), voters: self.voters.clone() };
-        let mut builder = Node::builder(ClusterInfo::new(self.cluster, self.size))
-            .voters(self.voters)
-            .mode(mode)
+        let mut builder = Node::builder(ClusterInfo::new(&self.cluster, self.size))
+            .voters(self.voters.clone())
+            .mode(self.mode.into())
             .priority(if self.witness { Config::WITNESS } else { self.priority });
-        if let Some(id) = self.id {
-            builder = builder.id(id);
+        if let Some(id) = &self.id {
+            builder = builder.id(id.clone());
         }
         let started = builder.start(transport, votes).await;
-        let node = started.map_err(|error| explain(error, &vote_path, &hint))?;
-        Ok(Foreground {
-            reporter: Reporter::new(self.json),
-            events: node.events(),
-            node,
-            vote_path,
-            mode,
-            command: Command::new(self.command, self.grace)?,
-        })
+        let node = started.map_err(|error| self.explain(error, &vote_path))?;
+        Ok((node, vote_path))
+    }
+
+    /// Adds to an error what to do about it.
+    fn explain(&self, error: StartError, vote_path: &Path) -> Error {
+        let (file, id) = (vote_path.display(), self.id.as_ref().map_or("ID", NodeId::as_str));
+        let voters: Vec<_> = self.voters.iter().map(NodeId::as_str).collect();
+        let advice = match &error {
+            StartError::Config(ConfigError::RecordMissing) => {
+                format!("graft voters {file} --init --id {id} --set {}", voters.join(","))
+            }
+            StartError::Config(
+                ConfigError::ListChanged { .. } | ConfigError::ListMissing { .. },
+            ) => {
+                format!("graft voters --help says how; graft inspect {file} shows the record")
+            }
+            _ => return Error::new(error).context("could not start the node"),
+        };
+        anyhow!("could not start the node: {error}: {advice}")
+    }
+
+    fn reporter(&self) -> Result<Reporter> {
+        let default = if self.command.is_empty() { Target::Stdout } else { Target::Stderr };
+        match &self.json {
+            None => Reporter::new(false, default),
+            Some(None) => Reporter::new(true, default),
+            Some(Some(path)) => Reporter::new(true, Target::File(path)),
+        }
     }
 
     fn open_votes(&self) -> Result<VoteFile> {
@@ -188,27 +227,36 @@ struct Foreground {
     vote_path: PathBuf,
     mode: Mode,
     command: Option<Command>,
+    grace: Duration,
 }
 
 impl Foreground {
     async fn run(mut self, mut stop: Stop) -> Result<ExitCode> {
         let ran = self.run_until_stopped(&mut stop).await;
+        let ended_at = Instant::now();
         // The command ends before anyone else can lead. Whatever went wrong, the node closes.
         let stopped = self.stop_command(&mut stop).await;
-        self.node.close().await;
-        while let Some(event) = self.events.next().await {
-            self.reporter.event(&event)?;
+        let is_asked = self.close(&mut stop, ended_at + self.grace + CLOSE_TIME_MAX).await;
+        let own_code = ran?;
+        stopped?;
+        match own_code {
+            // A service manager that signals all of its processes may have met the command first.
+            Some(code) if code != 0 && !is_asked => {
+                let was_asked = timeout_at(ended_at + SKEW_MAX, stop.wait()).await.is_ok();
+                Ok(if was_asked { ExitCode::SUCCESS } else { ExitCode::from(code) })
+            }
+            _ => Ok(ExitCode::SUCCESS),
         }
-        stopped.and(ran)
     }
 
-    async fn run_until_stopped(&mut self, stop: &mut Stop) -> Result<ExitCode> {
-        self.reporter.started(&self.node.status(), Some(&self.vote_path))?;
+    /// Returns the status of a command that ends by itself, or none if a signal came.
+    async fn run_until_stopped(&mut self, stop: &mut Stop) -> Result<Option<u8>> {
+        self.reporter.started(&self.node.status(), Some(&self.vote_path));
         loop {
             let may_start = self.command.as_ref().is_some_and(|command| !command.is_running());
             tokio::select! {
                 event = self.events.next() => match event {
-                    Some(event) => self.reporter.event(&event)?,
+                    Some(event) => self.reporter.event(&event),
                     None => return Err(self.why_closed()),
                 },
                 permit = Permit::next(&self.node, self.mode), if may_start => {
@@ -217,11 +265,13 @@ impl Foreground {
                     }
                 }
                 happened = command_event(&mut self.command) => {
-                    if let Some(exit_code) = self.take_in(happened?)? {
-                        return Ok(exit_code);
+                    if let Some(ended) = self.take_in(&happened?)?
+                        && ended.by_itself
+                    {
+                        return Ok(Some(ended.exit_code()));
                     }
                 }
-                () = stop.wait() => return Ok(ExitCode::SUCCESS),
+                () = stop.wait() => return Ok(None),
             }
         }
     }
@@ -239,79 +289,65 @@ impl Foreground {
         }
     }
 
-    /// Ends the command, even if the output is closed. A second signal ends the command's grace.
+    /// Ends the command. A second signal ends its grace.
     async fn stop_command(&mut self, stop: &mut Stop) -> Result<()> {
         if let Some(command) = &mut self.command {
             command.stop();
         }
-        let mut all_reported = Ok(());
         while self.command.as_ref().is_some_and(Command::is_running) {
-            let reported = tokio::select! {
-                happened = command_event(&mut self.command) => self.take_in(happened?).map(drop),
-                Some(event) = self.events.next() => self.reporter.event(&event).map_err(Error::from),
+            tokio::select! {
+                happened = command_event(&mut self.command) => {
+                    self.take_in(&happened?)?;
+                }
+                Some(event) = self.events.next() => self.reporter.event(&event),
                 () = stop.wait() => {
                     if let Some(command) = &mut self.command {
                         command.kill();
                     }
-                    Ok(())
                 }
-            };
-            all_reported = all_reported.and(reported);
+            }
         }
-        all_reported
+        Ok(())
     }
 
-    /// Reports what has happened to the command. Returns its status if it has ended by itself.
+    /// Reports what has happened to the command, and returns how it ended, if it did.
     ///
     /// # Errors
     ///
-    /// The command is not as dead as it should be, or can't be watched: this node must not lead.
-    fn take_in(&mut self, happened: CommandEvent) -> Result<Option<ExitCode>> {
+    /// The command can't be watched, or is not as dead as it should be: this node must not lead.
+    fn take_in(&self, happened: &CommandEvent) -> Result<Option<Ended>> {
+        self.reporter.command(&self.node.status(), happened);
         match happened {
-            CommandEvent::Started { pid, contained_by } => {
-                self.reporter
-                    .note(&format!("the command runs as process {pid}, {contained_by}"))?;
-            }
-            CommandEvent::Stopped { signal } => {
-                self.reporter.note(&format!("the command was stopped by signal {signal}"))?;
-            }
-            CommandEvent::Continued => self.reporter.note("the command goes on")?,
-            CommandEvent::Ended(ended) => {
-                self.reporter.note(&ended.to_string())?;
-                return Ok(ended.by_itself.then(|| ended.exit_code()));
-            }
-            CommandEvent::Unkillable(processes) => bail!(unkillable(&processes)),
-            CommandEvent::WatchdogLost(processes) if processes.is_empty() => {
-                bail!("the command's watchdog is gone, so the command was killed")
-            }
-            CommandEvent::WatchdogLost(processes) => {
-                bail!("the command's watchdog is gone, and {}", unkillable(&processes))
-            }
+            CommandEvent::Ended(ended) => Ok(Some(*ended)),
+            CommandEvent::Unkillable(_) => bail!("the node closed: its command can't be killed"),
+            CommandEvent::WatchdogLost(_) => bail!("the node closed: the watchdog is gone"),
+            _ => Ok(None),
         }
-        Ok(None)
     }
-}
 
-/// What `graft voters` has to be told about a node.
-struct VotersHint {
-    id: Option<NodeId>,
-    voters: Vec<NodeId>,
-}
-
-/// Adds to an error what to do about it.
-fn explain(error: StartError, vote_path: &Path, hint: &VotersHint) -> Error {
-    let (file, id) = (vote_path.display(), hint.id.as_ref().map_or("ID", NodeId::as_str));
-    let voters: Vec<_> = hint.voters.iter().map(NodeId::as_str).collect();
-    let advice = match &error {
-        StartError::Config(ConfigError::RecordMissing) => {
-            format!("graft voters {file} --init --id {id} --set {}", voters.join(","))
+    /// Closes the node, unless that takes too long: the end doesn't wait for a disk that hangs.
+    /// Returns whether a signal came meanwhile.
+    async fn close(&mut self, stop: &mut Stop, mut end_at: Instant) -> bool {
+        let Self { node, events, reporter, .. } = self;
+        let report = async {
+            while let Some(event) = events.next().await {
+                reporter.event(&event);
+            }
+        };
+        let closing = async { tokio::join!(node.close(), report) };
+        let mut closing = pin!(closing);
+        let mut is_asked = false;
+        loop {
+            tokio::select! {
+                _ = &mut closing => return is_asked,
+                () = sleep_until(end_at) => return is_asked,
+                () = stop.wait() => {
+                    is_asked = true;
+                    end_at = end_at.min(Instant::now() + CLOSE_TIME_MAX);
+                }
+            }
         }
-        StartError::Config(ConfigError::ListChanged { .. } | ConfigError::ListMissing { .. }) => {
-            format!("graft voters --help says how; graft inspect {file} shows the record")
-        }
-        _ => return Error::new(error).context("could not start the node"),
-    };
-    anyhow!("could not start the node: {error}: {advice}")
+    }
 }
 
 /// A time of any length. One that no clock could tell ends after a century.
@@ -321,12 +357,6 @@ fn seconds(text: &str) -> Result<Duration, &'static str> {
         return Err("not a number of seconds from 0 on");
     }
     Ok(Duration::from_secs_f64(seconds.min(GRACE_MAX)))
-}
-
-/// Says which processes of the command are left.
-fn unkillable(processes: &[Process]) -> String {
-    let names: Vec<_> = processes.iter().map(Process::to_string).collect();
-    format!("processes of the command can't be killed: {}", names.join(", "))
 }
 
 async fn command_event(command: &mut Option<Command>) -> Result<CommandEvent> {

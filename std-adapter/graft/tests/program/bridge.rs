@@ -1,6 +1,5 @@
 //! `graft bridge` between a serial line, on a socket, and a real nats-server.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -127,7 +126,7 @@ fn leader(_: &NodeId, message: &Message) -> Option<(String, u64)> {
 fn count(line: &Line, direction: &str, fate: &str) -> u64 {
     match line {
         Line::Event(object) => object["counts"][direction][fate].as_u64().unwrap(),
-        Line::Command(_) => panic!("not an event: {line:?}"),
+        Line::Command(_) | Line::Words(_) => panic!("not an event: {line:?}"),
     }
 }
 

@@ -1,11 +1,18 @@
 //! COMMAND, under one node: when it starts, and how it ends.
 
+use std::fs::OpenOptions;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::peer::Peer;
-use crate::process::{COMMAND, DEAF_COMMAND, Program, graft, no_command_runs, text};
+use crate::process::{
+    COMMAND, DEAF_COMMAND, Program, children_of, graft, no_command_runs, text, wait_until,
+    wait_until_no_command_runs,
+};
 
 /// Node `a` of cluster `c`, in Graft mode: its peers are the test's, and speak as Go nodes do.
 fn start(directory: &Path, size: &str, grace: &str, command: &str) -> Program {
@@ -32,10 +39,13 @@ fn a_command_that_ends_by_itself_ends_the_node_with_its_status() {
         let run = ["run", "--json", "--cluster", "c", "--size", "1", "--local", "d", "--"];
         let output = graft(directory.path(), &[&run[..], command].concat());
         assert_eq!(output.status.code(), Some(code), "{output:?}");
-        assert!(text(&output.stdout).ends_with("\"reason\":\"was closed\"}\n"), "{output:?}");
+        // The standard output is COMMAND's.
+        assert_eq!(text(&output.stdout), "", "{output:?}");
+        let told = text(&output.stderr);
+        assert!(told.ends_with("\"reason\":\"was closed\"}\n"), "{output:?}");
         if code == 126 || code == 127 {
             let message = format!("graft: could not run {:?}: ", command[0]);
-            assert!(text(&output.stderr).starts_with(&message), "{output:?}");
+            assert!(told.lines().any(|line| line.starts_with(&message)), "{output:?}");
         }
     }
 }
@@ -50,6 +60,43 @@ fn a_command_that_ignores_sigterm_is_killed_after_its_grace() {
     assert!(program.wait().success());
     assert!(told_at.elapsed() >= Duration::from_secs(1));
     assert!(no_command_runs(directory.path()));
+}
+
+/// A service manager that stops a service signals all of its processes, in any order.
+#[test]
+fn a_stop_that_reaches_the_command_first_is_a_success_all_the_same() {
+    for ending in ["exec sleep 120", "trap 'exit 3' TERM; sleep 120 & wait"] {
+        let directory = tempfile::tempdir().unwrap();
+        let command = format!("echo \"COMMAND $$ alone 1 a c\"; {ending}");
+        let mut program = start(directory.path(), "1", "10", &command);
+        let pid = Pid::from_raw(program.wait_for_command().pid).unwrap();
+        program.wait_for(|line| line.is("command", &[("to", "running")]));
+        kill_process(pid, Signal::TERM).unwrap();
+        program.wait_for(|line| line.is("command", &[("to", "ended")]));
+        program.terminate();
+        assert!(program.wait().success());
+    }
+}
+
+/// The first process of a container is the parent of all orphans there.
+#[test]
+fn the_first_process_of_a_container_reaps() {
+    let directory = tempfile::tempdir().unwrap();
+    let graft = env!("CARGO_BIN_EXE_graft");
+    let leave = "(sh -c 'read line; exit 0' <fifo &); exec \"$@\"";
+    mknodat(CWD, directory.path().join("fifo"), FileType::Fifo, Mode::from_raw_mode(0o600), 0)
+        .unwrap();
+    let by = ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", leave, "sh", graft];
+    let run = ["run", "--json", "--cluster", "c", "--size", "1", "--local", "d"];
+    let mut program = Program::start_words(directory.path(), &[&by[..], &run].concat());
+    program.wait_for(|line| line.is("lease", &[("to", "held")]));
+    let [first] = children_of(program.pid())[..] else { panic!("one process is the first") };
+    assert_eq!(children_of(first).len(), 1);
+    // The orphan ends now.
+    drop(OpenOptions::new().write(true).open(directory.path().join("fifo")).unwrap());
+    wait_until(|| children_of(first).is_empty());
+    kill_process(Pid::from_raw(first.try_into().unwrap()).unwrap(), Signal::TERM).unwrap();
+    assert!(program.wait().success());
 }
 
 /// The whole group is signalled: what the COMMAND has started, too.
@@ -102,6 +149,7 @@ fn a_command_ends_with_the_leadership() {
     assert_eq!(program.wait_for_command().term, next);
 }
 
+/// Neither COMMAND nor its node depends on a reader.
 #[test]
 fn a_command_has_its_grace_even_if_nobody_listens() {
     let directory = tempfile::tempdir().unwrap();
@@ -112,8 +160,12 @@ fn a_command_has_its_grace_even_if_nobody_listens() {
     program.stop_listening();
     let deposed_at = Instant::now();
     peer.ask_for_vote("a", term + 1);
-    assert_eq!(program.wait_unheard().code(), Some(1));
+    // It leads again once the first COMMAND has ended.
+    peer.elect("a");
+    wait_until_no_command_runs(directory.path());
     assert!(deposed_at.elapsed() >= Duration::from_secs(1));
+    program.terminate();
+    assert!(program.wait_unheard().success());
     assert!(no_command_runs(directory.path()));
 }
 

@@ -10,6 +10,7 @@
 
 mod bridge;
 mod command;
+mod containment;
 mod demo;
 mod from_go;
 mod inspect;
@@ -24,5 +25,7 @@ mod process;
 #[allow(dead_code, unreachable_pub, reason = "these tests need only part of it")]
 #[path = "../../../../tests/src/proxy.rs"]
 mod proxy;
+mod reports;
 mod run;
+mod surroundings;
 mod voters;

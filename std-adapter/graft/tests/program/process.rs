@@ -1,18 +1,18 @@
 //! Running programs, listened to line by line.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 
 /// Longer than anything takes, on the busiest machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long the processes of a program that was killed may take to be gone.
 const CLEANUP_TIME_MAX: Duration = Duration::from_secs(5);
@@ -41,12 +41,10 @@ pub(crate) fn text(bytes: &[u8]) -> &str {
 }
 
 fn program(directory: &Path, arguments: &[&str]) -> Command {
-    program_by(directory, &[], arguments)
+    words(directory, &[&[env!("CARGO_BIN_EXE_graft")], arguments].concat())
 }
 
-/// The program, by way of another one like `nohup`.
-fn program_by(directory: &Path, by: &[&str], arguments: &[&str]) -> Command {
-    let words = [by, &[env!("CARGO_BIN_EXE_graft")], arguments].concat();
+fn words(directory: &Path, words: &[&str]) -> Command {
     let mut program = Command::new(words[0]);
     program
         .args(&words[1..])
@@ -69,6 +67,8 @@ pub(crate) struct Program {
 pub(crate) enum Line {
     Event(Value),
     Command(Started),
+    /// What the program, or its COMMAND, says to people.
+    Words(String),
 }
 
 /// A COMMAND has started.
@@ -84,7 +84,8 @@ pub(crate) struct Started {
 impl Line {
     fn read(line: &str) -> Self {
         let Some(words) = line.strip_prefix("COMMAND ") else {
-            return Self::Event(serde_json::from_str(line).unwrap());
+            let event = serde_json::from_str(line).map(Self::Event);
+            return event.unwrap_or_else(|_| Self::Words(line.to_owned()));
         };
         let words: Vec<&str> = words.split(' ').collect();
         let [pid, alone, term, id, cluster] = words[..] else {
@@ -111,14 +112,28 @@ impl Line {
     pub(crate) fn command(&self) -> Option<&Started> {
         match self {
             Self::Command(started) => Some(started),
-            Self::Event(_) => None,
+            Self::Event(_) | Self::Words(_) => None,
+        }
+    }
+
+    pub(crate) fn words(&self) -> &str {
+        match self {
+            Self::Words(words) => words,
+            Self::Event(_) | Self::Command(_) => "",
         }
     }
 
     pub(crate) fn str(&self, key: &str) -> &str {
         match self {
             Self::Event(object) => object[key].as_str().unwrap(),
-            Self::Command(_) => panic!("not an event: {self:?}"),
+            Self::Command(_) | Self::Words(_) => panic!("not an event: {self:?}"),
+        }
+    }
+
+    pub(crate) fn number(&self, key: &str) -> u64 {
+        match self {
+            Self::Event(object) => object[key].as_u64().unwrap(),
+            Self::Command(_) | Self::Words(_) => panic!("not an event: {self:?}"),
         }
     }
 
@@ -126,22 +141,26 @@ impl Line {
         match self {
             Self::Event(object) => object["term"].as_u64().unwrap(),
             Self::Command(started) => started.term,
+            Self::Words(_) => panic!("not an event: {self:?}"),
         }
     }
 }
 
 impl Program {
     pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
-        Self::start_by(directory, &[], arguments)
+        Self::start_words(directory, &[&[env!("CARGO_BIN_EXE_graft")], arguments].concat())
     }
 
-    /// Starts it by way of another program, which becomes it.
-    pub(crate) fn start_by(directory: &Path, by: &[&str], arguments: &[&str]) -> Self {
+    /// Starts it by way of other programs, which become it.
+    pub(crate) fn start_words(directory: &Path, all: &[&str]) -> Self {
         // A socket, since a pipe has no time limit for reading.
         let (output, child_output) = UnixStream::pair().unwrap();
         output.set_read_timeout(Some(PATIENCE)).unwrap();
-        let child = program_by(directory, by, arguments)
+        let errors = child_output.try_clone().unwrap();
+        let child = words(directory, all)
+            .stdin(Stdio::piped())
             .stdout(OwnedFd::from(child_output))
+            .stderr(OwnedFd::from(errors))
             .spawn()
             .unwrap();
         Self { child, output: BufReader::new(output), lines: Vec::new() }
@@ -195,6 +214,11 @@ impl Program {
     pub(crate) fn wait(&mut self) -> ExitStatus {
         while self.next_line().is_some() {}
         self.child.wait().unwrap()
+    }
+
+    /// Says something to the program's COMMAND.
+    pub(crate) fn say(&mut self, words: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{words}").unwrap();
     }
 
     /// Tells the program to close.
@@ -276,9 +300,32 @@ pub(crate) fn no_command_runs(directory: &Path) -> bool {
     lock.try_lock().is_ok()
 }
 
+/// Waits for something that nobody tells.
+#[track_caller]
+pub(crate) fn wait_until(is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "it takes too long");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits until the COMMAND that runs in `directory` is gone.
+pub(crate) fn wait_until_no_command_runs(directory: &Path) {
+    File::create(directory.join("lock")).unwrap().lock().unwrap();
+}
+
 /// The process that started this one, or adopted it.
 pub(crate) fn parent_of(process: u32) -> u32 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
     parent.trim().parse().unwrap()
+}
+
+/// The processes that this one has started, or adopted.
+pub(crate) fn children_of(process: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let lists = threads.map(|it| fs::read_to_string(it.unwrap().path().join("children")).unwrap());
+    let lists: Vec<_> = lists.collect();
+    lists.iter().flat_map(|list| list.split_whitespace()).map(|pid| pid.parse().unwrap()).collect()
 }

@@ -302,7 +302,8 @@ fn each_signal_that_asks_to_end_closes_in_order() {
 fn nohup_is_kept() {
     let directory = tempfile::tempdir().unwrap();
     let run = ["run", "--json", "--cluster", "c", "--size", "1", "--local", "d"];
-    let mut program = Program::start_by(directory.path(), &["nohup"], &run);
+    let nohup = ["nohup", env!("CARGO_BIN_EXE_graft")];
+    let mut program = Program::start_words(directory.path(), &[&nohup[..], &run].concat());
     program.wait_for(|line| line.is("lease", &[("to", "held")]));
     program.signal(Signal::HUP);
     program.terminate();
