@@ -8,6 +8,7 @@ mod child;
 mod containment;
 mod messages;
 mod processes;
+mod terminal;
 mod watchdog;
 mod watchdog_task;
 
@@ -19,6 +20,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use graft_election::{Config, Node};
+use rustix::process::Signal as SentSignal;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -27,6 +30,8 @@ use self::containment::KILL_TIME_MAX;
 pub(crate) use self::messages::ContainedBy;
 use self::messages::{News, Order};
 pub(crate) use self::processes::Process;
+use self::terminal::Terminal;
+pub(crate) use self::terminal::{PLACEHOLDER_TASK, PlaceholderArgs, keep_running_in_background};
 use self::watchdog::Watchdog;
 pub(crate) use self::watchdog_task::{WATCHDOG_TASK, WatchdogArgs};
 use crate::permit::Permit;
@@ -45,6 +50,8 @@ pub(crate) struct Command {
     words: Vec<OsString>,
     grace: Duration,
     reaper: Reaper,
+    /// This program goes on after it was stopped.
+    resumed: Signal,
     state: State,
 }
 
@@ -61,6 +68,9 @@ struct Running {
     watchdog: Watchdog,
     permit: Permit,
     stage: Stage,
+    terminal: Option<Terminal>,
+    /// The signal that has stopped COMMAND, until that was reported.
+    stopped_by: Option<i32>,
 }
 
 /// How far COMMAND is on its way to its end.
@@ -84,6 +94,8 @@ pub(crate) enum CommandEvent {
     /// A signal stopped it, and did not end it.
     Stopped {
         signal: i32,
+        /// It is on a terminal, and this program is about to stop with it.
+        on_terminal: bool,
     },
     Continued,
     Ended(Ended),
@@ -114,8 +126,16 @@ impl CommandEvent {
 
 impl Command {
     /// The command of these `words`, which has `grace` to end after SIGTERM; `None` without words.
-    pub(crate) fn new(words: Vec<OsString>, grace: Duration, reaper: Reaper) -> Option<Self> {
-        (!words.is_empty()).then_some(Self { words, grace, reaper, state: State::Idle })
+    pub(crate) fn new(
+        words: Vec<OsString>,
+        grace: Duration,
+        reaper: Reaper,
+    ) -> Result<Option<Self>> {
+        if words.is_empty() {
+            return Ok(None);
+        }
+        let resumed = signal(SignalKind::from_raw(SentSignal::CONT.as_raw()))?;
+        Ok(Some(Self { words, grace, reaper, resumed, state: State::Idle }))
     }
 
     /// Waits for what happens to COMMAND next, or forever if it is not running. COMMAND gets
@@ -132,6 +152,7 @@ impl Command {
                     return Ok(CommandEvent::WatchdogLost(survivors?));
                 }
             };
+            running.suspend();
             running.watchdog.renew(&running.permit);
             let stage = running.stage;
             tokio::select! {
@@ -140,6 +161,7 @@ impl Command {
                     Some(news) => return Ok(self.take_in(news)),
                     None => self.kill_unwatched(),
                 },
+                _ = self.resumed.recv() => running.resume(),
                 () = running.permit.expired(), if !stage.is_killed() => self.kill(),
                 () = running.permit.ending(), if stage == Stage::Working => self.stop(),
                 () = stage.over() => match stage {
@@ -177,29 +199,39 @@ impl Command {
 
     /// Starts the command under `permit`.
     pub(crate) fn start(&mut self, node: &Node, permit: Permit) -> Result<()> {
-        let watchdog = Watchdog::start(&self.words, None, node, &permit, &self.reaper)?;
+        let terminal = Terminal::lend()?;
+        let group = terminal.as_ref().map(Terminal::group);
+        let watchdog = Watchdog::start(&self.words, group, node, &permit, &self.reaper)?;
         let stage = Stage::Working;
-        self.state = State::Running(Box::new(Running { watchdog, permit, stage }));
+        let running = Running { watchdog, permit, stage, terminal, stopped_by: None };
+        self.state = State::Running(Box::new(running));
         Ok(())
     }
 
     fn take_in(&mut self, news: News) -> CommandEvent {
-        let stage = match &self.state {
-            State::Running(running) => running.stage,
-            _ => Stage::Working,
+        let State::Running(running) = &mut self.state else {
+            // Only a COMMAND that runs has a watchdog that tells.
+            return CommandEvent::Continued;
         };
         match news {
             News::Started { pid, contained_by } => CommandEvent::Started { pid, contained_by },
-            News::Stopped { signal } => CommandEvent::Stopped { signal },
+            News::Stopped { signal } => {
+                running.stopped_by = Some(signal);
+                CommandEvent::Stopped { signal, on_terminal: running.terminal.is_some() }
+            }
             News::Continued => CommandEvent::Continued,
             News::Unkillable(survivors) => {
                 self.state = State::Idle;
                 CommandEvent::Unkillable(survivors)
             }
             News::Ended { status, has_fired } => {
+                let status = ExitStatus::from_raw(status);
+                if let Some(terminal) = &running.terminal {
+                    terminal.pass_on(status.signal());
+                }
+                let by_itself = running.stage == Stage::Working && !has_fired;
                 self.state = State::Idle;
-                let by_itself = stage == Stage::Working && !has_fired;
-                CommandEvent::Ended(Ended { by_itself, status: ExitStatus::from_raw(status) })
+                CommandEvent::Ended(Ended { by_itself, status })
             }
         }
     }
@@ -208,6 +240,26 @@ impl Command {
         if let State::Running(running) = std::mem::replace(&mut self.state, State::Idle) {
             self.state = State::Unwatched(running.watchdog.kill());
         }
+    }
+}
+
+impl Running {
+    /// Stops this program with a COMMAND that the terminal has stopped.
+    fn suspend(&mut self) {
+        if let Some(signal) = self.stopped_by.take()
+            && let Some(terminal) = &self.terminal
+            && !terminal.suspend(signal)
+        {
+            self.watchdog.order(Order::Continue);
+        }
+    }
+
+    /// This program goes on, and so does COMMAND.
+    fn resume(&mut self) {
+        if let Some(terminal) = &self.terminal {
+            terminal.resume();
+        }
+        self.watchdog.order(Order::Continue);
     }
 }
 

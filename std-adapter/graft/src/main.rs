@@ -43,6 +43,8 @@ enum Task {
     Child(command::ChildArgs),
     #[command(name = command::WATCHDOG_TASK, hide = true)]
     Watchdog(command::WatchdogArgs),
+    #[command(name = command::PLACEHOLDER_TASK, hide = true)]
+    Placeholder(command::PlaceholderArgs),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Task::Voters(voters) => voters.run(),
         Task::Child(child) => child.run(),
         Task::Watchdog(watchdog) => watchdog.run(),
+        Task::Placeholder(placeholder) => placeholder.run(),
     };
     done.unwrap_or_else(|error| {
         report::print_error(ErrorChain(&*error));

@@ -21,7 +21,7 @@ use rustix::io::Errno;
 const LINES_MAX: usize = 1024;
 
 /// How long the end of the program waits for the last lines to be written.
-const FINISH_TIME_MAX: Duration = Duration::from_millis(250);
+const FLUSH_TIME_MAX: Duration = Duration::from_millis(250);
 
 /// Where lines go. Dropping it waits for a moment until they are written.
 #[derive(Debug)]
@@ -85,17 +85,20 @@ impl Output {
             state.dropped += 1;
         }
     }
+
+    /// Waits for a moment until all lines are written. If that takes longer, they have to wait.
+    pub(crate) fn flush(&self) {
+        let is_busy = |state: &mut State| state.is_writing || state.has_something();
+        let state = self.queue.lock();
+        let _ = self.queue.changed.wait_timeout_while(state, FLUSH_TIME_MAX, is_busy);
+    }
 }
 
 impl Drop for Output {
     fn drop(&mut self) {
-        let mut state = self.queue.lock();
-        state.is_closed = true;
+        self.queue.lock().is_closed = true;
         self.queue.changed.notify_all();
-        // If the time is over, what is left is lost.
-        let _ = self.queue.changed.wait_timeout_while(state, FINISH_TIME_MAX, |state| {
-            state.is_writing || state.has_something()
-        });
+        self.flush();
     }
 }
 

@@ -145,8 +145,13 @@ impl Reporter {
             (CommandEvent::Started { pid, contained_by }, _) => {
                 format!("runs the command as process {pid}, {contained_by}")
             }
-            (CommandEvent::Stopped { signal }, _) => {
-                format!("the command is stopped, but not ended, by {}", signal_name(*signal))
+            (CommandEvent::Stopped { signal, on_terminal }, _) => {
+                let signal = signal_name(*signal);
+                let node = ", and this node with it: it can't keep its lease";
+                format!(
+                    "the command was stopped by {signal}{}",
+                    if *on_terminal { node } else { "" }
+                )
             }
             (CommandEvent::Ended(ended), _) => format!("the command ended ({})", ended.status),
             _ => "the command goes on".to_owned(),
@@ -171,6 +176,11 @@ impl Reporter {
     /// Like [`note`](Self::note), as a heading.
     pub(crate) fn heading(&self, words: &str) {
         self.note(&format!("\n{BOLD}{words}{BOLD:#}"))
+    }
+
+    /// Waits for a moment until what was printed is written.
+    pub(crate) fn flush(&self) {
+        self.output.flush();
     }
 
     /// Prints one object, for programs.
@@ -321,7 +331,7 @@ fn command_line<'a>(status: &'a Status, event: &CommandEvent) -> CommandLine<'a>
         CommandEvent::Started { pid, contained_by } => {
             CommandLine { pid: Some(*pid), contained_by: Some(*contained_by), ..nothing_yet }
         }
-        CommandEvent::Stopped { signal } => {
+        CommandEvent::Stopped { signal, .. } => {
             CommandLine { signal: Some(signal_name(*signal)), ..nothing_yet }
         }
         CommandEvent::Ended(Ended { by_itself, status }) => CommandLine {

@@ -15,7 +15,7 @@ use graft_election::{
 };
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::command::{Command, CommandEvent, Ended};
+use crate::command::{Command, CommandEvent, Ended, keep_running_in_background};
 use crate::permit::Permit;
 use crate::process::Reaper;
 use crate::report::{Reporter, Target};
@@ -117,6 +117,8 @@ impl RunArgs {
         let config = Config { voters: &self.voters, ..Config::new(&self.cluster, self.size) };
         config.check(VOTERS_MAX)?;
         let reporter = self.reporter()?;
+        // Before there are other threads: they are to be the same.
+        keep_running_in_background()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
@@ -141,7 +143,7 @@ impl RunArgs {
             node,
             vote_path,
             mode: self.mode.into(),
-            command: Command::new(self.command, self.grace, reaper),
+            command: Command::new(self.command, self.grace, reaper)?,
             grace: self.grace,
         };
         foreground.run(stop).await
@@ -317,6 +319,10 @@ impl Foreground {
     /// The command can't be watched, or is not as dead as it should be: this node must not lead.
     fn take_in(&self, happened: &CommandEvent) -> Result<Option<Ended>> {
         self.reporter.command(&self.node.status(), happened);
+        if let CommandEvent::Stopped { on_terminal: true, .. } = happened {
+            // No other thread writes once the program is stopped.
+            self.reporter.flush();
+        }
         match happened {
             CommandEvent::Ended(ended) => Ok(Some(*ended)),
             CommandEvent::Unkillable(_) => bail!("the node closed: its command can't be killed"),

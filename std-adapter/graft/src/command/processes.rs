@@ -106,6 +106,11 @@ fn children_by_search(parent: i32) -> Vec<i32> {
     pids.filter(|pid| Stat::of(*pid).is_some_and(|stat| stat.parent == parent)).collect()
 }
 
+/// The parent of a process.
+pub(super) fn parent_of(pid: Pid) -> Option<Pid> {
+    Stat::of(pid.as_raw_nonzero().get()).and_then(|stat| Pid::from_raw(stat.parent))
+}
+
 /// What the process is called, if it can still run.
 pub(super) fn named(pid: Pid) -> Option<Process> {
     let pid = pid.as_raw_nonzero().get();

@@ -70,7 +70,6 @@ fn a_stop_that_reaches_the_command_first_is_a_success_all_the_same() {
         let command = format!("echo \"COMMAND $$ alone 1 a c\"; {ending}");
         let mut program = start(directory.path(), "1", "10", &command);
         let pid = Pid::from_raw(program.wait_for_command().pid).unwrap();
-        program.wait_for(|line| line.is("command", &[("to", "running")]));
         kill_process(pid, Signal::TERM).unwrap();
         program.wait_for(|line| line.is("command", &[("to", "ended")]));
         program.terminate();

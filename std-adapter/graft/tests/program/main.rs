@@ -28,4 +28,5 @@ mod proxy;
 mod reports;
 mod run;
 mod surroundings;
+mod terminal;
 mod voters;
