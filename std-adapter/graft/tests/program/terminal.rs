@@ -112,7 +112,7 @@ fn a_command_can_read_from_the_terminal() {
 fn ctrl_c_ends_a_command_that_does_not_catch_it_and_the_node_hands_over() {
     let mut terminal = Terminal::start();
     let catch_once = "trap \"trap - INT; echo caught\" INT";
-    terminal.run("", &format!("{catch_once}; echo works; while :; do sleep 120; done"));
+    terminal.run("", &format!("{catch_once}; echo works; while :; do sleep 120 & wait; done"));
     terminal.wait_for("works");
     // It is for COMMAND to say what it means.
     terminal.press(CTRL_C);
