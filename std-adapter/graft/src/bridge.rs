@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::report::{Reporter, Target, nanoseconds};
 use crate::run::ModeName;
-use crate::stop::Stop;
+use crate::stop::{self, Stop};
 
 /// Carry a cluster's messages between a serial line and NATS until SIGTERM, SIGINT, SIGQUIT or
 /// SIGHUP.
@@ -79,6 +79,7 @@ struct Line<'a> {
 
 impl BridgeArgs {
     pub(crate) fn run(self) -> Result<ExitCode> {
+        stop::hold()?;
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

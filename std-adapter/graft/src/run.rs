@@ -19,7 +19,7 @@ use crate::command::{Command, CommandEvent, Ended, keep_running_in_background};
 use crate::permit::Permit;
 use crate::process::Reaper;
 use crate::report::{Reporter, Target};
-use crate::stop::Stop;
+use crate::stop::{self, Stop};
 
 /// The longest grace: a century, in seconds.
 const GRACE_MAX: f64 = 100.0 * 365.25 * 86_400.0;
@@ -113,6 +113,7 @@ impl From<ModeName> for Mode {
 
 impl RunArgs {
     pub(crate) fn run(self) -> Result<ExitCode> {
+        stop::hold()?;
         // Checked before anything is created or connected, so that a wrong setting leaves no trace.
         let config = Config { voters: &self.voters, ..Config::new(&self.cluster, self.size) };
         config.check(VOTERS_MAX)?;

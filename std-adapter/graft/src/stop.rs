@@ -1,7 +1,18 @@
 //! The signals that ask the program to end.
 
 use anyhow::{Context, Result};
+use nix::sys::signal::{SigSet, Signal as Held};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Has the signals that ask the program to end wait until [`Stop`] receives them. Without this they
+/// would end it at once.
+pub(crate) fn hold() -> Result<()> {
+    held().thread_block().context("could not hold signals")
+}
+
+fn held() -> SigSet {
+    [Held::SIGINT, Held::SIGTERM, Held::SIGQUIT, Held::SIGHUP].into_iter().collect()
+}
 
 /// Receives SIGINT, SIGTERM, SIGQUIT and SIGHUP.
 pub(crate) struct Stop {
@@ -13,15 +24,18 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
+    /// Receives those that were held back, too.
     pub(crate) fn new() -> Result<Self> {
         let listen = |kind| signal(kind).context("could not listen for signals");
         let hangup = SignalKind::hangup();
-        Ok(Self {
+        let stop = Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
             quit: listen(SignalKind::quit())?,
             hangup: if is_ignored(hangup) { None } else { Some(listen(hangup)?) },
-        })
+        };
+        held().thread_unblock().context("could not listen for signals")?;
+        Ok(stop)
     }
 
     /// Waits for the next of them. Cancel-safe.

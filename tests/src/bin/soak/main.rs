@@ -98,7 +98,7 @@ async fn soak(arguments: &Arguments) -> Result<()> {
     }
     soak.end().await?;
     let left = process::all_in(place.directory());
-    ensure!(left.is_empty(), "processes are left: {left:?}");
+    ensure!(left.is_empty(), "there are processes left: {left:?}");
     let Soak { judge, counts, restarts, .. } = &soak;
     anstream::println!("{judge}; {restarts} restarts; faults: {counts:?}");
     let terms_min = TERMS_MIN * arguments.minutes;

@@ -8,10 +8,13 @@ use anyhow::{Context, Result};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::process::{children, signal};
+use crate::process::{all_in, children, signal};
 
 /// Where the witnesses write.
 pub(crate) const BEATS: &str = "beats";
+
+/// How often what is left at the end is killed: what is killed late may have started others.
+const CLEANUP_ROUNDS: u32 = 100;
 
 /// Each of its witnesses writes its term and its node, again and again.
 const WITNESSES: &str = r#"
@@ -63,7 +66,11 @@ impl Place {
 }
 
 impl Drop for Place {
+    /// Leaves nothing behind, whatever was found.
     fn drop(&mut self) {
+        for _ in 0..CLEANUP_ROUNDS {
+            all_in(self.directory()).into_iter().for_each(|pid| signal(pid, Signal::KILL));
+        }
         let _ = fs::write(self.cgroup.join("cgroup.kill"), "1");
         let _ = fs::remove_dir(&self.cgroup);
     }

@@ -14,11 +14,11 @@ pub(crate) fn children(pid: i32) -> Vec<i32> {
 }
 
 /// Those that work in a directory.
-pub(crate) fn all_in(directory: &Path) -> Vec<String> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let there = processes
-        .filter(|it| fs::read_link(it.path().join("cwd")).is_ok_and(|cwd| cwd == directory));
-    there.map(|it| fs::read_to_string(it.path().join("stat")).unwrap_or_default()).collect()
+pub(crate) fn all_in(directory: &Path) -> Vec<i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let there =
+        entries.filter(|it| fs::read_link(it.path().join("cwd")).is_ok_and(|cwd| cwd == directory));
+    there.filter_map(|it| it.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// Sends a signal. A process that is gone is no error.
