@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 
 use super::cgroup::Cgroup;
 use super::messages::ContainedBy;
-use super::processes::{Process, can_be_listed, children, descendants, named};
+use super::processes::{Process, can_be_listed, children, named, visit_descendants};
 
 /// How long what was killed may take to be gone, before it is reported.
 pub(super) const KILL_TIME_MAX: Duration = Duration::from_millis(200);
@@ -93,7 +93,9 @@ impl Containment {
 
     /// Whether no child is left of those that are meant.
     pub(super) fn has_no_descendants(&self) -> bool {
-        self.descendants().is_empty()
+        let mut is_none = true;
+        self.visit_descendants(|_| is_none = false);
+        is_none
     }
 
     /// Removes the cgroup, if there is one.
@@ -107,22 +109,25 @@ impl Containment {
         if let Some(cgroup) = &self.cgroup {
             cgroup.kill();
         }
-        for process in self.descendants() {
+        self.visit_descendants(|process| {
             // One that is gone is no error, and one that can't be killed is reported later.
             let _ = kill_process(process, Signal::KILL);
-        }
+        });
     }
 
     fn survivors(&self) -> Vec<Process> {
-        let mut survivors: Vec<_> = self.descendants().into_iter().filter_map(named).collect();
+        let mut survivors = Vec::new();
+        self.visit_descendants(|process| survivors.extend(named(process)));
         survivors.extend(self.cgroup.iter().flat_map(Cgroup::members));
         survivors.sort();
         survivors.dedup();
         survivors
     }
 
-    fn descendants(&self) -> Vec<Pid> {
+    fn visit_descendants(&self, visit: impl FnMut(Pid)) {
         // Ids of another namespace would name other processes.
-        if can_be_listed() { descendants(getpid(), &self.others) } else { Vec::new() }
+        if can_be_listed() {
+            visit_descendants(getpid(), &self.others, visit);
+        }
     }
 }

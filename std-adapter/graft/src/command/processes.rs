@@ -1,6 +1,6 @@
 //! Which processes descend from one, and what they are called, as `/proc` tells.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -57,21 +57,16 @@ pub(super) fn can_be_listed() -> bool {
     own_pid.is_some_and(|pid| pid.to_str() == Some(&getpid().as_raw_nonzero().to_string()))
 }
 
-/// The processes that descend from `root`, zombies too, but neither those in `except` nor what
-/// descends from them.
-pub(super) fn descendants(root: Pid, except: &BTreeSet<i32>) -> Vec<Pid> {
-    let mut found = Vec::new();
-    let mut parents = vec![root.as_raw_nonzero().get()];
-    while let Some(parent) = parents.pop() {
-        for child in children(parent) {
-            if except.contains(&child) {
-                continue;
-            }
-            parents.push(child);
-            found.extend(Pid::from_raw(child));
+/// Visits the processes that descend from `root`, zombies too, but neither those in `except` nor
+/// what descends from them. Each is visited as soon as it is found: there may be thousands.
+pub(super) fn visit_descendants(root: Pid, except: &BTreeSet<i32>, mut visit: impl FnMut(Pid)) {
+    let mut parents = VecDeque::from([root.as_raw_nonzero().get()]);
+    while let Some(parent) = parents.pop_front() {
+        for child in children(parent).into_iter().filter(|child| !except.contains(child)) {
+            parents.push_back(child);
+            Pid::from_raw(child).into_iter().for_each(&mut visit);
         }
     }
-    found
 }
 
 /// The children of a process, zombies too. One that ends meanwhile may hide another.
@@ -147,9 +142,15 @@ mod tests {
             }
         };
         assert_eq!(children_by_search(id), [cat]);
-        let found = descendants(Pid::from_raw(id).unwrap(), &BTreeSet::new());
+        let descendants = |except: &[i32]| {
+            let (root, except) = (Pid::from_raw(id).unwrap(), except.iter().copied().collect());
+            let mut found = Vec::new();
+            visit_descendants(root, &except, |pid| found.push(pid));
+            found
+        };
+        let found = descendants(&[]);
         assert_eq!(found, [Pid::from_raw(cat).unwrap()]);
-        let none = descendants(Pid::from_raw(id).unwrap(), &BTreeSet::from([cat]));
+        let none = descendants(&[cat]);
         assert!(none.is_empty(), "{none:?}");
         let ours = children(getpid().as_raw_nonzero().get());
         assert!(ours.contains(&id), "{ours:?}");

@@ -78,10 +78,16 @@ impl Running {
     /// One with all the [`ESCAPERS`], which are up, and what COMMAND itself does after that.
     fn escapers(surroundings: Surroundings, options: &[&str], then: &str) -> Self {
         let mut running = Self::start(surroundings, options, &format!("{ESCAPERS}\n{then}"));
-        for _ in 0..ESCAPERS_COUNT {
-            running.program.wait_for(|line| line.words() == "up");
-        }
+        running.wait_for_ups(ESCAPERS_COUNT);
         running
+    }
+
+    /// Waits until so many are up. Some of them may have said it before COMMAND was reported.
+    #[track_caller]
+    fn wait_for_ups(&mut self, count: usize) {
+        while self.program.lines.iter().filter(|line| line.words() == "up").count() < count {
+            assert!(self.program.next_line().is_some(), "the program ended");
+        }
     }
 
     /// Waits until nothing is left of COMMAND, the program and the watchdog.
@@ -226,7 +232,7 @@ fn what_can_not_be_killed_is_named_and_nobody_waits_for_it() {
         let command = ["--grace", "0.1", "--", "sh", "-c", command];
         let is_reached = surroundings.contained_by == "cgroup";
         let mut running = Running::start_by(surroundings, directory, &by, &command);
-        running.program.wait_for(|line| line.words() == "up");
+        running.wait_for_ups(1);
         wait_until(|| root_sleeps(&running.surroundings));
         let program = &mut running.program;
         program.terminate();

@@ -4,6 +4,9 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::process::PATIENCE;
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -56,7 +59,10 @@ impl Surroundings {
 impl Drop for Surroundings {
     fn drop(&mut self) {
         let _ = fs::write(self.cgroup.join("cgroup.kill"), "1");
-        let _ = fs::remove_dir(&self.cgroup);
+        let began = Instant::now();
+        while fs::remove_dir(&self.cgroup).is_err() && began.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 

@@ -68,10 +68,10 @@ impl Place {
 impl Drop for Place {
     /// Leaves nothing behind, whatever was found.
     fn drop(&mut self) {
+        let _ = fs::write(self.cgroup.join("cgroup.kill"), "1");
         for _ in 0..CLEANUP_ROUNDS {
             all_in(self.directory()).into_iter().for_each(|pid| signal(pid, Signal::KILL));
         }
-        let _ = fs::write(self.cgroup.join("cgroup.kill"), "1");
         let _ = fs::remove_dir(&self.cgroup);
     }
 }
