@@ -32,7 +32,8 @@ const SKEW_MAX: Duration = Duration::from_millis(250);
 
 /// Run one node until SIGTERM, SIGINT, SIGQUIT or SIGHUP, and COMMAND while the node leads.
 ///
-/// Each of these signals closes the node in order: COMMAND ends, then a leader hands its leadership over.
+/// Each of these signals closes the node in order: COMMAND ends, then a leader hands its leadership
+/// over.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// The cluster's name.
@@ -88,7 +89,8 @@ pub(crate) struct RunArgs {
     /// environment. GRAFT_TERM is the fencing token: pass it along with every write, and have the
     /// store reject any token lower than the highest it has seen. When COMMAND exits by itself, the
     /// node closes, and the program exits with COMMAND's status. In Extended mode COMMAND runs only
-    /// under a valid lease; it and everything that it has started are killed before the lease ends.
+    /// under a valid lease. It and all that it has started are killed before the lease ends, as far
+    /// as this system lets them be reached: each start is reported with what contains COMMAND.
     #[arg(last = true)]
     command: Vec<OsString>,
 }

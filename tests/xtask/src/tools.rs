@@ -134,8 +134,8 @@ fn need_component(subcommand: &str, component: &str) -> Result<()> {
     Ok(())
 }
 
-/// The server that `NATS_SERVER` names, or else one that is installed with the tools or found on the
-/// path, or else a new one.
+/// The server that `NATS_SERVER` names, or else one that is installed with the tools or found on
+/// the path, or else a new one.
 ///
 /// # Errors
 ///

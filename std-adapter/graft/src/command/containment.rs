@@ -1,9 +1,10 @@
 //! All that COMMAND has started, to be killed until none of it is left.
 //!
 //! Two things hold it. A [cgroup](Cgroup) holds what COMMAND starts wherever it goes, if one can be
-//! made. Descent holds it on any Linux: a process whose parent ends becomes the child of the nearest
-//! ancestor that asked for such orphans. The watchdog, which started COMMAND, is one, and the node,
-//! which started the watchdog, is the next, so nothing gets lost while either of them lives.
+//! made. Descent holds it on any Linux: a process whose parent ends becomes the child of the
+//! nearest ancestor that asked for such orphans. The watchdog, which started COMMAND, is one, and
+//! the node, which started the watchdog, is the next, so nothing gets lost while either of them
+//! lives.
 
 use std::collections::BTreeSet;
 use std::process::{Child, Command};
@@ -68,8 +69,8 @@ impl Containment {
         started.context("could not start the command")
     }
 
-    /// Kills, until `is_alone` finds no child and nothing is left in the cgroup, or until `deadline`
-    /// has passed. Returns what is left then.
+    /// Kills, until `is_alone` finds no child and nothing is left in the cgroup, or until
+    /// `deadline` has passed. Returns what is left then.
     pub(super) fn kill_until(
         &self,
         deadline: Instant,

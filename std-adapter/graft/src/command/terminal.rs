@@ -87,8 +87,8 @@ impl Terminal {
         true
     }
 
-    /// COMMAND has ended. If a key on the terminal did that, those that share this program's process
-    /// group would have got the signal as well, and so would this program.
+    /// COMMAND has ended. If a key on the terminal did that, those that share this program's
+    /// process group would have got the signal as well, and so would this program.
     pub(super) fn pass_on(&self, signal: Option<i32>) {
         let by_key = [Signal::INT, Signal::QUIT].into_iter().find(|it| Some(it.as_raw()) == signal);
         if let Some(signal) = by_key

@@ -1,6 +1,6 @@
 //! The watchdog, as the process that it is: it starts COMMAND, and kills COMMAND and all that it
-//! has started at the deadline that it was sent last, or as soon as the node is gone. A node that is
-//! stopped, starved or killed could not.
+//! has started at the deadline that it was sent last, or as soon as the node is gone. A node that
+//! is stopped, starved or killed could not.
 //!
 //! It is in a session of its own, and deaf to all signals that can be blocked from before its first
 //! instruction on, so that nothing that is meant for COMMAND ends it.

@@ -266,8 +266,8 @@ fn a_server_that_is_not_there_is_named() {
     assert!(text(&output.stderr).starts_with(&message), "{output:?}");
 }
 
-/// A server that accepts the connection and says nothing: the node gives up on it after a while, and
-/// the program ends with an error, unless it is told to end before.
+/// A server that accepts the connection and says nothing: the node gives up on it after a while,
+/// and the program ends with an error, unless it is told to end before.
 #[test]
 fn a_signal_ends_a_node_that_still_connects() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
