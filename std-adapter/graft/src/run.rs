@@ -13,7 +13,7 @@ use graft_election::{
     ClusterInfo, Config, ConfigError, Events, LocalTransport, Mode, NatsTransport, Node, NodeId,
     OpenError, Reason, SerialLine, SerialTransport, StartError, Transport, VOTERS_MAX, VoteFile,
 };
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use crate::command::{Command, CommandEvent, Ended, keep_running_in_background};
 use crate::permit::Permit;
@@ -26,9 +26,6 @@ const GRACE_MAX: f64 = 100.0 * 365.25 * 86_400.0;
 
 /// How long the node may take to close after the grace, or after a second signal.
 const CLOSE_TIME_MAX: Duration = Duration::from_millis(700);
-
-/// How long after the command a signal may reach this program that was meant for both.
-const SKEW_MAX: Duration = Duration::from_millis(250);
 
 /// Run one node until SIGTERM, SIGINT, SIGQUIT or SIGHUP, and COMMAND while the node leads.
 ///
@@ -244,14 +241,12 @@ impl Foreground {
         let is_asked = self.close(&mut stop, ended_at + self.grace + CLOSE_TIME_MAX).await;
         let own_code = ran?;
         stopped?;
-        match own_code {
-            // A service manager that signals all of its processes may have met the command first.
-            Some(code) if code != 0 && !is_asked => {
-                let was_asked = timeout_at(ended_at + SKEW_MAX, stop.wait()).await.is_ok();
-                Ok(if was_asked { ExitCode::SUCCESS } else { ExitCode::from(code) })
-            }
-            _ => Ok(ExitCode::SUCCESS),
-        }
+        Ok(match own_code {
+            Some(code) if !is_asked => ExitCode::from(code),
+            // A service manager that signals all of its processes may have met the command first,
+            // and this program while it closed.
+            _ => ExitCode::SUCCESS,
+        })
     }
 
     /// Returns the status of a command that ends by itself, or none if a signal came.
