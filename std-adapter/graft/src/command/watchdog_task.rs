@@ -220,7 +220,12 @@ fn accept_node() -> Result<(UnixStream, OwnedFd)> {
     let mut byte = [0];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut received = RecvAncillaryBuffer::new(&mut space);
-    recvmsg(&socket, &mut [IoSliceMut::new(&mut byte)], &mut received, RecvFlags::CMSG_CLOEXEC)?;
+    // COMMAND gets it as its standard input, and not a second time. Other systems lack this flag.
+    #[cfg(target_os = "linux")]
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    #[cfg(not(target_os = "linux"))]
+    let flags = RecvFlags::empty();
+    recvmsg(&socket, &mut [IoSliceMut::new(&mut byte)], &mut received, flags)?;
     let mut files = received.drain().filter_map(|message| match message {
         RecvAncillaryMessage::ScmRights(files) => Some(files),
         _ => None,
