@@ -7,10 +7,11 @@ mod rate;
 mod recent_nodes;
 
 use std::future::Future;
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use async_nats::ToServerAddrs;
+use async_nats::{ConnectOptions, ToServerAddrs};
 use graft_election_core::{Config, Message, Mode, NodeId, Recipient};
 use graft_election_proto::Kind;
 use graft_election_proto::frame::{FRAME_MAX, Frame, FrameReader, encode_payload};
@@ -26,7 +27,7 @@ use self::recent_nodes::RecentNodes;
 use crate::core_node::VOTERS_MAX;
 use crate::error::StartError;
 use crate::framed_line::{FramedLine, LineEvent, Unwritten};
-use crate::nats::is_for_everyone;
+use crate::nats::{NatsConnectError, NatsServers, is_for_everyone};
 use crate::node::random_id;
 use crate::serial_line::SerialLine;
 use crate::transport::Connection;
@@ -120,9 +121,43 @@ impl Bridge {
         addrs: impl ToServerAddrs,
         rates: BridgeRates,
     ) -> Result<Self, BridgeError> {
+        Self::connect_with_options(cluster, line, addrs, rates, Ok).await
+    }
+
+    /// Connects like [`connect`](Self::connect), with the options that `configure` adds to those
+    /// that a bridge needs, as for
+    /// [`NatsTransport::connect_with_options`](crate::NatsTransport::connect_with_options).
+    ///
+    /// # Errors
+    ///
+    /// What `configure` returns, and those of [`connect`](Self::connect).
+    pub async fn connect_with_options(
+        cluster: &str,
+        line: SerialLine,
+        addrs: impl ToServerAddrs,
+        rates: BridgeRates,
+        configure: impl FnOnce(ConnectOptions) -> io::Result<ConnectOptions>,
+    ) -> Result<Self, BridgeError> {
+        let servers = NatsServers::new(addrs).map_err(NatsConnectError::Servers)?;
+        Self::connect_to(cluster, line, &servers, rates, configure).await
+    }
+
+    /// Connects like [`connect_with_options`](Self::connect_with_options) to servers that were
+    /// parsed already.
+    ///
+    /// # Errors
+    ///
+    /// What `configure` returns, and those of [`connect`](Self::connect).
+    pub async fn connect_to(
+        cluster: &str,
+        line: SerialLine,
+        servers: &NatsServers,
+        rates: BridgeRates,
+        configure: impl FnOnce(ConnectOptions) -> io::Result<ConnectOptions>,
+    ) -> Result<Self, BridgeError> {
         Config::new(cluster, 1).check(VOTERS_MAX)?;
         let id = short_id().map_err(|error| BridgeError::Random(Box::new(error)))?;
-        let nats = NatsSide::connect(addrs, cluster, Self::LINE_NAME).await?;
+        let nats = NatsSide::connect(servers, configure, cluster, Self::LINE_NAME).await?;
         let opened = FramedLine::open(line.clone(), cluster).await;
         let line = opened.map_err(|error| BridgeError::Open { line, error })?;
         let now = Instant::now();

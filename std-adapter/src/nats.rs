@@ -1,13 +1,14 @@
 //! The cluster over NATS.
 
 mod connection;
+mod servers;
 mod subjects;
 
 use std::io;
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, ConnectError, ConnectOptions, PublishError, Subscriber, ToServerAddrs};
+use async_nats::{Client, ConnectOptions, PublishError, Subscriber, ToServerAddrs};
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, SelectAll};
 use graft_election_core::{Mode, NodeId, Outgoing};
@@ -17,7 +18,8 @@ use rand::rngs::SysRng;
 
 use crate::transport::{Arrival, Connection, Member, Transport};
 
-pub(crate) use connection::{Watched, connect_watched, default_options};
+pub(crate) use connection::{Watched, connect_watched};
+pub use servers::{NatsConnectError, NatsServers, NatsServersError};
 pub(crate) use subjects::{
     GO_CLUSTER_KINDS, GO_NODE_KINDS, Route, Source, Subjects, origin_of, subject_of_go_node,
 };
@@ -66,21 +68,25 @@ impl std::fmt::Debug for Membership {
 }
 
 impl NatsTransport {
-    /// Connects to the server at `addrs`, for example `"nats://127.0.0.1:4222"`. The connection
-    /// belongs to the transport and is closed with the node.
+    /// Connects to the server at `addrs`, for example `"nats://127.0.0.1:4222"`, or to one of
+    /// several. The connection belongs to the transport and is closed with the node.
+    ///
+    /// A URL may name a login, as [`NatsServers`] describes. One server that is `tls://` has all
+    /// spoken to over TLS, and nothing else.
     ///
     /// It notices a silent server within three seconds, connects again without delay, and keeps at
     /// most 128 messages of a subject waiting.
     ///
     /// # Errors
     ///
-    /// Those of [`async_nats::connect`].
-    pub async fn connect(addrs: impl ToServerAddrs) -> Result<Self, ConnectError> {
-        Self::connect_with_options(addrs, Ok).await
+    /// [`NatsConnectError`] if no server takes the connection: it says what each answered.
+    pub async fn connect(addrs: impl ToServerAddrs) -> Result<Self, NatsConnectError> {
+        Self::connect_to(&NatsServers::new(addrs)?, Ok).await
     }
 
     /// Connects like [`connect`](Self::connect), with the options that `configure` adds to those
-    /// that an election needs. The event callback is the transport's own, whatever is set.
+    /// that an election needs. The event callback is the transport's own, whatever is set. So is
+    /// the login, if the URLs of several servers name different ones.
     ///
     /// ```no_run
     /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
@@ -97,13 +103,25 @@ impl NatsTransport {
     ///
     /// # Errors
     ///
-    /// What `configure` returns, and those of [`async_nats::connect_with_options`].
+    /// What `configure` returns, and those of [`connect`](Self::connect).
     pub async fn connect_with_options(
         addrs: impl ToServerAddrs,
         configure: impl FnOnce(ConnectOptions) -> io::Result<ConnectOptions>,
-    ) -> Result<Self, ConnectError> {
-        let options = configure(default_options())?;
-        let (client, connection) = connect_watched(addrs, options).await?;
+    ) -> Result<Self, NatsConnectError> {
+        Self::connect_to(&NatsServers::new(addrs)?, configure).await
+    }
+
+    /// Connects like [`connect_with_options`](Self::connect_with_options) to servers that were
+    /// parsed already.
+    ///
+    /// # Errors
+    ///
+    /// What `configure` returns, and those of [`connect`](Self::connect).
+    pub async fn connect_to(
+        servers: &NatsServers,
+        configure: impl FnOnce(ConnectOptions) -> io::Result<ConnectOptions>,
+    ) -> Result<Self, NatsConnectError> {
+        let (client, connection) = connect_watched(servers, configure).await?;
         Ok(Self { client, connection, membership: None })
     }
 

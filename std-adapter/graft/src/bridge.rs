@@ -4,15 +4,15 @@ use std::io;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use clap::Args;
-use clap::builder::NonEmptyStringValueParser;
 use graft_election::{
-    Bridge, BridgeCounts, BridgeEvent, BridgeRates, Connection, NodeId, SerialLine,
+    Bridge, BridgeCounts, BridgeError, BridgeEvent, BridgeRates, Connection, NodeId, SerialLine,
 };
 use serde::Serialize;
 use tokio::sync::Notify;
 
+use crate::nats_args::NatsArgs;
 use crate::report::{Reporter, nanoseconds, print_json};
 use crate::run::ModeName;
 use crate::stop::Stop;
@@ -30,10 +30,6 @@ pub(crate) struct BridgeArgs {
     /// The serial line: DEVICE@BAUD, unix:PATH or tcp:HOST:PORT.
     #[arg(long, value_name = "LINE")]
     serial: SerialLine,
-    /// The NATS server, or several separated by commas.
-    #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222",
-        value_parser = NonEmptyStringValueParser::new())]
-    nats: String,
     /// The most messages per second to NATS.
     #[arg(long, value_name = "MESSAGES", default_value_t = BridgeRates::TO_NATS,
         value_parser = clap::value_parser!(u32).range(1..))]
@@ -57,6 +53,8 @@ pub(crate) struct BridgeArgs {
     /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    nats: NatsArgs,
 }
 
 /// A line for programs.
@@ -93,14 +91,19 @@ impl BridgeArgs {
             to_nats: self.nats_rate,
             to_line: self.serial_rate.unwrap_or(default_rates.to_line),
         };
-        let servers: Vec<&str> = self.nats.split(',').collect();
-        let bridge = Bridge::connect(&self.cluster, self.serial.clone(), servers, rates)
+        let nats = self.nats.settings()?;
+        let (line, configure) = (self.serial.clone(), |options| nats.configure(options));
+        let bridge = Bridge::connect_to(&self.cluster, line, &nats.servers, rates, configure)
             .await
+            .map_err(|error| match error {
+                BridgeError::Connect(error) => nats.explain(error),
+                error => Error::new(error),
+            })
             .context("could not start the bridge")?
             .with_line_name(&self.line_name)
             .with_mode(self.mode.into());
         let bridge_reporter = BridgeReporter { reporter: Reporter::new(self.json) };
-        let (cluster, line, nats) = (&self.cluster, &self.serial, &self.nats);
+        let (cluster, line, nats) = (&self.cluster, &self.serial, &nats.servers);
         bridge_reporter
             .line(Line::new("start"), &format!("carries {cluster} between {line} and {nats}"))?;
         let line_lost = Notify::new();

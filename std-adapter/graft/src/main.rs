@@ -8,6 +8,7 @@ mod bridge;
 mod command;
 mod demo;
 mod inspect;
+mod nats_args;
 mod permit;
 mod process;
 mod report;

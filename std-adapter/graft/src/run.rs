@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow, bail};
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use graft_election::{
     ClusterInfo, Config, ConfigError, Events, LocalTransport, Mode, NatsTransport, Node, NodeId,
@@ -14,6 +13,7 @@ use graft_election::{
 };
 
 use crate::command::{Command, Ended};
+use crate::nats_args::NatsArgs;
 use crate::permit::Permit;
 use crate::report::Reporter;
 use crate::stop::Stop;
@@ -52,16 +52,12 @@ pub(crate) struct RunArgs {
     // Go's users call that file a log.
     #[arg(long, alias = "log", value_name = "FILE")]
     vote_file: Option<PathBuf>,
-    /// The NATS server, or several separated by commas.
-    #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222",
-        value_parser = NonEmptyStringValueParser::new())]
-    nats: String,
     /// Instead of NATS, the directory through which nodes on this machine communicate.
-    #[arg(long, value_name = "DIR", conflicts_with = "nats")]
+    #[arg(long, value_name = "DIR", conflicts_with = "NatsArgs")]
     local: Option<PathBuf>,
     /// Instead of NATS, the serial line that the nodes share: DEVICE@BAUD, unix:PATH or
     /// tcp:HOST:PORT.
-    #[arg(long, value_name = "LINE", conflicts_with_all = ["nats", "local"])]
+    #[arg(long, value_name = "LINE", conflicts_with_all = ["NatsArgs", "local"])]
     serial: Option<SerialLine>,
     /// Print one JSON object per line.
     #[arg(long)]
@@ -77,6 +73,8 @@ pub(crate) struct RunArgs {
     /// under a valid lease; it and everything that it has started are killed before the lease ends.
     #[arg(last = true)]
     command: Vec<String>,
+    #[command(flatten)]
+    nats: NatsArgs,
 }
 
 /// A mode by its name.
@@ -119,10 +117,10 @@ impl RunArgs {
             let transport = SerialTransport::new(line.clone());
             return self.run_over(transport, stop).await;
         }
-        let servers: Vec<&str> = self.nats.split(',').collect();
-        let transport = NatsTransport::connect(servers)
-            .await
-            .with_context(|| format!("could not connect to {}", self.nats))?;
+        let nats = self.nats.clone().settings()?;
+        let connected =
+            NatsTransport::connect_to(&nats.servers, |options| nats.configure(options)).await;
+        let transport = connected.map_err(|error| nats.explain(error))?;
         self.run_over(transport, stop).await
     }
 

@@ -1,9 +1,10 @@
 //! The bridge's side of NATS.
 
+use std::io;
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, HeaderMap, Message, ToServerAddrs};
+use async_nats::{Client, ConnectOptions, HeaderMap, Message};
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, SelectAll};
 use graft_election_core::{Mode, NodeId, Recipient};
@@ -14,8 +15,8 @@ use tokio::time::timeout;
 use super::counts::Outcome;
 use super::error::BridgeError;
 use crate::nats::{
-    GO_CLUSTER_KINDS, GO_NODE_KINDS, NatsError, Route, Source, Subjects, Unreadable, Watched,
-    connect_watched, default_options, subject_of_go_node, subscribe,
+    GO_CLUSTER_KINDS, GO_NODE_KINDS, NatsError, NatsServers, Route, Source, Subjects, Unreadable,
+    Watched, connect_watched, subject_of_go_node, subscribe,
 };
 use crate::transport::Connection;
 
@@ -62,15 +63,18 @@ pub(super) struct Listening {
 }
 
 impl NatsSide {
-    /// Connects to `addrs` and listens to the cluster, for the line of this name.
+    /// Connects to one of the `servers` and listens to the cluster, for the line of this name.
     pub(super) async fn connect(
-        addrs: impl ToServerAddrs,
+        servers: &NatsServers,
+        configure: impl FnOnce(ConnectOptions) -> io::Result<ConnectOptions>,
         cluster: &str,
         line_name: &str,
     ) -> Result<Self, BridgeError> {
-        let options =
-            default_options().name("graft bridge").no_echo().subscription_capacity(WAITING_MAX);
-        let (client, connection) = connect_watched(addrs, options).await?;
+        let (client, connection) = connect_watched(servers, |options| {
+            let options = options.name("graft bridge").subscription_capacity(WAITING_MAX);
+            Ok(configure(options)?.no_echo())
+        })
+        .await?;
         let mut received = SelectAll::new();
         let (subjects, to) = (Subjects::new(cluster), &Recipient::Everyone);
         received.push(listen(&client, subjects.for_everyone(), Source::Everyone, to).await?);

@@ -1,12 +1,14 @@
 //! The connection to NATS: the options that an election needs, and how it is watched.
 
+use std::io;
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, ConnectError, ConnectOptions, Event, ToServerAddrs};
+use async_nats::{Client, ConnectOptions, Event};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
 
+use super::servers::{NatsConnectError, NatsServers, Rotation};
 use crate::transport::Connection;
 
 /// How often a connection that belongs to someone else is looked at.
@@ -18,9 +20,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// How many messages of a subject may wait for the node. Older ones are of no use to an election.
 const SUBSCRIPTION_CAPACITY: usize = 128;
 
-/// The options of a connection that notices in time what an election must know.
-pub(crate) fn default_options() -> ConnectOptions {
-    ConnectOptions::new()
+/// Has a connection notice in time what an election must know.
+fn with_defaults(options: ConnectOptions) -> ConnectOptions {
+    options
         .name("graft")
         .ping_interval(PING_INTERVAL)
         .reconnect_delay_callback(connect_delay)
@@ -34,19 +36,22 @@ fn connect_delay(attempt: usize) -> Duration {
     Duration::from_millis(20).saturating_mul(failed).min(Duration::from_millis(500))
 }
 
-/// Makes a connection with these `options`, and watches it.
+/// Makes a connection to one of the `servers` with what `configure` adds to the options, and
+/// watches it.
 pub(crate) async fn connect_watched(
-    addrs: impl ToServerAddrs,
-    options: ConnectOptions,
-) -> Result<(Client, Watched), ConnectError> {
+    servers: &NatsServers,
+    configure: impl FnOnce(ConnectOptions) -> io::Result<ConnectOptions>,
+) -> Result<(Client, Watched), NatsConnectError> {
     let (sender, events) = mpsc::unbounded_channel();
+    let rotation = Rotation::new(servers);
+    let options = servers.configure(with_defaults(rotation.options(servers)));
+    let options = configure(options).map_err(NatsConnectError::Options)?;
     let options = options.event_callback(move |event| {
         // Once the connection's owner is gone, nobody needs to know.
         let _ = sender.send(event);
         std::future::ready(())
     });
-    let client = async_nats::connect_with_options(addrs, options).await?;
-    let is_connected = client.connection_state() == State::Connected;
+    let (client, is_connected) = rotation.connect(servers, &options).await?;
     Ok((client, Watched::Own { events, is_connected }))
 }
 

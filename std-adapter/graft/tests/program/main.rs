@@ -13,6 +13,7 @@ mod command;
 mod demo;
 mod from_go;
 mod inspect;
+mod login;
 mod nats;
 /// What the other tests start servers with: they are of another package.
 #[allow(dead_code, unreachable_pub, reason = "these tests need only part of it")]
