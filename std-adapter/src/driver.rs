@@ -46,6 +46,8 @@ pub(crate) struct Driver<T> {
     /// A lease that the node gave up before its end, and which someone may still act on.
     pub(crate) lost: Option<Leadership>,
     pub(crate) overdue_messages: usize,
+    /// Whether the connection works only in part: the node does not campaign then.
+    pub(crate) is_partial: bool,
     pub(crate) start_question: StartQuestion,
     /// Whether a Go node is worth a report: this node has declared voters, among which none can be.
     pub(crate) looks_for_go_nodes: bool,
@@ -149,12 +151,13 @@ impl<T: Transport> Driver<T> {
     /// receives what has already arrived: after a pause of the node itself, the leader's heartbeats
     /// are among that.
     async fn next_wakeup(&mut self) -> Option<Wakeup> {
+        let may_time_out = !self.must_not_campaign();
         let deadline = self.node.deadline();
         let overdue_messages_max = match self.node.state() {
             State::Leader => OVERDUE_MESSAGES_MAX_LEADING,
             _ => OVERDUE_MESSAGES_MAX,
         };
-        if self.clock.now() < deadline {
+        if !may_time_out || self.clock.now() < deadline {
             self.overdue_messages = 0;
         } else if self.overdue_messages >= overdue_messages_max {
             self.overdue_messages = 0;
@@ -173,12 +176,25 @@ impl<T: Transport> Driver<T> {
                 self.overdue_messages += 1;
                 self.admit(arrival).map(Wakeup::Input)
             }
-            () = self.clock.sleep_until(deadline) => Some(Wakeup::Input(Input::Timeout)),
+            () = self.clock.sleep_until(deadline), if may_time_out => {
+                Some(Wakeup::Input(Input::Timeout))
+            }
         }
+    }
+
+    /// Whether a timeout would have the node campaign although it could not hear the answers, or
+    /// not be heard. One that leads goes on, and loses its quorum if it can't hear it.
+    fn must_not_campaign(&self) -> bool {
+        let is_closing = self.closing.is_none();
+        let waits =
+            matches!(self.node.state(), State::Follower | State::PreCandidate | State::Candidate);
+        self.is_partial && waits && !is_closing
     }
 
     fn admit(&mut self, arrival: Arrival) -> Option<Input> {
         match arrival {
+            // The leader gives way to this node, which must not take its place.
+            Arrival::Message(Message::Handover(_)) if self.is_partial => {}
             Arrival::Message(message) => return Some(Input::Message(message)),
             Arrival::Malformed { from, error } => {
                 let (id, text) = (self.node.id(), ErrorChain(&*error));
@@ -193,6 +209,7 @@ impl<T: Transport> Driver<T> {
     fn publish_connection(&mut self, change: Connection) {
         match change {
             Connection::Restored => {
+                self.is_partial = false;
                 self.publisher.connection_restored();
                 if self.start_question.link_is_up() {
                     self.node.handle_link_up(self.clock.now());
@@ -201,6 +218,11 @@ impl<T: Transport> Driver<T> {
             Connection::Lost(why) => {
                 self.start_question.link_lost(self.clock.now());
                 self.publisher.fault(Fault::ConnectionLost(why));
+            }
+            Connection::Partial(why) => {
+                self.is_partial = true;
+                self.start_question.link_lost(self.clock.now());
+                self.publisher.recurring(self.clock.now(), Fault::ConnectionPartial(why));
             }
             Connection::Closed(why) => self.publisher.fault(Fault::ConnectionClosed(why)),
             // A transport may report this for each message or each attempt to reconnect.

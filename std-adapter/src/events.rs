@@ -90,7 +90,8 @@ pub enum EventKind {
         /// Why.
         refusal: Refusal,
     },
-    /// The connection to the other nodes works again, after a [`Fault::ConnectionLost`].
+    /// The connection to the other nodes works again, after a [`Fault::ConnectionLost`] or
+    /// a [`Fault::ConnectionPartial`].
     ConnectionRestored,
     /// Something went wrong. The node goes on.
     Fault(Fault),
@@ -110,6 +111,10 @@ pub enum Fault {
     /// The connection to the other nodes is gone for good.
     #[error("connection closed: {0}")]
     ConnectionClosed(String),
+    /// The connection to the other nodes works only in part: the node can't hear, or can't say, what
+    /// an election needs. It does not campaign until [`EventKind::ConnectionRestored`].
+    #[error("connection works only in part, so this node does not campaign: {0}")]
+    ConnectionPartial(String),
     /// The connection to the other nodes works, but not as it should.
     #[error("connection impaired: {0}")]
     ConnectionImpaired(String),

@@ -252,7 +252,7 @@ impl NatsTransport {
                     Connection::Impaired(why) if membership.does_without(&why) => {}
                     Connection::Impaired(why) => *complaint = Some(why),
                     Connection::Restored => publish_each(&self.client, &own, nonce).await?,
-                    Connection::Lost(_) | Connection::Closed(_) => {}
+                    Connection::Lost(_) | Connection::Closed(_) | Connection::Partial(_) => {}
                 },
             }
         }

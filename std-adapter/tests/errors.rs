@@ -129,6 +129,8 @@ fn transport_errors() -> Vec<Box<dyn Error>> {
         LocalError::Directory { path: path(), error: io_error() },
         LocalError::NotPrivate { path: path(), mode: 0o755 },
         LocalError::Bind { path: path(), error: io_error() },
+        LocalError::NotASocket { path: path() },
+        LocalError::Busy { path: path() },
         LocalError::InUse { id: NodeId::new("a").unwrap(), path: path() },
         LocalError::NotJoined,
         LocalError::Send { path: path(), error: io_error() },

@@ -86,7 +86,9 @@ impl Watched {
                             match change {
                                 Connection::Restored => *is_connected = true,
                                 Connection::Lost(_) => *is_connected = false,
-                                Connection::Closed(_) | Connection::Impaired(_) => {}
+                                Connection::Closed(_)
+                                | Connection::Partial(_)
+                                | Connection::Impaired(_) => {}
                             }
                             return change;
                         }

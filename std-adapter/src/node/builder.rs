@@ -248,6 +248,7 @@ impl NodeBuilder {
             holds,
             lost: None,
             overdue_messages: 0,
+            is_partial: false,
             start_question: StartQuestion::new(self.election_timeout.0),
             looks_for_go_nodes: self.mode == Mode::Graft && !self.voters.is_empty(),
         };

@@ -41,10 +41,10 @@ impl Authority {
         let claims = json!({ "type": "user", "subs": -1, "data": -1, "payload": -1 });
         let jwt = sign(&self.account, &self.user, claims);
         let seed = self.user.seed().unwrap();
-        format!(
-            "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n-----BEGIN USER \
-             NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
-        )
+        let jwt = format!("-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n");
+        let seed =
+            format!("-----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n");
+        jwt + "\n" + &seed
     }
 }
 
