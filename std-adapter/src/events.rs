@@ -111,8 +111,8 @@ pub enum Fault {
     /// The connection to the other nodes is gone for good.
     #[error("connection closed: {0}")]
     ConnectionClosed(String),
-    /// The connection to the other nodes works only in part: the node can't hear, or can't say, what
-    /// an election needs. It does not campaign until [`EventKind::ConnectionRestored`].
+    /// The connection to the other nodes works only in part: the node can't hear, or can't say,
+    /// what an election needs. It does not campaign until [`EventKind::ConnectionRestored`].
     #[error("connection works only in part, so this node does not campaign: {0}")]
     ConnectionPartial(String),
     /// The connection to the other nodes works, but not as it should.

@@ -50,6 +50,11 @@ impl NatsServer {
         self.signal("-CONT");
     }
 
+    /// Has the server read its configuration file again.
+    pub fn reload(&self) {
+        self.signal("-HUP");
+    }
+
     /// Where clients connect to.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)

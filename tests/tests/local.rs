@@ -296,7 +296,7 @@ async fn what_is_no_socket_is_in_the_way_and_stays() {
 #[tokio::test]
 async fn a_socket_that_is_removed_under_its_node_is_bound_anew() {
     let base = tempfile::tempdir().unwrap();
-    let (mut a, mut b) = (LocalTransport::new(base.path()), LocalTransport::new(base.path()));
+    let mut a = LocalTransport::new(base.path());
     a.join(&member("c", &id("a"))).await.unwrap();
     for removes_all in [false, true] {
         if removes_all {
@@ -309,7 +309,7 @@ async fn a_socket_that_is_removed_under_its_node_is_bound_anew() {
             panic!("{arrival:?}");
         };
         assert!(told.ends_with("c/a was gone, and is bound anew"), "{told}");
-        b = LocalTransport::new(base.path());
+        let mut b = LocalTransport::new(base.path());
         b.join(&member("c", &id("b"))).await.unwrap();
         b.send(&heartbeat(7)).await.unwrap();
         assert!(matches!(a.receive().await, Arrival::Message(Message::Heartbeat(_))));

@@ -132,10 +132,16 @@ fn change_of(event: Event) -> Option<Connection> {
         Event::LameDuckMode | Event::SlowConsumer(_) => {
             Some(Connection::Impaired(event.to_string()))
         }
-        Event::ServerError(error) => Some(Connection::Impaired(error.to_string())),
-        Event::ClientError(error) => Some(Connection::Impaired(error.to_string())),
+        Event::ServerError(error) => Some(Connection::Impaired(words_of(&error))),
+        Event::ClientError(error) => Some(Connection::Impaired(words_of(&error))),
         Event::Draining => None,
     }
+}
+
+/// What the server or the client says, without what the client puts before it.
+fn words_of(error: &impl ToString) -> String {
+    let words = error.to_string();
+    words.strip_prefix("nats: ").map(str::to_owned).unwrap_or(words)
 }
 
 #[cfg(test)]
