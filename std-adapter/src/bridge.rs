@@ -1,6 +1,7 @@
 //! Carries a cluster's messages between a serial line and NATS.
 
 mod counts;
+mod echoes;
 mod error;
 mod nats_side;
 mod rate;
@@ -21,6 +22,7 @@ pub use counts::{BridgeCounts, DirectionCounts};
 pub use error::BridgeError;
 
 use self::counts::Outcome;
+use self::echoes::Echoes;
 use self::nats_side::{Listening, NatsEvent, NatsSide, Received};
 use self::rate::Rate;
 use self::recent_nodes::RecentNodes;
@@ -35,6 +37,14 @@ use crate::transport::Connection;
 /// How often the bridge reports its counts.
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How many frames of a node that was heard on NATS are taken for echoes although they were not
+/// heard there: a spare bridge may be faster than this one.
+const DOUBTED_MAX: u8 = 2;
+
+/// For how long a node that was heard on the line is there, so that nobody else needs to hear what
+/// is for it.
+const STAYS_FOR: Duration = Duration::from_secs(2);
+
 /// How many random digits the bridge's id has.
 const ID_LEN: usize = 8;
 
@@ -43,11 +53,11 @@ const ID_LEN: usize = 8;
 ///
 /// It decodes a message only to learn which side its sender is on, and carries the bytes unchanged:
 ///
-/// * A node that is heard on the line and not on NATS is on the line. Before the bridge publishes
-///   the node's first message, it subscribes to the subjects of that node, so that no answer is
-///   missed.
-/// * A frame from a node that is on NATS is the echo of one that a bridge has written, and is not
-///   carried.
+/// * A frame that was heard on NATS a moment ago is the echo of one that a bridge has written, and
+///   is not carried. It is told by what is in it: so the bridge believes what it hears on the line,
+///   and a message on NATS in the name of a node on the line keeps that node from nobody.
+/// * Any other frame is from a node on the line. Before the bridge publishes the node's first
+///   message, it subscribes to the subjects of that node, so that no answer is missed.
 /// * A message on NATS that a bridge of the same line has published is not carried back to the
 ///   line.
 ///
@@ -63,7 +73,10 @@ pub struct Bridge {
     is_line_open: bool,
     nats: NatsSide,
     on_line: RecentNodes<Listening>,
-    on_nats: RecentNodes<()>,
+    /// With how many of their frames were doubted.
+    on_nats: RecentNodes<u8>,
+    from_line: Echoes,
+    from_nats: Echoes,
     to_nats: Rate,
     to_line: Rate,
     counts: BridgeCounts,
@@ -168,6 +181,8 @@ impl Bridge {
             nats,
             on_line: RecentNodes::new(),
             on_nats: RecentNodes::new(),
+            from_line: Echoes::default(),
+            from_nats: Echoes::default(),
             to_nats: Rate::new(rates.to_nats, now),
             to_line: Rate::new(rates.to_line, now),
             counts: BridgeCounts::default(),
@@ -238,17 +253,16 @@ impl Bridge {
 
     async fn carry_to_nats(&mut self, frame: ReceivedFrame) -> Outcome {
         let ReceivedFrame { sender, to, message, payload } = frame;
-        let now = Instant::now();
-        if sender == self.id || self.on_nats.contains(&sender, now) {
+        let (kind, now) = (Kind::of(&message), Instant::now());
+        if sender == self.id || self.is_echo(&sender, kind, &payload, now) {
             return Outcome::Echo;
         }
         if let Recipient::Node(node) = &to
-            && self.on_line.contains(node, now)
+            && self.on_line.heard_within(STAYS_FOR, node, now)
         {
             self.on_line.hear(&sender, now);
             return Outcome::Stayed;
         }
-        let kind = Kind::of(&message);
         if is_for_everyone(kind) != (to == Recipient::Everyone) {
             return Outcome::Malformed;
         }
@@ -265,6 +279,39 @@ impl Bridge {
             }
         }
         self.nats.publish(&sender, &to, kind, payload).await
+    }
+
+    /// Whether a frame is the echo of one that a bridge has written.
+    fn is_echo(&mut self, sender: &NodeId, kind: Kind, payload: &[u8], now: Instant) -> bool {
+        if self.from_nats.is_back(kind, payload, now) {
+            return true;
+        }
+        self.from_line.hear(kind, payload, now);
+        if self.on_line.contains(sender, now) {
+            return false;
+        }
+        match self.on_nats.kept_mut(sender, now) {
+            Some(doubted) if *doubted < DOUBTED_MAX => {
+                *doubted += 1;
+                true
+            }
+            _ => {
+                self.on_nats.forget(sender);
+                false
+            }
+        }
+    }
+
+    /// Notes that a node was heard on NATS. If it has just been heard on the line with the same
+    /// message, then another bridge had carried that there.
+    fn hear_on_nats(&mut self, sender: &NodeId, kind: Kind, payload: &[u8], now: Instant) {
+        self.from_nats.hear(kind, payload, now);
+        if self.from_line.is_back(kind, payload, now) {
+            self.on_line.forget(sender);
+            self.on_nats.add(sender.clone(), now, 0);
+        } else if !self.on_line.contains(sender, now) && !self.on_nats.hear(sender, now) {
+            self.on_nats.add(sender.clone(), now, 0);
+        }
     }
 
     /// What became of a message from NATS; `None` if it was none of the cluster.
@@ -287,22 +334,16 @@ impl Bridge {
         }
         let now = Instant::now();
         // An answer of the Go original names no sender; on the line it has the bridge's id.
-        let sender = message.sender().unwrap_or(&self.id);
-        if *sender != self.id {
-            // If it was heard on the line too, another bridge had carried it there.
-            self.on_line.forget(sender);
-            if !self.on_nats.hear(sender, now) {
-                self.on_nats.add(sender.clone(), now, ());
-            }
-        }
+        let sender = message.sender().unwrap_or(&self.id).clone();
+        self.hear_on_nats(&sender, kind, received.payload(), now);
         if !self.is_line_open {
             return Outcome::Disconnected;
         }
         let mut buffer = [0; FRAME_MAX];
         let (cluster, payload) = (self.line.cluster(), received.payload());
-        let frame = encode_payload(cluster, kind, sender, &received.to, payload, &mut buffer);
+        let frame = encode_payload(cluster, kind, &sender, &received.to, payload, &mut buffer);
         match frame {
-            Ok(frame) if self.to_line.admits(sender, frame.len(), now) => {
+            Ok(frame) if self.to_line.admits(&sender, frame.len(), now) => {
                 write(&mut self.line, frame).await
             }
             Ok(_) => Outcome::OverRate,
