@@ -1,5 +1,6 @@
 //! The loop around the core: one input at a time, saved outside the race, then sent.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use graft_election_core::{
     Leadership, Message, NodeId, Outgoing, Output, Position, State, VoteRecord,
 };
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep;
 
 use crate::application_queries::ApplicationQueries;
 use crate::clock::Clock;
@@ -28,6 +30,10 @@ const OVERDUE_MESSAGES_MAX_LEADING: usize = 1;
 /// How long leaving the transport may take.
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(1);
 
+/// A save that takes longer is reported while it lasts. A node that is closing waits for no save
+/// any longer than that.
+const SAVE_TIME_MAX: Duration = Duration::from_secs(1);
+
 /// Everything a running node owns.
 pub(crate) struct Driver<T> {
     pub(crate) node: CoreNode,
@@ -48,6 +54,8 @@ pub(crate) struct Driver<T> {
     pub(crate) overdue_messages: usize,
     /// Whether the connection works only in part: the node does not campaign then.
     pub(crate) is_partial: bool,
+    /// Whether the vote store did not end a save before the node had to.
+    pub(crate) is_abandoned: bool,
     pub(crate) start_question: StartQuestion,
     /// Whether a Go node is worth a report: this node has declared voters, among which none can be.
     pub(crate) looks_for_go_nodes: bool,
@@ -81,7 +89,7 @@ enum Input {
 impl<T: Transport> Driver<T> {
     /// Drives the node until it is closed, then lets go of the transport and the vote store.
     pub(crate) async fn run(mut self) {
-        while self.node.state() != State::Closed {
+        while self.node.state() != State::Closed && !self.is_abandoned {
             match self.next_wakeup().await {
                 Some(Wakeup::Input(input)) => self.take(input).await,
                 Some(Wakeup::HandoverRequest(request)) => self.serve(request).await,
@@ -307,12 +315,30 @@ impl<T: Transport> Driver<T> {
         // Published before the save: a candidacy must be seen even if the save itself decides it.
         let lost = self.publisher.publish(unsaved.node(), now);
         self.lost = self.lost.take().or(lost);
-        let saved = save(&self.votes, unsaved.node().id().clone(), unsaved.record().clone()).await;
+        let (id, record) = (unsaved.node().id().clone(), unsaved.record().clone());
+        let mut saving = pin!(save(&self.votes, id, record));
+        let mut must_end = pin!(closing_for(self.closing.clone(), SAVE_TIME_MAX));
+        let mut is_reported = false;
+        let saved = loop {
+            tokio::select! {
+                biased;
+                saved = &mut saving => break saved,
+                () = &mut must_end => {
+                    self.is_abandoned = true;
+                    break Err(Fault::SaveUnfinished(SAVE_TIME_MAX));
+                }
+                () = sleep(SAVE_TIME_MAX), if !is_reported => {
+                    is_reported = true;
+                    let fault = Fault::SaveUnfinished(SAVE_TIME_MAX);
+                    self.publisher.recurring(self.clock.now(), fault);
+                }
+            }
+        };
         match saved {
             Ok(()) => unsaved.saved(self.clock.now()),
             Err(fault) => {
                 drop(unsaved);
-                self.publisher.fault(fault);
+                self.publisher.recurring(self.clock.now(), fault);
                 None
             }
         }
@@ -353,6 +379,14 @@ async fn save(
 /// Whether a Go node sent this request or heartbeat. Ours always name a round (rule N1).
 fn is_from_go(message: &Message) -> bool {
     matches!(message, Message::VoteRequest(_) | Message::Heartbeat(_)) && message.round().is_none()
+}
+
+/// Waits until the node has been closing for this time. One without the wish is closing already.
+async fn closing_for(closing: Option<watch::Receiver<bool>>, span: Duration) {
+    if closing.is_some() {
+        wait_for_close(&mut { closing }).await;
+    }
+    sleep(span).await;
 }
 
 async fn wait_for_close(closing: &mut Option<watch::Receiver<bool>>) {

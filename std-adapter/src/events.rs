@@ -127,6 +127,22 @@ pub enum Fault {
     /// The vote store panicked while it stored the vote; the node tries again (rule C4).
     #[error("the vote was not stored: the vote store panicked")]
     SaveInterrupted,
+    /// The vote store has not stored the vote within this time, and goes on. The node does nothing
+    /// else meanwhile, and when it is closed it does not wait for the store any longer.
+    #[error("the vote is not stored after {0:?}: the disk hangs, or is very slow")]
+    SaveUnfinished(Duration),
+    /// At the start, storing the vote took `took`: more than `max`, a fifth of the least election
+    /// timeout. Elections may take several attempts.
+    #[error(
+        "storing the vote took {took:?}, and more than {max:?}, a fifth of the least election \
+         timeout, is too slow for quick elections: take longer election timeouts"
+    )]
+    SlowStore {
+        /// How long it took.
+        took: Duration,
+        /// How long it may take.
+        max: Duration,
+    },
     /// A message could not be sent.
     #[error("a message was not sent")]
     Send(#[source] SharedError),

@@ -67,6 +67,9 @@ fn faults() -> Vec<Fault> {
     vec![
         Fault::ConnectionLost("disconnected".into()),
         Fault::ConnectionClosed("all subscriptions ended".into()),
+        Fault::ConnectionPartial("permissions violation".into()),
+        Fault::SaveUnfinished(Duration::from_secs(1)),
+        Fault::SlowStore { took: Duration::from_millis(300), max: Duration::from_millis(100) },
         Fault::ConnectionImpaired("slow consumer".into()),
         Fault::StoredVote(LoadWarning::NoState),
         Fault::StoredVote(LoadWarning::VoteSpent { term: 6, reason: NodeIdError::Empty }),

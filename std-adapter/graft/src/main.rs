@@ -7,6 +7,7 @@
 mod bridge;
 mod command;
 mod demo;
+mod election_timeout;
 mod inspect;
 mod nats_args;
 mod permit;

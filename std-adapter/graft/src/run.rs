@@ -13,6 +13,7 @@ use graft_election::{
 };
 
 use crate::command::{Command, Ended};
+use crate::election_timeout::{ElectionTimeout, parse_duration};
 use crate::nats_args::NatsArgs;
 use crate::permit::Permit;
 use crate::report::Reporter;
@@ -52,6 +53,14 @@ pub(crate) struct RunArgs {
     // Go's users call that file a log.
     #[arg(long, alias = "log", value_name = "FILE")]
     vote_file: Option<PathBuf>,
+    /// How long a node waits for a leader before it campaigns: a random time from MIN to MAX. MIN
+    /// is also the length of the lease, less the clocks' drift. All voters take the same; longer
+    /// times suit slow disks and busy machines.
+    #[arg(long, value_name = "MIN..MAX", default_value_t)]
+    election_timeout: ElectionTimeout,
+    /// How often a leader says that it leads. At most half of MIN.
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = parse_duration)]
+    heartbeat: Duration,
     /// Instead of NATS, the directory through which nodes on this machine communicate.
     #[arg(long, value_name = "DIR", conflicts_with = "NatsArgs")]
     local: Option<PathBuf>,
@@ -98,13 +107,22 @@ impl From<ModeName> for Mode {
 impl RunArgs {
     pub(crate) fn run(self) -> Result<ExitCode> {
         // Checked before anything is created or connected, so that a wrong setting leaves no trace.
-        let config = Config { voters: &self.voters, ..Config::new(&self.cluster, self.size) };
+        let config = Config {
+            voters: &self.voters,
+            election_timeout_min: self.election_timeout.min,
+            election_timeout_max: self.election_timeout.max,
+            heartbeat_interval: self.heartbeat,
+            ..Config::new(&self.cluster, self.size)
+        };
         config.check(VOTERS_MAX)?;
-        tokio::runtime::Builder::new_multi_thread()
+        let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
-            .context("could not start the runtime")?
-            .block_on(self.run_node())
+            .context("could not start the runtime")?;
+        let ran = runtime.block_on(self.run_node());
+        // A disk that hangs must not keep the program from ending.
+        runtime.shutdown_background();
+        ran
     }
 
     async fn run_node(self) -> Result<ExitCode> {
@@ -132,6 +150,8 @@ impl RunArgs {
         let mut builder = Node::builder(ClusterInfo::new(self.cluster, self.size))
             .voters(self.voters)
             .mode(mode)
+            .election_timeout(self.election_timeout.min, self.election_timeout.max)
+            .heartbeat_interval(self.heartbeat)
             .priority(if self.witness { Config::WITNESS } else { self.priority });
         if let Some(id) = self.id {
             builder = builder.id(id);

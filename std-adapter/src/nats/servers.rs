@@ -364,7 +364,7 @@ pub enum NatsConnectError {
     #[error("the options for NATS can't be used")]
     Options(#[source] io::Error),
     /// No server took the connection.
-    #[error("could not connect to NATS: {}", refusals.join("; "))]
+    #[error("could not connect to {}", refusals.join("; "))]
     Refused {
         /// Each server that was tried, and why it was of no use.
         refusals: Vec<String>,

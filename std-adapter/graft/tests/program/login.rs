@@ -170,7 +170,7 @@ fn contexts_of_the_nats_program_log_in() {
     // A server that is named otherwise isn't sent the login of a context that nobody named.
     assert_eq!(
         site.fails(&arguments(&["--nats", &site.server.url()])),
-        "graft: could not connect to NATS: nats://127.0.0.1:PORT: authorization violation (no \
+        "graft: could not connect to nats://127.0.0.1:PORT: authorization violation (no \
          login was given)"
     );
     let gone = site.fails(&arguments(&["--context", "gone"]));
@@ -195,7 +195,7 @@ fn right_wrong_and_missing_logins_are_told_apart_once() {
         assert_eq!(
             site.fails(&arguments(&["--nats", &site.url("nats", &login)])),
             format!(
-                "graft: could not connect to NATS: nats://127.0.0.1:PORT: authorization violation \
+                "graft: could not connect to nats://127.0.0.1:PORT: authorization violation \
                  ({told})"
             )
         );
@@ -389,7 +389,7 @@ fn a_bridge_logs_in_and_prints_no_login() {
     let refused = { refused }.output().unwrap();
     assert!(!refused.status.success());
     let told = text(&refused.stderr);
-    assert!(told.starts_with("graft: could not start the bridge: could not connect to NATS: nats"));
+    assert!(told.starts_with("graft: could not start the bridge: could not connect to nats"));
     assert!(told.contains("authorization violation (logged in with"), "{told}");
     assert!(!told.contains("s3cret"), "{told}");
 }

@@ -26,4 +26,5 @@ mod process;
 #[path = "../../../../tests/src/proxy.rs"]
 mod proxy;
 mod run;
+mod times;
 mod voters;
