@@ -90,6 +90,7 @@ impl<T: Transport> Driver<T> {
     /// Drives the node until it is closed, then lets go of the transport and the vote store.
     pub(crate) async fn run(mut self) {
         while self.node.state() != State::Closed && !self.is_abandoned {
+            self.publisher.tell_withheld();
             match self.next_wakeup().await {
                 Some(Wakeup::Input(input)) => self.take(input).await,
                 Some(Wakeup::HandoverRequest(request)) => self.serve(request).await,

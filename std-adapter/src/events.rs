@@ -100,7 +100,8 @@ pub enum EventKind {
 /// What can go wrong while a node runs. [`ErrorChain`](crate::ErrorChain) prints it with its
 /// causes.
 ///
-/// A fault that may come with every message is reported again only after ten seconds.
+/// A fault that may come with every message is reported again only after ten seconds, and no more
+/// than ten a second are.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
@@ -187,6 +188,10 @@ pub enum Fault {
     /// That job panicked with this message. The node hands its leadership over.
     #[error("the leader's job panicked: {0}")]
     JobPanicked(String),
+    /// So many faults, refusals and restored connections were not reported, since ten were in the
+    /// same second. [`Node::counts`](crate::Node::counts) counts refusals nevertheless.
+    #[error("{0} more faults and refusals are not reported: ten a second are")]
+    Withheld(u64),
     /// This listener was too slow, and this many of its oldest events are lost.
     #[error("{0} events were lost to a slow listener")]
     Missed(u64),

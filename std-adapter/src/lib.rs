@@ -23,6 +23,7 @@ mod local;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;
+mod news;
 mod node;
 mod publisher;
 mod run_while_leader;

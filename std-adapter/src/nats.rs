@@ -1,5 +1,6 @@
 //! The cluster over NATS.
 
+mod changes;
 mod connection;
 mod membership;
 mod servers;
@@ -150,7 +151,9 @@ impl Transport for NatsTransport {
     }
 
     async fn leave(&mut self) {
-        self.membership = None;
+        if let Some(membership) = self.membership.take() {
+            membership.end().await;
+        }
         // What can no longer be sent is lost with the connection.
         let _ = self.client.flush().await;
         self.connection.close(&self.client).await;

@@ -85,6 +85,7 @@ fn faults() -> Vec<Fault> {
         Fault::GoNodeUndeclared,
         Fault::JobFailed(REASON.into()),
         Fault::JobPanicked(REASON.into()),
+        Fault::Withheld(312),
         Fault::Missed(3),
     ]
 }

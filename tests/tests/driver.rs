@@ -16,7 +16,7 @@ use graft_election_tests::cluster::{
     wait_for_question, wait_until,
 };
 use graft_election_tests::peer::Peer;
-use graft_election_tests::transport::UnreliableTransport;
+use graft_election_tests::transport::{TransportControl, UnreliableTransport};
 use graft_election_tests::votes::{SaveRefused, UnreliableVotes};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -108,15 +108,12 @@ async fn a_channel_handler_hears_everything_in_order() {
 #[tokio::test(start_paused = true)]
 async fn a_listener_that_lags_loses_the_oldest_events_and_is_told_how_many() {
     let (transport, control) = UnreliableTransport::new(MemoryNetwork::new().transport());
-    let node = builder("a", 3).start(transport, MemoryVotes::new()).await.unwrap();
+    // A witness doesn't campaign, so no other event comes in between.
+    let node = builder("a", 3).priority(Config::WITNESS).start(transport, MemoryVotes::new());
+    let node = node.await.unwrap();
     let (mut just, mut late) = (node.events(), node.events());
-    let lose = |number: usize| {
-        let lost = Connection::Lost(number.to_string());
-        control.arrive(Arrival::Connection(lost));
-    };
-    // Long before the first campaign: no other event comes in between.
     for number in 0..EVENTS_MAX {
-        lose(number);
+        lose(&control, number).await;
     }
     // The node has told all of them when it has counted this.
     control.arrive(malformed());
@@ -125,7 +122,7 @@ async fn a_listener_that_lags_loses_the_oldest_events_and_is_told_how_many() {
         assert_eq!(next_lost(&mut just).await, number);
     }
     for number in EVENTS_MAX..EVENTS_MAX + 3 {
-        lose(number);
+        lose(&control, number).await;
     }
     control.arrive(malformed());
     wait_until(&node, |status| status.dropped == 2).await;
@@ -134,6 +131,28 @@ async fn a_listener_that_lags_loses_the_oldest_events_and_is_told_how_many() {
     for number in 3..EVENTS_MAX + 3 {
         assert_eq!(next_lost(&mut late).await, number);
     }
+}
+
+/// Has the connection be lost, so seldom that it is told each time.
+async fn lose(control: &TransportControl, number: usize) {
+    control.arrive(Arrival::Connection(Connection::Lost(number.to_string())));
+    tokio::time::sleep(Duration::from_millis(110)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_thousand_faults_in_a_second_ten_are_told_and_the_rest_is_counted() {
+    let (transport, control) = UnreliableTransport::new(MemoryNetwork::new().transport());
+    let node = builder("a", 3).priority(Config::WITNESS).start(transport, MemoryVotes::new());
+    let node = node.await.unwrap();
+    let mut events = node.events();
+    for number in 0..1_000 {
+        control.arrive(Arrival::Connection(Connection::Lost(number.to_string())));
+    }
+    for number in 0..10 {
+        assert_eq!(next_lost(&mut events).await, number);
+    }
+    let rest = events.next().await.unwrap();
+    assert!(matches!(rest.kind, EventKind::Fault(Fault::Withheld(990))), "{rest:?}");
 }
 
 fn malformed() -> Arrival {
@@ -156,7 +175,7 @@ async fn the_status_of_missed_events_is_that_of_the_last_one_heard() {
     let mut events = node.events();
     while next_change(&mut events).await.1 != State::Leader {}
     for number in 0..2 * EVENTS_MAX {
-        control.arrive(Arrival::Connection(Connection::Lost(number.to_string())));
+        lose(&control, number).await;
     }
     control.arrive(malformed());
     wait_until(&node, |status| status.dropped == 1).await;

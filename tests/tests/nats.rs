@@ -256,7 +256,8 @@ async fn v7_g10_g11_g12_hostile_messages_change_nothing_and_are_counted() {
             (before.state, before.term, &before.vote)
         );
         for change in changes_within(Duration::ZERO, events).await {
-            let is_report = change.contains("TermOutOfRange") || change.contains("Malformed");
+            let reports = ["TermOutOfRange", "Malformed", "Withheld"];
+            let is_report = reports.iter().any(|report| change.contains(report));
             assert!(is_report, "{change}");
         }
     }

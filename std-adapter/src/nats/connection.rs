@@ -4,10 +4,10 @@ use std::io;
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, ConnectOptions, Event};
-use tokio::sync::mpsc;
+use async_nats::{Client, ConnectOptions};
 use tokio::time::{Interval, MissedTickBehavior};
 
+use super::changes::{Changes, Sender};
 use super::servers::{NatsConnectError, NatsServers, Rotation};
 use crate::transport::Connection;
 
@@ -42,24 +42,24 @@ pub(crate) async fn connect_watched(
     servers: &NatsServers,
     configure: impl FnOnce(ConnectOptions) -> io::Result<ConnectOptions>,
 ) -> Result<(Client, Watched), NatsConnectError> {
-    let (sender, events) = mpsc::unbounded_channel();
+    let changes = Changes::default();
+    let sender = Sender(changes.clone());
     let rotation = Rotation::new(servers);
     let options = servers.configure(with_defaults(rotation.options(servers)));
     let options = configure(options).map_err(NatsConnectError::Options)?;
     let options = options.event_callback(move |event| {
-        // Once the connection's owner is gone, nobody needs to know.
-        let _ = sender.send(event);
+        sender.send(event);
         std::future::ready(())
     });
     let (client, is_connected) = rotation.connect(servers, &options).await?;
-    Ok((client, Watched::Own { events, is_connected }))
+    Ok((client, Watched::Own { changes, is_connected }))
 }
 
 /// How changes of a connection are noticed.
 #[derive(Debug)]
 pub(crate) enum Watched {
     /// The connection is the node's own, reports its changes, and ends with the node.
-    Own { events: mpsc::UnboundedReceiver<Event>, is_connected: bool },
+    Own { changes: Changes, is_connected: bool },
     /// It is someone else's, and looked at now and then.
     Borrowed { poll: Interval, is_connected: bool },
     /// It is gone for good.
@@ -78,20 +78,16 @@ impl Watched {
     pub(crate) async fn change(&mut self, client: &Client) -> Connection {
         loop {
             match self {
-                Self::Own { events, is_connected } => match events.recv().await {
+                Self::Own { changes, is_connected } => match changes.next().await {
                     // The first connection is not a change.
-                    Some(Event::Connected) if *is_connected => {}
-                    Some(event) => {
-                        if let Some(change) = change_of(event) {
-                            match change {
-                                Connection::Restored => *is_connected = true,
-                                Connection::Lost(_) => *is_connected = false,
-                                Connection::Closed(_)
-                                | Connection::Partial(_)
-                                | Connection::Impaired(_) => {}
-                            }
-                            return change;
+                    Some(Connection::Restored) if *is_connected => {}
+                    Some(change) => {
+                        match change {
+                            Connection::Restored => *is_connected = true,
+                            Connection::Lost(_) => *is_connected = false,
+                            _ => {}
                         }
+                        return change;
                     }
                     None => *self = Self::Gone,
                 },
@@ -112,36 +108,16 @@ impl Watched {
 
     /// Closes the connection if it is the node's own, and watches it no more.
     pub(super) async fn close(&mut self, client: &Client) {
-        if let Self::Own { events, .. } = self {
+        if let Self::Own { changes, .. } = self {
             let _ = client.drain().await;
-            while let Some(event) = events.recv().await {
-                if matches!(event, Event::Closed) {
+            while let Some(change) = changes.next().await {
+                if let Connection::Closed(_) = change {
                     break;
                 }
             }
         }
         *self = Self::Gone;
     }
-}
-
-fn change_of(event: Event) -> Option<Connection> {
-    match event {
-        Event::Connected => Some(Connection::Restored),
-        Event::Disconnected => Some(Connection::Lost("disconnected".into())),
-        Event::Closed => Some(Connection::Closed("connection closed".into())),
-        Event::LameDuckMode | Event::SlowConsumer(_) => {
-            Some(Connection::Impaired(event.to_string()))
-        }
-        Event::ServerError(error) => Some(Connection::Impaired(words_of(&error))),
-        Event::ClientError(error) => Some(Connection::Impaired(words_of(&error))),
-        Event::Draining => None,
-    }
-}
-
-/// What the server or the client says, without what the client puts before it.
-fn words_of(error: &impl ToString) -> String {
-    let words = error.to_string();
-    words.strip_prefix("nats: ").map(str::to_owned).unwrap_or(words)
 }
 
 #[cfg(test)]

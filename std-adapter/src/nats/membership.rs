@@ -1,15 +1,17 @@
 //! A node's subscriptions, and what the server refuses to it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, Subscriber};
 use futures_util::StreamExt;
-use futures_util::stream::{BoxStream, SelectAll};
 use graft_election_core::{Mode, NodeId, Outgoing};
 use graft_election_proto::Kind;
 use rand::TryRng;
 use rand::rngs::SysRng;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use super::subjects::{TRIAL_MARK, origin_of};
@@ -22,6 +24,12 @@ use crate::transport::{Arrival, Connection, Member};
 /// How long the server may take to show that all subscriptions are in place.
 pub(super) const JOIN_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// How many messages wait for the node at most.
+const INBOX_MAX: usize = 256;
+
+/// How long a trial is.
+const TRIAL_MAX: usize = 1 + 16 + 4;
+
 /// How often a trial is repeated that has not come back, and what was refused is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -32,7 +40,13 @@ pub(super) struct Membership {
     id: NodeId,
     mode: Mode,
     subscriptions: Vec<Subscription>,
-    inbox: SelectAll<BoxStream<'static, Heard>>,
+    /// What the tasks that listen have heard: they take it from the client at once, so that large or
+    /// many messages don't fill the memory while the node is busy or its disk hangs.
+    inbox: mpsc::Receiver<Heard>,
+    /// Where they put it.
+    heard: mpsc::WeakSender<Heard>,
+    /// How many messages there was no room for.
+    dropped: Arc<AtomicU64>,
     trials: Trials,
     /// The latest trial, unless the server has complained since it began.
     trial: Option<Trial>,
@@ -43,16 +57,26 @@ pub(super) struct Membership {
     retry: Interval,
     /// Whether what is wrong must be reported again, since the connection was lost meanwhile.
     must_report: bool,
+    /// Whether all subscriptions have ended.
+    is_closed: bool,
 }
 
-/// A message, and by which subscription it came.
-type Heard = (Source, async_nats::Message);
+/// What was heard.
+enum Heard {
+    Arrival(Arrival),
+    /// A trial, perhaps of this node.
+    Trial {
+        subject: String,
+        payload: Vec<u8>,
+    },
+}
 
 struct Subscription {
     subject: String,
     source: Source,
     /// Dropping it ends the subscription.
-    _until: oneshot::Sender<()>,
+    until: oneshot::Sender<()>,
+    task: JoinHandle<()>,
 }
 
 /// What the node says to itself on each of its subjects, to learn whether the server lets it speak
@@ -84,19 +108,23 @@ impl Membership {
         retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let subjects = Subjects::new(member.cluster);
         let (id, mode) = (member.id, member.mode);
+        let (heard, inbox) = mpsc::channel(INBOX_MAX);
         let mut membership = Self {
             client: client.clone(),
             subjects: subjects.clone(),
             id: id.clone(),
             mode,
             subscriptions: Vec::new(),
-            inbox: SelectAll::new(),
+            inbox,
+            heard: heard.downgrade(),
+            dropped: Arc::default(),
             trials: Trials::new()?,
             trial: None,
             complaint: None,
             ended: Vec::new(),
             retry,
             must_report: false,
+            is_closed: false,
         };
         for kind in GO_CLUSTER_KINDS {
             membership.listen(subjects.of_go(kind), Source::Go(kind)).await?;
@@ -135,9 +163,10 @@ impl Membership {
         self.retry.reset_immediately();
         while !self.has_heard_trial() {
             tokio::select! {
-                heard = self.inbox.next() => match heard {
+                heard = self.inbox.recv() => match heard {
+                    Some(Heard::Trial { subject, payload }) => self.hear_trial(&subject, &payload),
                     // What else is said already is for a node that has joined.
-                    Some((_, message)) => self.hear_trial(&message),
+                    Some(Heard::Arrival(_)) => {}
                     None => return Err(self.not_subscribed(complaint.take())),
                 },
                 change = connection.change(&self.client) => match change {
@@ -168,15 +197,16 @@ impl Membership {
                 self.must_report = false;
                 return Arrival::Connection(Connection::Partial(self.reported_complaint()));
             }
+            if self.dropped.swap(0, Ordering::Relaxed) > 0 {
+                let why = "messages come faster than the node takes them, and are dropped";
+                return Arrival::Connection(Connection::Impaired(why.into()));
+            }
             tokio::select! {
-                heard = self.inbox.next(), if !self.inbox.is_empty() => match heard {
-                    Some((source, message)) => {
-                        self.hear_trial(&message);
-                        if let Some(arrival) = self.read(source, &message) {
-                            return arrival;
-                        }
-                    }
+                heard = self.inbox.recv(), if !self.is_closed => match heard {
+                    Some(Heard::Trial { subject, payload }) => self.hear_trial(&subject, &payload),
+                    Some(Heard::Arrival(arrival)) => return arrival,
                     None => {
+                        self.is_closed = true;
                         let why = "all subscriptions ended".into();
                         return Arrival::Connection(Connection::Closed(why));
                     }
@@ -232,12 +262,12 @@ impl Membership {
         self.trial.as_ref().is_some_and(|trial| trial.awaited.is_empty())
     }
 
-    /// Notes that the trial came back, if `message` is it.
-    fn hear_trial(&mut self, message: &async_nats::Message) {
+    /// Notes that the trial came back, if this is it.
+    fn hear_trial(&mut self, subject: &str, payload: &[u8]) {
         if let Some(trial) = &mut self.trial
-            && message.payload == trial.payload
+            && payload == trial.payload
         {
-            trial.awaited.retain(|subject| *subject != *message.subject);
+            trial.awaited.retain(|awaited| awaited != subject);
         }
     }
 
@@ -264,10 +294,30 @@ impl Membership {
     }
 
     fn hear_from(&mut self, subscriber: Subscriber, subject: String, source: Source) {
+        // Without a sender all subscriptions have ended, and the client with them.
+        let Some(heard) = self.heard.upgrade() else { return };
         let (until, ended) = oneshot::channel();
-        let heard = subscriber.map(move |message| (source, message)).take_until(ended);
-        self.inbox.push(heard.boxed());
-        self.subscriptions.push(Subscription { subject, source, _until: until });
+        let (subjects, dropped) = (self.subjects.clone(), Arc::clone(&self.dropped));
+        let mut messages = subscriber.take_until(ended);
+        let task = tokio::spawn(async move {
+            while let Some(message) = messages.next().await {
+                if let Some(news) = Heard::read(&subjects, source, &message)
+                    && heard.try_send(news).is_err()
+                {
+                    dropped.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        self.subscriptions.push(Subscription { subject, source, until, task });
+    }
+
+    /// Gives the subscriptions back.
+    pub(super) async fn end(self) {
+        for Subscription { until, task, .. } in self.subscriptions {
+            drop(until);
+            // It only fails if the runtime ends.
+            let _ = task.await;
+        }
     }
 
     fn begin_trial(&mut self) {
@@ -289,15 +339,6 @@ impl Membership {
     pub(super) fn route(&self, outgoing: &Outgoing) -> Route {
         let kind = Kind::of(&outgoing.message);
         self.subjects.route(self.mode, &self.id, &outgoing.to, kind)
-    }
-
-    /// What a message comes to, if it is one of this cluster.
-    fn read(&self, source: Source, message: &async_nats::Message) -> Option<Arrival> {
-        match self.subjects.read(source, message) {
-            Ok(Some((_, message))) => Some(Arrival::Message(message)),
-            Ok(None) => None,
-            Err(error) => Some(Arrival::malformed_from(origin_of(source, message), error)),
-        }
     }
 
     /// Whether the server refuses what the node needs. It does without a message to another node,
@@ -333,6 +374,27 @@ impl std::fmt::Debug for Membership {
             .field("subjects", &self.subjects)
             .field("id", &self.id)
             .finish_non_exhaustive()
+    }
+}
+
+impl Heard {
+    /// What a message comes to, if it is one of this cluster. Nothing of it is kept that could be
+    /// large.
+    fn read(subjects: &Subjects, source: Source, message: &async_nats::Message) -> Option<Self> {
+        let (subject, payload) = (&message.subject, &message.payload);
+        if payload.first() == Some(&TRIAL_MARK) {
+            let is_small = payload.len() <= TRIAL_MAX;
+            return is_small
+                .then(|| Self::Trial { subject: subject.to_string(), payload: payload.to_vec() });
+        }
+        match subjects.read(source, message) {
+            Ok(Some((_, message))) => Some(Self::Arrival(Arrival::Message(message))),
+            Ok(None) => None,
+            Err(error) => {
+                let arrival = Arrival::malformed_from(origin_of(source, message), error);
+                Some(Self::Arrival(arrival))
+            }
+        }
     }
 }
 

@@ -220,7 +220,7 @@ impl NodeBuilder {
     /// Starts the tasks of a node that has joined its cluster.
     fn run<T: Transport>(self, joined: Joined<T>, faults: Vec<Fault>) -> Result<Node, StartError> {
         let Joined { node, transport, votes, queries, clock } = joined;
-        let publisher = Publisher::new(&node, self.cluster);
+        let mut publisher = Publisher::new(&node, self.cluster, clock.clone());
         let (closing, close) = watch::channel(false);
         let (finish, finished) = watch::channel(());
         let (handover_requests, requested) = mpsc::channel(HANDOVER_REQUESTS_MAX);

@@ -11,6 +11,7 @@
 mod bridge;
 mod command;
 mod demo;
+mod floods;
 mod from_go;
 mod inspect;
 mod login;
