@@ -30,6 +30,7 @@ use crate::core_node::VOTERS_MAX;
 use crate::error::StartError;
 use crate::framed_line::{FramedLine, LineEvent, Unwritten};
 use crate::nats::{NatsConnectError, NatsServers, is_for_everyone};
+use crate::news::News;
 use crate::node::random_id;
 use crate::serial_line::SerialLine;
 use crate::transport::Connection;
@@ -117,6 +118,9 @@ pub enum BridgeEvent {
     Nats(Connection),
     /// The counts so far, reported every ten seconds.
     Counts(BridgeCounts),
+    /// So many changes of the connections were not reported: the same impairment is reported once in
+    /// ten seconds, and no more than ten changes are in one.
+    Withheld(u64),
 }
 
 impl Bridge {
@@ -170,7 +174,7 @@ impl Bridge {
     ) -> Result<Self, BridgeError> {
         Config::new(cluster, 1).check(VOTERS_MAX)?;
         let id = short_id().map_err(|error| BridgeError::Random(Box::new(error)))?;
-        let nats = NatsSide::connect(servers, configure, cluster, Self::LINE_NAME).await?;
+        let nats = NatsSide::connect(servers, configure, (cluster, &id), Self::LINE_NAME).await?;
         let opened = FramedLine::open(line.clone(), cluster).await;
         let line = opened.map_err(|error| BridgeError::Open { line, error })?;
         let now = Instant::now();
@@ -221,7 +225,10 @@ impl Bridge {
         reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first tick would come at once.
         reports.reset();
+        let (mut news, began) = (News::default(), Instant::now());
         loop {
+            let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let now = graft_election_core::Instant::from_micros(micros);
             tokio::select! {
                 () = &mut stop => break,
                 event = self.line.receive(ReceivedFrame::read) => match event {
@@ -232,7 +239,9 @@ impl Bridge {
                     LineEvent::Fault(_) => self.counts.to_nats.count(Outcome::Malformed),
                     LineEvent::Connection(change) => {
                         self.is_line_open = change == Connection::Restored;
-                        report(BridgeEvent::Line(change));
+                        if is_worth_telling(&mut news, now, &change) {
+                            report(BridgeEvent::Line(change));
+                        }
                     }
                 },
                 event = self.nats.next() => match event {
@@ -241,9 +250,18 @@ impl Bridge {
                             self.counts.to_line.count(outcome);
                         }
                     }
-                    NatsEvent::Connection(change) => report(BridgeEvent::Nats(change)),
+                    NatsEvent::Connection(change) => {
+                        if is_worth_telling(&mut news, now, &change) {
+                            report(BridgeEvent::Nats(change));
+                        }
+                    }
                 },
-                _ = reports.tick() => report(BridgeEvent::Counts(self.counts)),
+                _ = reports.tick() => {
+                    if let Some(withheld) = news.take_withheld(now) {
+                        report(BridgeEvent::Withheld(withheld));
+                    }
+                    report(BridgeEvent::Counts(self.counts));
+                }
             }
         }
         self.line.flush().await;
@@ -375,6 +393,15 @@ impl ReceivedFrame {
         let Frame { sender, to, message, payload } = reader.read_any(bytes)?;
         Some(Box::new(Self { sender, to, message, payload: payload.to_vec() }))
     }
+}
+
+fn is_worth_telling(
+    news: &mut News,
+    now: graft_election_core::Instant,
+    change: &Connection,
+) -> bool {
+    let is_impairment = matches!(change, Connection::Impaired(_));
+    (!is_impairment || news.remember(now, change.to_string())) && news.admits(now)
 }
 
 /// A short id: there are few bridges, and slow lines carry it with every answer of a Go node.

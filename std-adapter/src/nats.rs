@@ -14,28 +14,29 @@ use graft_election_core::Outgoing;
 use graft_election_proto::{ENCODED_MAX, EncodeError, encode};
 
 use crate::transport::{Arrival, Connection, Member, Transport};
-use membership::{JOIN_TIME_MAX, Membership};
+use membership::Membership;
 
 pub(crate) use connection::{Watched, connect_watched};
+pub(crate) use membership::{JOIN_TIME_MAX, Refusal};
 pub use servers::{NatsConnectError, NatsServers, NatsServersError};
 pub(crate) use subjects::{
     GO_CLUSTER_KINDS, GO_NODE_KINDS, Route, Source, Subjects, subject_of_go_node,
 };
 #[cfg(feature = "bridge")]
-pub(crate) use subjects::{Unreadable, is_for_everyone};
+pub(crate) use subjects::{TRIAL_MARK, Unreadable, is_for_everyone};
 
 /// The cluster over NATS (protocol, section 3): a node `id` publishes to
 /// `graft.<cluster>.<kind>.<id>` for everyone and to `graft.<cluster>.<kind>.<id>.<receiver>` for
 /// one node, so that a server's permissions can bind each voter's name to its credentials.
 ///
-/// In [`Mode::Graft`] it says what the Go original says on the Go original's subjects:
-/// `graft.<cluster>.<kind>` and `graft.<id>.<kind>`. Nodes of both modes listen to both. A server
-/// may refuse Go's to a node in Extended mode, which then hears no Go node and nobody in Graft
-/// mode.
+/// In [`Mode::Graft`](crate::Mode::Graft) it says what the Go original says on the Go original's
+/// subjects: `graft.<cluster>.<kind>` and `graft.<id>.<kind>`. Nodes of both modes listen to both. A
+/// server may refuse Go's to a node in Extended mode, which then hears no Go node and nobody in
+/// Graft mode.
 ///
-/// When it joins, the node says something on each of its subjects that only it listens to: a server
-/// that refuses one of them is an error. What is refused later is reported and tried again, and the
-/// node does not campaign until it is permitted.
+/// When it joins, the node says on each of its subjects something that everyone else ignores: a
+/// server that refuses one of them is an error. What is refused later is reported and tried again,
+/// and the node does not campaign until it is permitted.
 ///
 /// While the connection is down nothing is sent, and nothing is kept to be sent later: a late
 /// heartbeat or vote would only do harm.
@@ -179,7 +180,7 @@ pub enum NatsError {
         error: async_nats::SubscribeError,
     },
     /// The server does not let the node hear or say what an election needs.
-    #[error("the server refuses what the node needs: {complaint}")]
+    #[error("the server refuses what is needed: {complaint}")]
     Refused {
         /// What the server says.
         complaint: String,

@@ -521,7 +521,7 @@ async fn what_the_server_refuses_is_an_error_at_the_start_in_its_own_words() {
         assert_eq!(
             refusal_to_start(&server, builder("n1", 3).mode(mode)).await,
             format!(
-                "could not join the cluster: the server refuses what the node needs: Permissions \
+                "could not join the cluster: the server refuses what is needed: Permissions \
                  Violation for {what} to \"{subject}\""
             )
         );

@@ -147,6 +147,11 @@ impl BridgeReporter {
                 let line = Line { counts: Some(*counts), ..Line::new("counts") };
                 self.line(line, &counts.to_string())
             }
+            BridgeEvent::Withheld(count) => {
+                let words = format!("{count} more changes of the connections are not reported");
+                let line = Line { error: Some(words.clone()), ..Line::new("error") };
+                self.line(line, &words)
+            }
             // There is nothing to print for kinds that this program doesn't know.
             _ => Ok(()),
         }

@@ -107,7 +107,7 @@ impl Watched {
     }
 
     /// Closes the connection if it is the node's own, and watches it no more.
-    pub(super) async fn close(&mut self, client: &Client) {
+    pub(crate) async fn close(&mut self, client: &Client) {
         if let Self::Own { changes, .. } = self {
             let _ = client.drain().await;
             while let Some(change) = changes.next().await {

@@ -22,7 +22,7 @@ use super::{
 use crate::transport::{Arrival, Connection, Member};
 
 /// How long the server may take to show that all subscriptions are in place.
-pub(super) const JOIN_TIME_MAX: Duration = Duration::from_secs(5);
+pub(crate) const JOIN_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// How many messages wait for the node at most.
 const INBOX_MAX: usize = 256;
@@ -40,8 +40,8 @@ pub(super) struct Membership {
     id: NodeId,
     mode: Mode,
     subscriptions: Vec<Subscription>,
-    /// What the tasks that listen have heard: they take it from the client at once, so that large or
-    /// many messages don't fill the memory while the node is busy or its disk hangs.
+    /// What the tasks that listen have heard: they take it from the client at once, so that many
+    /// messages, or large ones, don't fill the memory while the node is busy or its disk hangs.
     inbox: mpsc::Receiver<Heard>,
     /// Where they put it.
     heard: mpsc::WeakSender<Heard>,
@@ -96,9 +96,9 @@ struct Trials {
 }
 
 /// What the server refuses.
-struct Refusal<'c> {
-    is_subscription: bool,
-    subject: &'c str,
+pub(crate) struct Refusal<'c> {
+    pub(crate) is_subscription: bool,
+    pub(crate) subject: &'c str,
 }
 
 impl Membership {
@@ -341,7 +341,7 @@ impl Membership {
         self.subjects.route(self.mode, &self.id, &outgoing.to, kind)
     }
 
-    /// Whether the server refuses what the node needs. It does without a message to another node,
+    /// Whether the server refuses what is needed. It does without a message to another node,
     /// which may be none that the server knows.
     fn needs(&self, complaint: &str) -> bool {
         Refusal::read(complaint).is_some_and(|refusal| {
@@ -413,7 +413,7 @@ impl Trials {
 
 impl<'c> Refusal<'c> {
     /// What a complaint of the server says that it refuses.
-    fn read(complaint: &'c str) -> Option<Self> {
+    pub(crate) fn read(complaint: &'c str) -> Option<Self> {
         let (_, refused) = complaint.split_once("Permissions Violation for ")?;
         let (what, subject) = refused.split_once(" to \"")?;
         let (subject, _) = subject.split_once('"')?;
