@@ -118,8 +118,7 @@ pub enum BridgeEvent {
     Nats(Connection),
     /// The counts so far, reported every ten seconds.
     Counts(BridgeCounts),
-    /// So many changes of the connections were not reported: the same impairment is reported once in
-    /// ten seconds, and no more than ten changes are in one.
+    /// So many changes of the connections were not reported, since ten were in the same second.
     Withheld(u64),
 }
 

@@ -30,8 +30,8 @@ pub(crate) use subjects::{TRIAL_MARK, Unreadable, is_for_everyone};
 /// one node, so that a server's permissions can bind each voter's name to its credentials.
 ///
 /// In [`Mode::Graft`](crate::Mode::Graft) it says what the Go original says on the Go original's
-/// subjects: `graft.<cluster>.<kind>` and `graft.<id>.<kind>`. Nodes of both modes listen to both. A
-/// server may refuse Go's to a node in Extended mode, which then hears no Go node and nobody in
+/// subjects: `graft.<cluster>.<kind>` and `graft.<id>.<kind>`. Nodes of both modes listen to both.
+/// A server may refuse Go's to a node in Extended mode, which then hears no Go node and nobody in
 /// Graft mode.
 ///
 /// When it joins, the node says on each of its subjects something that everyone else ignores: a

@@ -197,8 +197,8 @@ impl Received {
 }
 
 /// Shows that the server lets the bridge listen to the cluster, over a connection that hears what
-/// the bridge says itself. Whether it may say that doesn't matter, since it speaks only in the names
-/// of others: the server's refusal comes after what it says of the subscription, too.
+/// the bridge says itself. Whether it may say that doesn't matter, since it speaks only in the
+/// names of others: the server's refusal comes after what it says of the subscription, too.
 async fn prove(
     servers: &NatsServers,
     options: ConnectOptions,
