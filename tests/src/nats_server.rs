@@ -145,6 +145,11 @@ impl StoppedNatsServer {
     pub fn restart(self) -> NatsServer {
         NatsServer::start_on(Some(self.port), None, self.store)
     }
+
+    /// Starts it again with the configuration file at `config`.
+    pub fn restart_with(self, config: &Path) -> NatsServer {
+        NatsServer::start_on(Some(self.port), Some(config), self.store)
+    }
 }
 
 fn port_at_the_end_of(line: &str) -> u16 {

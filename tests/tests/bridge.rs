@@ -233,6 +233,23 @@ async fn what_a_line_echoes_is_not_carried_back() {
 }
 
 #[tokio::test]
+async fn a_bridge_logs_in_with_the_options_that_it_is_given() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("server.conf");
+    std::fs::write(&config, "authorization { token: t0ken }").unwrap();
+    let (server, bus) = (NatsServer::start_with(&config), Bus::new());
+    let member = bus.join("bridge");
+    let line = SerialLine::Unix(member.socket().to_owned());
+    assert!(Bridge::connect("c", line.clone(), server.url(), FAST).await.is_err());
+    let connect = Bridge::connect_with_options("c", line.clone(), server.url(), FAST, |options| {
+        Ok(options.token("t0ken".to_owned()))
+    });
+    drop(connect.await.unwrap());
+    let url = server.url().replace("nats://", "nats://t0ken@");
+    Bridge::connect("c", line, url, FAST).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_bridge_that_may_not_listen_says_so_at_its_start_in_the_words_of_the_server() {
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("server.conf");

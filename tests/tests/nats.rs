@@ -448,6 +448,32 @@ async fn a_connection_with_a_password_notices_a_silent_server_as_soon_as_any_oth
 }
 
 #[tokio::test]
+async fn the_login_in_a_url_is_used_and_not_printed() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("server.conf");
+    fs::write(&config, "authorization { user: a, password: \"s3cret/@\" }").unwrap();
+    let server = NatsServer::start_with(&config);
+    let url = |login: &str| server.url().replace("nats://", &format!("nats://{login}@"));
+    let transport = NatsTransport::connect(url("a:s3cret%2F%40")).await.unwrap();
+    let printed = format!("{transport:?}");
+    assert!(!printed.contains("s3cret"), "{printed}");
+    let node = builder("n1", 1).start(transport, MemoryVotes::new()).await.unwrap();
+    let mut events = node.events();
+    // It is used for each connection.
+    let stopped = server.stop();
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::ConnectionLost(_))).await;
+    let server = stopped.restart_with(&config);
+    wait_for_restored(&mut events).await;
+    node.close().await;
+
+    let url = server.url().replace("nats://", "nats://a:s3cret@");
+    let refused = NatsTransport::connect(url).await.unwrap_err();
+    let printed = format!("{refused} {refused:?} {}", ErrorChain(&refused));
+    assert!(printed.contains("authorization violation"), "{printed}");
+    assert!(!printed.contains("s3cret"), "{printed}");
+}
+
+#[tokio::test]
 async fn options_that_can_not_be_made_are_an_error() {
     let refused = NatsTransport::connect_with_options("nats://127.0.0.1:1", |options| {
         options.credentials("no credentials")
