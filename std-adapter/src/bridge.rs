@@ -1,16 +1,18 @@
 //! Carries a cluster's messages between a serial line and NATS.
 
 mod counts;
+mod echoes;
 mod error;
 mod nats_side;
 mod rate;
 mod recent_nodes;
 
 use std::future::Future;
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use async_nats::ToServerAddrs;
+use async_nats::{ConnectOptions, ToServerAddrs};
 use graft_election_core::{Config, Message, Mode, NodeId, Recipient};
 use graft_election_proto::Kind;
 use graft_election_proto::frame::{FRAME_MAX, Frame, FrameReader, encode_payload};
@@ -20,19 +22,29 @@ pub use counts::{BridgeCounts, DirectionCounts};
 pub use error::BridgeError;
 
 use self::counts::Outcome;
+use self::echoes::Echoes;
 use self::nats_side::{Listening, NatsEvent, NatsSide, Received};
 use self::rate::Rate;
 use self::recent_nodes::RecentNodes;
 use crate::core_node::VOTERS_MAX;
 use crate::error::StartError;
 use crate::framed_line::{FramedLine, LineEvent, Unwritten};
-use crate::nats::is_for_everyone;
+use crate::nats::{NatsConnectError, NatsServers, is_for_everyone};
+use crate::news::News;
 use crate::node::random_id;
 use crate::serial_line::SerialLine;
 use crate::transport::Connection;
 
 /// How often the bridge reports its counts.
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How many frames of a node that was heard on NATS are taken for echoes although they were not
+/// heard there: a spare bridge may be faster than this one.
+const DOUBTED_MAX: u8 = 2;
+
+/// For how long a node that was heard on the line is there, so that nobody else needs to hear what
+/// is for it.
+const STAYS_FOR: Duration = Duration::from_secs(2);
 
 /// How many random digits the bridge's id has.
 const ID_LEN: usize = 8;
@@ -42,11 +54,11 @@ const ID_LEN: usize = 8;
 ///
 /// It decodes a message only to learn which side its sender is on, and carries the bytes unchanged:
 ///
-/// * A node that is heard on the line and not on NATS is on the line. Before the bridge publishes
-///   the node's first message, it subscribes to the subjects of that node, so that no answer is
-///   missed.
-/// * A frame from a node that is on NATS is the echo of one that a bridge has written, and is not
-///   carried.
+/// * A frame that was heard on NATS a moment ago is the echo of one that a bridge has written, and
+///   is not carried. It is told by what is in it: so the bridge believes what it hears on the line,
+///   and a message on NATS in the name of a node on the line keeps that node from nobody.
+/// * Any other frame is from a node on the line. Before the bridge publishes the node's first
+///   message, it subscribes to the subjects of that node, so that no answer is missed.
 /// * A message on NATS that a bridge of the same line has published is not carried back to the
 ///   line.
 ///
@@ -62,7 +74,10 @@ pub struct Bridge {
     is_line_open: bool,
     nats: NatsSide,
     on_line: RecentNodes<Listening>,
-    on_nats: RecentNodes<()>,
+    /// With how many of their frames were doubted.
+    on_nats: RecentNodes<u8>,
+    from_line: Echoes,
+    from_nats: Echoes,
     to_nats: Rate,
     to_line: Rate,
     counts: BridgeCounts,
@@ -103,6 +118,8 @@ pub enum BridgeEvent {
     Nats(Connection),
     /// The counts so far, reported every ten seconds.
     Counts(BridgeCounts),
+    /// So many changes of the connections were not reported, since ten were in the same second.
+    Withheld(u64),
 }
 
 impl Bridge {
@@ -120,9 +137,43 @@ impl Bridge {
         addrs: impl ToServerAddrs,
         rates: BridgeRates,
     ) -> Result<Self, BridgeError> {
+        Self::connect_with_options(cluster, line, addrs, rates, Ok).await
+    }
+
+    /// Connects like [`connect`](Self::connect), with the options that `configure` adds to those
+    /// that a bridge needs, as for
+    /// [`NatsTransport::connect_with_options`](crate::NatsTransport::connect_with_options).
+    ///
+    /// # Errors
+    ///
+    /// What `configure` returns, and those of [`connect`](Self::connect).
+    pub async fn connect_with_options(
+        cluster: &str,
+        line: SerialLine,
+        addrs: impl ToServerAddrs,
+        rates: BridgeRates,
+        configure: impl FnOnce(ConnectOptions) -> io::Result<ConnectOptions>,
+    ) -> Result<Self, BridgeError> {
+        let servers = NatsServers::new(addrs).map_err(NatsConnectError::Servers)?;
+        Self::connect_to(cluster, line, &servers, rates, configure).await
+    }
+
+    /// Connects like [`connect_with_options`](Self::connect_with_options) to servers that were
+    /// parsed already.
+    ///
+    /// # Errors
+    ///
+    /// What `configure` returns, and those of [`connect`](Self::connect).
+    pub async fn connect_to(
+        cluster: &str,
+        line: SerialLine,
+        servers: &NatsServers,
+        rates: BridgeRates,
+        configure: impl FnOnce(ConnectOptions) -> io::Result<ConnectOptions>,
+    ) -> Result<Self, BridgeError> {
         Config::new(cluster, 1).check(VOTERS_MAX)?;
         let id = short_id().map_err(|error| BridgeError::Random(Box::new(error)))?;
-        let nats = NatsSide::connect(addrs, cluster, Self::LINE_NAME).await?;
+        let nats = NatsSide::connect(servers, configure, (cluster, &id), Self::LINE_NAME).await?;
         let opened = FramedLine::open(line.clone(), cluster).await;
         let line = opened.map_err(|error| BridgeError::Open { line, error })?;
         let now = Instant::now();
@@ -133,6 +184,8 @@ impl Bridge {
             nats,
             on_line: RecentNodes::new(),
             on_nats: RecentNodes::new(),
+            from_line: Echoes::default(),
+            from_nats: Echoes::default(),
             to_nats: Rate::new(rates.to_nats, now),
             to_line: Rate::new(rates.to_line, now),
             counts: BridgeCounts::default(),
@@ -171,7 +224,10 @@ impl Bridge {
         reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first tick would come at once.
         reports.reset();
+        let (mut news, began) = (News::default(), Instant::now());
         loop {
+            let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let now = graft_election_core::Instant::from_micros(micros);
             tokio::select! {
                 () = &mut stop => break,
                 event = self.line.receive(ReceivedFrame::read) => match event {
@@ -182,7 +238,9 @@ impl Bridge {
                     LineEvent::Fault(_) => self.counts.to_nats.count(Outcome::Malformed),
                     LineEvent::Connection(change) => {
                         self.is_line_open = change == Connection::Restored;
-                        report(BridgeEvent::Line(change));
+                        if is_worth_telling(&mut news, now, &change) {
+                            report(BridgeEvent::Line(change));
+                        }
                     }
                 },
                 event = self.nats.next() => match event {
@@ -191,9 +249,18 @@ impl Bridge {
                             self.counts.to_line.count(outcome);
                         }
                     }
-                    NatsEvent::Connection(change) => report(BridgeEvent::Nats(change)),
+                    NatsEvent::Connection(change) => {
+                        if is_worth_telling(&mut news, now, &change) {
+                            report(BridgeEvent::Nats(change));
+                        }
+                    }
                 },
-                _ = reports.tick() => report(BridgeEvent::Counts(self.counts)),
+                _ = reports.tick() => {
+                    if let Some(withheld) = news.take_withheld(now) {
+                        report(BridgeEvent::Withheld(withheld));
+                    }
+                    report(BridgeEvent::Counts(self.counts));
+                }
             }
         }
         self.line.flush().await;
@@ -203,17 +270,16 @@ impl Bridge {
 
     async fn carry_to_nats(&mut self, frame: ReceivedFrame) -> Outcome {
         let ReceivedFrame { sender, to, message, payload } = frame;
-        let now = Instant::now();
-        if sender == self.id || self.on_nats.contains(&sender, now) {
+        let (kind, now) = (Kind::of(&message), Instant::now());
+        if sender == self.id || self.is_echo(&sender, kind, &payload, now) {
             return Outcome::Echo;
         }
         if let Recipient::Node(node) = &to
-            && self.on_line.contains(node, now)
+            && self.on_line.heard_within(STAYS_FOR, node, now)
         {
             self.on_line.hear(&sender, now);
             return Outcome::Stayed;
         }
-        let kind = Kind::of(&message);
         if is_for_everyone(kind) != (to == Recipient::Everyone) {
             return Outcome::Malformed;
         }
@@ -230,6 +296,39 @@ impl Bridge {
             }
         }
         self.nats.publish(&sender, &to, kind, payload).await
+    }
+
+    /// Whether a frame is the echo of one that a bridge has written.
+    fn is_echo(&mut self, sender: &NodeId, kind: Kind, payload: &[u8], now: Instant) -> bool {
+        if self.from_nats.is_back(kind, payload, now) {
+            return true;
+        }
+        self.from_line.hear(kind, payload, now);
+        if self.on_line.contains(sender, now) {
+            return false;
+        }
+        match self.on_nats.kept_mut(sender, now) {
+            Some(doubted) if *doubted < DOUBTED_MAX => {
+                *doubted += 1;
+                true
+            }
+            _ => {
+                self.on_nats.forget(sender);
+                false
+            }
+        }
+    }
+
+    /// Notes that a node was heard on NATS. If it has just been heard on the line with the same
+    /// message, then another bridge had carried that there.
+    fn hear_on_nats(&mut self, sender: &NodeId, kind: Kind, payload: &[u8], now: Instant) {
+        self.from_nats.hear(kind, payload, now);
+        if self.from_line.is_back(kind, payload, now) {
+            self.on_line.forget(sender);
+            self.on_nats.add(sender.clone(), now, 0);
+        } else if !self.on_line.contains(sender, now) && !self.on_nats.hear(sender, now) {
+            self.on_nats.add(sender.clone(), now, 0);
+        }
     }
 
     /// What became of a message from NATS; `None` if it was none of the cluster.
@@ -252,22 +351,16 @@ impl Bridge {
         }
         let now = Instant::now();
         // An answer of the Go original names no sender; on the line it has the bridge's id.
-        let sender = message.sender().unwrap_or(&self.id);
-        if *sender != self.id {
-            // If it was heard on the line too, another bridge had carried it there.
-            self.on_line.forget(sender);
-            if !self.on_nats.hear(sender, now) {
-                self.on_nats.add(sender.clone(), now, ());
-            }
-        }
+        let sender = message.sender().unwrap_or(&self.id).clone();
+        self.hear_on_nats(&sender, kind, received.payload(), now);
         if !self.is_line_open {
             return Outcome::Disconnected;
         }
         let mut buffer = [0; FRAME_MAX];
         let (cluster, payload) = (self.line.cluster(), received.payload());
-        let frame = encode_payload(cluster, kind, sender, &received.to, payload, &mut buffer);
+        let frame = encode_payload(cluster, kind, &sender, &received.to, payload, &mut buffer);
         match frame {
-            Ok(frame) if self.to_line.admits(sender, frame.len(), now) => {
+            Ok(frame) if self.to_line.admits(&sender, frame.len(), now) => {
                 write(&mut self.line, frame).await
             }
             Ok(_) => Outcome::OverRate,
@@ -299,6 +392,15 @@ impl ReceivedFrame {
         let Frame { sender, to, message, payload } = reader.read_any(bytes)?;
         Some(Box::new(Self { sender, to, message, payload: payload.to_vec() }))
     }
+}
+
+fn is_worth_telling(
+    news: &mut News,
+    now: graft_election_core::Instant,
+    change: &Connection,
+) -> bool {
+    let is_impairment = matches!(change, Connection::Impaired(_));
+    (!is_impairment || news.remember(now, change.to_string())) && news.admits(now)
 }
 
 /// A short id: there are few bridges, and slow lines carry it with every answer of a Go node.

@@ -1,5 +1,6 @@
 //! The loop around the core: one input at a time, saved outside the race, then sent.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use graft_election_core::{
     Leadership, Message, NodeId, Outgoing, Output, Position, State, VoteRecord,
 };
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep;
 
 use crate::application_queries::ApplicationQueries;
 use crate::clock::Clock;
@@ -28,6 +30,10 @@ const OVERDUE_MESSAGES_MAX_LEADING: usize = 1;
 /// How long leaving the transport may take.
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(1);
 
+/// A save that takes longer is reported while it lasts. A node that is closing waits for no save
+/// any longer than that.
+const SAVE_TIME_MAX: Duration = Duration::from_secs(1);
+
 /// Everything a running node owns.
 pub(crate) struct Driver<T> {
     pub(crate) node: CoreNode,
@@ -46,6 +52,10 @@ pub(crate) struct Driver<T> {
     /// A lease that the node gave up before its end, and which someone may still act on.
     pub(crate) lost: Option<Leadership>,
     pub(crate) overdue_messages: usize,
+    /// Whether the connection works only in part: the node does not campaign then.
+    pub(crate) is_partial: bool,
+    /// Whether the vote store did not end a save before the node had to.
+    pub(crate) is_abandoned: bool,
     pub(crate) start_question: StartQuestion,
     /// Whether a Go node is worth a report: this node has declared voters, among which none can be.
     pub(crate) looks_for_go_nodes: bool,
@@ -79,7 +89,8 @@ enum Input {
 impl<T: Transport> Driver<T> {
     /// Drives the node until it is closed, then lets go of the transport and the vote store.
     pub(crate) async fn run(mut self) {
-        while self.node.state() != State::Closed {
+        while self.node.state() != State::Closed && !self.is_abandoned {
+            self.publisher.tell_withheld();
             match self.next_wakeup().await {
                 Some(Wakeup::Input(input)) => self.take(input).await,
                 Some(Wakeup::HandoverRequest(request)) => self.serve(request).await,
@@ -149,12 +160,13 @@ impl<T: Transport> Driver<T> {
     /// receives what has already arrived: after a pause of the node itself, the leader's heartbeats
     /// are among that.
     async fn next_wakeup(&mut self) -> Option<Wakeup> {
+        let may_time_out = !self.must_not_campaign();
         let deadline = self.node.deadline();
         let overdue_messages_max = match self.node.state() {
             State::Leader => OVERDUE_MESSAGES_MAX_LEADING,
             _ => OVERDUE_MESSAGES_MAX,
         };
-        if self.clock.now() < deadline {
+        if !may_time_out || self.clock.now() < deadline {
             self.overdue_messages = 0;
         } else if self.overdue_messages >= overdue_messages_max {
             self.overdue_messages = 0;
@@ -173,12 +185,25 @@ impl<T: Transport> Driver<T> {
                 self.overdue_messages += 1;
                 self.admit(arrival).map(Wakeup::Input)
             }
-            () = self.clock.sleep_until(deadline) => Some(Wakeup::Input(Input::Timeout)),
+            () = self.clock.sleep_until(deadline), if may_time_out => {
+                Some(Wakeup::Input(Input::Timeout))
+            }
         }
+    }
+
+    /// Whether a timeout would have the node campaign although it could not hear the answers, or
+    /// not be heard. One that leads goes on, and loses its quorum if it can't hear it.
+    fn must_not_campaign(&self) -> bool {
+        let is_closing = self.closing.is_none();
+        let waits =
+            matches!(self.node.state(), State::Follower | State::PreCandidate | State::Candidate);
+        self.is_partial && waits && !is_closing
     }
 
     fn admit(&mut self, arrival: Arrival) -> Option<Input> {
         match arrival {
+            // The leader gives way to this node, which must not take its place.
+            Arrival::Message(Message::Handover(_)) if self.is_partial => {}
             Arrival::Message(message) => return Some(Input::Message(message)),
             Arrival::Malformed { from, error } => {
                 let (id, text) = (self.node.id(), ErrorChain(&*error));
@@ -193,6 +218,7 @@ impl<T: Transport> Driver<T> {
     fn publish_connection(&mut self, change: Connection) {
         match change {
             Connection::Restored => {
+                self.is_partial = false;
                 self.publisher.connection_restored();
                 if self.start_question.link_is_up() {
                     self.node.handle_link_up(self.clock.now());
@@ -201,6 +227,11 @@ impl<T: Transport> Driver<T> {
             Connection::Lost(why) => {
                 self.start_question.link_lost(self.clock.now());
                 self.publisher.fault(Fault::ConnectionLost(why));
+            }
+            Connection::Partial(why) => {
+                self.is_partial = true;
+                self.start_question.link_lost(self.clock.now());
+                self.publisher.recurring(self.clock.now(), Fault::ConnectionPartial(why));
             }
             Connection::Closed(why) => self.publisher.fault(Fault::ConnectionClosed(why)),
             // A transport may report this for each message or each attempt to reconnect.
@@ -285,12 +316,30 @@ impl<T: Transport> Driver<T> {
         // Published before the save: a candidacy must be seen even if the save itself decides it.
         let lost = self.publisher.publish(unsaved.node(), now);
         self.lost = self.lost.take().or(lost);
-        let saved = save(&self.votes, unsaved.node().id().clone(), unsaved.record().clone()).await;
+        let (id, record) = (unsaved.node().id().clone(), unsaved.record().clone());
+        let mut saving = pin!(save(&self.votes, id, record));
+        let mut must_end = pin!(closing_for(self.closing.clone(), SAVE_TIME_MAX));
+        let mut is_reported = false;
+        let saved = loop {
+            tokio::select! {
+                biased;
+                saved = &mut saving => break saved,
+                () = &mut must_end => {
+                    self.is_abandoned = true;
+                    break Err(Fault::SaveUnfinished(SAVE_TIME_MAX));
+                }
+                () = sleep(SAVE_TIME_MAX), if !is_reported => {
+                    is_reported = true;
+                    let fault = Fault::SaveUnfinished(SAVE_TIME_MAX);
+                    self.publisher.recurring(self.clock.now(), fault);
+                }
+            }
+        };
         match saved {
             Ok(()) => unsaved.saved(self.clock.now()),
             Err(fault) => {
                 drop(unsaved);
-                self.publisher.fault(fault);
+                self.publisher.recurring(self.clock.now(), fault);
                 None
             }
         }
@@ -331,6 +380,14 @@ async fn save(
 /// Whether a Go node sent this request or heartbeat. Ours always name a round (rule N1).
 fn is_from_go(message: &Message) -> bool {
     matches!(message, Message::VoteRequest(_) | Message::Heartbeat(_)) && message.round().is_none()
+}
+
+/// Waits until the node has been closing for this time. One without the wish is closing already.
+async fn closing_for(closing: Option<watch::Receiver<bool>>, span: Duration) {
+    if closing.is_some() {
+        wait_for_close(&mut { closing }).await;
+    }
+    sleep(span).await;
 }
 
 async fn wait_for_close(closing: &mut Option<watch::Receiver<bool>>) {

@@ -90,7 +90,8 @@ pub enum EventKind {
         /// Why.
         refusal: Refusal,
     },
-    /// The connection to the other nodes works again, after a [`Fault::ConnectionLost`].
+    /// The connection to the other nodes works again, after a [`Fault::ConnectionLost`] or
+    /// a [`Fault::ConnectionPartial`].
     ConnectionRestored,
     /// Something went wrong. The node goes on.
     Fault(Fault),
@@ -99,7 +100,8 @@ pub enum EventKind {
 /// What can go wrong while a node runs. [`ErrorChain`](crate::ErrorChain) prints it with its
 /// causes.
 ///
-/// A fault that may come with every message is reported again only after ten seconds.
+/// A fault that may come with every message is reported again only after ten seconds, and no more
+/// than ten a second are.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
@@ -110,6 +112,10 @@ pub enum Fault {
     /// The connection to the other nodes is gone for good.
     #[error("connection closed: {0}")]
     ConnectionClosed(String),
+    /// The connection to the other nodes works only in part: the node can't hear, or can't say,
+    /// what an election needs. It does not campaign until [`EventKind::ConnectionRestored`].
+    #[error("connection works only in part, so this node does not campaign: {0}")]
+    ConnectionPartial(String),
     /// The connection to the other nodes works, but not as it should.
     #[error("connection impaired: {0}")]
     ConnectionImpaired(String),
@@ -122,6 +128,22 @@ pub enum Fault {
     /// The vote store panicked while it stored the vote; the node tries again (rule C4).
     #[error("the vote was not stored: the vote store panicked")]
     SaveInterrupted,
+    /// The vote store has not stored the vote within this time, and goes on. The node does nothing
+    /// else meanwhile, and when it is closed it does not wait for the store any longer.
+    #[error("the vote is not stored after {0:?}: the disk hangs, or is very slow")]
+    SaveUnfinished(Duration),
+    /// At the start, storing the vote took `took`: more than `max`, a fifth of the least election
+    /// timeout. Elections may take several attempts.
+    #[error(
+        "storing the vote took {took:?}, and more than {max:?}, a fifth of the least election \
+         timeout, is too slow for quick elections: take longer election timeouts"
+    )]
+    SlowStore {
+        /// How long it took.
+        took: Duration,
+        /// How long it may take.
+        max: Duration,
+    },
     /// A message could not be sent.
     #[error("a message was not sent")]
     Send(#[source] SharedError),
@@ -166,6 +188,10 @@ pub enum Fault {
     /// That job panicked with this message. The node hands its leadership over.
     #[error("the leader's job panicked: {0}")]
     JobPanicked(String),
+    /// So many faults, refusals and restored connections were not reported, since ten were in the
+    /// same second. [`Node::counts`](crate::Node::counts) counts refusals nevertheless.
+    #[error("{0} more faults and refusals are not reported: ten a second are")]
+    Withheld(u64),
     /// This listener was too slow, and this many of its oldest events are lost.
     #[error("{0} events were lost to a slow listener")]
     Missed(u64),

@@ -23,6 +23,7 @@ mod local;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;
+mod news;
 mod node;
 mod publisher;
 mod run_while_leader;
@@ -36,6 +37,8 @@ mod vote_file;
 mod vote_store;
 
 pub use application::{AlwaysGrant, Application};
+#[cfg(feature = "nats")]
+pub use async_nats;
 #[cfg(feature = "bridge")]
 pub use bridge::{Bridge, BridgeCounts, BridgeError, BridgeEvent, BridgeRates, DirectionCounts};
 pub use core_node::VOTERS_MAX;
@@ -54,7 +57,7 @@ pub use leadership::Leadership;
 pub use local::{LocalError, LocalTransport};
 pub use memory::{MemoryJoinError, MemoryNetwork, MemoryTransport};
 #[cfg(feature = "nats")]
-pub use nats::{NatsError, NatsTransport};
+pub use nats::{NatsConnectError, NatsError, NatsServers, NatsServersError, NatsTransport};
 pub use node::{Node, NodeBuilder};
 pub use run_while_leader::RunError;
 #[cfg(feature = "serial")]

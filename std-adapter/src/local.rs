@@ -1,22 +1,43 @@
-use std::fs::{DirBuilder, Metadata};
+//! The cluster as processes of one machine.
+
+mod outbox;
+mod place;
+
+use std::collections::VecDeque;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixDatagram as BlockingDatagram;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use graft_election_core::{NodeId, Outgoing, Recipient};
 use graft_election_proto::{DecodeError, ENCODED_MAX, EncodeError, Kind, decode, encode};
 use tokio::net::UnixDatagram;
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
-use crate::transport::{Arrival, Member, Transport};
+use self::outbox::Outbox;
+use self::place::Place;
+use crate::transport::{Arrival, Connection, Member, Transport};
 
 /// The most bytes of a datagram that are read: more than any message has.
 const DATAGRAM_MAX: usize = 2 * ENCODED_MAX;
 
+/// How many arrivals wait for the node at most. More wait in the kernel, which has room for about
+/// ten, or with their senders.
+const INBOX_MAX: usize = 256;
+
+/// How often the node looks whether its socket is still there: within a heartbeat.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often a node that starts looks whether another one that starts is done.
+const START_INTERVAL: Duration = Duration::from_millis(5);
+
+/// How many times it does.
+const START_ATTEMPTS: usize = 400;
+
 /// The cluster as processes of one machine, without a server: each node is a Unix datagram socket,
 /// all in one directory. A datagram is the number of its [`Kind`] and the message.
 ///
-/// The directory is private to its owner (mode 0700): anyone who can write to it can vote.
+/// The directory is private to its owner (mode 0700): anyone who can write to it can vote. A socket
+/// that is removed under its node is noticed, and bound anew.
 #[derive(Debug)]
 pub struct LocalTransport {
     base: PathBuf,
@@ -25,9 +46,13 @@ pub struct LocalTransport {
 
 #[derive(Debug)]
 struct Joined {
-    directory: PathBuf,
-    own: PathBuf,
+    place: Place,
     socket: UnixDatagram,
+    inbox: VecDeque<Arrival>,
+    outbox: Outbox,
+    check: Interval,
+    /// Whether the socket is gone and can't be bound anew, so that nobody can speak to the node.
+    is_deaf: bool,
 }
 
 impl LocalTransport {
@@ -42,26 +67,27 @@ impl Transport for LocalTransport {
 
     async fn join(&mut self, member: &Member<'_>) -> Result<(), LocalError> {
         let directory = self.base.join(file_name(member.cluster));
-        prepare_directory(&directory)?;
         let own = directory.join(file_name(member.id.as_str()));
-        remove_stale(&own, member.id)?;
-        let socket = UnixDatagram::bind(&own)
-            .map_err(|error| LocalError::Bind { path: own.clone(), error })?;
-        self.joined = Some(Joined { directory, own, socket });
+        let mut place = Place::new(directory, own, member.id.clone());
+        let mut attempts = 0;
+        let socket = loop {
+            match place.bind() {
+                Err(LocalError::Busy { .. }) if attempts < START_ATTEMPTS => attempts += 1,
+                bound => break bound?,
+            }
+            sleep(START_INTERVAL).await;
+        };
+        let mut check = interval(CHECK_INTERVAL);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (inbox, outbox) = (VecDeque::new(), Outbox::default());
+        self.joined = Some(Joined { place, socket, inbox, outbox, check, is_deaf: false });
         Ok(())
     }
 
     async fn receive(&mut self) -> Arrival {
-        let Some(joined) = &self.joined else {
-            return std::future::pending().await;
-        };
-        let mut buffer = [0; DATAGRAM_MAX];
-        match joined.socket.recv(&mut buffer).await {
-            Ok(length) => match read_datagram(buffer.get(..length).unwrap_or_default()) {
-                Ok(message) => Arrival::Message(message),
-                Err(error) => Arrival::malformed_from(joined.own.display(), error),
-            },
-            Err(error) => Arrival::malformed(error),
+        match &mut self.joined {
+            Some(joined) => joined.receive().await,
+            None => std::future::pending().await,
         }
     }
 
@@ -75,7 +101,8 @@ impl Transport for LocalTransport {
         match &outgoing.to {
             Recipient::Everyone => joined.send_to_all(datagram),
             Recipient::Node(node) => {
-                send_to(&joined.directory.join(file_name(node.as_str())), datagram)
+                let path = joined.place.directory().join(file_name(node.as_str()));
+                joined.send_to(&path, datagram)
             }
         }
     }
@@ -86,48 +113,98 @@ impl Transport for LocalTransport {
 }
 
 impl Joined {
+    /// Waits for the next arrival. Cancel-safe.
+    async fn receive(&mut self) -> Arrival {
+        loop {
+            self.empty_socket();
+            if let Some(arrival) = self.inbox.pop_front() {
+                return arrival;
+            }
+            tokio::select! {
+                biased;
+                readable = self.socket.readable() => {
+                    if let Err(error) = readable {
+                        return Arrival::malformed(error);
+                    }
+                }
+                _ = self.check.tick() => {
+                    if let Some(change) = self.check_socket().or_else(|| self.outbox.report()) {
+                        return Arrival::Connection(change);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in all that has arrived, so that the kernel has room for more.
+    fn empty_socket(&mut self) {
+        let mut buffer = [0; DATAGRAM_MAX];
+        while self.inbox.len() < INBOX_MAX {
+            let arrival = match self.socket.try_recv(&mut buffer) {
+                Ok(length) => match read_datagram(buffer.get(..length).unwrap_or_default()) {
+                    Ok(message) => Arrival::Message(message),
+                    Err(error) => Arrival::malformed_from(self.place.path().display(), error),
+                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => Arrival::malformed(error),
+            };
+            self.inbox.push_back(arrival);
+        }
+    }
+
+    /// Binds the socket anew if it is gone.
+    fn check_socket(&mut self) -> Option<Connection> {
+        if self.place.is_own() {
+            return None;
+        }
+        let bound = match self.place.bind() {
+            // Another node starts: the next look is soon enough.
+            Err(LocalError::Busy { .. }) => return None,
+            bound => bound,
+        };
+        let was_deaf = std::mem::replace(&mut self.is_deaf, bound.is_err());
+        match bound {
+            Ok(socket) => {
+                self.socket = socket;
+                let path = self.place.path().display();
+                Some(match was_deaf {
+                    true => Connection::Restored,
+                    false => Connection::Impaired(format!("{path} was gone, and is bound anew")),
+                })
+            }
+            Err(_) if was_deaf => None,
+            Err(error) => Some(Connection::Partial(crate::ErrorChain(&error).to_string())),
+        }
+    }
+
     /// Sends to every other node, whatever goes wrong with one of them, and returns the first
     /// error.
     fn send_to_all(&self, datagram: &[u8]) -> Result<(), LocalError> {
-        let read_error = |error| LocalError::Directory { path: self.directory.clone(), error };
+        let directory = self.place.directory();
+        let read_error = |error| LocalError::Directory { path: directory.to_owned(), error };
         let mut outcome = Ok(());
-        for entry in std::fs::read_dir(&self.directory).map_err(read_error)? {
+        for entry in std::fs::read_dir(directory).map_err(read_error)? {
             let path = entry.map_err(read_error)?.path();
-            if path != self.own {
-                outcome = outcome.and(send_to(&path, datagram));
+            if path != self.place.path() {
+                outcome = outcome.and(self.send_to(&path, datagram));
             }
         }
         outcome
     }
-}
 
-impl Drop for Joined {
-    fn drop(&mut self) {
-        // If this fails, the next node that binds it removes it.
-        let _ = std::fs::remove_file(&self.own);
-    }
-}
-
-/// A node that is gone, or so slow that its queue is full, misses the message: as on a network.
-fn send_to(path: &Path, datagram: &[u8]) -> Result<(), LocalError> {
-    let Err(error) = send_from_new_socket(path, datagram) else {
-        return Ok(());
-    };
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionRefused => {
-            Ok(())
+    /// A node that is gone misses the message: as on a network.
+    fn send_to(&self, path: &Path, datagram: &[u8]) -> Result<(), LocalError> {
+        match self.outbox.send(path, datagram) {
+            Ok(()) => Ok(()),
+            Err(error) if is_gone(&error) => Ok(()),
+            Err(error) => Err(LocalError::Send { path: path.to_owned(), error }),
         }
-        _ => Err(LocalError::Send { path: path.to_owned(), error }),
     }
 }
 
-/// What a stopped process leaves unread counts against the socket that sent it, and its full queue
-/// makes tokio take that socket for unready. Each datagram has a socket of its own, so that this
-/// costs the other nodes nothing.
-fn send_from_new_socket(path: &Path, datagram: &[u8]) -> io::Result<usize> {
-    let socket = BlockingDatagram::unbound()?;
-    socket.set_nonblocking(true)?;
-    socket.send_to(datagram, path)
+/// Whether nobody listens to a socket, or there is none.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 fn read_datagram(datagram: &[u8]) -> Result<graft_election_core::Message, DatagramError> {
@@ -150,41 +227,6 @@ enum DatagramError {
 /// escapes it.
 fn file_name(name: &str) -> String {
     name.replace('%', "%25").replace('/', "%2F")
-}
-
-fn prepare_directory(directory: &Path) -> Result<(), LocalError> {
-    let error = |error| LocalError::Directory { path: directory.to_owned(), error };
-    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(error)?;
-    let metadata = std::fs::metadata(directory).map_err(error)?;
-    if is_private(&metadata) {
-        Ok(())
-    } else {
-        Err(LocalError::NotPrivate {
-            path: directory.to_owned(),
-            mode: metadata.permissions().mode() & 0o7777,
-        })
-    }
-}
-
-fn is_private(metadata: &Metadata) -> bool {
-    metadata.uid() == rustix::process::geteuid().as_raw()
-        && metadata.permissions().mode() & 0o077 == 0
-}
-
-/// Removes the socket of a process that is gone; one that a process listens to is in use.
-fn remove_stale(path: &Path, id: &NodeId) -> Result<(), LocalError> {
-    if std::fs::symlink_metadata(path).is_err() {
-        return Ok(());
-    }
-    let bind_error = |error| LocalError::Bind { path: path.to_owned(), error };
-    let probe = BlockingDatagram::unbound().map_err(bind_error)?;
-    match probe.connect(path) {
-        Ok(()) => Err(LocalError::InUse { id: id.clone(), path: path.to_owned() }),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            std::fs::remove_file(path).map_err(bind_error)
-        }
-        Err(error) => Err(bind_error(error)),
-    }
 }
 
 /// What can go wrong with the local transport.
@@ -216,6 +258,18 @@ pub enum LocalError {
         /// The operating system's reason.
         #[source]
         error: io::Error,
+    },
+    /// There is something else where the node's socket would be. It stays.
+    #[error("{path} is no socket of a node: it is in the way, and is not removed")]
+    NotASocket {
+        /// What is in the way.
+        path: PathBuf,
+    },
+    /// Other nodes that start keep the directory to themselves.
+    #[error("other nodes that start keep {path} locked")]
+    Busy {
+        /// The directory.
+        path: PathBuf,
     },
     /// A running node has the same id.
     #[error(

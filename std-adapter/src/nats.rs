@@ -1,44 +1,42 @@
 //! The cluster over NATS.
 
+mod changes;
 mod connection;
+mod membership;
+mod servers;
 mod subjects;
 
 use std::io;
-use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, ConnectError, ConnectOptions, PublishError, Subscriber, ToServerAddrs};
-use futures_util::StreamExt;
-use futures_util::stream::{BoxStream, SelectAll};
-use graft_election_core::{Mode, NodeId, Outgoing};
-use graft_election_proto::{ENCODED_MAX, EncodeError, Kind, encode};
-use rand::TryRng;
-use rand::rngs::SysRng;
+use async_nats::{Client, ConnectOptions, PublishError, Subscriber, ToServerAddrs};
+use graft_election_core::Outgoing;
+use graft_election_proto::{ENCODED_MAX, EncodeError, encode};
 
 use crate::transport::{Arrival, Connection, Member, Transport};
+use membership::Membership;
 
-pub(crate) use connection::{Watched, connect_watched, default_options};
+pub(crate) use connection::{Watched, connect_watched};
+pub(crate) use membership::{JOIN_TIME_MAX, Refusal};
+pub use servers::{NatsConnectError, NatsServers, NatsServersError};
 pub(crate) use subjects::{
-    GO_CLUSTER_KINDS, GO_NODE_KINDS, Route, Source, Subjects, origin_of, subject_of_go_node,
+    GO_CLUSTER_KINDS, GO_NODE_KINDS, Route, Source, Subjects, subject_of_go_node,
 };
 #[cfg(feature = "bridge")]
-pub(crate) use subjects::{Unreadable, is_for_everyone};
-
-/// How long the server may take to show that all subscriptions are in place.
-const JOIN_TIME_MAX: Duration = Duration::from_secs(5);
-
-/// In place of a kind in the subjects of what a node says to itself when it joins. It is no kind,
-/// so everyone else ignores it.
-const JOIN: &str = "join";
+pub(crate) use subjects::{TRIAL_MARK, Unreadable, is_for_everyone};
 
 /// The cluster over NATS (protocol, section 3): a node `id` publishes to
 /// `graft.<cluster>.<kind>.<id>` for everyone and to `graft.<cluster>.<kind>.<id>.<receiver>` for
 /// one node, so that a server's permissions can bind each voter's name to its credentials.
 ///
-/// In [`Mode::Graft`] it says what the Go original says on the Go original's subjects:
-/// `graft.<cluster>.<kind>` and `graft.<id>.<kind>`. Nodes of both modes listen to both. A server
-/// may refuse Go's to a node in Extended mode, which then hears no Go node and nobody in Graft
-/// mode.
+/// In [`Mode::Graft`](crate::Mode::Graft) it says what the Go original says on the Go original's
+/// subjects: `graft.<cluster>.<kind>` and `graft.<id>.<kind>`. Nodes of both modes listen to both.
+/// A server may refuse Go's to a node in Extended mode, which then hears no Go node and nobody in
+/// Graft mode.
+///
+/// When it joins, the node says on each of its subjects something that everyone else ignores: a
+/// server that refuses one of them is an error. What is refused later is reported and tried again,
+/// and the node does not campaign until it is permitted.
 ///
 /// While the connection is down nothing is sent, and nothing is kept to be sent later: a late
 /// heartbeat or vote would only do harm.
@@ -49,38 +47,26 @@ pub struct NatsTransport {
     membership: Option<Membership>,
 }
 
-struct Membership {
-    subjects: Subjects,
-    id: NodeId,
-    mode: Mode,
-    inbox: SelectAll<BoxStream<'static, (Source, async_nats::Message)>>,
-}
-
-impl std::fmt::Debug for Membership {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Membership")
-            .field("subjects", &self.subjects)
-            .field("id", &self.id)
-            .finish_non_exhaustive()
-    }
-}
-
 impl NatsTransport {
-    /// Connects to the server at `addrs`, for example `"nats://127.0.0.1:4222"`. The connection
-    /// belongs to the transport and is closed with the node.
+    /// Connects to the server at `addrs`, for example `"nats://127.0.0.1:4222"`, or to one of
+    /// several. The connection belongs to the transport and is closed with the node.
+    ///
+    /// A URL may name a login, as [`NatsServers`] describes. One server that is `tls://` has all
+    /// spoken to over TLS, and nothing else.
     ///
     /// It notices a silent server within three seconds, connects again without delay, and keeps at
-    /// most 128 messages of a subject waiting.
+    /// most 64 messages of a subject waiting, as many as there may be voters.
     ///
     /// # Errors
     ///
-    /// Those of [`async_nats::connect`].
-    pub async fn connect(addrs: impl ToServerAddrs) -> Result<Self, ConnectError> {
-        Self::connect_with_options(addrs, Ok).await
+    /// [`NatsConnectError`] if no server takes the connection: it says what each answered.
+    pub async fn connect(addrs: impl ToServerAddrs) -> Result<Self, NatsConnectError> {
+        Self::connect_to(&NatsServers::new(addrs)?, Ok).await
     }
 
     /// Connects like [`connect`](Self::connect), with the options that `configure` adds to those
-    /// that an election needs. The event callback is the transport's own, whatever is set.
+    /// that an election needs. The event callback is the transport's own, whatever is set. So is
+    /// the login, if the URLs of several servers name different ones.
     ///
     /// ```no_run
     /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
@@ -97,13 +83,25 @@ impl NatsTransport {
     ///
     /// # Errors
     ///
-    /// What `configure` returns, and those of [`async_nats::connect_with_options`].
+    /// What `configure` returns, and those of [`connect`](Self::connect).
     pub async fn connect_with_options(
         addrs: impl ToServerAddrs,
         configure: impl FnOnce(ConnectOptions) -> io::Result<ConnectOptions>,
-    ) -> Result<Self, ConnectError> {
-        let options = configure(default_options())?;
-        let (client, connection) = connect_watched(addrs, options).await?;
+    ) -> Result<Self, NatsConnectError> {
+        Self::connect_to(&NatsServers::new(addrs)?, configure).await
+    }
+
+    /// Connects like [`connect_with_options`](Self::connect_with_options) to servers that were
+    /// parsed already.
+    ///
+    /// # Errors
+    ///
+    /// What `configure` returns, and those of [`connect`](Self::connect).
+    pub async fn connect_to(
+        servers: &NatsServers,
+        configure: impl FnOnce(ConnectOptions) -> io::Result<ConnectOptions>,
+    ) -> Result<Self, NatsConnectError> {
+        let (client, connection) = connect_watched(servers, configure).await?;
         Ok(Self { client, connection, membership: None })
     }
 
@@ -118,20 +116,8 @@ impl Transport for NatsTransport {
     type Error = NatsError;
 
     async fn join(&mut self, member: &Member<'_>) -> Result<(), NatsError> {
-        let subjects = Subjects::new(member.cluster);
-        let mut inbox = SelectAll::new();
-        for kind in GO_CLUSTER_KINDS {
-            inbox.push(listen(&self.client, subjects.of_go(kind), Source::Go(kind)).await?);
-        }
-        for kind in GO_NODE_KINDS {
-            let subject = subject_of_go_node(member.id, kind);
-            inbox.push(listen(&self.client, subject, Source::Go(kind)).await?);
-        }
-        inbox.push(listen(&self.client, subjects.for_everyone(), Source::Everyone).await?);
-        inbox.push(listen(&self.client, subjects.for_node(member.id), Source::One).await?);
-        let (id, mode) = (member.id.clone(), member.mode);
-        let mut membership = Membership { subjects, id, mode, inbox };
-        self.wait_for_own_messages(&mut membership).await?;
+        let mut membership = Membership::new(&self.client, member).await?;
+        membership.prove(&mut self.connection).await?;
         self.membership = Some(membership);
         Ok(())
     }
@@ -140,28 +126,11 @@ impl Transport for NatsTransport {
         let Some(membership) = &mut self.membership else {
             return std::future::pending().await;
         };
-        loop {
-            tokio::select! {
-                heard = membership.inbox.next(), if !membership.inbox.is_empty() => match heard {
-                    Some((source, message)) => {
-                        if let Some(arrival) = membership.read(source, &message) {
-                            return arrival;
-                        }
-                    }
-                    None => {
-                        self.connection = Watched::Gone;
-                        let why = "all subscriptions ended".into();
-                        return Arrival::Connection(Connection::Closed(why));
-                    }
-                },
-                change = self.connection.change(&self.client) => match change {
-                    Connection::Impaired(why) if membership.does_without(&why) => {
-                        tracing::debug!(id = %membership.id, "{why}");
-                    }
-                    change => return Arrival::Connection(change),
-                },
-            }
+        let arrival = membership.receive(&mut self.connection).await;
+        if let Arrival::Connection(Connection::Closed(_)) = &arrival {
+            self.connection = Watched::Gone;
         }
+        arrival
     }
 
     async fn send(&mut self, outgoing: &Outgoing) -> Result<(), NatsError> {
@@ -171,11 +140,9 @@ impl Transport for NatsTransport {
         if self.client.connection_state() != State::Connected {
             return Err(NatsError::Disconnected);
         }
-        let kind = Kind::of(&outgoing.message);
         let mut buffer = [0; ENCODED_MAX];
         let payload = encode(&outgoing.message, &mut buffer)?.to_vec().into();
-        let Membership { subjects, id, mode, .. } = membership;
-        match subjects.route(*mode, id, &outgoing.to, kind) {
+        match membership.route(outgoing) {
             Route { subject, reply: Some(reply) } => {
                 self.client.publish_with_reply(subject, reply, payload).await?;
             }
@@ -185,102 +152,13 @@ impl Transport for NatsTransport {
     }
 
     async fn leave(&mut self) {
-        self.membership = None;
+        if let Some(membership) = self.membership.take() {
+            membership.end().await;
+        }
         // What can no longer be sent is lost with the connection.
         let _ = self.client.flush().await;
         self.connection.close(&self.client).await;
     }
-}
-
-impl NatsTransport {
-    /// Waits until messages of the node to everyone and to itself have come back: the server
-    /// handles a connection's requests in order, so all subscriptions are in place by then. A flush
-    /// doesn't show that.
-    async fn wait_for_own_messages(
-        &mut self,
-        membership: &mut Membership,
-    ) -> Result<(), NatsError> {
-        let mut nonce = [0; 16];
-        SysRng.try_fill_bytes(&mut nonce).map_err(|error| NatsError::Random(Box::new(error)))?;
-        let mut complaint = None;
-        let came_back = self.say_join_and_listen(membership, &nonce, &mut complaint);
-        match tokio::time::timeout(JOIN_TIME_MAX, came_back).await {
-            Ok(came_back) => came_back,
-            Err(_) => Err(NatsError::NotSubscribed { complaint }),
-        }
-    }
-
-    async fn say_join_and_listen(
-        &mut self,
-        membership: &mut Membership,
-        nonce: &[u8],
-        complaint: &mut Option<String>,
-    ) -> Result<(), NatsError> {
-        let Membership { subjects, id, .. } = &*membership;
-        let own = [subjects.to_everyone(JOIN, id), subjects.to_node(JOIN, id, id)];
-        let mut awaited = own.to_vec();
-        publish_each(&self.client, &own, nonce).await?;
-        while !awaited.is_empty() {
-            tokio::select! {
-                heard = membership.inbox.next() => match heard {
-                    // What else is said already is for a node that has joined.
-                    Some((_, message)) if message.payload == nonce => {
-                        awaited.retain(|subject| *subject != *message.subject);
-                    }
-                    Some(_) => {}
-                    None => return Err(NatsError::NotSubscribed { complaint: complaint.take() }),
-                },
-                change = self.connection.change(&self.client) => match change {
-                    Connection::Impaired(why) if membership.does_without(&why) => {}
-                    Connection::Impaired(why) => *complaint = Some(why),
-                    Connection::Restored => publish_each(&self.client, &own, nonce).await?,
-                    Connection::Lost(_) | Connection::Closed(_) => {}
-                },
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Membership {
-    /// What a message comes to, if it is one of this cluster.
-    fn read(&self, source: Source, message: &async_nats::Message) -> Option<Arrival> {
-        match self.subjects.read(source, message) {
-            Ok(Some((_, message))) => Some(Arrival::Message(message)),
-            Ok(None) => None,
-            Err(error) => Some(Arrival::malformed_from(origin_of(source, message), error)),
-        }
-    }
-
-    /// Whether the server only refuses what a node in Extended mode needs no more: a subscription
-    /// to one of Go's subjects.
-    fn does_without(&self, complaint: &str) -> bool {
-        let to_everyone = GO_CLUSTER_KINDS.map(|kind| self.subjects.of_go(kind));
-        let to_node = GO_NODE_KINDS.map(|kind| subject_of_go_node(&self.id, kind));
-        self.mode == Mode::Extended
-            && complaint.contains("Permissions Violation for Subscription")
-            && to_everyone.iter().chain(&to_node).any(|it| complaint.contains(&format!("\"{it}\"")))
-    }
-}
-
-async fn publish_each(
-    client: &Client,
-    subjects: &[String],
-    payload: &[u8],
-) -> Result<(), NatsError> {
-    for subject in subjects {
-        client.publish(subject.clone(), payload.to_vec().into()).await?;
-    }
-    Ok(())
-}
-
-async fn listen(
-    client: &Client,
-    subject: String,
-    source: Source,
-) -> Result<BoxStream<'static, (Source, async_nats::Message)>, NatsError> {
-    let subscriber = subscribe(client, subject).await?;
-    Ok(subscriber.map(move |message| (source, message)).boxed())
 }
 
 pub(crate) async fn subscribe(client: &Client, subject: String) -> Result<Subscriber, NatsError> {
@@ -301,13 +179,22 @@ pub enum NatsError {
         #[source]
         error: async_nats::SubscribeError,
     },
-    /// No message of the node to itself came back: the server doesn't answer or doesn't permit it,
-    /// or the connection was made with `no_echo`.
+    /// The server does not let the node hear or say what an election needs.
+    #[error("the server refuses what is needed: {complaint}")]
+    Refused {
+        /// What the server says.
+        complaint: String,
+    },
+    /// Not all messages of the node to itself came back: the server doesn't answer, keeps what is
+    /// published on a subject from the node, or the connection was made with `no_echo`.
     #[error(
-        "the server did not show within {JOIN_TIME_MAX:?} that the subscriptions are in place{}",
+        "the server did not show within {JOIN_TIME_MAX:?} that the subscriptions are in place: \
+         what the node says on {subject} does not come back{}",
         complaint.as_ref().map(|words| format!(" ({words})")).unwrap_or_default()
     )]
     NotSubscribed {
+        /// The first of the subjects whose messages did not come back.
+        subject: String,
         /// What the server complained of last.
         complaint: Option<String>,
     },

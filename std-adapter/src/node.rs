@@ -151,9 +151,11 @@ impl Node {
     /// [`Leadership`] is dropped, then hands over, which takes up to two heartbeat intervals
     /// (rule H3). A node that has just handed over stays as long for its successor.
     ///
-    /// A save that has begun is finished. Subscriptions and the vote file's lock are given back; a
-    /// connection that was handed in is left open. The stored vote stays: the node needs it when it
-    /// comes back (rule V1). This may be called again and from several tasks; all of them wait.
+    /// A save that has begun is finished; the node waits for it for a second at most, and a disk
+    /// that hangs keeps only the vote file's lock. Subscriptions and otherwise the lock are given
+    /// back; a connection that was handed in is left open. The stored vote stays: the node needs it
+    /// when it comes back (rule V1). This may be called again and from several tasks; all of them
+    /// wait.
     pub async fn close(&self) {
         self.closing.send_replace(true);
         let mut finished = self.finished.clone();

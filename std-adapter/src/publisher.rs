@@ -1,24 +1,18 @@
 //! The one place where anything about the node is made public.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use graft_election_core::{Instant, Leadership, NodeId, Reason, Refusal, Report, State};
 use tokio::sync::{broadcast, watch};
 
+use crate::clock::Clock;
 use crate::core_node::CoreNode;
 use crate::counts::Counts;
 use crate::error_chain::ErrorChain;
 use crate::events::{ClusterInfo, EVENTS_MAX, Event, EventKind, Events, Fault, Status};
+use crate::news::News;
 use crate::vote_store::SharedError;
-
-/// A fault that lasts is reported again only after this time, however often it shows.
-const REPORT_AGAIN_AFTER: Duration = Duration::from_secs(10);
-
-/// How many lasting faults are remembered: enough for some peers, however many an attacker makes
-/// up.
-const RECURRING_MAX: usize = 32;
 
 /// The one writer of the node's status, lease, counts and events.
 #[derive(Debug)]
@@ -27,12 +21,12 @@ pub(crate) struct Publisher {
     status: watch::Sender<Arc<Status>>,
     counts: watch::Sender<Counts>,
     events: broadcast::Sender<Event>,
-    /// The texts of the recurring faults that were reported, and when, the oldest first.
-    reported: VecDeque<(String, Instant)>,
+    clock: Clock,
+    news: News,
 }
 
 impl Publisher {
-    pub(crate) fn new(node: &CoreNode, cluster: ClusterInfo) -> Self {
+    pub(crate) fn new(node: &CoreNode, cluster: ClusterInfo, clock: Clock) -> Self {
         let status = Status {
             state: node.state(),
             reason: node.reason(),
@@ -48,7 +42,8 @@ impl Publisher {
             status: watch::Sender::new(Arc::new(status)),
             counts: watch::Sender::default(),
             events: broadcast::Sender::new(EVENTS_MAX),
-            reported: VecDeque::new(),
+            clock,
+            news: News::default(),
         }
     }
 
@@ -124,7 +119,7 @@ impl Publisher {
     pub(crate) fn malformed(&mut self, now: Instant, from: Option<String>, error: SharedError) {
         self.count_dropped();
         if let Some(from) = from
-            && self.remember(now, from.clone())
+            && self.news.remember(now, from.clone())
         {
             self.fault(Fault::Malformed { from, error });
         }
@@ -138,12 +133,12 @@ impl Publisher {
         });
     }
 
-    pub(crate) fn connection_restored(&self) {
-        self.emit(EventKind::ConnectionRestored);
+    pub(crate) fn connection_restored(&mut self) {
+        self.tell(EventKind::ConnectionRestored);
     }
 
-    pub(crate) fn fault(&self, fault: Fault) {
-        self.emit(EventKind::Fault(fault));
+    pub(crate) fn fault(&mut self, fault: Fault) {
+        self.tell(EventKind::Fault(fault));
     }
 
     /// Reports what the node found wrong with an input.
@@ -157,35 +152,36 @@ impl Publisher {
     /// Reports whom the node refused, and why.
     pub(crate) fn refusal(&mut self, now: Instant, node: NodeId, refusal: Refusal) {
         self.counts.send_modify(|counts| counts.count_refusal(refusal));
-        if self.remember(now, format!("{node}: {refusal}")) {
-            self.emit(EventKind::Refused { node, refusal });
+        if self.news.remember(now, format!("{node}: {refusal}")) {
+            self.tell(EventKind::Refused { node, refusal });
         }
     }
 
     /// Reports that the leader's job failed or panicked.
     pub(crate) fn job_failed(&mut self, fault: Fault) {
         self.counts.send_modify(|counts| counts.jobs_failed += 1);
-        self.fault(fault);
+        self.emit(EventKind::Fault(fault));
     }
 
     /// Reports a fault that may last, but not each time that it shows.
     pub(crate) fn recurring(&mut self, now: Instant, fault: Fault) {
-        if self.remember(now, ErrorChain(&fault).to_string()) {
+        if self.news.remember(now, ErrorChain(&fault).to_string()) {
             self.fault(fault);
         }
     }
 
-    /// Remembers that `text` is reported `now`; false if it was reported a short while ago.
-    fn remember(&mut self, now: Instant, text: String) -> bool {
-        self.reported.retain(|(_, at)| now.saturating_since(*at) < REPORT_AGAIN_AFTER);
-        if self.reported.iter().any(|(reported, _)| *reported == text) {
-            return false;
+    /// Tells how much was not told in the last second.
+    pub(crate) fn tell_withheld(&mut self) {
+        if let Some(withheld) = self.news.take_withheld(self.clock.now()) {
+            self.emit(EventKind::Fault(Fault::Withheld(withheld)));
         }
-        if self.reported.len() == RECURRING_MAX {
-            self.reported.pop_front();
+    }
+
+    /// Tells what others can make happen, as far as there is room.
+    fn tell(&mut self, kind: EventKind) {
+        if self.news.admits(self.clock.now()) {
+            self.emit(kind);
         }
-        self.reported.push_back((text, now));
-        true
     }
 
     fn emit(&self, kind: EventKind) {
@@ -213,6 +209,9 @@ impl Drop for Publisher {
     /// A node that is torn down without closing, because its runtime ended or its transport
     /// panicked, must no longer be taken for a leader.
     fn drop(&mut self) {
+        if let Some(withheld) = self.news.take_rest() {
+            self.emit(EventKind::Fault(Fault::Withheld(withheld)));
+        }
         if let Some(Leadership { token, .. }) = self.lease.send_replace(None) {
             self.emit(EventKind::LeadershipLost { token });
         }

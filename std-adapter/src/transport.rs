@@ -89,6 +89,10 @@ pub enum Connection {
     Lost(String),
     /// It is gone for good.
     Closed(String),
+    /// It works only in part: the node can't hear, or can't say, what an election needs. The
+    /// transport tries to restore it, and reports [`Restored`](Self::Restored) then; until then the
+    /// node does not campaign.
+    Partial(String),
     /// It works, but not as it should. A transport may report this as often as it notices: the node
     /// passes it on once in ten seconds.
     Impaired(String),
@@ -100,6 +104,7 @@ impl Display for Connection {
             Self::Restored => f.write_str("connection restored"),
             Self::Lost(why) => write!(f, "connection lost: {why}"),
             Self::Closed(why) => write!(f, "connection closed: {why}"),
+            Self::Partial(why) => write!(f, "connection works only in part: {why}"),
             Self::Impaired(why) => write!(f, "connection impaired: {why}"),
         }
     }

@@ -67,6 +67,9 @@ fn faults() -> Vec<Fault> {
     vec![
         Fault::ConnectionLost("disconnected".into()),
         Fault::ConnectionClosed("all subscriptions ended".into()),
+        Fault::ConnectionPartial("permissions violation".into()),
+        Fault::SaveUnfinished(Duration::from_secs(1)),
+        Fault::SlowStore { took: Duration::from_millis(300), max: Duration::from_millis(100) },
         Fault::ConnectionImpaired("slow consumer".into()),
         Fault::StoredVote(LoadWarning::NoState),
         Fault::StoredVote(LoadWarning::VoteSpent { term: 6, reason: NodeIdError::Empty }),
@@ -82,6 +85,7 @@ fn faults() -> Vec<Fault> {
         Fault::GoNodeUndeclared,
         Fault::JobFailed(REASON.into()),
         Fault::JobPanicked(REASON.into()),
+        Fault::Withheld(312),
         Fault::Missed(3),
     ]
 }
@@ -129,6 +133,8 @@ fn transport_errors() -> Vec<Box<dyn Error>> {
         LocalError::Directory { path: path(), error: io_error() },
         LocalError::NotPrivate { path: path(), mode: 0o755 },
         LocalError::Bind { path: path(), error: io_error() },
+        LocalError::NotASocket { path: path() },
+        LocalError::Busy { path: path() },
         LocalError::InUse { id: NodeId::new("a").unwrap(), path: path() },
         LocalError::NotJoined,
         LocalError::Send { path: path(), error: io_error() },
@@ -151,8 +157,12 @@ fn nats_errors() -> Vec<Box<dyn Error>> {
             subject: "graft.c.heartbeat".into(),
             error: SubscribeErrorKind::Other.into(),
         },
-        NatsError::NotSubscribed { complaint: None },
-        NatsError::NotSubscribed { complaint: Some("Permissions Violation".into()) },
+        NatsError::Refused { complaint: "Permissions Violation".into() },
+        NatsError::NotSubscribed { subject: "graft.c.who.a".into(), complaint: None },
+        NatsError::NotSubscribed {
+            subject: "graft.c.who.a".into(),
+            complaint: Some("Permissions Violation".into()),
+        },
         NatsError::Random(Box::new(io_error())),
         NatsError::NotJoined,
         NatsError::Disconnected,

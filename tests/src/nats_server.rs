@@ -50,6 +50,11 @@ impl NatsServer {
         self.signal("-CONT");
     }
 
+    /// Has the server read its configuration file again.
+    pub fn reload(&self) {
+        self.signal("-HUP");
+    }
+
     /// Where clients connect to.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
@@ -139,6 +144,11 @@ impl StoppedNatsServer {
     /// Starts it again on the same port, with the data that it had.
     pub fn restart(self) -> NatsServer {
         NatsServer::start_on(Some(self.port), None, self.store)
+    }
+
+    /// Starts it again with the configuration file at `config`.
+    pub fn restart_with(self, config: &Path) -> NatsServer {
+        NatsServer::start_on(Some(self.port), Some(config), self.store)
     }
 }
 

@@ -1,21 +1,25 @@
 //! A node as its user sees it: status, events, handlers, and what a slow disk or a slow listener
 //! does to it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use graft_election::core::{NodeId, VoteRecord};
 use graft_election::{
     Application, Arrival, ChannelHandler, Config, Connection, EVENTS_MAX, ErrorChain, Event,
     EventKind, Events, Fault, Handler, MemoryNetwork, MemoryVotes, Node, Reason, Report,
-    StartError, State, StateChange, Status,
+    StartError, State, StateChange, Status, StoredVote, VoteStore,
 };
 use graft_election_tests::cluster::{
-    MemoryCluster, builder, graft_builder, id, wait_for_fault, wait_for_question, wait_until,
+    MemoryCluster, PATIENCE, builder, graft_builder, id, wait_for_agreement, wait_for_fault,
+    wait_for_question, wait_until,
 };
 use graft_election_tests::peer::Peer;
-use graft_election_tests::transport::UnreliableTransport;
+use graft_election_tests::transport::{TransportControl, UnreliableTransport};
 use graft_election_tests::votes::{SaveRefused, UnreliableVotes};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 async fn next_change(events: &mut Events) -> (State, State, Reason) {
     loop {
@@ -104,15 +108,12 @@ async fn a_channel_handler_hears_everything_in_order() {
 #[tokio::test(start_paused = true)]
 async fn a_listener_that_lags_loses_the_oldest_events_and_is_told_how_many() {
     let (transport, control) = UnreliableTransport::new(MemoryNetwork::new().transport());
-    let node = builder("a", 3).start(transport, MemoryVotes::new()).await.unwrap();
+    // A witness doesn't campaign, so no other event comes in between.
+    let node = builder("a", 3).priority(Config::WITNESS).start(transport, MemoryVotes::new());
+    let node = node.await.unwrap();
     let (mut just, mut late) = (node.events(), node.events());
-    let lose = |number: usize| {
-        let lost = Connection::Lost(number.to_string());
-        control.arrive(Arrival::Connection(lost));
-    };
-    // Long before the first campaign: no other event comes in between.
     for number in 0..EVENTS_MAX {
-        lose(number);
+        lose(&control, number).await;
     }
     // The node has told all of them when it has counted this.
     control.arrive(malformed());
@@ -121,7 +122,7 @@ async fn a_listener_that_lags_loses_the_oldest_events_and_is_told_how_many() {
         assert_eq!(next_lost(&mut just).await, number);
     }
     for number in EVENTS_MAX..EVENTS_MAX + 3 {
-        lose(number);
+        lose(&control, number).await;
     }
     control.arrive(malformed());
     wait_until(&node, |status| status.dropped == 2).await;
@@ -130,6 +131,28 @@ async fn a_listener_that_lags_loses_the_oldest_events_and_is_told_how_many() {
     for number in 3..EVENTS_MAX + 3 {
         assert_eq!(next_lost(&mut late).await, number);
     }
+}
+
+/// Has the connection be lost, so seldom that it is told each time.
+async fn lose(control: &TransportControl, number: usize) {
+    control.arrive(Arrival::Connection(Connection::Lost(number.to_string())));
+    tokio::time::sleep(Duration::from_millis(110)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_thousand_faults_in_a_second_ten_are_told_and_the_rest_is_counted() {
+    let (transport, control) = UnreliableTransport::new(MemoryNetwork::new().transport());
+    let node = builder("a", 3).priority(Config::WITNESS).start(transport, MemoryVotes::new());
+    let node = node.await.unwrap();
+    let mut events = node.events();
+    for number in 0..1_000 {
+        control.arrive(Arrival::Connection(Connection::Lost(number.to_string())));
+    }
+    for number in 0..10 {
+        assert_eq!(next_lost(&mut events).await, number);
+    }
+    let rest = events.next().await.unwrap();
+    assert!(matches!(rest.kind, EventKind::Fault(Fault::Withheld(990))), "{rest:?}");
 }
 
 fn malformed() -> Arrival {
@@ -152,7 +175,7 @@ async fn the_status_of_missed_events_is_that_of_the_last_one_heard() {
     let mut events = node.events();
     while next_change(&mut events).await.1 != State::Leader {}
     for number in 0..2 * EVENTS_MAX {
-        control.arrive(Arrival::Connection(Connection::Lost(number.to_string())));
+        lose(&control, number).await;
     }
     control.arrive(malformed());
     wait_until(&node, |status| status.dropped == 1).await;
@@ -270,7 +293,7 @@ async fn i6_nothing_is_said_while_a_vote_is_being_stored() {
     votes.hold(true);
     peer.request_vote(3).await;
     wait_until(&node, |status| status.term == 3).await;
-    let heard = tokio::time::timeout(Config::HEARTBEAT_INTERVAL, peer.hear_vote_response());
+    let heard = timeout(Config::HEARTBEAT_INTERVAL, peer.hear_vote_response());
     // The clock stands still while a save is going on, so this ends only with the save.
     let release = async {
         votes.wait_for_save().await;
@@ -403,4 +426,96 @@ async fn c4_a_disk_that_is_slow_is_reported() {
     )
     .await;
     node.close().await;
+}
+
+/// What a node reports until it has been closed.
+async fn all_faults(mut events: Events) -> Vec<String> {
+    let mut faults = Vec::new();
+    while let Some(event) = events.next().await {
+        if let EventKind::Fault(fault) = event.kind {
+            faults.push(ErrorChain(&fault).to_string());
+        }
+    }
+    faults
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_is_reported_and_does_not_keep_the_node_from_closing() {
+    let votes = UnreliableVotes::default();
+    let network = MemoryNetwork::new();
+    let node = builder("a", 1).start(network.transport(), votes.clone()).await.unwrap();
+    let mut events = node.events();
+    votes.hold(true);
+    wait_for_fault(&mut events, |fault| matches!(fault, Fault::SaveUnfinished(_))).await;
+    timeout(PATIENCE, node.close()).await.expect("it doesn't wait for the disk");
+    assert_eq!((node.state(), node.leadership().is_none()), (State::Closed, true));
+    assert_eq!(all_faults(events).await.len(), 0, "it is told once in ten seconds");
+    // The runtime of the test waits for it.
+    votes.hold(false);
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_is_told_once() {
+    let votes = UnreliableVotes::default();
+    let network = MemoryNetwork::new();
+    let node = builder("a", 1)
+        .election_timeout(Duration::from_millis(20), Duration::from_millis(30))
+        .heartbeat_interval(Duration::from_millis(5))
+        .start(network.transport(), votes.clone())
+        .await
+        .unwrap();
+    let events = node.events();
+    votes.fail(true);
+    while votes.begun() < 20 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    node.close().await;
+    assert_eq!(all_faults(events).await, ["the vote was not stored: the test says so"]);
+}
+
+/// A store in memory each of whose saves takes half a second.
+#[derive(Default)]
+struct SlowVotes(MemoryVotes);
+
+impl VoteStore for SlowVotes {
+    type Error = Infallible;
+
+    fn load(&mut self) -> Result<StoredVote, Infallible> {
+        self.0.load()
+    }
+
+    fn save(&mut self, id: &NodeId, record: &VoteRecord) -> Result<(), Infallible> {
+        std::thread::sleep(Duration::from_millis(500));
+        self.0.save(id, record)
+    }
+}
+
+#[tokio::test]
+async fn nodes_with_slow_disks_elect_a_leader_if_their_times_fit() {
+    let network = MemoryNetwork::new();
+    let mut nodes = Vec::new();
+    for name in ["a", "b", "c"] {
+        let node = builder(name, 3)
+            .election_timeout(Duration::from_secs(3), Duration::from_secs(6))
+            .heartbeat_interval(Duration::from_millis(500));
+        nodes.push(node.start(network.transport(), SlowVotes::default()).await.unwrap());
+    }
+    let leader = wait_for_agreement(&nodes.iter().collect::<Vec<_>>()).await;
+    assert!(nodes[leader].current_term() <= 3, "it takes a few attempts at most");
+    for node in &nodes {
+        node.close().await;
+        assert_eq!(all_faults(node.events()).await, [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_is_too_slow_for_the_election_timeout_is_reported_at_the_start() {
+    let node = builder("a", 3).start(MemoryNetwork::new().transport(), SlowVotes::default()).await;
+    let mut events = node.unwrap().events();
+    let Some(Event { kind: EventKind::Fault(fault), .. }) = events.next().await else {
+        panic!("nothing is reported");
+    };
+    let told = fault.to_string();
+    assert!(told.starts_with("storing the vote took "), "{told}");
+    assert!(told.contains(" and more than 100ms, a fifth of the least election timeout"), "{told}");
 }

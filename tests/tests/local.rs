@@ -12,11 +12,11 @@ use graft_election::core::{
 };
 use graft_election::proto::{ENCODED_MAX, Kind, encode};
 use graft_election::{
-    Arrival, Config, ErrorChain, Fault, LocalTransport, MemoryVotes, Node, StartError, State,
-    Transport,
+    Arrival, Config, Connection, ErrorChain, EventKind, Fault, LocalTransport, MemoryVotes, Node,
+    StartError, State, Transport,
 };
 use graft_election_tests::cluster::{
-    builder, id, member, wait_for_agreement, wait_for_fault, wait_until,
+    builder, id, member, wait_for_agreement, wait_for_fault, wait_for_restored, wait_until,
 };
 use tokio::time::timeout;
 
@@ -72,7 +72,7 @@ async fn a_socket_that_a_crash_left_over_is_replaced_and_one_in_use_is_not() {
     wait_until(&node, |status| status.state == State::PreCandidate).await;
     node.close().await;
     while let Some(event) = events.next().await {
-        assert!(!matches!(event.kind, graft_election::EventKind::Fault(_)), "{event:?}");
+        assert!(!matches!(event.kind, EventKind::Fault(_)), "{event:?}");
     }
 }
 
@@ -88,7 +88,7 @@ async fn a_file_that_is_no_socket_of_a_node_silences_nobody() {
     let mut events = nodes[leader].events();
     let told = loop {
         let event = events.next().await.unwrap();
-        if let graft_election::EventKind::Fault(fault) = event.kind {
+        if let EventKind::Fault(fault) = event.kind {
             break ErrorChain(&fault).to_string();
         }
     };
@@ -165,6 +165,10 @@ async fn processes_that_are_stopped_keep_no_message_from_the_others() {
         assert!(live.recv(&mut datagram).is_err(), "each hears each message once");
     }
     drop(stopped);
+    let Arrival::Connection(Connection::Impaired(told)) = transport.receive().await else {
+        panic!("it has heard itself");
+    };
+    assert!(told.contains(" messages were dropped since their receivers don't read them"));
     assert!(hears_nothing(&mut transport).await, "it doesn't hear itself");
 }
 
@@ -269,4 +273,105 @@ async fn a_process_that_was_stopped_hears_what_has_arrived_before_it_believes_it
         assert_eq!((node.current_term(), node.leader()), (1, Some(id("a-leader"))));
     }
     node.close().await;
+}
+
+#[tokio::test]
+async fn what_is_no_socket_is_in_the_way_and_stays() {
+    let base = tempfile::tempdir().unwrap();
+    let directory = base.path().join("c");
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(directory.join("file"), "precious").unwrap();
+    fs::create_dir(directory.join("directory")).unwrap();
+    std::os::unix::fs::symlink("file", directory.join("link")).unwrap();
+    for name in ["file", "directory", "link"] {
+        let refused = refusal(base.path(), name).await;
+        let told = format!("{name} is no socket of a node: it is in the way, and is not removed");
+        assert!(refused.ends_with(&told), "{refused}");
+        assert!(fs::symlink_metadata(directory.join(name)).is_ok(), "{name} is gone");
+    }
+    assert_eq!(fs::read_to_string(directory.join("file")).unwrap(), "precious");
+}
+
+#[tokio::test]
+async fn a_socket_that_is_removed_under_its_node_is_bound_anew() {
+    let base = tempfile::tempdir().unwrap();
+    let mut a = LocalTransport::new(base.path());
+    a.join(&member("c", &id("a"))).await.unwrap();
+    for removes_all in [false, true] {
+        if removes_all {
+            fs::remove_dir_all(base.path()).unwrap();
+        } else {
+            fs::remove_file(base.path().join("c/a")).unwrap();
+        }
+        let arrival = a.receive().await;
+        let Arrival::Connection(Connection::Impaired(told)) = arrival else {
+            panic!("{arrival:?}");
+        };
+        assert!(told.ends_with("c/a was gone, and is bound anew"), "{told}");
+        let mut b = LocalTransport::new(base.path());
+        b.join(&member("c", &id("b"))).await.unwrap();
+        b.send(&heartbeat(7)).await.unwrap();
+        assert!(matches!(a.receive().await, Arrival::Message(Message::Heartbeat(_))));
+        b.leave().await;
+    }
+}
+
+/// Until its socket is there again, nobody could answer it.
+#[tokio::test]
+async fn a_node_whose_socket_can_not_be_bound_anew_does_not_campaign() {
+    let base = tempfile::tempdir().unwrap();
+    let node = start(base.path(), "a", 1).await.unwrap();
+    let mut events = node.events();
+    let socket = base.path().join("c/a");
+    fs::remove_file(&socket).unwrap();
+    fs::write(&socket, "precious").unwrap();
+    wait_for_fault(&mut events, |fault| match fault {
+        Fault::ConnectionPartial(why) => why.ends_with("in the way, and is not removed"),
+        _ => false,
+    })
+    .await;
+    tokio::time::sleep(2 * Config::ELECTION_TIMEOUT_MAX).await;
+    assert_eq!((node.state(), node.current_term()), (State::Follower, 0));
+
+    fs::remove_file(&socket).unwrap();
+    wait_for_restored(&mut events).await;
+    wait_until(&node, |status| status.state == State::Leader).await;
+    // It is closed in time although it had something to wait for, and leaves what isn't its own.
+    fs::remove_file(&socket).unwrap();
+    fs::write(&socket, "precious").unwrap();
+    node.close().await;
+    assert_eq!(fs::read_to_string(&socket).unwrap(), "precious");
+}
+
+/// The kernel keeps ten datagrams for a socket: the answers to one heartbeat are many more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_nodes_of_one_directory_hold_a_leader() {
+    let base = tempfile::tempdir().unwrap();
+    let mut nodes = Vec::new();
+    for number in 0..64 {
+        nodes.push(start(base.path(), &format!("n{number}"), 64).await.unwrap());
+    }
+    let all: Vec<_> = nodes.iter().collect();
+    let leader = all[wait_for_agreement(&all).await];
+    let term = leader.current_term();
+    let lost = loses_lease(leader, term, 5 * Config::ELECTION_TIMEOUT_MAX).await;
+    assert!(!lost, "the leader of term {term} is {:?} now", leader.status());
+    for node in &nodes {
+        node.close().await;
+    }
+}
+
+/// Whether the node loses its lease with this token within this time.
+async fn loses_lease(node: &Node, lease: u64, within: Duration) -> bool {
+    let mut events = node.events();
+    let lost = async {
+        while let Some(event) = events.next().await {
+            match event.kind {
+                EventKind::LeadershipLost { token } if token == lease => return,
+                _ => {}
+            }
+        }
+    };
+    timeout(within, lost).await.is_ok()
 }

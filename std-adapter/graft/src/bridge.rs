@@ -3,15 +3,15 @@
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use clap::Args;
-use clap::builder::NonEmptyStringValueParser;
 use graft_election::{
-    Bridge, BridgeCounts, BridgeEvent, BridgeRates, Connection, NodeId, SerialLine,
+    Bridge, BridgeCounts, BridgeError, BridgeEvent, BridgeRates, Connection, NodeId, SerialLine,
 };
 use serde::Serialize;
 use tokio::sync::Notify;
 
+use crate::nats_args::NatsArgs;
 use crate::report::{Reporter, Target, nanoseconds};
 use crate::run::ModeName;
 use crate::stop::{self, Stop};
@@ -30,10 +30,6 @@ pub(crate) struct BridgeArgs {
     /// The serial line: DEVICE@BAUD, unix:PATH or tcp:HOST:PORT.
     #[arg(long, value_name = "LINE")]
     serial: SerialLine,
-    /// The NATS server, or several separated by commas.
-    #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222",
-        value_parser = NonEmptyStringValueParser::new())]
-    nats: String,
     /// The most messages per second to NATS.
     #[arg(long, value_name = "MESSAGES", default_value_t = BridgeRates::TO_NATS,
         value_parser = clap::value_parser!(u32).range(1..))]
@@ -57,6 +53,8 @@ pub(crate) struct BridgeArgs {
     /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    nats: NatsArgs,
 }
 
 /// A line for programs.
@@ -94,19 +92,24 @@ impl BridgeArgs {
             to_nats: self.nats_rate,
             to_line: self.serial_rate.unwrap_or(default_rates.to_line),
         };
-        let servers: Vec<&str> = self.nats.split(',').collect();
-        let connecting = Bridge::connect(&self.cluster, self.serial.clone(), servers, rates);
+        let nats = self.nats.settings()?;
+        let (line, configure) = (self.serial.clone(), |options| nats.configure(options));
+        let connecting = Bridge::connect_to(&self.cluster, line, &nats.servers, rates, configure);
         let connected = tokio::select! {
             connected = connecting => connected,
             () = stop.wait() => return Ok(ExitCode::SUCCESS),
         };
         let bridge = connected
+            .map_err(|error| match error {
+                BridgeError::Connect(error) => nats.explain(error),
+                error => Error::new(error),
+            })
             .context("could not start the bridge")?
             .with_line_name(&self.line_name)
             .with_mode(self.mode.into());
         let bridge_reporter =
             BridgeReporter { reporter: Reporter::new(self.json, Target::Stdout)? };
-        let (cluster, line, nats) = (&self.cluster, &self.serial, &self.nats);
+        let (cluster, line, nats) = (&self.cluster, &self.serial, &nats.servers);
         bridge_reporter
             .line(Line::new("start"), &format!("carries {cluster} between {line} and {nats}"));
         let line_lost = Notify::new();
@@ -146,6 +149,11 @@ impl BridgeReporter {
             BridgeEvent::Counts(counts) => {
                 let line = Line { counts: Some(*counts), ..Line::new("counts") };
                 self.line(line, &counts.to_string());
+            }
+            BridgeEvent::Withheld(count) => {
+                let words = format!("{count} more changes of the connections are not reported");
+                let line = Line { error: Some(words.clone()), ..Line::new("error") };
+                self.line(line, &words);
             }
             // There is nothing to print for kinds that this program doesn't know.
             _ => {}

@@ -7,7 +7,9 @@
 mod bridge;
 mod command;
 mod demo;
+mod election_timeout;
 mod inspect;
+mod nats_args;
 mod output;
 mod permit;
 mod process;

@@ -220,6 +220,7 @@ impl Reporter {
                 let name = match fault {
                     Fault::ConnectionLost(_)
                     | Fault::ConnectionClosed(_)
+                    | Fault::ConnectionPartial(_)
                     | Fault::ConnectionImpaired(_) => "conn",
                     _ => "error",
                 };

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow, bail};
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use graft_election::{
     ClusterInfo, Config, ConfigError, Events, LocalTransport, Mode, NatsTransport, Node, NodeId,
@@ -16,6 +15,8 @@ use graft_election::{
 use tokio::time::{Instant, sleep_until};
 
 use crate::command::{Command, CommandEvent, Ended, keep_running_in_background};
+use crate::election_timeout::{ElectionTimeout, parse_duration};
+use crate::nats_args::NatsArgs;
 use crate::permit::Permit;
 use crate::process::Reaper;
 use crate::report::{Reporter, Target};
@@ -62,16 +63,20 @@ pub(crate) struct RunArgs {
     // Go's users call that file a log.
     #[arg(long, alias = "log", value_name = "FILE")]
     vote_file: Option<PathBuf>,
-    /// The NATS server, or several separated by commas.
-    #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222",
-        value_parser = NonEmptyStringValueParser::new())]
-    nats: String,
+    /// How long a node waits for a leader before it campaigns: a random time from MIN to MAX. MIN
+    /// is also the length of the lease, less the clocks' drift. All voters take the same; longer
+    /// times suit slow disks and busy machines.
+    #[arg(long, value_name = "MIN..MAX", default_value_t)]
+    election_timeout: ElectionTimeout,
+    /// How often a leader says that it leads. At most half of MIN.
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = parse_duration)]
+    heartbeat: Duration,
     /// Instead of NATS, the directory through which nodes on this machine communicate.
-    #[arg(long, value_name = "DIR", conflicts_with = "nats")]
+    #[arg(long, value_name = "DIR", conflicts_with = "NatsArgs")]
     local: Option<PathBuf>,
     /// Instead of NATS, the serial line that the nodes share: DEVICE@BAUD, unix:PATH or
     /// tcp:HOST:PORT.
-    #[arg(long, value_name = "LINE", conflicts_with_all = ["nats", "local"])]
+    #[arg(long, value_name = "LINE", conflicts_with_all = ["NatsArgs", "local"])]
     serial: Option<SerialLine>,
     /// Print one JSON object per line: to FILE, such as /dev/fd/3, or to where the lines for people
     /// go. That is the standard output, or the standard error output if there is a COMMAND, whose
@@ -90,6 +95,8 @@ pub(crate) struct RunArgs {
     /// as this system lets them be reached: each start is reported with what contains COMMAND.
     #[arg(last = true)]
     command: Vec<OsString>,
+    #[command(flatten)]
+    nats: NatsArgs,
 }
 
 /// A mode by its name.
@@ -114,7 +121,13 @@ impl RunArgs {
     pub(crate) fn run(self) -> Result<ExitCode> {
         stop::hold()?;
         // Checked before anything is created or connected, so that a wrong setting leaves no trace.
-        let config = Config { voters: &self.voters, ..Config::new(&self.cluster, self.size) };
+        let config = Config {
+            voters: &self.voters,
+            election_timeout_min: self.election_timeout.min,
+            election_timeout_max: self.election_timeout.max,
+            heartbeat_interval: self.heartbeat,
+            ..Config::new(&self.cluster, self.size)
+        };
         config.check(VOTERS_MAX)?;
         let reporter = self.reporter()?;
         // Before there are other threads: they are to be the same.
@@ -157,10 +170,10 @@ impl RunArgs {
         if let Some(line) = &self.serial {
             return self.start_over(SerialTransport::new(line.clone())).await;
         }
-        let servers: Vec<&str> = self.nats.split(',').collect();
-        let transport = NatsTransport::connect(servers)
-            .await
-            .with_context(|| format!("could not connect to {}", self.nats))?;
+        let nats = self.nats.clone().settings()?;
+        let connected =
+            NatsTransport::connect_to(&nats.servers, |options| nats.configure(options)).await;
+        let transport = connected.map_err(|error| nats.explain(error))?;
         self.start_over(transport).await
     }
 
@@ -170,6 +183,8 @@ impl RunArgs {
         let mut builder = Node::builder(ClusterInfo::new(&self.cluster, self.size))
             .voters(self.voters.clone())
             .mode(self.mode.into())
+            .election_timeout(self.election_timeout.min, self.election_timeout.max)
+            .heartbeat_interval(self.heartbeat)
             .priority(if self.witness { Config::WITNESS } else { self.priority });
         if let Some(id) = &self.id {
             builder = builder.id(id.clone());

@@ -1,10 +1,9 @@
 use std::io;
 
-use async_nats::ConnectError;
 use graft_election_core::ConfigError;
 
 use crate::error::StartError;
-use crate::nats::NatsError;
+use crate::nats::{NatsConnectError, NatsError};
 use crate::serial_line::SerialLine;
 
 /// Why a bridge can't start.
@@ -24,8 +23,8 @@ pub enum BridgeError {
         error: io::Error,
     },
     /// The NATS server can't be reached.
-    #[error("could not connect to NATS")]
-    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Connect(#[from] NatsConnectError),
     /// The bridge can't subscribe to the cluster's subjects.
     #[error(transparent)]
     Subscribe(#[from] NatsError),

@@ -1,9 +1,10 @@
 //! The bridge's side of NATS.
 
+use std::io;
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, HeaderMap, Message, ToServerAddrs};
+use async_nats::{Client, ConnectOptions, HeaderMap, Message};
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, SelectAll};
 use graft_election_core::{Mode, NodeId, Recipient};
@@ -14,8 +15,8 @@ use tokio::time::timeout;
 use super::counts::Outcome;
 use super::error::BridgeError;
 use crate::nats::{
-    GO_CLUSTER_KINDS, GO_NODE_KINDS, NatsError, Route, Source, Subjects, Unreadable, Watched,
-    connect_watched, default_options, subject_of_go_node, subscribe,
+    GO_CLUSTER_KINDS, GO_NODE_KINDS, JOIN_TIME_MAX, NatsError, NatsServers, Refusal, Route, Source,
+    Subjects, TRIAL_MARK, Unreadable, Watched, connect_watched, subject_of_go_node, subscribe,
 };
 use crate::transport::Connection;
 
@@ -62,17 +63,24 @@ pub(super) struct Listening {
 }
 
 impl NatsSide {
-    /// Connects to `addrs` and listens to the cluster, for the line of this name.
+    /// Connects to one of the `servers` and listens to the cluster as bridge `id`, for the line of
+    /// this name.
     pub(super) async fn connect(
-        addrs: impl ToServerAddrs,
-        cluster: &str,
+        servers: &NatsServers,
+        configure: impl FnOnce(ConnectOptions) -> io::Result<ConnectOptions>,
+        (cluster, id): (&str, &NodeId),
         line_name: &str,
     ) -> Result<Self, BridgeError> {
-        let options =
-            default_options().name("graft bridge").no_echo().subscription_capacity(WAITING_MAX);
-        let (client, connection) = connect_watched(addrs, options).await?;
+        let mut options_with_echo = ConnectOptions::new();
+        let (client, connection) = connect_watched(servers, |options| {
+            let options = options.name("graft bridge").subscription_capacity(WAITING_MAX);
+            options_with_echo = configure(options)?;
+            Ok(options_with_echo.clone().no_echo())
+        })
+        .await?;
         let mut received = SelectAll::new();
         let (subjects, to) = (Subjects::new(cluster), &Recipient::Everyone);
+        prove(servers, options_with_echo, &subjects, id).await?;
         received.push(listen(&client, subjects.for_everyone(), Source::Everyone, to).await?);
         for kind in GO_CLUSTER_KINDS {
             received.push(listen(&client, subjects.of_go(kind), Source::Go(kind), to).await?);
@@ -186,6 +194,47 @@ impl Received {
             .and_then(|headers| headers.get(LINE_HEADER))
             .is_some_and(|line| line.as_str() == name)
     }
+}
+
+/// Shows that the server lets the bridge listen to the cluster, over a connection that hears what
+/// the bridge says itself. Whether it may say that doesn't matter, since it speaks only in the
+/// names of others: the server's refusal comes after what it says of the subscription, too.
+async fn prove(
+    servers: &NatsServers,
+    options: ConnectOptions,
+    subjects: &Subjects,
+    id: &NodeId,
+) -> Result<(), BridgeError> {
+    let (client, mut connection) = connect_watched(servers, |_| Ok(options)).await?;
+    let mut heard = subscribe(&client, subjects.for_everyone()).await?;
+    let said = subjects.to_everyone(Kind::Who.name(), id);
+    let trial = vec![TRIAL_MARK].into();
+    client.publish(said.clone(), trial).await.map_err(NatsError::Publish)?;
+    let answer = async {
+        loop {
+            tokio::select! {
+                Some(message) = heard.next() => {
+                    if *message.subject == said {
+                        return Ok(());
+                    }
+                }
+                change = connection.change(&client) => {
+                    let Connection::Impaired(complaint) = change else { continue };
+                    match Refusal::read(&complaint) {
+                        Some(refusal) if refusal.is_subscription => {
+                            return Err(NatsError::Refused { complaint });
+                        }
+                        Some(refusal) if refusal.subject == said => return Ok(()),
+                        _ => {}
+                    }
+                }
+            }
+        }
+    };
+    let answered = timeout(JOIN_TIME_MAX, answer).await;
+    connection.close(&client).await;
+    let unanswered = NatsError::NotSubscribed { subject: said, complaint: None };
+    Ok(answered.unwrap_or(Err(unanswered))?)
 }
 
 async fn listen(

@@ -24,6 +24,22 @@ impl<T> RecentNodes<T> {
         self.nodes.iter().any(|(known, heard_at, _)| known == node && is_recent(*heard_at, now))
     }
 
+    /// Whether a node was heard within this time.
+    pub(super) fn heard_within(&self, span: Duration, node: &NodeId, now: Instant) -> bool {
+        let is_it = |(known, heard_at, _): &(NodeId, Instant, T)| {
+            known == node && now.saturating_duration_since(*heard_at) < span
+        };
+        self.nodes.iter().any(is_it)
+    }
+
+    /// What is kept for a node that was heard.
+    pub(super) fn kept_mut(&mut self, node: &NodeId, now: Instant) -> Option<&mut T> {
+        let is_it = |(known, heard_at, _): &&mut (NodeId, Instant, T)| {
+            known == node && is_recent(*heard_at, now)
+        };
+        self.nodes.iter_mut().find(is_it).map(|(.., kept)| kept)
+    }
+
     /// Notes that a node was heard; false if it is not among them.
     pub(super) fn hear(&mut self, node: &NodeId, now: Instant) -> bool {
         let found = self.nodes.iter_mut().find(|(known, ..)| known == node);

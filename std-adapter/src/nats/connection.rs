@@ -1,12 +1,14 @@
 //! The connection to NATS: the options that an election needs, and how it is watched.
 
+use std::io;
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, ConnectError, ConnectOptions, Event, ToServerAddrs};
-use tokio::sync::mpsc;
+use async_nats::{Client, ConnectOptions};
 use tokio::time::{Interval, MissedTickBehavior};
 
+use super::changes::{Changes, Sender};
+use super::servers::{NatsConnectError, NatsServers, Rotation};
 use crate::transport::Connection;
 
 /// How often a connection that belongs to someone else is looked at.
@@ -15,12 +17,13 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// A server that says nothing for three of these is taken for lost.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many messages of a subject may wait for the node. Older ones are of no use to an election.
-const SUBSCRIPTION_CAPACITY: usize = 128;
+/// How many messages of a subject may wait for the node: all voters' answers to one heartbeat.
+/// Older ones are of no use to an election, and of the largest ones these are 64 MB.
+const SUBSCRIPTION_CAPACITY: usize = 64;
 
-/// The options of a connection that notices in time what an election must know.
-pub(crate) fn default_options() -> ConnectOptions {
-    ConnectOptions::new()
+/// Has a connection notice in time what an election must know.
+fn with_defaults(options: ConnectOptions) -> ConnectOptions {
+    options
         .name("graft")
         .ping_interval(PING_INTERVAL)
         .reconnect_delay_callback(connect_delay)
@@ -34,27 +37,30 @@ fn connect_delay(attempt: usize) -> Duration {
     Duration::from_millis(20).saturating_mul(failed).min(Duration::from_millis(500))
 }
 
-/// Makes a connection with these `options`, and watches it.
+/// Makes a connection to one of the `servers` with what `configure` adds to the options, and
+/// watches it.
 pub(crate) async fn connect_watched(
-    addrs: impl ToServerAddrs,
-    options: ConnectOptions,
-) -> Result<(Client, Watched), ConnectError> {
-    let (sender, events) = mpsc::unbounded_channel();
+    servers: &NatsServers,
+    configure: impl FnOnce(ConnectOptions) -> io::Result<ConnectOptions>,
+) -> Result<(Client, Watched), NatsConnectError> {
+    let changes = Changes::default();
+    let sender = Sender(changes.clone());
+    let rotation = Rotation::new(servers);
+    let options = servers.configure(with_defaults(rotation.options(servers)));
+    let options = configure(options).map_err(NatsConnectError::Options)?;
     let options = options.event_callback(move |event| {
-        // Once the connection's owner is gone, nobody needs to know.
-        let _ = sender.send(event);
+        sender.send(event);
         std::future::ready(())
     });
-    let client = async_nats::connect_with_options(addrs, options).await?;
-    let is_connected = client.connection_state() == State::Connected;
-    Ok((client, Watched::Own { events, is_connected }))
+    let (client, is_connected) = rotation.connect(servers, &options).await?;
+    Ok((client, Watched::Own { changes, is_connected }))
 }
 
 /// How changes of a connection are noticed.
 #[derive(Debug)]
 pub(crate) enum Watched {
     /// The connection is the node's own, reports its changes, and ends with the node.
-    Own { events: mpsc::UnboundedReceiver<Event>, is_connected: bool },
+    Own { changes: Changes, is_connected: bool },
     /// It is someone else's, and looked at now and then.
     Borrowed { poll: Interval, is_connected: bool },
     /// It is gone for good.
@@ -73,18 +79,16 @@ impl Watched {
     pub(crate) async fn change(&mut self, client: &Client) -> Connection {
         loop {
             match self {
-                Self::Own { events, is_connected } => match events.recv().await {
+                Self::Own { changes, is_connected } => match changes.next().await {
                     // The first connection is not a change.
-                    Some(Event::Connected) if *is_connected => {}
-                    Some(event) => {
-                        if let Some(change) = change_of(event) {
-                            match change {
-                                Connection::Restored => *is_connected = true,
-                                Connection::Lost(_) => *is_connected = false,
-                                Connection::Closed(_) | Connection::Impaired(_) => {}
-                            }
-                            return change;
+                    Some(Connection::Restored) if *is_connected => {}
+                    Some(change) => {
+                        match change {
+                            Connection::Restored => *is_connected = true,
+                            Connection::Lost(_) => *is_connected = false,
+                            _ => {}
                         }
+                        return change;
                     }
                     None => *self = Self::Gone,
                 },
@@ -104,30 +108,16 @@ impl Watched {
     }
 
     /// Closes the connection if it is the node's own, and watches it no more.
-    pub(super) async fn close(&mut self, client: &Client) {
-        if let Self::Own { events, .. } = self {
+    pub(crate) async fn close(&mut self, client: &Client) {
+        if let Self::Own { changes, .. } = self {
             let _ = client.drain().await;
-            while let Some(event) = events.recv().await {
-                if matches!(event, Event::Closed) {
+            while let Some(change) = changes.next().await {
+                if let Connection::Closed(_) = change {
                     break;
                 }
             }
         }
         *self = Self::Gone;
-    }
-}
-
-fn change_of(event: Event) -> Option<Connection> {
-    match event {
-        Event::Connected => Some(Connection::Restored),
-        Event::Disconnected => Some(Connection::Lost("disconnected".into())),
-        Event::Closed => Some(Connection::Closed("connection closed".into())),
-        Event::LameDuckMode | Event::SlowConsumer(_) => {
-            Some(Connection::Impaired(event.to_string()))
-        }
-        Event::ServerError(error) => Some(Connection::Impaired(error.to_string())),
-        Event::ClientError(error) => Some(Connection::Impaired(error.to_string())),
-        Event::Draining => None,
     }
 }
 

@@ -10,6 +10,10 @@ pub(crate) const GO_CLUSTER_KINDS: [Kind; 2] = [Kind::VoteRequest, Kind::Heartbe
 /// What the Go original says to one node.
 pub(crate) const GO_NODE_KINDS: [Kind; 2] = [Kind::VoteResponse, Kind::HeartbeatResponse];
 
+/// How a trial begins: a message that a node sends to learn whether the server lets it speak and
+/// hear. As a key of protobuf it is invalid, so that a Go node drops it. Everyone else ignores it.
+pub(crate) const TRIAL_MARK: u8 = 7;
+
 /// How much of a foreign subject is repeated in a report.
 const REPORTED_MAX: usize = 160;
 
@@ -109,13 +113,24 @@ impl Subjects {
         Route { subject, reply }
     }
 
-    /// Reads what came; `None` if it is no message of this cluster, but of a version or a cluster
-    /// with a similar name.
+    /// Where `node`, which is in this `mode`, publishes each kind of message; what it says to one
+    /// node, to itself.
+    pub(crate) fn routes_to_itself(&self, mode: Mode, node: &NodeId) -> Vec<String> {
+        let to_itself = Recipient::Node(node.clone());
+        let to = |kind| if is_for_everyone(kind) { &Recipient::Everyone } else { &to_itself };
+        Kind::ALL.map(|kind| self.route(mode, node, to(kind), kind).subject).into()
+    }
+
+    /// Reads what came; `None` if it is no message of this cluster, but a trial, or of a version or
+    /// a cluster with a similar name.
     pub(crate) fn read(
         &self,
         source: Source,
         message: &async_nats::Message,
     ) -> Result<Option<(Kind, Message)>, Unreadable> {
+        if message.payload.first() == Some(&TRIAL_MARK) {
+            return Ok(None);
+        }
         let (kind, sender) = match source {
             Source::Go(kind) => (kind, None),
             Source::Everyone | Source::One => {

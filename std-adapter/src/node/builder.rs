@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use graft_election_core::{Config, ConfigError, Mode, NodeId, VoteRecord};
 use rand::rngs::{StdRng, SysRng};
@@ -22,10 +22,14 @@ use crate::leadership::Leases;
 use crate::publisher::Publisher;
 use crate::start_question::StartQuestion;
 use crate::transport::{Member, Transport};
-use crate::vote_store::{LoadWarning, SaveVote, StoredVote, VoteStore};
+use crate::vote_store::{SaveVote, StoredVote, VoteStore};
 
 /// How many requests to hand over may wait; callers beyond that wait to be let in.
 const HANDOVER_REQUESTS_MAX: usize = 1;
+
+/// What part of the least election timeout storing the vote may take. A vote takes two saves, the
+/// candidate's and the voter's, and pre-votes, messages and a busy machine need the rest.
+const STORE_SHARE: u32 = 5;
 
 /// A node's settings, before it starts.
 pub struct NodeBuilder {
@@ -154,10 +158,11 @@ impl NodeBuilder {
     pub async fn start(
         self,
         mut transport: impl Transport,
-        mut votes: impl VoteStore,
+        votes: impl VoteStore,
     ) -> Result<Node, StartError> {
         self.config().check(VOTERS_MAX)?;
-        let stored = votes.load().map_err(|error| StartError::Load(Box::new(error)))?;
+        let (votes, stored) = on_blocking_thread(votes, |votes| votes.load()).await;
+        let stored = stored.map_err(|error| StartError::Load(Box::new(error)))?;
         let StoredVote { record, id: kept, warnings } = stored;
         let id = choose_id(self.id.as_ref(), kept.as_ref())?;
         let (record, is_first) = self.choose_record(&id, record)?;
@@ -171,14 +176,24 @@ impl NodeBuilder {
                 .map_err(StartError::Thread)?;
         let member = Member { cluster: &self.cluster.name, id: &id, mode: self.mode };
         transport.join(&member).await.map_err(|error| StartError::Join(Box::new(error)))?;
-        if kept.is_none() || is_first {
-            // Before the node says anything, so that the store is its own even if it never votes;
-            // and after it has joined, since an id that can't join may have been a mistake.
-            votes.save(&id, &record).map_err(|error| StartError::Save(Box::new(error)))?;
+        // Before the node says anything, so that the store is its own even if it never votes; and
+        // after it has joined, since an id that can't join may have been a mistake.
+        let began = Instant::now();
+        let (own_id, own_record) = (id.clone(), record.clone());
+        let (votes, saved) =
+            on_blocking_thread(votes, move |votes| votes.save(&own_id, &own_record)).await;
+        let took = began.elapsed();
+        let mut faults: Vec<_> = warnings.into_iter().map(Fault::StoredVote).collect();
+        match saved {
+            Ok(()) => faults.extend(self.slow_store(took)),
+            Err(error) if kept.is_none() || is_first => {
+                return Err(StartError::Save(Box::new(error)));
+            }
+            Err(error) => faults.push(Fault::Save(Arc::new(error))),
         }
         let node = self.core_node(&id, record, seed, &clock)?;
         let votes = Arc::new(Mutex::new(votes));
-        self.run(Joined { node, transport, votes, queries, clock }, warnings)
+        self.run(Joined { node, transport, votes, queries, clock }, faults)
     }
 
     /// The record to start from, and whether it is made now.
@@ -196,14 +211,16 @@ impl NodeBuilder {
         Ok((VoteRecord::first(&self.voters), true))
     }
 
+    /// What there is to report of a store that took that long.
+    fn slow_store(&self, took: Duration) -> Option<Fault> {
+        let max = self.election_timeout.0 / STORE_SHARE;
+        (took > max).then_some(Fault::SlowStore { took, max })
+    }
+
     /// Starts the tasks of a node that has joined its cluster.
-    fn run<T: Transport>(
-        self,
-        joined: Joined<T>,
-        warnings: Vec<LoadWarning>,
-    ) -> Result<Node, StartError> {
+    fn run<T: Transport>(self, joined: Joined<T>, faults: Vec<Fault>) -> Result<Node, StartError> {
         let Joined { node, transport, votes, queries, clock } = joined;
-        let publisher = Publisher::new(&node, self.cluster);
+        let mut publisher = Publisher::new(&node, self.cluster, clock.clone());
         let (closing, close) = watch::channel(false);
         let (finish, finished) = watch::channel(());
         let (handover_requests, requested) = mpsc::channel(HANDOVER_REQUESTS_MAX);
@@ -232,8 +249,8 @@ impl NodeBuilder {
                 .spawn(move || listener(events))
                 .map_err(StartError::Thread)?;
         }
-        for warning in warnings {
-            publisher.fault(Fault::StoredVote(warning));
+        for fault in faults {
+            publisher.fault(fault);
         }
         let driver = Driver {
             node,
@@ -248,6 +265,8 @@ impl NodeBuilder {
             holds,
             lost: None,
             overdue_messages: 0,
+            is_partial: false,
+            is_abandoned: false,
             start_question: StartQuestion::new(self.election_timeout.0),
             looks_for_go_nodes: self.mode == Mode::Graft && !self.voters.is_empty(),
         };
@@ -291,6 +310,25 @@ struct Joined<T> {
     votes: Arc<Mutex<dyn SaveVote>>,
     queries: ApplicationQueries,
     clock: Clock,
+}
+
+/// Does what may block, for as long as a disk hangs, where it holds nothing up.
+async fn on_blocking_thread<V: Send + 'static, T: Send + 'static>(
+    mut votes: V,
+    act: impl FnOnce(&mut V) -> T + Send + 'static,
+) -> (V, T) {
+    let acting = tokio::task::spawn_blocking(move || {
+        let done = act(&mut votes);
+        (votes, done)
+    });
+    match acting.await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is ending, and this task with it.
+            Err(_) => std::future::pending().await,
+        },
+    }
 }
 
 /// The id that was given or is stored with the vote, which must be the same; otherwise a new one.

@@ -248,7 +248,7 @@ fn wrong_arguments_are_refused_with_a_reason() {
             6,
             "nats://127.0.0.1:1",
             1,
-            "graft: could not start the bridge: could not connect to NATS",
+            "graft: could not start the bridge: could not connect to nats://127.0.0.1:1: ",
         ),
     ] {
         let mut arguments = valid;

@@ -12,8 +12,10 @@ mod bridge;
 mod command;
 mod containment;
 mod demo;
+mod floods;
 mod from_go;
 mod inspect;
+mod login;
 mod nats;
 /// What the other tests start servers with: they are of another package.
 #[allow(dead_code, unreachable_pub, reason = "these tests need only part of it")]
@@ -29,4 +31,5 @@ mod reports;
 mod run;
 mod surroundings;
 mod terminal;
+mod times;
 mod voters;

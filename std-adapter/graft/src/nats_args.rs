@@ -1,0 +1,99 @@
+//! Where the NATS servers are, and how to log in to them. The command line says so, or the
+//! environment, or a context of the `nats` program; what comes first in that order counts.
+
+mod context;
+mod settings;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
+
+use self::settings::Place;
+pub(crate) use self::settings::Settings;
+
+/// A secret needn't be on the command line, where `ps` shows it: each of these can be in the
+/// environment, under the name that the `nats` program gives it, or in one of its contexts.
+#[derive(Clone, Args)]
+#[command(next_help_heading = "NATS")]
+pub(crate) struct NatsArgs {
+    /// The NATS server, or several separated by commas: nats://HOST:PORT, or tls://HOST:PORT for
+    /// TLS and nothing else. USER:PASSWORD@ or TOKEN@ before HOST is a login. By default the server
+    /// of the context, or else nats://127.0.0.1:4222. [env: NATS_URL]
+    #[arg(long, value_name = "URL", value_parser = NonEmptyStringValueParser::new())]
+    nats: Option<String>,
+    /// The context of the nats program with the server and the login. By default the one that is
+    /// selected there, if no server is named otherwise. [env: NATS_CONTEXT]
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    /// Log in as this user; without a password it is a token. [env: NATS_USER]
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// The user's password. [env: NATS_PASSWORD]
+    #[arg(long, value_name = "PASSWORD")]
+    password: Option<String>,
+    /// Log in with a token. [env: NATS_TOKEN]
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
+    /// Log in with the JWT and the key in a credentials file. [env: NATS_CREDS]
+    #[arg(long, value_name = "FILE")]
+    creds: Option<PathBuf>,
+    /// Log in with the nkey whose seed is in a file. [env: NATS_NKEY]
+    #[arg(long, value_name = "FILE")]
+    nkey: Option<PathBuf>,
+    /// Trust the servers whose certificates these authorities have signed, instead of those that
+    /// the system trusts. Speaks TLS and nothing else. [env: NATS_CA]
+    #[arg(long, alias = "tlsca", value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// The certificate to show to the server. Speaks TLS and nothing else. [env: NATS_CERT]
+    #[arg(long, alias = "tlscert", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key. [env: NATS_KEY]
+    #[arg(long, alias = "tlskey", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Begin with TLS, before the server has said anything: for servers that are set up so.
+    #[arg(long, alias = "tlsfirst")]
+    tls_first: bool,
+}
+
+impl NatsArgs {
+    /// What these arguments, the environment and a context come to. Nothing is connected yet.
+    pub(crate) fn settings(self) -> Result<Settings> {
+        let environment = Place::environment()?;
+        let context = self.context.clone().or(settings::variable("NATS_CONTEXT")?);
+        let arguments = self.place();
+        let context = match context {
+            Some(name) => Some(context::named(&name)?),
+            None if arguments.names_server() || environment.names_server() => None,
+            None => context::selected()?,
+        };
+        let mut places = vec![arguments, environment];
+        places.extend(context);
+        Settings::of(&places)
+    }
+
+    fn place(self) -> Place {
+        Place {
+            from: "from the command line".to_owned(),
+            is_lenient: false,
+            servers: self.nats,
+            user: self.user,
+            password: self.password,
+            token: self.token,
+            creds: self.creds,
+            nkey: self.nkey,
+            ca: self.tls_ca,
+            cert: self.tls_cert,
+            key: self.tls_key,
+            tls_first: self.tls_first,
+        }
+    }
+}
+
+impl std::fmt::Debug for NatsArgs {
+    /// Without the secrets that may be in it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NatsArgs").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,56 @@
+//! What `graft run` does with far more than a cluster says.
+
+use std::fs;
+use std::time::Instant;
+
+use graft_election::async_nats;
+
+use crate::nats_server::NatsServer;
+use crate::process::Program;
+
+/// How much more memory a node may take while it is flooded: as many of the largest messages as may
+/// wait on the subject, if the node never got to run, and the client's buffers.
+const GROWTH_MAX_KIB: u64 = 72 * 1024;
+
+/// The most memory that a process has had so far.
+fn peak_kib(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_flood_neither_fills_the_memory_nor_the_log() {
+    let (server, directory) = (NatsServer::start(), tempfile::tempdir().unwrap());
+    let url = server.url();
+    let node = ["run", "--json", "--cluster", "c", "--size", "1", "--nats", &url];
+    let mut program = Program::start(directory.path(), &node);
+    program.wait_for(|line| line.is("lease", &[("to", "held")]));
+    let before = peak_kib(program.pid());
+
+    let began = Instant::now();
+    let client = async_nats::connect(&url).await.unwrap();
+    for number in 0..20_000 {
+        // Each seems to come from another node.
+        let subject = format!("graft.c.heartbeat.s{number}");
+        client.publish(subject, "nonsense".into()).await.unwrap();
+    }
+    for number in 0..500 {
+        let payload = vec![b'x'; 1_000_000];
+        client.publish(format!("graft.c.who.l{number}"), payload.into()).await.unwrap();
+    }
+    client.flush().await.unwrap();
+    program.wait_for(|line| {
+        line.is("error", &[]) && line.str("error").contains(" more faults and refusals are not")
+    });
+    let growth = peak_kib(program.pid()) - before;
+    assert!(growth < GROWTH_MAX_KIB, "{growth} KiB");
+    program.terminate();
+    assert!(program.wait().success());
+
+    let told = program.lines.iter().filter(|line| line.is("error", &[])).count() as u64;
+    // Ten a second, and how many more there were.
+    assert!(told <= 11 * (began.elapsed().as_secs() + 2), "{told} lines");
+    let log = format!("{:?}", program.lines);
+    assert!(log.contains("dropped a message from graft.c.heartbeat.s"), "{log}");
+}
