@@ -509,6 +509,19 @@ async fn nodes_with_slow_disks_elect_a_leader_if_their_times_fit() {
 }
 
 #[tokio::test]
+async fn c3_nodes_whose_saves_take_as_long_as_timeouts_elect_a_leader_all_the_same() {
+    let network = MemoryNetwork::new();
+    let mut nodes = Vec::new();
+    for name in ["a", "b", "c"] {
+        let node = builder(name, 3)
+            .election_timeout(Duration::from_millis(250), Duration::from_millis(500))
+            .heartbeat_interval(Duration::from_millis(50));
+        nodes.push(node.start(network.transport(), SlowVotes::default()).await.unwrap());
+    }
+    wait_for_agreement(&nodes.iter().collect::<Vec<_>>()).await;
+}
+
+#[tokio::test]
 async fn a_disk_that_is_too_slow_for_the_election_timeout_is_reported_at_the_start() {
     let node = builder("a", 3).start(MemoryNetwork::new().transport(), SlowVotes::default()).await;
     let mut events = node.unwrap().events();
