@@ -227,6 +227,9 @@ impl Faults {
         let clusters = if self.kind == Kind::TwinClusters { 2 } else { 1 };
         let size = size.min(NodeIndex::COUNT_MAX / clusters);
         let size = if self.kind == Kind::Lists { size.clamp(3, 5) } else { size };
+        // A cluster of one binds nobody else: its double may lead while the lease lasts of one that
+        // crashed.
+        let size = if self.doubles_hear { size.max(2) } else { size };
         let declared = rng.random_bool(0.5) || self.kind == Kind::Lists;
         let count = match self.kind {
             Kind::TooMany => (size + rng.random_range(1..=size)).min(NodeIndex::COUNT_MAX),
