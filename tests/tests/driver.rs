@@ -490,16 +490,22 @@ impl VoteStore for SlowVotes {
     }
 }
 
-#[tokio::test]
-async fn nodes_with_slow_disks_elect_a_leader_if_their_times_fit() {
+/// Three nodes with such stores and these times, in milliseconds: T_min, T_max, H.
+async fn with_slow_disks([t_min, t_max, heartbeat]: [u64; 3]) -> Vec<Node> {
     let network = MemoryNetwork::new();
     let mut nodes = Vec::new();
     for name in ["a", "b", "c"] {
         let node = builder(name, 3)
-            .election_timeout(Duration::from_secs(3), Duration::from_secs(6))
-            .heartbeat_interval(Duration::from_millis(500));
+            .election_timeout(Duration::from_millis(t_min), Duration::from_millis(t_max))
+            .heartbeat_interval(Duration::from_millis(heartbeat));
         nodes.push(node.start(network.transport(), SlowVotes::default()).await.unwrap());
     }
+    nodes
+}
+
+#[tokio::test]
+async fn nodes_with_slow_disks_elect_a_leader_if_their_times_fit() {
+    let nodes = with_slow_disks([3_000, 6_000, 500]).await;
     let leader = wait_for_agreement(&nodes.iter().collect::<Vec<_>>()).await;
     assert!(nodes[leader].current_term() <= 3, "it takes a few attempts at most");
     for node in &nodes {
@@ -510,14 +516,7 @@ async fn nodes_with_slow_disks_elect_a_leader_if_their_times_fit() {
 
 #[tokio::test]
 async fn c3_nodes_whose_saves_take_as_long_as_timeouts_elect_a_leader_all_the_same() {
-    let network = MemoryNetwork::new();
-    let mut nodes = Vec::new();
-    for name in ["a", "b", "c"] {
-        let node = builder(name, 3)
-            .election_timeout(Duration::from_millis(250), Duration::from_millis(500))
-            .heartbeat_interval(Duration::from_millis(50));
-        nodes.push(node.start(network.transport(), SlowVotes::default()).await.unwrap());
-    }
+    let nodes = with_slow_disks([250, 500, 50]).await;
     wait_for_agreement(&nodes.iter().collect::<Vec<_>>()).await;
 }
 
