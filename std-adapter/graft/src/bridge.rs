@@ -1,12 +1,14 @@
 //! `graft bridge`: one cluster on a serial line and on NATS.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::{Context, Error, Result};
 use clap::Args;
 use graft_election::{
-    Bridge, BridgeCounts, BridgeError, BridgeEvent, BridgeRates, Connection, NodeId, SerialLine,
+    Bridge, BridgeCounts, BridgeError, BridgeEvent, BridgeRates, Connection, NatsServers, NodeId,
+    SerialLine,
 };
 use serde::Serialize;
 use tokio::sync::Notify;
@@ -78,27 +80,36 @@ struct Line<'a> {
 impl BridgeArgs {
     pub(crate) fn run(self) -> Result<ExitCode> {
         stop::hold()?;
-        tokio::runtime::Builder::new_current_thread()
+        let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .context("could not start the runtime")?
-            .block_on(self.carry())
+            .context("could not start the runtime")?;
+        let carried = runtime.block_on(self.carry());
+        // What still hangs must not hold up the end.
+        runtime.shutdown_background();
+        carried
     }
 
     async fn carry(self) -> Result<ExitCode> {
         let mut stop = Stop::new()?;
+        let arguments = Arc::new(self);
+        let connecting = Arc::clone(&arguments);
+        let connected = stop.unless_asked(async move { connecting.connect().await }).await;
+        let Some(connected) = connected else { return Ok(ExitCode::SUCCESS) };
+        let (bridge, servers) = connected?;
+        arguments.carry_over(bridge, &servers, stop).await
+    }
+
+    async fn connect(&self) -> Result<(Bridge, NatsServers)> {
         let default_rates = BridgeRates::for_line(&self.serial);
         let rates = BridgeRates {
             to_nats: self.nats_rate,
             to_line: self.serial_rate.unwrap_or(default_rates.to_line),
         };
-        let nats = self.nats.settings()?;
+        let nats = self.nats.clone().settings()?;
         let (line, configure) = (self.serial.clone(), |options| nats.configure(options));
-        let connecting = Bridge::connect_to(&self.cluster, line, &nats.servers, rates, configure);
-        let connected = tokio::select! {
-            connected = connecting => connected,
-            () = stop.wait() => return Ok(ExitCode::SUCCESS),
-        };
+        let connected =
+            Bridge::connect_to(&self.cluster, line, &nats.servers, rates, configure).await;
         let bridge = connected
             .map_err(|error| match error {
                 BridgeError::Connect(error) => nats.explain(error),
@@ -107,11 +118,20 @@ impl BridgeArgs {
             .context("could not start the bridge")?
             .with_line_name(&self.line_name)
             .with_mode(self.mode.into());
+        Ok((bridge, nats.servers))
+    }
+
+    async fn carry_over(
+        &self,
+        bridge: Bridge,
+        servers: &NatsServers,
+        mut stop: Stop,
+    ) -> Result<ExitCode> {
         let bridge_reporter =
             BridgeReporter { reporter: Reporter::new(self.json, Target::Stdout)? };
-        let (cluster, line, nats) = (&self.cluster, &self.serial, &nats.servers);
+        let (cluster, line) = (&self.cluster, &self.serial);
         bridge_reporter
-            .line(Line::new("start"), &format!("carries {cluster} between {line} and {nats}"));
+            .line(Line::new("start"), &format!("carries {cluster} between {line} and {servers}"));
         let line_lost = Notify::new();
         let stopped = async {
             tokio::select! {

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anstream::adapter::strip_str;
@@ -30,11 +30,11 @@ pub(crate) struct Reporter {
 
 /// Where to print.
 #[derive(Debug)]
-pub(crate) enum Target<'a> {
+pub(crate) enum Target {
     Stdout,
     /// The standard output is COMMAND's.
     Stderr,
-    File(&'a Path),
+    File(PathBuf),
 }
 
 /// A line for programs: one JSON object, with the keys of the protocol's recordings. Every line has
@@ -76,13 +76,13 @@ struct CommandLine<'a> {
 
 impl Reporter {
     /// Prints for programs or for people.
-    pub(crate) fn new(json: bool, target: Target<'_>) -> Result<Self> {
+    pub(crate) fn new(json: bool, target: Target) -> Result<Self> {
         let dropped = if json { dropped_as_json } else { dropped_as_text };
         let (output, style) = match target {
             Target::Stdout => (Output::stdout(dropped), AutoStream::choice(&io::stdout())),
             Target::Stderr => (Output::stderr(dropped), AutoStream::choice(&io::stderr())),
             Target::File(path) => {
-                let opened = Output::file(path, dropped);
+                let opened = Output::file(&path, dropped);
                 let context = || format!("could not open {}", path.display());
                 (Ok(opened.with_context(context)?), ColorChoice::Never)
             }

@@ -129,41 +129,44 @@ impl RunArgs {
             ..Config::new(&self.cluster, self.size)
         };
         config.check(VOTERS_MAX)?;
-        let reporter = self.reporter()?;
         // Before there are other threads: they are to be the same.
         keep_running_in_background()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .context("could not start the runtime")?;
-        let ran = runtime.block_on(self.run_node(reporter));
+        let ran = runtime.block_on(self.run_node());
         // A save on a disk that hangs must not hold up the end.
         runtime.shutdown_background();
         ran
     }
 
     /// Runs the node. A signal ends it even before it has connected and joined.
-    async fn run_node(self, reporter: Reporter) -> Result<ExitCode> {
+    async fn run_node(mut self) -> Result<ExitCode> {
         let mut stop = Stop::new()?;
         let reaper = Reaper::start()?;
-        let (node, vote_path) = tokio::select! {
-            started = self.start() => started?,
-            () = stop.wait() => return Ok(ExitCode::SUCCESS),
+        let (mode, grace) = (self.mode.into(), self.grace);
+        let words = std::mem::take(&mut self.command);
+        let reports_to = if words.is_empty() { Target::Stdout } else { Target::Stderr };
+        let Some(started) = stop.unless_asked(self.start(reports_to)).await else {
+            return Ok(ExitCode::SUCCESS);
         };
-        let foreground = Foreground {
-            reporter,
-            events: node.events(),
-            node,
-            vote_path,
-            mode: self.mode.into(),
-            command: Command::new(self.command, self.grace, reaper)?,
-            grace: self.grace,
-        };
+        let Started { node, vote_path, reporter } = started?;
+        let command = Command::new(words, grace, reaper)?;
+        let events = node.events();
+        let foreground = Foreground { reporter, events, node, vote_path, mode, command, grace };
         foreground.run(stop).await
     }
 
+    /// Opens all that may block, and starts the node.
+    async fn start(self, reports_to: Target) -> Result<Started> {
+        let reporter = self.reporter(reports_to)?;
+        let (node, vote_path) = self.start_node().await?;
+        Ok(Started { node, vote_path, reporter })
+    }
+
     /// Starts the node, and tells where its vote is stored.
-    async fn start(&self) -> Result<(Node, PathBuf)> {
+    async fn start_node(&self) -> Result<(Node, PathBuf)> {
         if let Some(directory) = &self.local {
             return self.start_over(LocalTransport::new(directory)).await;
         }
@@ -212,12 +215,11 @@ impl RunArgs {
         anyhow!("could not start the node: {error}: {advice}")
     }
 
-    fn reporter(&self) -> Result<Reporter> {
-        let default = if self.command.is_empty() { Target::Stdout } else { Target::Stderr };
+    fn reporter(&self, default: Target) -> Result<Reporter> {
         match &self.json {
             None => Reporter::new(false, default),
             Some(None) => Reporter::new(true, default),
-            Some(Some(path)) => Reporter::new(true, Target::File(path)),
+            Some(Some(path)) => Reporter::new(true, Target::File(path.clone())),
         }
     }
 
@@ -234,6 +236,13 @@ impl RunArgs {
         }
         bail!("{} nodes of cluster {} already run here", self.size, self.cluster)
     }
+}
+
+/// What has started.
+struct Started {
+    node: Node,
+    vote_path: PathBuf,
+    reporter: Reporter,
 }
 
 /// The node, and what the program does while it runs.

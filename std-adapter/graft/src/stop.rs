@@ -1,8 +1,17 @@
 //! The signals that ask the program to end.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, Signal as Held};
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+/// How long work that is no longer wanted may take to notice that, unless it is blocked.
+const CANCEL_TIME_MAX: Duration = Duration::from_millis(100);
 
 /// Has the signals that ask the program to end wait until [`Stop`] receives them. Without this they
 /// would end it at once.
@@ -36,6 +45,37 @@ impl Stop {
         };
         held().thread_unblock().context("could not listen for signals")?;
         Ok(stop)
+    }
+
+    /// What `work` comes to, or `None` if one of them comes first. The work may block, as a disk
+    /// may hang and a file may be a pipe to which nobody writes, so it has a thread that nobody
+    /// waits for.
+    pub(crate) async fn unless_asked<T: Send + 'static>(
+        &mut self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let runtime = Handle::current();
+        let (cancel, cancelled) = oneshot::channel::<()>();
+        let mut working = spawn_blocking(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    done = work => Some(done),
+                    _ = cancelled => None,
+                }
+            })
+        });
+        tokio::select! {
+            done = &mut working => match done {
+                Ok(done) => done,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            },
+            () = self.wait() => {
+                drop(cancel);
+                // It must not find that the runtime is gone.
+                let _ = timeout(CANCEL_TIME_MAX, working).await;
+                None
+            }
+        }
     }
 
     /// Waits for the next of them. Cancel-safe.

@@ -5,13 +5,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::peer::Peer;
 use crate::process::{
-    COMMAND, DEAF_COMMAND, Program, children_of, graft, no_command_runs, text, wait_until,
-    wait_until_no_command_runs,
+    COMMAND, DEAF_COMMAND, Program, children_of, graft, make_fifo, no_command_runs, text,
+    wait_until, wait_until_no_command_runs,
 };
 
 /// Node `a` of cluster `c`, in Graft mode: its peers are the test's, and speak as Go nodes do.
@@ -83,8 +82,7 @@ fn the_first_process_of_a_container_reaps() {
     let directory = tempfile::tempdir().unwrap();
     let graft = env!("CARGO_BIN_EXE_graft");
     let leave = "(sh -c 'read line; exit 0' <fifo &); exec \"$@\"";
-    mknodat(CWD, directory.path().join("fifo"), FileType::Fifo, Mode::from_raw_mode(0o600), 0)
-        .unwrap();
+    make_fifo(&directory.path().join("fifo"));
     let by = ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", leave, "sh", graft];
     let run = ["run", "--json", "--cluster", "c", "--size", "1", "--local", "d"];
     let mut program = Program::start_words(directory.path(), &[&by[..], &run].concat());

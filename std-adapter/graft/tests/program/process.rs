@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 
@@ -313,6 +314,19 @@ pub(crate) fn wait_until(is_so: impl Fn() -> bool) {
 /// Waits until the COMMAND that runs in `directory` is gone.
 pub(crate) fn wait_until_no_command_runs(directory: &Path) {
     File::create(directory.join("lock")).unwrap().lock().unwrap();
+}
+
+/// A pipe with this name: opening it waits for the other end to be opened.
+pub(crate) fn make_fifo(path: &Path) {
+    mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+}
+
+/// Whether the process handles the signal itself.
+pub(crate) fn handles(process: u32, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let handled = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    let handled = u64::from_str_radix(handled.trim(), 16).unwrap();
+    handled >> (signal.as_raw() - 1) & 1 == 1
 }
 
 /// The process that started this one, or adopted it.

@@ -5,12 +5,11 @@ use std::io::{self, PipeReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::process::{graft, text};
+use crate::process::{graft, make_fifo, text};
 
 /// A cluster of one, whose both outputs nobody reads.
 fn start_unread(directory: &Path, output: &PipeReader, arguments: &[&str]) -> Child {
@@ -42,17 +41,12 @@ fn full_pipe() -> PipeReader {
     reader
 }
 
-/// A COMMAND that runs begins to write to this.
-fn make_fifo(directory: &Path) {
-    let path = directory.join("fifo");
-    mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
-}
-
 #[test]
 fn an_output_that_nobody_reads_holds_up_neither_the_command_nor_a_signal() {
     for json in ["--json", "--grace=9"] {
         let (directory, output) = (tempfile::tempdir().unwrap(), full_pipe());
-        make_fifo(directory.path());
+        // A COMMAND that runs begins to write to it.
+        make_fifo(&directory.path().join("fifo"));
         let command = [json, "--", "sh", "-c", "echo runs >fifo; exec sleep 120"];
         let mut program = start_unread(directory.path(), &output, &command);
         let mut told = String::new();
@@ -94,7 +88,7 @@ fn the_reports_of_a_command_are_apart_from_its_output() {
 #[test]
 fn a_place_for_reports_that_can_not_be_opened_is_named() {
     let directory = tempfile::tempdir().unwrap();
-    make_fifo(directory.path());
+    make_fifo(&directory.path().join("fifo"));
     for (place, error) in [
         ("no/events", Errno::NOENT),
         (".", Errno::ISDIR),

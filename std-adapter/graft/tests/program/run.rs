@@ -11,7 +11,9 @@ use graft_election::VoteFile;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::process::{COMMAND, DEAF_COMMAND, Program, Started, graft, text};
+use crate::process::{
+    COMMAND, DEAF_COMMAND, Program, Started, graft, handles, make_fifo, text, wait_until,
+};
 
 const IDS: [&str; 3] = ["a", "b", "c"];
 
@@ -279,6 +281,27 @@ fn a_signal_ends_a_node_that_still_connects() {
         let (_connection, _) = silent.accept().unwrap();
         program.signal(signal);
         assert!(program.wait().success(), "{signal:?}");
+    }
+}
+
+/// A pipe that nobody else opens holds up whoever opens it, as a file on a disk that hangs does.
+#[test]
+fn a_file_that_can_not_be_opened_yet_does_not_hold_up_a_signal() {
+    let node = ["run", "--cluster", "c", "--size", "1", "--vote-file", "vote"];
+    let bridge = ["bridge", "--cluster", "c", "--serial", "unix:line"];
+    let (local, creds) = (["--local", "d"], ["--creds", "fifo"]);
+    for (arguments, fifo) in [
+        ([&node[..], &local].concat(), "vote.lock"),
+        ([&node[..], &creds].concat(), "fifo"),
+        ([&bridge[..], &creds].concat(), "fifo"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        make_fifo(&directory.path().join(fifo));
+        let mut program = Program::start(directory.path(), &arguments);
+        wait_until(|| handles(program.pid(), Signal::TERM));
+        program.terminate();
+        assert!(program.wait().success(), "{arguments:?}");
+        assert!(program.lines.is_empty(), "{:?}", program.lines);
     }
 }
 
