@@ -190,7 +190,7 @@ pub enum Fault {
     JobPanicked(String),
     /// So many faults, refusals and restored connections were not reported, since ten were in the
     /// same second. [`Node::counts`](crate::Node::counts) counts refusals nevertheless.
-    #[error("{0} more faults and refusals are not reported: ten a second are")]
+    #[error("{0} more events are not reported: ten a second are")]
     Withheld(u64),
     /// This listener was too slow, and this many of its oldest events are lost.
     #[error("{0} events were lost to a slow listener")]

@@ -10,6 +10,7 @@ mod demo;
 mod election_timeout;
 mod inspect;
 mod nats_args;
+mod news;
 mod output;
 mod permit;
 mod process;

@@ -9,14 +9,15 @@ use std::time::Duration;
 use anyhow::{Context, Error, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use graft_election::{
-    ClusterInfo, Config, ConfigError, Events, LocalTransport, Mode, NatsTransport, Node, NodeId,
-    OpenError, Reason, SerialLine, SerialTransport, StartError, Transport, VOTERS_MAX, VoteFile,
+    ClusterInfo, Config, ConfigError, LocalTransport, Mode, NatsTransport, Node, NodeId, OpenError,
+    Reason, SerialLine, SerialTransport, StartError, Transport, VOTERS_MAX, VoteFile,
 };
 use tokio::time::{Instant, sleep_until};
 
 use crate::command::{Command, CommandEvent, Ended, keep_running_in_background};
 use crate::election_timeout::{ElectionTimeout, parse_duration};
 use crate::nats_args::NatsArgs;
+use crate::news::News;
 use crate::permit::Permit;
 use crate::process::Reaper;
 use crate::report::{Reporter, Target};
@@ -153,7 +154,7 @@ impl RunArgs {
         };
         let Started { node, vote_path, reporter } = started?;
         let command = Command::new(words, grace, reaper)?;
-        let events = node.events();
+        let events = News::new(node.events());
         let foreground = Foreground { reporter, events, node, vote_path, mode, command, grace };
         foreground.run(stop).await
     }
@@ -248,7 +249,7 @@ struct Started {
 /// The node, and what the program does while it runs.
 struct Foreground {
     reporter: Reporter,
-    events: Events,
+    events: News,
     node: Node,
     vote_path: PathBuf,
     mode: Mode,

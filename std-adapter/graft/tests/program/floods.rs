@@ -6,7 +6,8 @@ use std::time::Instant;
 use graft_election::async_nats;
 
 use crate::nats_server::NatsServer;
-use crate::process::Program;
+use crate::peer::Peer;
+use crate::process::{Line, Program};
 
 /// How much more memory a node may take while it is flooded: as many of the largest messages as may
 /// wait on the subject, if the node never got to run, and the client's buffers.
@@ -41,7 +42,7 @@ async fn a_flood_neither_fills_the_memory_nor_the_log() {
     }
     client.flush().await.unwrap();
     program.wait_for(|line| {
-        line.is("error", &[]) && line.str("error").contains(" more faults and refusals are not")
+        line.is("error", &[]) && line.str("error").contains(" more events are not reported")
     });
     let growth = peak_kib(program.pid()) - before;
     assert!(growth < GROWTH_MAX_KIB, "{growth} KiB");
@@ -53,4 +54,36 @@ async fn a_flood_neither_fills_the_memory_nor_the_log() {
     assert!(told <= 11 * (began.elapsed().as_secs() + 2), "{told} lines");
     let log = format!("{:?}", program.lines);
     assert!(log.contains("dropped a message from graft.c.heartbeat.s"), "{log}");
+}
+
+/// Anyone on the local sockets can claim to lead ever higher terms.
+#[test]
+fn leaders_that_are_made_up_fill_no_log_and_hide_no_lease() {
+    const CLAIMS: u64 = 300;
+    let directory = tempfile::tempdir().unwrap();
+    let liars = ["liar", "cheat"].map(|id| Peer::join(&directory.path().join("d"), id));
+    let node = ["run", "--json", "--cluster", "c", "--size", "1", "--local", "d", "--id", "n"];
+    let mut program = Program::start(directory.path(), &node);
+    let lease = program.wait_for(|line| line.is("lease", &[("to", "held")]));
+    let (began, first_term) = (Instant::now(), lease.term() + 1);
+    for term in first_term..first_term + CLAIMS {
+        liars[usize::try_from(term % 2).unwrap()].lead("n", term);
+    }
+    let last_term = first_term + CLAIMS;
+    program.wait_for(|line| line.is("lease", &[("to", "held")]) && line.term() >= last_term);
+    program.terminate();
+    assert!(program.wait().success());
+
+    let is_news = |line: &&Line| line.is("state", &[]) || line.is("leader", &[]);
+    let printed = program.lines.iter().filter(is_news).count() as u64;
+    // Ten a second, and the changes of those who lead.
+    assert!(printed <= 12 * (began.elapsed().as_secs() + 2), "{printed} lines");
+    let log = format!("{:?}", program.lines);
+    assert!(log.contains(" more events are not reported: ten a second are"), "{log}");
+    let leases: Vec<_> = program.lines.iter().filter(|line| line.is("lease", &[])).collect();
+    let has_lease = |line: &&Line| line.str("to") == "held";
+    for (index, lease) in leases.iter().enumerate() {
+        assert_eq!(has_lease(lease), index % 2 == 0, "{leases:?}");
+    }
+    assert!(program.lines.last().unwrap().is("closed", &[]), "{log}");
 }
