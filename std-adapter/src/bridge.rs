@@ -254,6 +254,7 @@ impl Bridge {
                             report(BridgeEvent::Nats(change));
                         }
                     }
+                    NatsEvent::Retry => self.nats.try_again(self.on_line.all_kept_mut()).await,
                 },
                 _ = reports.tick() => {
                     if let Some(withheld) = news.take_withheld(now) {
@@ -399,8 +400,8 @@ fn is_worth_telling(
     now: graft_election_core::Instant,
     change: &Connection,
 ) -> bool {
-    let is_impairment = matches!(change, Connection::Impaired(_));
-    (!is_impairment || news.remember(now, change.to_string())) && news.admits(now)
+    let may_last = matches!(change, Connection::Impaired(_) | Connection::Partial(_));
+    (!may_last || news.remember(now, change.to_string())) && news.admits(now)
 }
 
 /// A short id: there are few bridges, and slow lines carry it with every answer of a Go node.

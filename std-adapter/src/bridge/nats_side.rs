@@ -10,7 +10,7 @@ use futures_util::stream::{BoxStream, SelectAll};
 use graft_election_core::{Mode, NodeId, Recipient};
 use graft_election_proto::Kind;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use super::counts::Outcome;
 use super::error::BridgeError;
@@ -30,6 +30,10 @@ const WAITING_MAX: usize = 64;
 /// How long the client may take to accept what it is given.
 const SEND_TIME_MAX: Duration = Duration::from_millis(100);
 
+/// How often what the server refuses is tried again. It answers sooner, so that what it has not
+/// refused after this time is in place.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
 /// A connection to NATS that hears the cluster, and what is meant for the nodes on the line.
 pub(super) struct NatsSide {
     client: Client,
@@ -38,6 +42,17 @@ pub(super) struct NatsSide {
     mode: Mode,
     line_name: String,
     received: SelectAll<BoxStream<'static, Received>>,
+    everyone: Listening,
+    refused: Refused,
+}
+
+/// The subscriptions that the server has ended since the bridge started.
+struct Refused {
+    /// The subjects that were not tried again yet.
+    subjects: Vec<String>,
+    /// The server's last complaint, until it is over.
+    complaint: Option<String>,
+    retry: Interval,
 }
 
 /// A message from NATS.
@@ -53,12 +68,23 @@ pub(super) struct Received {
 pub(super) enum NatsEvent {
     Received(Box<Received>),
     Connection(Connection),
+    /// It is time to try again what the server refuses.
+    Retry,
 }
 
-/// While this lives, the bridge is subscribed to the subjects of a node on the line.
-#[derive(Debug)]
+/// While this lives, the bridge is subscribed to these subjects: everyone's, or those of a node on
+/// the line.
+#[derive(Debug, Default)]
 pub(super) struct Listening {
-    /// Dropping it ends the subscriptions.
+    subscriptions: Vec<Subscription>,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    subject: String,
+    source: Source,
+    to: Recipient,
+    /// Dropping it ends the subscription.
     _until: oneshot::Sender<()>,
 }
 
@@ -78,17 +104,25 @@ impl NatsSide {
             Ok(options_with_echo.clone().no_echo())
         })
         .await?;
-        let mut received = SelectAll::new();
-        let (subjects, to) = (Subjects::new(cluster), &Recipient::Everyone);
+        let subjects = Subjects::new(cluster);
         prove(servers, options_with_echo, &subjects, id).await?;
-        received.push(listen(&client, subjects.for_everyone(), Source::Everyone, to).await?);
-        for kind in GO_CLUSTER_KINDS {
-            received.push(listen(&client, subjects.of_go(kind), Source::Go(kind), to).await?);
-        }
+        let mut own = Self {
+            client,
+            connection,
+            subjects,
+            mode: Mode::Extended,
+            line_name: line_name.to_owned(),
+            received: SelectAll::new(),
+            everyone: Listening::default(),
+            refused: Refused::new(),
+        };
+        let mut of_everyone = vec![(own.subjects.for_everyone(), Source::Everyone)];
+        of_everyone
+            .extend(GO_CLUSTER_KINDS.map(|kind| (own.subjects.of_go(kind), Source::Go(kind))));
+        own.everyone = own.listen(of_everyone, &Recipient::Everyone).await?;
         // So that little is missed of what is said once the bridge has started.
-        let _ = timeout(SEND_TIME_MAX, client.flush()).await;
-        let (mode, line_name) = (Mode::Extended, line_name.to_owned());
-        Ok(Self { client, connection, subjects, mode, line_name, received })
+        let _ = timeout(SEND_TIME_MAX, own.client.flush()).await;
+        Ok(own)
     }
 
     pub(super) fn line_name(&self) -> &str {
@@ -117,33 +151,124 @@ impl NatsSide {
 
     /// Waits for what happens next. Cancel-safe.
     pub(super) async fn next(&mut self) -> NatsEvent {
-        tokio::select! {
-            Some(received) = self.received.next() => NatsEvent::Received(Box::new(received)),
-            change = self.connection.change(&self.client) => NatsEvent::Connection(change),
+        loop {
+            tokio::select! {
+                Some(received) = self.received.next() => {
+                    return NatsEvent::Received(Box::new(received));
+                }
+                change = self.connection.change(&self.client) => {
+                    if let Some(change) = self.take_change(change) {
+                        return NatsEvent::Connection(change);
+                    }
+                }
+                _ = self.refused.retry.tick(), if self.refused.complaint.is_some() => {
+                    if !self.refused.subjects.is_empty() {
+                        return NatsEvent::Retry;
+                    }
+                    if self.is_connected() {
+                        self.refused.complaint = None;
+                        return NatsEvent::Connection(Connection::Restored);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What there is to report of a change of the connection.
+    fn take_change(&mut self, change: Connection) -> Option<Connection> {
+        match change {
+            Connection::Impaired(complaint) => match Refusal::read(&complaint) {
+                Some(refusal) if refusal.is_subscription => {
+                    if self.does_without(refusal.subject) {
+                        tracing::debug!("{complaint}");
+                        return None;
+                    }
+                    self.refused.note(refusal.subject, &complaint);
+                    Some(Connection::Partial(complaint))
+                }
+                _ => Some(Connection::Impaired(complaint)),
+            },
+            // The client subscribes again by itself, and the server may refuse that again.
+            Connection::Restored if self.refused.complaint.is_some() => {
+                self.refused.retry.reset();
+                self.refused.complaint.clone().map(Connection::Partial)
+            }
+            change => Some(change),
+        }
+    }
+
+    /// Whether a bridge for nodes in Extended mode does without a subject, since only Go nodes
+    /// speak there. Of the bridge's subjects, theirs are those without a wildcard.
+    fn does_without(&self, subject: &str) -> bool {
+        self.mode == Mode::Extended && !subject.contains('*')
+    }
+
+    /// Subscribes again to what the server has ended, of everyone's subjects and of those that are
+    /// `listened` to.
+    pub(super) async fn try_again<'l>(
+        &mut self,
+        listened: impl Iterator<Item = &'l mut Listening>,
+    ) {
+        let refused = std::mem::take(&mut self.refused.subjects);
+        let mut everyone = std::mem::take(&mut self.everyone);
+        self.listen_again(&mut everyone, &refused).await;
+        self.everyone = everyone;
+        for listening in listened {
+            self.listen_again(listening, &refused).await;
+        }
+    }
+
+    /// Subscribes again to those subjects that were `refused`. What fails here is tried again.
+    async fn listen_again(&mut self, listening: &mut Listening, refused: &[String]) {
+        for own in &mut listening.subscriptions {
+            if !refused.contains(&own.subject) {
+                continue;
+            }
+            let subscribing = self.subscribe(own.subject.clone(), own.source, &own.to);
+            match timeout(SEND_TIME_MAX, subscribing).await {
+                Ok(Ok(subscription)) => *own = subscription,
+                Ok(Err(_)) | Err(_) => self.refused.subjects.push(own.subject.clone()),
+            }
         }
     }
 
     /// Listens to what is sent to `node` alone. The server handles a connection's requests in
     /// order, so every answer to what is published from now on is heard.
     pub(super) async fn listen_for(&mut self, node: &NodeId) -> Result<Listening, Outcome> {
-        let listening = async {
-            let (client, to) = (&self.client, &Recipient::Node(node.clone()));
-            let mut streams = SelectAll::new();
-            streams.push(listen(client, self.subjects.for_node(node), Source::One, to).await?);
-            for kind in GO_NODE_KINDS {
-                let subject = subject_of_go_node(node, kind);
-                streams.push(listen(client, subject, Source::Go(kind), to).await?);
-            }
-            Ok::<_, NatsError>(streams)
-        };
-        match timeout(SEND_TIME_MAX, listening).await {
-            Ok(Ok(streams)) => {
-                let (until, ended) = oneshot::channel();
-                self.received.push(streams.take_until(ended).boxed());
-                Ok(Listening { _until: until })
-            }
+        let mut of_node = vec![(self.subjects.for_node(node), Source::One)];
+        let of_go = GO_NODE_KINDS.map(|kind| (subject_of_go_node(node, kind), Source::Go(kind)));
+        of_node.extend(of_go);
+        let to = Recipient::Node(node.clone());
+        match timeout(SEND_TIME_MAX, self.listen(of_node, &to)).await {
+            Ok(Ok(listening)) => Ok(listening),
             Ok(Err(_)) | Err(_) => Err(Outcome::Refused),
         }
+    }
+
+    async fn listen(
+        &mut self,
+        subjects: Vec<(String, Source)>,
+        to: &Recipient,
+    ) -> Result<Listening, NatsError> {
+        let mut listening = Listening::default();
+        for (subject, source) in subjects {
+            listening.subscriptions.push(self.subscribe(subject, source, to).await?);
+        }
+        Ok(listening)
+    }
+
+    async fn subscribe(
+        &mut self,
+        subject: String,
+        source: Source,
+        to: &Recipient,
+    ) -> Result<Subscription, NatsError> {
+        let subscriber = subscribe(&self.client, subject.clone()).await?;
+        let (until, ended) = oneshot::channel();
+        let receiver = to.clone();
+        let read = move |message| Received { to: receiver.clone(), source, message };
+        self.received.push(subscriber.map(read).take_until(ended).boxed());
+        Ok(Subscription { subject, source, to: to.clone(), _until: until })
     }
 
     /// Publishes what `sender` sent on the line.
@@ -179,6 +304,25 @@ impl NatsSide {
         // What can't be sent any more is lost with the connection.
         let _ = timeout(SEND_TIME_MAX, self.client.flush()).await;
         let _ = self.client.drain().await;
+    }
+}
+
+impl Refused {
+    fn new() -> Self {
+        let mut retry = interval(RETRY_INTERVAL);
+        retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { subjects: Vec::new(), complaint: None, retry }
+    }
+
+    /// Notes what the server has ended.
+    fn note(&mut self, subject: &str, complaint: &str) {
+        if self.complaint.is_none() {
+            self.retry.reset();
+        }
+        self.complaint = Some(complaint.to_owned());
+        if !self.subjects.iter().any(|noted| noted == subject) {
+            self.subjects.push(subject.to_owned());
+        }
     }
 }
 
@@ -235,14 +379,4 @@ async fn prove(
     connection.close(&client).await;
     let unanswered = NatsError::NotSubscribed { subject: said, complaint: None };
     Ok(answered.unwrap_or(Err(unanswered))?)
-}
-
-async fn listen(
-    client: &Client,
-    subject: String,
-    source: Source,
-    to: &Recipient,
-) -> Result<BoxStream<'static, Received>, NatsError> {
-    let (subscriber, to) = (subscribe(client, subject).await?, to.clone());
-    Ok(subscriber.map(move |message| Received { to: to.clone(), source, message }).boxed())
 }

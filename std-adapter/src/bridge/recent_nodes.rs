@@ -40,6 +40,11 @@ impl<T> RecentNodes<T> {
         self.nodes.iter_mut().find(is_it).map(|(.., kept)| kept)
     }
 
+    /// What is kept for each of them.
+    pub(super) fn all_kept_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.nodes.iter_mut().map(|(.., kept)| kept)
+    }
+
     /// Notes that a node was heard; false if it is not among them.
     pub(super) fn hear(&mut self, node: &NodeId, now: Instant) -> bool {
         let found = self.nodes.iter_mut().find(|(known, ..)| known == node);

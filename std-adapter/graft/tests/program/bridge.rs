@@ -1,5 +1,6 @@
 //! `graft bridge` between a serial line, on a socket, and a real nats-server.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -174,6 +175,46 @@ fn a_bridge_reports_a_side_that_is_lost_and_comes_back() {
     bridge.wait_for(|line| line.is("conn", &[("side", "nats")]));
     bridge.terminate();
     assert!(bridge.wait().success());
+}
+
+/// A server whose file permits this; the file is written again by the next call.
+fn permit(config: &Path, permissions: &str) {
+    let anyone = "authorization { users: [{ user: u, password: p }] }, no_auth_user: u";
+    let users =
+        anyone.replace("password: p", &format!("password: p, permissions: {{ {permissions} }}"));
+    fs::write(config, users).unwrap();
+}
+
+#[test]
+fn what_the_server_refuses_a_bridge_later_is_reported_and_tried_again() {
+    for denied in ["graft.c.*.*", "graft.c.*.*.voter"] {
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("server.conf");
+        permit(&config, "publish: \">\"");
+        let server = NatsServer::start_with(&config);
+        let line = UnixListener::bind(directory.path().join("line")).unwrap();
+        let mut bridge = start(directory.path(), &server);
+        bridge.wait_for_start();
+        let mut voter = Voter::accept(&line);
+        let mut node = start_node(directory.path(), &server);
+        let (term, _) = elect(&mut voter, 0);
+        node.terminate();
+        assert!(node.wait().success());
+
+        permit(&config, &format!("subscribe: {{ deny: \"{denied}\" }}"));
+        server.reload();
+        let told = bridge.wait_for(|line| line.is("conn", &[("side", "nats")]));
+        let complaint = "connection works only in part: Permissions Violation for Subscription to";
+        assert!(told.str("error").starts_with(complaint), "{told:?}");
+
+        permit(&config, "publish: \">\"");
+        server.reload();
+        bridge.wait_for(|line| line.is("conn", &[("side", "nats"), ("to", "restored")]));
+        let _node = start_node(directory.path(), &server);
+        elect(&mut voter, term);
+        bridge.terminate();
+        assert!(bridge.wait().success());
+    }
 }
 
 /// Two machines that have the line at `line` and may run a bridge, and a witness that makes a
