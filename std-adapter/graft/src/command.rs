@@ -19,7 +19,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use graft_election::{Config, Node};
+use graft_election::Node;
 use rustix::process::Signal as SentSignal;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -37,10 +37,6 @@ pub(crate) use self::watchdog_task::{WATCHDOG_TASK, WatchdogArgs};
 use crate::permit::Permit;
 use crate::process::Reaper;
 
-/// How often the watchdog hears how long the lease lasts: twice per renewal.
-const RENEWAL_INTERVAL: Duration = Duration::from_millis(50);
-const _: () = assert!(2 * RENEWAL_INTERVAL.as_millis() == Config::HEARTBEAT_INTERVAL.as_millis());
-
 /// How long the watchdog may take to kill all, and to say whether it could.
 const ANSWER_TIME_MAX: Duration = KILL_TIME_MAX.saturating_add(Duration::from_millis(100));
 
@@ -49,6 +45,8 @@ const ANSWER_TIME_MAX: Duration = KILL_TIME_MAX.saturating_add(Duration::from_mi
 pub(crate) struct Command {
     words: Vec<OsString>,
     grace: Duration,
+    /// How often the watchdog hears how long the lease lasts.
+    renewal_interval: Duration,
     reaper: Reaper,
     /// This program goes on after it was stopped.
     resumed: Signal,
@@ -126,16 +124,19 @@ impl CommandEvent {
 
 impl Command {
     /// The command of these `words`, which has `grace` to end after SIGTERM; `None` without words.
+    /// Its watchdog is told of the lease at each `renewal_interval`.
     pub(crate) fn new(
         words: Vec<OsString>,
         grace: Duration,
+        renewal_interval: Duration,
         reaper: Reaper,
     ) -> Result<Option<Self>> {
         if words.is_empty() {
             return Ok(None);
         }
         let resumed = signal(SignalKind::from_raw(SentSignal::CONT.as_raw()))?;
-        Ok(Some(Self { words, grace, reaper, resumed, state: State::Idle }))
+        let state = State::Idle;
+        Ok(Some(Self { words, grace, renewal_interval, reaper, resumed, state }))
     }
 
     /// Waits for what happens to COMMAND next, or forever if it is not running. COMMAND gets
@@ -168,7 +169,7 @@ impl Command {
                     Stage::Killed { .. } => self.kill_unwatched(),
                     _ => self.kill(),
                 },
-                () = sleep(RENEWAL_INTERVAL) => {}
+                () = sleep(self.renewal_interval) => {}
             }
         }
     }

@@ -4,27 +4,31 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use graft_election::{Config, Leadership, Mode, Node, State, Status};
+use graft_election::{Leadership, Mode, Node, State, Status};
 use tokio::sync::watch;
-
-/// How long before the end of the lease the COMMAND must be gone: half a heartbeat interval.
-const MARGIN: Duration = Duration::from_millis(50);
-const _: () = assert!(2 * MARGIN.as_millis() == Config::HEARTBEAT_INTERVAL.as_millis());
 
 /// A leadership, as far as the node's mode can tell.
 #[derive(Debug)]
 pub(crate) enum Permit {
     /// Extended mode: nobody else leads while the lease lasts.
-    Lease(Leadership),
+    Lease {
+        leadership: Leadership,
+        /// How long before the end of the lease the COMMAND must be gone.
+        margin: Duration,
+    },
     /// Graft mode: as far as the node knows, it leads in this term.
     Term { term: u64, status: watch::Receiver<Arc<Status>> },
 }
 
 impl Permit {
-    /// Waits until the node leads, or forever if it closes. Cancel-safe.
-    pub(crate) async fn next(node: &Node, mode: Mode) -> Self {
+    /// Waits until the node leads, or forever if it closes. Under a lease the COMMAND must be gone
+    /// `margin` before its end. Cancel-safe.
+    pub(crate) async fn next(node: &Node, mode: Mode, margin: Duration) -> Self {
         let next = match mode {
-            Mode::Extended => node.wait_for_leadership().await.map(Self::Lease),
+            Mode::Extended => {
+                let leadership = node.wait_for_leadership().await;
+                leadership.map(|leadership| Self::Lease { leadership, margin })
+            }
             Mode::Graft => {
                 let mut status = node.watch();
                 let leads = status.wait_for(|status| status.state == State::Leader).await;
@@ -41,7 +45,7 @@ impl Permit {
     /// The fencing token.
     pub(crate) fn token(&self) -> u64 {
         match self {
-            Self::Lease(leadership) => leadership.token(),
+            Self::Lease { leadership, .. } => leadership.token(),
             Self::Term { term, .. } => *term,
         }
     }
@@ -49,7 +53,7 @@ impl Permit {
     /// Waits until the COMMAND should end. Cancel-safe.
     pub(crate) async fn ending(&self) {
         match self {
-            Self::Lease(leadership) => leadership.ending().await,
+            Self::Lease { leadership, .. } => leadership.ending().await,
             Self::Term { term, status } => {
                 let leads =
                     |status: &Arc<Status>| status.state == State::Leader && status.term == *term;
@@ -63,7 +67,7 @@ impl Permit {
     /// when another node begins to lead. Cancel-safe.
     pub(crate) async fn expired(&self) {
         match self {
-            Self::Lease(leadership) => leadership.ending_within(MARGIN).await,
+            Self::Lease { leadership, margin } => leadership.ending_within(*margin).await,
             Self::Term { .. } => pending().await,
         }
     }
@@ -71,7 +75,9 @@ impl Permit {
     /// How long the COMMAND may run from now on, if there is a limit.
     pub(crate) fn time_left(&self) -> Option<Duration> {
         match self {
-            Self::Lease(leadership) => Some(leadership.remaining().saturating_sub(MARGIN)),
+            Self::Lease { leadership, margin } => {
+                Some(leadership.remaining().saturating_sub(*margin))
+            }
             Self::Term { .. } => None,
         }
     }

@@ -26,6 +26,9 @@ use crate::stop::{self, Stop};
 /// The longest grace: a century, in seconds.
 const GRACE_MAX: f64 = 100.0 * 365.25 * 86_400.0;
 
+/// The shortest heartbeat interval under which a COMMAND can be killed in time.
+const COMMAND_HEARTBEAT_MIN: Duration = Duration::from_millis(20);
+
 /// How long the node may take to close after the grace, or after a second signal.
 const CLOSE_TIME_MAX: Duration = Duration::from_millis(700);
 
@@ -69,7 +72,8 @@ pub(crate) struct RunArgs {
     /// times suit slow disks and busy machines.
     #[arg(long, value_name = "MIN..MAX", default_value_t)]
     election_timeout: ElectionTimeout,
-    /// How often a leader says that it leads. At most half of MIN.
+    /// How often a leader says that it leads. At most half of MIN; with a COMMAND in Extended mode,
+    /// at most three tenths of it and at least 20ms.
     #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = parse_duration)]
     heartbeat: Duration,
     /// Instead of NATS, the directory through which nodes on this machine communicate.
@@ -130,6 +134,7 @@ impl RunArgs {
             ..Config::new(&self.cluster, self.size)
         };
         config.check(VOTERS_MAX)?;
+        self.check_times_for_command()?;
         // Before there are other threads: they are to be the same.
         keep_running_in_background()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -142,20 +147,41 @@ impl RunArgs {
         ran
     }
 
+    /// COMMAND is told to end when a lease has not been renewed for two heartbeats, and killed half
+    /// a heartbeat before it ends. A heartbeat that is too long would have it end at once, and one
+    /// that is too short leaves no time to kill anything.
+    fn check_times_for_command(&self) -> Result<()> {
+        let lease =
+            self.election_timeout.min * (100 - u32::from(Config::CLOCK_DRIFT_PERCENT)) / 100;
+        let heartbeats = COMMAND_HEARTBEAT_MIN..=lease / 3;
+        let has_lease = matches!(self.mode, ModeName::Extended) && !self.command.is_empty();
+        if has_lease && !heartbeats.contains(&self.heartbeat) {
+            bail!(
+                "with a COMMAND, the heartbeat interval must be from {COMMAND_HEARTBEAT_MIN:?} to \
+                 three tenths of the least election timeout, so that a lease that is renewed \
+                 doesn't seem to end"
+            );
+        }
+        Ok(())
+    }
+
     /// Runs the node. A signal ends it even before it has connected and joined.
     async fn run_node(mut self) -> Result<ExitCode> {
         let mut stop = Stop::new()?;
         let reaper = Reaper::start()?;
-        let (mode, grace) = (self.mode.into(), self.grace);
+        let (mode, grace, half_heartbeat) = (self.mode.into(), self.grace, self.heartbeat / 2);
         let words = std::mem::take(&mut self.command);
         let reports_to = if words.is_empty() { Target::Stdout } else { Target::Stderr };
         let Some(started) = stop.unless_asked(self.start(reports_to)).await else {
             return Ok(ExitCode::SUCCESS);
         };
         let Started { node, vote_path, reporter } = started?;
-        let command = Command::new(words, grace, reaper)?;
+        // Twice per heartbeat.
+        let command = Command::new(words, grace, half_heartbeat, reaper)?;
         let events = News::new(node.events());
-        let foreground = Foreground { reporter, events, node, vote_path, mode, command, grace };
+        let margin = half_heartbeat;
+        let foreground =
+            Foreground { reporter, events, node, vote_path, mode, command, grace, margin };
         foreground.run(stop).await
     }
 
@@ -255,6 +281,8 @@ struct Foreground {
     mode: Mode,
     command: Option<Command>,
     grace: Duration,
+    /// How long before the end of a lease the command must be gone.
+    margin: Duration,
 }
 
 impl Foreground {
@@ -284,7 +312,7 @@ impl Foreground {
                     Some(event) => self.reporter.event(&event),
                     None => return Err(self.why_closed()),
                 },
-                permit = Permit::next(&self.node, self.mode), if may_start => {
+                permit = Permit::next(&self.node, self.mode, self.margin), if may_start => {
                     if let Some(command) = &mut self.command {
                         command.start(&self.node, permit)?;
                     }

@@ -335,6 +335,30 @@ fn nohup_is_kept() {
     assert_eq!(left, 1, "{:#?}", program.lines);
 }
 
+/// A lease is renewed with each heartbeat, however short both are.
+#[test]
+fn a_command_outlasts_leases_of_all_lengths() {
+    for (election_timeout, heartbeat, code) in [
+        ("100ms..200ms", "20ms", 7),
+        ("100ms..200ms", "30ms", 7),
+        ("1s..2s", "300ms", 7),
+        // It would be killed at once, again and again.
+        ("200ms..400ms", "100ms", 1),
+        // Too short to kill anything in.
+        ("50ms..100ms", "10ms", 1),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let times = ["--election-timeout", election_timeout, "--heartbeat", heartbeat];
+        let node = ["run", "--cluster", "c", "--size", "1", "--local", "d"];
+        // A busy machine may lose the shortest leases, and then starts the command again.
+        let command = ["--", "sh", "-c", "trap '' TERM; sleep 0.5; exit 7"];
+        let output = graft(directory.path(), &[&node[..], &times, &command].concat());
+        assert_eq!(output.status.code(), Some(code), "{times:?}: {output:?}");
+        let is_told = text(&output.stderr).contains("with a COMMAND, the heartbeat interval must");
+        assert_eq!(is_told, code == 1, "{output:?}");
+    }
+}
+
 #[test]
 fn a_grace_may_be_of_any_size() {
     for (grace, code) in [
