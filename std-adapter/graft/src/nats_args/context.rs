@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::settings::Place;
 
@@ -60,7 +61,7 @@ fn read(name: &str, path: &Path) -> Result<Place> {
     let context = || format!("could not read the NATS context {name} in {}", path.display());
     let text = fs::read_to_string(path).with_context(context)?;
     // The error would repeat a value that has the wrong type.
-    let Ok(file) = serde_json::from_str::<File>(&text) else {
+    let Some(file) = parse(&text) else {
         bail!("the NATS context {name} in {} is not valid JSON of a context", path.display());
     };
     for (is_set, key) in [
@@ -88,6 +89,14 @@ fn read(name: &str, path: &Path) -> Result<Place> {
         key: file_at(file.key),
         tls_first: file.tls_first,
     })
+}
+
+/// A context is an object, and a `null` in it is something that is not set, as the `nats` program
+/// reads it.
+fn parse(text: &str) -> Option<File> {
+    let mut object: Map<String, Value> = serde_json::from_str(text).ok()?;
+    object.retain(|_, value| !value.is_null());
+    File::deserialize(Value::Object(object)).ok()
 }
 
 /// The `nats` program's configuration directory.

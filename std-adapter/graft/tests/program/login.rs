@@ -165,6 +165,14 @@ fn contexts_of_the_nats_program_log_in() {
     site.write("config/nats/context/mine.json", &context.to_string());
     site.leads(&arguments(&["--context", "mine"]));
     site.leads(&Given { environment: &[("NATS_CONTEXT", "mine")], ..Given::default() });
+    let mut with_nulls = context.clone();
+    with_nulls["creds"] = serde_json::Value::Null;
+    site.write("config/nats/context/nulls.json", &with_nulls.to_string());
+    site.leads(&arguments(&["--context", "nulls"]));
+    site.write("config/nats/context/list.json", "[]");
+    let list = site.fails(&arguments(&["--context", "list"]));
+    assert!(list.ends_with("is not valid JSON of a context"), "{list}");
+
     site.write("config/nats/context.txt", "mine\n");
     site.leads(&Given::default());
     // A server that is named otherwise isn't sent the login of a context that nobody named.
