@@ -242,13 +242,33 @@ pub enum LocalError {
         #[source]
         error: io::Error,
     },
-    /// The cluster's directory belongs to another user, or other users may use it.
+    /// The cluster's directory belongs to another user.
+    #[error("{path} belongs to user {user}, and not to user {own_user}, who runs this node")]
+    NotOwned {
+        /// The directory.
+        path: PathBuf,
+        /// The number of the user to whom it belongs.
+        user: u32,
+        /// The number of the node's user.
+        own_user: u32,
+    },
+    /// Other users may use the cluster's directory.
     #[error("{path} must belong to the node's user, with mode 0700, not {mode:04o}")]
     NotPrivate {
         /// The directory.
         path: PathBuf,
         /// Its mode.
         mode: u32,
+    },
+    /// The path of the node's socket is longer than that of a socket may be.
+    #[error(
+        "the path of the socket {path} has {} bytes, more than that of a socket may have: take a \
+         shorter directory or id",
+        path.as_os_str().len()
+    )]
+    PathTooLong {
+        /// The path.
+        path: PathBuf,
     },
     /// The node's socket can't be created.
     #[error("the socket {path} can't be created")]

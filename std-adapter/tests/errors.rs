@@ -132,6 +132,8 @@ fn transport_errors() -> Vec<Box<dyn Error>> {
     let local = vec![
         LocalError::Directory { path: path(), error: io_error() },
         LocalError::NotPrivate { path: path(), mode: 0o755 },
+        LocalError::NotOwned { path: path(), user: 1000, own_user: 1001 },
+        LocalError::PathTooLong { path: path() },
         LocalError::Bind { path: path(), error: io_error() },
         LocalError::NotASocket { path: path() },
         LocalError::Busy { path: path() },

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::num::NonZeroU64;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
 use std::time::Duration;
@@ -113,6 +113,27 @@ async fn a_path_too_long_for_a_socket_is_named() {
     let deep = base.path().join("d".repeat(100));
     let refused = refusal(&deep, "a").await;
     assert!(refused.contains(&"d".repeat(100)), "{refused}");
+    assert!(refused.contains("take a shorter directory or id"), "{refused}");
+    assert!(!deep.exists());
+}
+
+#[tokio::test]
+async fn a_directory_of_another_user_is_refused_with_both_users() {
+    let base = tempfile::tempdir().unwrap();
+    let directory = base.path().join("c");
+    let own_user = rustix::process::geteuid().as_raw();
+    // Only root can give a directory away, and root's are another user's to all others.
+    let user = if own_user == 0 {
+        fs::create_dir(&directory).unwrap();
+        chown(&directory, Some(65_534), None).unwrap();
+        65_534
+    } else {
+        symlink("/", &directory).unwrap();
+        0
+    };
+    let refused = refusal(base.path(), "a").await;
+    let both = format!("belongs to user {user}, and not to user {own_user}, who runs this node");
+    assert!(refused.ends_with(&both), "{refused}");
 }
 
 #[tokio::test]
@@ -283,7 +304,7 @@ async fn what_is_no_socket_is_in_the_way_and_stays() {
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
     fs::write(directory.join("file"), "precious").unwrap();
     fs::create_dir(directory.join("directory")).unwrap();
-    std::os::unix::fs::symlink("file", directory.join("link")).unwrap();
+    symlink("file", directory.join("link")).unwrap();
     for name in ["file", "directory", "link"] {
         let refused = refusal(base.path(), name).await;
         let told = format!("{name} is no socket of a node: it is in the way, and is not removed");

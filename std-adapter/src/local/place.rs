@@ -1,9 +1,9 @@
 //! Where a node's socket is. Whatever else is there stays, and so does a socket of another process.
 
-use std::fs::{self, DirBuilder, File, Metadata};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixDatagram as BlockingDatagram;
+use std::os::unix::net::{SocketAddr, UnixDatagram as BlockingDatagram};
 use std::path::{Path, PathBuf};
 
 use graft_election_core::NodeId;
@@ -46,6 +46,10 @@ impl Place {
     /// Binds a new socket, in place of one that no process listens to. Nodes that start do this one
     /// at a time, so that none takes a socket for a dead one that another has just bound.
     pub(super) fn bind(&mut self) -> Result<UnixDatagram, LocalError> {
+        // Before the directory is made: this leaves no trace.
+        if SocketAddr::from_pathname(&self.path).is_err() {
+            return Err(LocalError::PathTooLong { path: self.path.clone() });
+        }
         self.prepare_directory()?;
         let _locked = self.lock()?;
         self.remove_stale()?;
@@ -64,11 +68,15 @@ impl Place {
         let error = |error| LocalError::Directory { path: path.clone(), error };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(error)?;
         let metadata = fs::metadata(path).map_err(error)?;
-        if is_private(&metadata) {
-            return Ok(());
+        let (user, own_user) = (metadata.uid(), rustix::process::geteuid().as_raw());
+        if user != own_user {
+            return Err(LocalError::NotOwned { path: path.clone(), user, own_user });
         }
         let mode = metadata.permissions().mode() & 0o7777;
-        Err(LocalError::NotPrivate { path: path.clone(), mode })
+        if mode & 0o077 != 0 {
+            return Err(LocalError::NotPrivate { path: path.clone(), mode });
+        }
+        Ok(())
     }
 
     /// Keeps other nodes from starting until the file is dropped.
@@ -118,9 +126,4 @@ impl Drop for Place {
 fn identity(path: &Path) -> Option<Identity> {
     let metadata = fs::symlink_metadata(path).ok()?;
     Some(Identity { device: metadata.dev(), inode: metadata.ino() })
-}
-
-fn is_private(metadata: &Metadata) -> bool {
-    metadata.uid() == rustix::process::geteuid().as_raw()
-        && metadata.permissions().mode() & 0o077 == 0
 }
