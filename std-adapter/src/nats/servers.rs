@@ -119,9 +119,10 @@ impl FromStr for NatsServers {
         let parse = |url: &str| {
             let url = url.trim();
             if let Some((scheme, _)) = url.split_once("://") {
-                check_scheme(scheme)?;
+                check_scheme(&scheme.to_ascii_lowercase())?;
             }
-            Target::new(url.parse().map_err(|_| NatsServersError::Invalid)?)
+            let target = Target::new(url.parse().map_err(|_| NatsServersError::Invalid)?)?;
+            Ok(if url.contains(":@") { target.with_empty_password() } else { target })
         };
         let urls: Vec<_> = text.split(',').collect();
         let of = urls.len();
@@ -182,6 +183,16 @@ impl Target {
         let removed = url.set_username("").and_then(|()| url.set_password(None));
         let addr = removed.ok().and_then(|()| ServerAddr::from_url(url).ok());
         addr.map(|addr| Self { addr, login }).ok_or(NatsServersError::Invalid)
+    }
+
+    /// A parsed URL doesn't tell an empty password from none, which makes the user a token.
+    fn with_empty_password(self) -> Self {
+        match self.login {
+            Some(Login::Token(name)) => {
+                Self { login: Some(Login::User { name, password: String::new() }), ..self }
+            }
+            login => Self { login, ..self },
+        }
     }
 }
 

@@ -143,6 +143,7 @@ fn a_user_and_password_log_in_from_wherever_they_come() {
     let without_scheme = url.trim_start_matches("nats://");
     site.leads(&arguments(&["--nats", &url]));
     site.leads(&arguments(&["--nats", without_scheme]));
+    site.leads(&arguments(&["--nats", &site.url("NATS", &format!("me:{PASSWORD_ENCODED}@"))]));
     site.leads(&arguments(&["--nats", &bare, "--user", "me", "--password", PASSWORD]));
     let environment = [("NATS_URL", &*bare), ("NATS_USER", "me"), ("NATS_PASSWORD", PASSWORD)];
     site.leads(&Given { environment: &environment, ..Given::default() });
@@ -152,6 +153,15 @@ fn a_user_and_password_log_in_from_wherever_they_come() {
         environment: &[("NATS_URL", &site.url("nats", "you:wrong@")), ("NATS_PASSWORD", PASSWORD)],
     });
     site.leads(&Given { arguments: &["--nats", &url], environment: &[("NATS_TOKEN", "another")] });
+}
+
+/// It is another login than a token.
+#[test]
+fn a_user_may_have_an_empty_password() {
+    let site = Site::new(r#"authorization { users: [{ user: "me", password: "" }] }"#);
+    site.leads(&arguments(&["--nats", &site.url("nats", "me:@")]));
+    site.leads(&arguments(&["--nats", &site.server.url(), "--user", "me", "--password", ""]));
+    site.fails(&arguments(&["--nats", &site.url("nats", "me@")]));
 }
 
 #[test]
