@@ -10,7 +10,7 @@ use std::io;
 
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, PublishError, Subscriber, ToServerAddrs};
-use graft_election_core::Outgoing;
+use graft_election_core::{Message, Outgoing};
 use graft_election_proto::{ENCODED_MAX, EncodeError, encode};
 
 use crate::transport::{Arrival, Connection, Member, Transport};
@@ -36,7 +36,8 @@ pub(crate) use subjects::{TRIAL_MARK, Unreadable, is_for_everyone};
 ///
 /// When it joins, the node says on each of its subjects something that everyone else ignores: a
 /// server that refuses one of them is an error. What is refused later is reported and tried again,
-/// and the node does not campaign until it is permitted.
+/// and the node does not campaign until it is permitted. A node that campaigns tries its subjects
+/// again, since a server may also keep messages from it without a word.
 ///
 /// While the connection is down nothing is sent, and nothing is kept to be sent later: a late
 /// heartbeat or vote would only do harm.
@@ -134,11 +135,15 @@ impl Transport for NatsTransport {
     }
 
     async fn send(&mut self, outgoing: &Outgoing) -> Result<(), NatsError> {
-        let Some(membership) = &self.membership else {
+        let Some(membership) = &mut self.membership else {
             return Err(NatsError::NotJoined);
         };
         if self.client.connection_state() != State::Connected {
             return Err(NatsError::Disconnected);
+        }
+        // Whoever hears no leader may be deaf.
+        if let Message::VoteRequest(_) | Message::PreVoteRequest(_) = outgoing.message {
+            membership.check().await;
         }
         let mut buffer = [0; ENCODED_MAX];
         let payload = encode(&outgoing.message, &mut buffer)?.to_vec().into();

@@ -609,6 +609,30 @@ async fn what_the_server_refuses_later_is_reported_and_tried_again_and_no_reason
     }
 }
 
+/// The server says nothing of messages that it keeps back from a subscription with a wildcard.
+#[tokio::test]
+async fn a_node_that_campaigns_notices_what_the_server_keeps_back_without_a_word() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("server.conf");
+    permissions(&config, "publish: \">\"");
+    let server = NatsServer::start_with(&config);
+    let node = start(&server, "n1", 3).await;
+    let mut events = node.events();
+    permissions(&config, r#"subscribe: { deny: "graft.c.heartbeat.*" }"#);
+    server.reload();
+    wait_for_fault(&mut events, |fault| match fault {
+        Fault::ConnectionPartial(why) => {
+            why == "what the node says on graft.c.heartbeat.n1 does not come back"
+        }
+        _ => false,
+    })
+    .await;
+    permissions(&config, "publish: \">\"");
+    server.reload();
+    wait_for_restored(&mut events).await;
+    node.close().await;
+}
+
 /// A stranger that asks must not be able to silence the node.
 #[tokio::test]
 async fn an_answer_that_the_server_refuses_is_only_reported() {

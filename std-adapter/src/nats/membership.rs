@@ -12,7 +12,7 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 
 use super::subjects::{TRIAL_MARK, origin_of};
 use super::{
@@ -33,6 +33,12 @@ const TRIAL_MAX: usize = 1 + 16 + 4;
 /// How often a trial is repeated that has not come back, and what was refused is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often the trial of a check is said before the node takes itself for deaf.
+const TRIES_MAX: u32 = 5;
+
+/// How soon a check may follow another.
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+
 /// A cluster's member, and what it hears.
 pub(super) struct Membership {
     client: Client,
@@ -50,6 +56,9 @@ pub(super) struct Membership {
     trials: Trials,
     /// The latest trial, unless the server has complained since it began.
     trial: Option<Trial>,
+    /// How often the trial of a check is still said, if it does not come back.
+    tries_left: u32,
+    checked_at: Option<Instant>,
     /// The last complaint of the server about what the node needs, until it is over.
     complaint: Option<String>,
     /// The subjects of the subscriptions that the server has ended.
@@ -120,6 +129,8 @@ impl Membership {
             dropped: Arc::default(),
             trials: Trials::new()?,
             trial: None,
+            tries_left: 0,
+            checked_at: None,
             complaint: None,
             ended: Vec::new(),
             retry,
@@ -185,9 +196,13 @@ impl Membership {
     }
 
     fn not_subscribed(&self, complaint: Option<String>) -> NatsError {
+        NatsError::NotSubscribed { subject: self.awaited_subject(), complaint }
+    }
+
+    /// The first subject from which the trial has not come back.
+    fn awaited_subject(&self) -> String {
         let awaited = self.trial.as_ref().and_then(|trial| trial.awaited.first());
-        let subject = awaited.cloned().unwrap_or_default();
-        NatsError::NotSubscribed { subject, complaint }
+        awaited.cloned().unwrap_or_default()
     }
 
     /// Waits for what happens next. Cancel-safe: what is lost is said again.
@@ -216,15 +231,49 @@ impl Membership {
                         return Arrival::Connection(change);
                     }
                 }
-                _ = self.retry.tick(), if self.complaint.is_some() => {
-                    if self.has_heard_trial() {
-                        self.complaint = None;
-                        return Arrival::Connection(Connection::Restored);
+                _ = self.retry.tick(), if self.complaint.is_some() || self.tries_left > 0 => {
+                    if let Some(change) = self.take_trial().await {
+                        return Arrival::Connection(change);
                     }
-                    self.try_again().await;
                 }
             }
         }
+    }
+
+    /// Takes in what has become of the trial, and says it again, or another one.
+    async fn take_trial(&mut self) -> Option<Connection> {
+        if self.has_heard_trial() {
+            self.tries_left = 0;
+            return self.complaint.take().map(|_| Connection::Restored);
+        }
+        if self.complaint.is_some() {
+            self.try_again().await;
+            return None;
+        }
+        self.tries_left -= 1;
+        if self.tries_left > 0 {
+            // What can't be said now is said again.
+            let _ = self.say_trial().await;
+            return None;
+        }
+        let subject = self.awaited_subject();
+        let complaint = format!("what the node says on {subject} does not come back");
+        self.complaint = Some(complaint.clone());
+        Some(Connection::Partial(complaint))
+    }
+
+    /// Begins to check that the server lets the node hear and speak, unless it did that a short
+    /// while ago: a server whose permissions have changed may keep messages back without a word.
+    pub(super) async fn check(&mut self) {
+        let is_recent = |at: Instant| at.elapsed() < CHECK_INTERVAL;
+        if self.complaint.is_some() || self.checked_at.is_some_and(is_recent) {
+            return;
+        }
+        self.checked_at = Some(Instant::now());
+        self.tries_left = TRIES_MAX;
+        self.retry.reset();
+        self.begin_trial();
+        let _ = self.say_trial().await;
     }
 
     /// What there is to report of a change of the connection.
@@ -248,6 +297,10 @@ impl Membership {
             Connection::Restored => {
                 self.must_report = self.complaint.is_some();
                 Some(Connection::Restored)
+            }
+            Connection::Lost(_) => {
+                (self.tries_left, self.checked_at) = (0, None);
+                Some(change)
             }
             change => Some(change),
         }
