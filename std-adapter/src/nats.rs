@@ -17,7 +17,9 @@ use crate::transport::{Arrival, Connection, Member, Transport};
 use membership::Membership;
 
 pub(crate) use connection::{Watched, connect_watched};
-pub(crate) use membership::{JOIN_TIME_MAX, Refusal};
+pub(crate) use membership::JOIN_TIME_MAX;
+#[cfg(feature = "bridge")]
+pub(crate) use membership::Refusal;
 pub use servers::{NatsConnectError, NatsServers, NatsServersError};
 pub(crate) use subjects::{
     GO_CLUSTER_KINDS, GO_NODE_KINDS, Route, Source, Subjects, subject_of_go_node,
