@@ -9,9 +9,10 @@ use crate::nats_server::NatsServer;
 use crate::peer::Peer;
 use crate::process::{Line, Program};
 
-/// How much more memory a node may take while it is flooded: as many of the largest messages as may
-/// wait on the subject, if the node never got to run, and the client's buffers.
-const GROWTH_MAX_KIB: u64 = 72 * 1024;
+/// How much more memory a node may take while it is flooded with 500 MB: as many of the largest
+/// messages as may wait on the subject if the node never gets to run, which are 64 MB, the client's
+/// buffer, which holds as much again while it grows, and what the allocator keeps of both.
+const GROWTH_MAX_KIB: u64 = 160 * 1024;
 
 /// The most memory that a process has had so far.
 fn peak_kib(pid: u32) -> u64 {
