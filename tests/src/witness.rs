@@ -15,6 +15,9 @@ use crate::bus::{Bus, Sent};
 use crate::cluster::id;
 use crate::nats_server::NatsServer;
 
+/// How the trial begins that a node says on each of its subjects.
+const TRIAL_MARK: u8 = 7;
+
 /// A witness of all that is said on a bus, and on a server if there is one.
 ///
 /// It takes in nothing by itself: whoever waits for something has it hear meanwhile.
@@ -149,8 +152,11 @@ impl Witness {
         let [_, _, kind, sender, receiver @ ..] = &*tokens else {
             panic!("a subject of the Go original: {}", message.subject);
         };
-        // What a node says to itself when it joins is no message of nodes.
+        // What a node says to itself when it joins is no message of nodes: it begins with no key.
         let Some(kind) = Kind::from_name(kind) else { return };
+        if message.payload.first() == Some(&TRIAL_MARK) {
+            return;
+        }
         let message_heard = decode(kind, &message.payload).expect("a sound message");
         let to = match receiver {
             [node] => Recipient::Node(id(node)),
