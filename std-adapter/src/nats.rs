@@ -3,6 +3,7 @@
 mod changes;
 mod connection;
 mod membership;
+mod refused;
 mod servers;
 mod subjects;
 
@@ -19,7 +20,7 @@ use membership::Membership;
 pub(crate) use connection::{Watched, connect_watched};
 pub(crate) use membership::JOIN_TIME_MAX;
 #[cfg(feature = "bridge")]
-pub(crate) use membership::Refusal;
+pub(crate) use refused::{Refusal, Refused};
 pub use servers::{NatsConnectError, NatsServers, NatsServersError};
 pub(crate) use subjects::{
     GO_CLUSTER_KINDS, GO_NODE_KINDS, Route, Source, Subjects, subject_of_go_node,

@@ -25,6 +25,7 @@ pub mod pb;
 pub mod peer;
 pub mod proxy;
 pub mod transport;
+pub mod trial;
 pub mod votes;
 pub mod witness;
 

@@ -14,9 +14,7 @@ use crate::boards::BOARDS_CLUSTER;
 use crate::bus::{Bus, Sent};
 use crate::cluster::id;
 use crate::nats_server::NatsServer;
-
-/// How the trial begins that a node says on each of its subjects.
-const TRIAL_MARK: u8 = 7;
+use crate::trial::is_trial;
 
 /// A witness of all that is said on a bus, and on a server if there is one.
 ///
@@ -152,9 +150,9 @@ impl Witness {
         let [_, _, kind, sender, receiver @ ..] = &*tokens else {
             panic!("a subject of the Go original: {}", message.subject);
         };
-        // What a node says to itself when it joins is no message of nodes: it begins with no key.
+        // What a node says to itself when it joins is no message of nodes.
         let Some(kind) = Kind::from_name(kind) else { return };
-        if message.payload.first() == Some(&TRIAL_MARK) {
+        if is_trial(message) {
             return;
         }
         let message_heard = decode(kind, &message.payload).expect("a sound message");

@@ -19,6 +19,7 @@ use graft_election_tests::bridge::RunningBridge;
 use graft_election_tests::bus::{Bus, Member};
 use graft_election_tests::cluster::{PATIENCE, builder, id, wait_for_agreement, wait_until};
 use graft_election_tests::nats_server::NatsServer;
+use graft_election_tests::trial::is_trial;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -114,7 +115,7 @@ impl Spy {
         while let Ok(Some(message)) = timeout_at(quiet_at, self.all.next()).await {
             assert!(heard.len() < 10_000, "NATS has no quiet");
             // Someone who joins tries out what the server permits (section 3).
-            if message.payload.first() == Some(&7) {
+            if is_trial(&message) {
                 continue;
             }
             let reply = message.reply.map(|reply| reply.to_string());

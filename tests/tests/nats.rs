@@ -18,6 +18,7 @@ use graft_election_tests::cluster::{
 };
 use graft_election_tests::nats_server::NatsServer;
 use graft_election_tests::pb;
+use graft_election_tests::trial::is_trial;
 use prost::Message;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
@@ -318,11 +319,6 @@ async fn requests_have_the_reply_subject_that_go_sets_and_answers_have_none() {
     assert_eq!(heartbeat.reply, None);
     let heartbeat = pb::Heartbeat::decode(heartbeat.payload).unwrap();
     assert_eq!((heartbeat.leader.as_str(), heartbeat.sent_at), (leader.as_str(), 0));
-}
-
-/// Whether a node tries out whether it can speak and hear (section 3).
-fn is_trial(message: &async_nats::Message) -> bool {
-    message.payload.first() == Some(&7)
 }
 
 /// The next message that is no trial.

@@ -176,12 +176,17 @@ impl RunArgs {
             return Ok(ExitCode::SUCCESS);
         };
         let Started { node, vote_path, reporter } = started?;
-        // Twice per heartbeat.
-        let command = Command::new(words, grace, half_heartbeat, reaper)?;
-        let events = News::new(node.events());
-        let margin = half_heartbeat;
-        let foreground =
-            Foreground { reporter, events, node, vote_path, mode, command, grace, margin };
+        let foreground = Foreground {
+            reporter,
+            events: News::new(node.events()),
+            node,
+            vote_path,
+            mode,
+            // Twice per heartbeat.
+            command: Command::new(words, grace, half_heartbeat, reaper)?,
+            grace,
+            margin: half_heartbeat,
+        };
         foreground.run(stop).await
     }
 

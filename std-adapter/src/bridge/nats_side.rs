@@ -10,13 +10,14 @@ use futures_util::stream::{BoxStream, SelectAll};
 use graft_election_core::{Mode, NodeId, Recipient};
 use graft_election_proto::Kind;
 use tokio::sync::oneshot;
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 
 use super::counts::Outcome;
 use super::error::BridgeError;
 use crate::nats::{
-    GO_CLUSTER_KINDS, GO_NODE_KINDS, JOIN_TIME_MAX, NatsError, NatsServers, Refusal, Route, Source,
-    Subjects, TRIAL_MARK, Unreadable, Watched, connect_watched, subject_of_go_node, subscribe,
+    GO_CLUSTER_KINDS, GO_NODE_KINDS, JOIN_TIME_MAX, NatsError, NatsServers, Refusal, Refused,
+    Route, Source, Subjects, TRIAL_MARK, Unreadable, Watched, connect_watched, subject_of_go_node,
+    subscribe,
 };
 use crate::transport::Connection;
 
@@ -24,15 +25,8 @@ use crate::transport::Connection;
 /// them, don't look at it.
 const LINE_HEADER: &str = "Graft-Line";
 
-/// How many messages of a subject may wait for the bridge, which never lets them wait for long.
-const WAITING_MAX: usize = 64;
-
 /// How long the client may take to accept what it is given.
 const SEND_TIME_MAX: Duration = Duration::from_millis(100);
-
-/// How often what the server refuses is tried again. It answers sooner, so that what it has not
-/// refused after this time is in place.
-const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A connection to NATS that hears the cluster, and what is meant for the nodes on the line.
 pub(super) struct NatsSide {
@@ -44,15 +38,6 @@ pub(super) struct NatsSide {
     received: SelectAll<BoxStream<'static, Received>>,
     everyone: Listening,
     refused: Refused,
-}
-
-/// The subscriptions that the server has ended since the bridge started.
-struct Refused {
-    /// The subjects that were not tried again yet.
-    subjects: Vec<String>,
-    /// The server's last complaint, until it is over.
-    complaint: Option<String>,
-    retry: Interval,
 }
 
 /// A message from NATS.
@@ -99,8 +84,7 @@ impl NatsSide {
     ) -> Result<Self, BridgeError> {
         let mut options_with_echo = ConnectOptions::new();
         let (client, connection) = connect_watched(servers, |options| {
-            let options = options.name("graft bridge").subscription_capacity(WAITING_MAX);
-            options_with_echo = configure(options)?;
+            options_with_echo = configure(options.name("graft bridge"))?;
             Ok(options_with_echo.clone().no_echo())
         })
         .await?;
@@ -183,7 +167,7 @@ impl NatsSide {
                         tracing::debug!("{complaint}");
                         return None;
                     }
-                    self.refused.note(refusal.subject, &complaint);
+                    self.refused.note(refusal, &complaint);
                     Some(Connection::Partial(complaint))
                 }
                 _ => Some(Connection::Impaired(complaint)),
@@ -304,25 +288,6 @@ impl NatsSide {
         // What can't be sent any more is lost with the connection.
         let _ = timeout(SEND_TIME_MAX, self.client.flush()).await;
         let _ = self.client.drain().await;
-    }
-}
-
-impl Refused {
-    fn new() -> Self {
-        let mut retry = interval(RETRY_INTERVAL);
-        retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { subjects: Vec::new(), complaint: None, retry }
-    }
-
-    /// Notes what the server has ended.
-    fn note(&mut self, subject: &str, complaint: &str) {
-        if self.complaint.is_none() {
-            self.retry.reset();
-        }
-        self.complaint = Some(complaint.to_owned());
-        if !self.subjects.iter().any(|noted| noted == subject) {
-            self.subjects.push(subject.to_owned());
-        }
     }
 }
 

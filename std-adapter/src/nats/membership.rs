@@ -12,8 +12,9 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, timeout};
 
+use super::refused::{Refusal, Refused};
 use super::subjects::{TRIAL_MARK, origin_of};
 use super::{
     GO_CLUSTER_KINDS, GO_NODE_KINDS, NatsError, Route, Source, Subjects, Watched,
@@ -29,9 +30,6 @@ const INBOX_MAX: usize = 256;
 
 /// How long a trial is.
 const TRIAL_MAX: usize = 1 + 16 + 4;
-
-/// How often a trial is repeated that has not come back, and what was refused is tried again.
-const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often the trial of a check is said before the node takes itself for deaf.
 const TRIES_MAX: u32 = 5;
@@ -59,11 +57,9 @@ pub(super) struct Membership {
     /// How often the trial of a check is still said, if it does not come back.
     tries_left: u32,
     checked_at: Option<Instant>,
-    /// The last complaint of the server about what the node needs, until it is over.
-    complaint: Option<String>,
-    /// The subjects of the subscriptions that the server has ended.
-    ended: Vec<String>,
-    retry: Interval,
+    /// What the server refuses of what the node needs. Trials are repeated when that is tried
+    /// again.
+    refused: Refused,
     /// Whether what is wrong must be reported again, since the connection was lost meanwhile.
     must_report: bool,
     /// Whether all subscriptions have ended.
@@ -104,17 +100,9 @@ struct Trials {
     made: u32,
 }
 
-/// What the server refuses.
-pub(crate) struct Refusal<'c> {
-    pub(crate) is_subscription: bool,
-    pub(crate) subject: &'c str,
-}
-
 impl Membership {
     /// Subscribes to all that the member has to hear.
     pub(super) async fn new(client: &Client, member: &Member<'_>) -> Result<Self, NatsError> {
-        let mut retry = interval(RETRY_INTERVAL);
-        retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let subjects = Subjects::new(member.cluster);
         let (id, mode) = (member.id, member.mode);
         let (heard, inbox) = mpsc::channel(INBOX_MAX);
@@ -131,9 +119,7 @@ impl Membership {
             trial: None,
             tries_left: 0,
             checked_at: None,
-            complaint: None,
-            ended: Vec::new(),
-            retry,
+            refused: Refused::new(),
             must_report: false,
             is_closed: false,
         };
@@ -171,7 +157,7 @@ impl Membership {
         connection: &mut Watched,
         complaint: &mut Option<String>,
     ) -> Result<(), NatsError> {
-        self.retry.reset_immediately();
+        self.refused.retry.reset_immediately();
         while !self.has_heard_trial() {
             tokio::select! {
                 heard = self.inbox.recv() => match heard {
@@ -181,15 +167,17 @@ impl Membership {
                     None => return Err(self.not_subscribed(complaint.take())),
                 },
                 change = connection.change(&self.client) => match change {
-                    Connection::Impaired(why) if self.needs(&why) => {
-                        return Err(NatsError::Refused { complaint: why });
-                    }
-                    Connection::Impaired(why) if self.does_without(&why) => {}
-                    Connection::Impaired(why) => *complaint = Some(why),
+                    Connection::Impaired(why) => match Refusal::read(&why) {
+                        Some(refusal) if self.does_without(refusal) => {}
+                        Some(refusal) if self.needs(refusal) => {
+                            return Err(NatsError::Refused { complaint: why });
+                        }
+                        _ => *complaint = Some(why),
+                    },
                     Connection::Restored => self.say_trial().await?,
                     Connection::Lost(_) | Connection::Closed(_) | Connection::Partial(_) => {}
                 },
-                _ = self.retry.tick() => self.say_trial().await?,
+                _ = self.refused.retry.tick() => self.say_trial().await?,
             }
         }
         Ok(())
@@ -231,7 +219,7 @@ impl Membership {
                         return Arrival::Connection(change);
                     }
                 }
-                _ = self.retry.tick(), if self.complaint.is_some() || self.tries_left > 0 => {
+                _ = self.refused.retry.tick(), if self.awaits_trial() => {
                     if let Some(change) = self.take_trial().await {
                         return Arrival::Connection(change);
                     }
@@ -240,13 +228,18 @@ impl Membership {
         }
     }
 
+    /// Whether it matters what has become of the trial.
+    fn awaits_trial(&self) -> bool {
+        self.refused.complaint.is_some() || self.tries_left > 0
+    }
+
     /// Takes in what has become of the trial, and says it again, or another one.
     async fn take_trial(&mut self) -> Option<Connection> {
         if self.has_heard_trial() {
             self.tries_left = 0;
-            return self.complaint.take().map(|_| Connection::Restored);
+            return self.refused.complaint.take().map(|_| Connection::Restored);
         }
-        if self.complaint.is_some() {
+        if self.refused.complaint.is_some() {
             self.try_again().await;
             return None;
         }
@@ -258,7 +251,7 @@ impl Membership {
         }
         let subject = self.awaited_subject();
         let complaint = format!("what the node says on {subject} does not come back");
-        self.complaint = Some(complaint.clone());
+        self.refused.complaint = Some(complaint.clone());
         Some(Connection::Partial(complaint))
     }
 
@@ -266,12 +259,12 @@ impl Membership {
     /// while ago: a server whose permissions have changed may keep messages back without a word.
     pub(super) async fn check(&mut self) {
         let is_recent = |at: Instant| at.elapsed() < CHECK_INTERVAL;
-        if self.complaint.is_some() || self.checked_at.is_some_and(is_recent) {
+        if self.refused.complaint.is_some() || self.checked_at.is_some_and(is_recent) {
             return;
         }
         self.checked_at = Some(Instant::now());
         self.tries_left = TRIES_MAX;
-        self.retry.reset();
+        self.refused.retry.reset();
         self.begin_trial();
         let _ = self.say_trial().await;
     }
@@ -279,23 +272,20 @@ impl Membership {
     /// What there is to report of a change of the connection.
     fn take_change(&mut self, change: Connection) -> Option<Connection> {
         match change {
-            Connection::Impaired(why) if self.does_without(&why) => {
-                tracing::debug!(id = %self.id, "{why}");
-                None
-            }
-            Connection::Impaired(why) if self.needs(&why) => {
-                if let Some(Refusal { is_subscription: true, subject }) = Refusal::read(&why) {
-                    self.ended.push(subject.to_owned());
+            Connection::Impaired(why) => match Refusal::read(&why) {
+                Some(refusal) if self.does_without(refusal) => {
+                    tracing::debug!(id = %self.id, "{why}");
+                    None
                 }
-                if self.complaint.is_none() {
-                    self.retry.reset();
+                Some(refusal) if self.needs(refusal) => {
+                    self.refused.note(refusal, &why);
+                    self.trial = None;
+                    Some(Connection::Partial(why))
                 }
-                self.trial = None;
-                self.complaint = Some(why.clone());
-                Some(Connection::Partial(why))
-            }
+                _ => Some(Connection::Impaired(why)),
+            },
             Connection::Restored => {
-                self.must_report = self.complaint.is_some();
+                self.must_report = self.refused.complaint.is_some();
                 Some(Connection::Restored)
             }
             Connection::Lost(_) => {
@@ -307,7 +297,7 @@ impl Membership {
     }
 
     fn reported_complaint(&self) -> String {
-        self.complaint.clone().unwrap_or_default()
+        self.refused.complaint.clone().unwrap_or_default()
     }
 
     /// Whether the latest trial has come back, and the server has not complained since it began.
@@ -327,14 +317,14 @@ impl Membership {
     /// Subscribes again to what the server has ended, and begins another trial. What fails here is
     /// tried again. Cancel-safe.
     async fn try_again(&mut self) {
-        while let Some(subject) = self.ended.last().cloned() {
+        while let Some(subject) = self.refused.subjects.last().cloned() {
             let is_it = |subscription: &Subscription| subscription.subject == subject;
             if let Some(index) = self.subscriptions.iter().position(is_it) {
                 let Ok(subscriber) = subscribe(&self.client, subject.clone()).await else { return };
                 let Subscription { source, .. } = self.subscriptions.swap_remove(index);
                 self.hear_from(subscriber, subject, source);
             }
-            self.ended.pop();
+            self.refused.subjects.pop();
         }
         self.begin_trial();
         let _ = self.say_trial().await;
@@ -394,30 +384,26 @@ impl Membership {
         self.subjects.route(self.mode, &self.id, &outgoing.to, kind)
     }
 
-    /// Whether the server refuses what is needed. It does without a message to another node,
-    /// which may be none that the server knows.
-    fn needs(&self, complaint: &str) -> bool {
-        Refusal::read(complaint).is_some_and(|refusal| {
-            if refusal.is_subscription {
-                let is_own = |own: &Subscription| own.subject == refusal.subject;
-                !self.does_without(complaint) && self.subscriptions.iter().any(is_own)
-            } else {
-                let own = self.subjects.routes_to_itself(self.mode, &self.id);
-                own.iter().any(|own| own == refusal.subject)
-            }
-        })
+    /// Whether what the server refuses is needed. A message to another node isn't, which may be
+    /// none that the server knows.
+    fn needs(&self, refusal: Refusal<'_>) -> bool {
+        if refusal.is_subscription {
+            let is_own = |own: &Subscription| own.subject == refusal.subject;
+            !self.does_without(refusal) && self.subscriptions.iter().any(is_own)
+        } else {
+            let own = self.subjects.routes_to_itself(self.mode, &self.id);
+            own.iter().any(|own| own == refusal.subject)
+        }
     }
 
     /// Whether the server only refuses what a node in Extended mode needs no more: a subscription
     /// to one of Go's subjects.
-    fn does_without(&self, complaint: &str) -> bool {
+    fn does_without(&self, refusal: Refusal<'_>) -> bool {
         let to_everyone = GO_CLUSTER_KINDS.map(|kind| self.subjects.of_go(kind));
         let to_node = GO_NODE_KINDS.map(|kind| subject_of_go_node(&self.id, kind));
-        Refusal::read(complaint).is_some_and(|refusal| {
-            self.mode == Mode::Extended
-                && refusal.is_subscription
-                && to_everyone.iter().chain(&to_node).any(|it| it == refusal.subject)
-        })
+        self.mode == Mode::Extended
+            && refusal.is_subscription
+            && to_everyone.iter().chain(&to_node).any(|it| it == refusal.subject)
     }
 }
 
@@ -461,19 +447,5 @@ impl Trials {
     fn next_payload(&mut self) -> Vec<u8> {
         self.made = self.made.wrapping_add(1);
         [&[TRIAL_MARK], &self.nonce[..], &self.made.to_be_bytes()].concat()
-    }
-}
-
-impl<'c> Refusal<'c> {
-    /// What a complaint of the server says that it refuses.
-    pub(crate) fn read(complaint: &'c str) -> Option<Self> {
-        let (_, refused) = complaint.split_once("Permissions Violation for ")?;
-        let (what, subject) = refused.split_once(" to \"")?;
-        let (subject, _) = subject.split_once('"')?;
-        match what {
-            "Subscription" => Some(Self { is_subscription: true, subject }),
-            "Publish" => Some(Self { is_subscription: false, subject }),
-            _ => None,
-        }
     }
 }
