@@ -145,13 +145,10 @@ impl Reporter {
             (CommandEvent::Started { pid, contained_by }, _) => {
                 format!("runs the command as process {pid}, {contained_by}")
             }
-            (CommandEvent::Stopped { signal, on_terminal }, _) => {
+            (CommandEvent::Stopped { signal, with_node }, _) => {
                 let signal = signal_name(*signal);
-                let node = ", and this node with it: it can't keep its lease";
-                format!(
-                    "the command was stopped by {signal}{}",
-                    if *on_terminal { node } else { "" }
-                )
+                let node = ", and this node with it: it can't lead meanwhile";
+                format!("the command was stopped by {signal}{}", if *with_node { node } else { "" })
             }
             (CommandEvent::Ended(ended), _) => format!("the command ended ({})", ended.status),
             _ => "the command goes on".to_owned(),

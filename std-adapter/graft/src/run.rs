@@ -14,7 +14,7 @@ use graft_election::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use crate::command::{Command, CommandEvent, Ended, keep_running_in_background};
+use crate::command::{Command, CommandEvent, Ended, keep_running_in_background, unless_runnable};
 use crate::election_timeout::{ElectionTimeout, parse_duration};
 use crate::nats_args::NatsArgs;
 use crate::news::News;
@@ -135,6 +135,9 @@ impl RunArgs {
         };
         config.check(VOTERS_MAX)?;
         self.check_times_for_command()?;
+        if let Some(status) = self.command.first().and_then(|program| unless_runnable(program)) {
+            return Ok(status);
+        }
         // Before there are other threads: they are to be the same.
         keep_running_in_background()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -375,7 +378,7 @@ impl Foreground {
     /// The command can't be watched, or is not as dead as it should be: this node must not lead.
     fn take_in(&self, happened: &CommandEvent) -> Result<Option<Ended>> {
         self.reporter.command(&self.node.status(), happened);
-        if let CommandEvent::Stopped { on_terminal: true, .. } = happened {
+        if let CommandEvent::Stopped { with_node: true, .. } = happened {
             // No other thread writes once the program is stopped.
             self.reporter.flush();
         }

@@ -73,20 +73,23 @@ impl Terminal {
         self.type_line(&format!("{fixed} {options} -- sh -c '{command}'; echo \"status $?\""));
     }
 
-    /// Waits until something is shown, and forgets what was shown until then.
+    /// Waits until something is shown, and forgets what was shown until then: what it returns.
     #[track_caller]
-    fn wait_for(&mut self, words: &str) {
+    fn wait_for(&mut self, words: &str) -> String {
         loop {
-            if let Some((_, rest)) = self.shown.split_once(words) {
-                self.shown = rest.to_owned();
-                return;
+            if let Some((before, rest)) = self.shown.split_once(words) {
+                let (before, rest) = (before.to_owned(), rest.to_owned());
+                self.shown = rest;
+                return before;
             }
             let mut ready = [PollFd::new(&self.keyboard, PollFlags::IN)];
             let ready = poll(&mut ready, Some(&PATIENCE.try_into().unwrap())).unwrap();
             assert_eq!(ready, 1, "{words:?} is missing in {}", self.shown);
             let mut bytes = [0; 4096];
-            let read = self.keyboard.read(&mut bytes).unwrap();
-            self.shown.push_str(&String::from_utf8_lossy(&bytes[..read]));
+            match self.keyboard.read(&mut bytes) {
+                Ok(read) => self.shown.push_str(&String::from_utf8_lossy(&bytes[..read])),
+                Err(error) => panic!("{words:?} is missing in {}, then: {error}", self.shown),
+            }
         }
     }
 }
@@ -202,7 +205,8 @@ fn ctrl_z_has_no_effect_where_there_is_no_shell() {
     let mut terminal = Terminal::start_with(&["sh", "-c", run]);
     terminal.wait_for("asks");
     terminal.press(CTRL_Z);
-    terminal.wait_for("the command goes on");
+    let told = terminal.wait_for("the command goes on");
+    assert!(!told.contains("this node"), "{told}");
     terminal.type_line("this");
     terminal.wait_for("got this");
 }
