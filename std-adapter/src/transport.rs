@@ -39,6 +39,19 @@ pub trait Transport: Send + 'static {
     fn leave(&mut self) -> impl Future<Output = ()> + Send;
 }
 
+/// A way to hear what the nodes of a cluster say to each other, without being one of them.
+pub trait Listen: Send + 'static {
+    /// What can go wrong.
+    type Error: Error + Send + Sync + 'static;
+
+    /// Begins to listen to this cluster: to what is for everyone, and to what is for one node, as
+    /// far as the medium lets others hear that. Nothing is ever sent. Called once.
+    fn listen(&mut self, cluster: &str) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Waits for what is heard next. It must be cancel-safe: a call that is dropped loses nothing.
+    fn hear(&mut self) -> impl Future<Output = Arrival> + Send;
+}
+
 /// Who joins a cluster over a transport.
 #[derive(Clone, Copy, Debug)]
 pub struct Member<'m> {
