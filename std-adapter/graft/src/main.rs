@@ -1,6 +1,6 @@
 //! The program `graft`: one node of a cluster and a command for the leader, a demonstration of a
-//! whole cluster, a bridge between a serial line and NATS, a look into a vote file, and the list of
-//! voters in it.
+//! whole cluster, a look at one from outside, a bridge between a serial line and NATS, a look into a
+//! vote file, and the list of voters in it.
 
 #![forbid(unsafe_code)]
 
@@ -9,6 +9,7 @@ mod command;
 mod demo;
 mod election_timeout;
 mod inspect;
+mod medium;
 mod nats_args;
 mod news;
 mod output;
@@ -16,8 +17,11 @@ mod permit;
 mod process;
 mod report;
 mod run;
+mod seen;
+mod status;
 mod stop;
 mod voters;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -41,6 +45,8 @@ enum Task {
     // Go's users call the file a log.
     #[command(alias = "log")]
     Inspect(inspect::InspectArgs),
+    Status(status::StatusArgs),
+    Watch(watch::WatchArgs),
     Voters(voters::VotersArgs),
     #[command(name = command::CHILD_TASK, hide = true)]
     Child(command::ChildArgs),
@@ -56,6 +62,8 @@ fn main() -> ExitCode {
         Task::Run(run) => run.run(),
         Task::Bridge(bridge) => bridge.run(),
         Task::Inspect(inspect) => inspect.run(),
+        Task::Status(status) => status.run(),
+        Task::Watch(watch) => watch.run(),
         Task::Voters(voters) => voters.run(),
         Task::Child(child) => child.run(),
         Task::Watchdog(watchdog) => watchdog.run(),

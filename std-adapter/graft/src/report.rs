@@ -357,7 +357,7 @@ fn state_style(state: State) -> Style {
 }
 
 /// The time of day, in UTC.
-fn time_of_day(at: SystemTime) -> String {
+pub(crate) fn time_of_day(at: SystemTime) -> String {
     let since = since_1970(at);
     let (seconds, millis) = (since.as_secs() % 86_400, since.subsec_millis());
     let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);

@@ -9,14 +9,14 @@ use std::time::Duration;
 use anyhow::{Context, Error, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use graft_election::{
-    ClusterInfo, Config, ConfigError, LocalTransport, Mode, NatsTransport, Node, NodeId, OpenError,
-    Reason, SerialLine, SerialTransport, StartError, Transport, VOTERS_MAX, VoteFile,
+    ClusterInfo, Config, ConfigError, Mode, Node, NodeId, OpenError, Reason, StartError, Transport,
+    VOTERS_MAX, VoteFile,
 };
 use tokio::time::{Instant, sleep_until};
 
 use crate::command::{Command, CommandEvent, Ended, keep_running_in_background, unless_runnable};
 use crate::election_timeout::{ElectionTimeout, parse_duration};
-use crate::nats_args::NatsArgs;
+use crate::medium::{Medium, MediumArgs};
 use crate::news::News;
 use crate::permit::Permit;
 use crate::process::Reaper;
@@ -76,13 +76,6 @@ pub(crate) struct RunArgs {
     /// at most three tenths of it and at least 20ms.
     #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = parse_duration)]
     heartbeat: Duration,
-    /// Instead of NATS, the directory through which nodes on this machine communicate.
-    #[arg(long, value_name = "DIR", conflicts_with = "NatsArgs")]
-    local: Option<PathBuf>,
-    /// Instead of NATS, the serial line that the nodes share: DEVICE@BAUD, unix:PATH or
-    /// tcp:HOST:PORT.
-    #[arg(long, value_name = "LINE", conflicts_with_all = ["NatsArgs", "local"])]
-    serial: Option<SerialLine>,
     /// Print one JSON object per line: to FILE, such as /dev/fd/3, or to where the lines for people
     /// go. That is the standard output, or the standard error output if there is a COMMAND, whose
     /// standard output is its own.
@@ -101,7 +94,7 @@ pub(crate) struct RunArgs {
     #[arg(last = true)]
     command: Vec<OsString>,
     #[command(flatten)]
-    nats: NatsArgs,
+    medium: MediumArgs,
 }
 
 /// A mode by its name.
@@ -202,17 +195,11 @@ impl RunArgs {
 
     /// Starts the node, and tells where its vote is stored.
     async fn start_node(&self) -> Result<(Node, PathBuf)> {
-        if let Some(directory) = &self.local {
-            return self.start_over(LocalTransport::new(directory)).await;
+        match self.medium.open().await? {
+            Medium::Nats(transport) => self.start_over(transport).await,
+            Medium::Local(transport) => self.start_over(transport).await,
+            Medium::Serial(transport) => self.start_over(transport).await,
         }
-        if let Some(line) = &self.serial {
-            return self.start_over(SerialTransport::new(line.clone())).await;
-        }
-        let nats = self.nats.clone().settings()?;
-        let connected =
-            NatsTransport::connect_to(&nats.servers, |options| nats.configure(options)).await;
-        let transport = connected.map_err(|error| nats.explain(error))?;
-        self.start_over(transport).await
     }
 
     async fn start_over(&self, transport: impl Transport) -> Result<(Node, PathBuf)> {

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use graft_election_core::{Config, HeartbeatResponse, Life, ListId, Message, NodeId, VoteRequest};
+use graft_election_core::{
+    Config, HeartbeatResponse, Life, ListId, Message, NodeId, TERM_END, VoteRequest,
+};
 use tokio::time::Instant;
 
 use super::view::{ClusterView, Disagreement, LeaderView, NodeView, ObservedRole};
@@ -31,6 +33,8 @@ const RETURNS_MIN: u32 = 2;
 pub(super) struct Hearsay {
     cluster: String,
     term: u64,
+    /// The highest term, if it was heard to begin.
+    begun_term: Option<u64>,
     leading: Option<Leading>,
     nodes: BTreeMap<NodeId, Heard>,
 }
@@ -74,14 +78,26 @@ struct Heard {
 
 impl Hearsay {
     pub(super) fn new(cluster: &str) -> Self {
-        Self { cluster: cluster.to_owned(), term: 0, leading: None, nodes: BTreeMap::new() }
+        Self {
+            cluster: cluster.to_owned(),
+            term: 0,
+            begun_term: None,
+            leading: None,
+            nodes: BTreeMap::new(),
+        }
     }
 
-    /// Takes in what was said.
+    /// Takes in what was said. No node believes a term that is out of range (rule T4).
     pub(super) fn hear(&mut self, message: &Message, now: Instant) {
+        if message.term() >= TERM_END {
+            return;
+        }
         let proposes = matches!(message, Message::PreVoteRequest(_));
-        if !proposes {
-            self.term = self.term.max(message.term());
+        if !proposes && message.term() > self.term {
+            // Whoever has heard an earlier term, or the campaign, has heard the term begin.
+            let begins = !self.nodes.is_empty() || matches!(message, Message::VoteRequest(_));
+            self.begun_term = begins.then_some(message.term());
+            self.term = message.term();
         }
         if let Some(sender) = message.sender() {
             let node = self.node(sender, now);
@@ -191,8 +207,7 @@ impl Hearsay {
                 leading.rivals.insert(id.clone(), now);
             }
             before => {
-                // Whoever has heard this cluster before hears its leaders from their start.
-                let began_here = before.is_some() || self.nodes.len() > 1;
+                let began_here = self.begun_term == Some(term);
                 *before = Some(Leading {
                     id: id.clone(),
                     term,
