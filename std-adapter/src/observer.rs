@@ -122,10 +122,8 @@ impl<L: Listen> Observer<L> {
         self.hearsay.forget(now);
         let view = self.hearsay.view(now);
         let leader = view.leader.map(|leader| (leader.id, leader.term));
-        let roles = view.nodes.into_iter().map(|node| {
-            let is_present = self.hearsay.is_present(&node.id, now);
-            (node.id, Some(node.role).filter(|_| is_present))
-        });
+        let nodes = view.nodes.into_iter();
+        let roles = nodes.map(|node| (node.id, Some(node.role).filter(|_| !node.is_silent)));
         let now_known = Known { leader, roles: roles.collect(), disagreements: view.disagreements };
         let before = std::mem::replace(&mut self.known, now_known);
         if before.leader != self.known.leader {

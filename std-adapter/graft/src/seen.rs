@@ -9,9 +9,6 @@ use serde::Serialize;
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// How long a node may be silent before that is worth a look.
-const SILENCE_MAX: Duration = Duration::from_secs(2);
-
 /// From when on it says something that a leader has been heard for that long.
 const LISTENED_MIN: Duration = Duration::from_secs(10);
 
@@ -73,7 +70,11 @@ fn table(nodes: &[NodeView]) -> Vec<String> {
 
 fn cells(node: &NodeView) -> [String; 8] {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let role = if node.is_go { format!("{} (Go)", node.role) } else { node.role.to_string() };
+    let role = match (node.is_silent, node.is_go) {
+        (true, _) => "silent".to_owned(),
+        (false, true) => format!("{} (Go)", node.role),
+        (false, false) => node.role.to_string(),
+    };
     let priority = node.priority.map(|priority| match priority {
         0 => "witness".to_owned(),
         priority => priority.to_string(),
@@ -91,7 +92,7 @@ fn cells(node: &NodeView) -> [String; 8] {
 }
 
 fn style_of(node: &NodeView) -> Style {
-    if node.silent_for > SILENCE_MAX {
+    if node.is_silent {
         return DIM;
     }
     match node.role {
@@ -142,6 +143,7 @@ struct SeenNode<'v> {
     role: &'v str,
     term: u64,
     silent_for_seconds: f64,
+    is_silent: bool,
     acknowledged_in_seconds: Option<f64>,
     priority: Option<u32>,
     size: Option<u32>,
@@ -171,6 +173,7 @@ impl<'v> Seen<'v> {
                     role: node.role.name(),
                     term: node.term,
                     silent_for_seconds: node.silent_for.as_secs_f64(),
+                    is_silent: node.is_silent,
                     acknowledged_in_seconds: seconds(node.acknowledged_in),
                     priority: node.priority,
                     size: node.size,

@@ -25,6 +25,9 @@ use crate::stop::{self, Stop};
 /// How often the table is drawn.
 const DRAW_INTERVAL: Duration = Duration::from_millis(250);
 
+/// How many rows a terminal has that doesn't know.
+const ROWS: u16 = 24;
+
 /// How many of the last news are kept below the table.
 const NEWS_MAX: usize = 100;
 
@@ -145,7 +148,9 @@ impl WatchArgs {
 
 /// What the screen shows: as much as fits.
 fn frame(observer: &Observer<Medium>, news: &VecDeque<String>) -> String {
+    // Some terminals don't know their size.
     let rows = tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_row);
+    let rows = if rows == 0 { ROWS } else { rows };
     let mut lines = as_text(&observer.view());
     lines.push(String::new());
     lines.extend(news.iter().cloned());

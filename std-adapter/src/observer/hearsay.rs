@@ -159,14 +159,26 @@ impl Hearsay {
                 began_here: leading.began_here,
                 lease_left: leading.lease_end().map(|end| end.saturating_duration_since(now)),
             }),
-            nodes: self.nodes.iter().map(|(id, node)| node.view(id, now)).collect(),
+            nodes: self.nodes.iter().map(|(id, node)| self.view_of(id, node, now)).collect(),
             disagreements: self.disagreements(now),
         }
     }
 
-    /// Whether a node was heard lately.
-    pub(super) fn is_present(&self, id: &NodeId, now: Instant) -> bool {
-        self.nodes.get(id).is_some_and(|node| now - node.heard_at < self.silence_max())
+    fn view_of(&self, id: &NodeId, node: &Heard, now: Instant) -> NodeView {
+        let silent_for = now - node.heard_at;
+        NodeView {
+            id: id.clone(),
+            role: node.role,
+            term: node.term,
+            silent_for,
+            is_silent: silent_for >= self.silence_max(),
+            acknowledged_in: node.acknowledged_in,
+            priority: node.priority,
+            size: node.size,
+            list: node.list.flatten(),
+            election_timeout_min: node.election_timeout_min,
+            is_go: node.is_go,
+        }
     }
 
     /// When the view changes next though nothing is said: somebody is silent for too long.
@@ -349,21 +361,6 @@ impl Heard {
         self.lives.push_back(life);
         if self.lives.len() > LIVES_MAX {
             self.lives.pop_front();
-        }
-    }
-
-    fn view(&self, id: &NodeId, now: Instant) -> NodeView {
-        NodeView {
-            id: id.clone(),
-            role: self.role,
-            term: self.term,
-            silent_for: now - self.heard_at,
-            acknowledged_in: self.acknowledged_in,
-            priority: self.priority,
-            size: self.size,
-            list: self.list.flatten(),
-            election_timeout_min: self.election_timeout_min,
-            is_go: self.is_go,
         }
     }
 }

@@ -52,6 +52,8 @@ pub struct NodeView {
     pub term: u64,
     /// How long ago it was heard last.
     pub silent_for: Duration,
+    /// Whether that is so long ago that it is probably gone.
+    pub is_silent: bool,
     /// How long after the leader's heartbeat its last acknowledgement was heard.
     pub acknowledged_in: Option<Duration>,
     /// Its preference for leading; 0 is a witness. Only acknowledgements tell.

@@ -21,12 +21,14 @@ mod nats;
 #[allow(dead_code, unreachable_pub, reason = "these tests need only part of it")]
 #[path = "../../../../tests/src/nats_server.rs"]
 mod nats_server;
+mod observe;
 mod peer;
 mod process;
 /// Theirs as well.
 #[allow(dead_code, unreachable_pub, reason = "these tests need only part of it")]
 #[path = "../../../../tests/src/proxy.rs"]
 mod proxy;
+mod pty;
 mod reports;
 mod run;
 mod surroundings;
