@@ -332,20 +332,22 @@ async fn on_nats_a_cluster_is_heard_on_our_subjects_and_on_gos() {
     }
 }
 
+/// A configuration in which the user `o` may subscribe to this, and publish nothing.
+fn permissions(subscribe: &str) -> String {
+    let denied = "publish: { deny: [\">\"] }";
+    let allowed = format!("subscribe: {{ allow: [\"{subscribe}\"] }}");
+    let observer = format!("user: o, password: o, permissions: {{ {denied}, {allowed} }}");
+    let users = format!("[{{ user: a, password: a }}, {{ {observer} }}]");
+    format!("authorization {{ users: {users} }}, no_auth_user: a")
+}
+
 /// It needs the permission to subscribe to its cluster, and no other.
 #[tokio::test]
 async fn on_nats_an_observer_needs_no_right_to_speak() {
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("nats.conf");
-    let allows = |subscribe: &str| {
-        format!(
-            "authorization {{ users: [{{ user: a, password: a }}, {{ user: o, password: o, \
-             permissions: {{ publish: {{ deny: [\">\"] }}, subscribe: {{ allow: [\"{subscribe}\"] \
-             }} }} }}] }}, no_auth_user: a"
-        )
-    };
     for (subscribe, hears) in [("graft.c.>", true), ("graft.other.>", false)] {
-        fs::write(&config, allows(subscribe)).unwrap();
+        fs::write(&config, permissions(subscribe)).unwrap();
         let server = NatsServer::start_with(&config);
         let nodes = start_on(&server, Mode::Extended).await;
         let leader = wait_for_agreement(&nodes.iter().collect::<Vec<_>>()).await;
@@ -356,8 +358,11 @@ async fn on_nats_an_observer_needs_no_right_to_speak() {
             wait_until_seen(&mut observer, &nodes[leader].id(), 2).await;
             continue;
         }
-        let refused = |seen: &Observation| matches!(seen, Observation::Connection(Connection::Partial(why)) if why.contains("graft.c."));
-        wait_for(&mut observer, refused).await;
+        let is_refused = |seen: &Observation| match seen {
+            Observation::Connection(Connection::Partial(why)) => why.contains("graft.c."),
+            _ => false,
+        };
+        wait_for(&mut observer, is_refused).await;
         assert!(observer.view().nodes.is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! The program `graft`: one node of a cluster and a command for the leader, a demonstration of a
-//! whole cluster, a look at one from outside, a bridge between a serial line and NATS, a look into a
-//! vote file, and the list of voters in it.
+//! whole cluster, a look at one from outside, a bridge between a serial line and NATS, a look into
+//! a vote file, and the list of voters in it.
 
 #![forbid(unsafe_code)]
 

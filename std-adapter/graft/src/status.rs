@@ -18,8 +18,8 @@ use crate::seen::{Seen, as_text};
 /// Show who leads a cluster, and which nodes it has, without being one of them.
 ///
 /// It only listens: no vote is cast, and nothing is said. On NATS it needs no permission but to
-/// subscribe below graft.CLUSTER. What the leader and its lease come to is what the nodes say: it may
-/// be late by as much as a message takes.
+/// subscribe below graft.CLUSTER. The leader and its lease are what the nodes say: that may be late
+/// by as much as a message takes.
 ///
 /// Exits with 0 if all clusters that are shown have a leader, else with 1.
 #[derive(Debug, Args)]

@@ -10,6 +10,8 @@ use crate::nats_server::NatsServer;
 use crate::process::{Program, graft, text};
 use crate::pty::{CTRL_C, Terminal};
 
+const LOCAL: [&str; 2] = ["--local", "d"];
+
 /// Three nodes of a cluster, in a directory of their own.
 struct Cluster {
     directory: TempDir,
@@ -40,8 +42,6 @@ impl Cluster {
         graft(self.path(), arguments)
     }
 }
-
-const LOCAL: [&str; 2] = ["--local", "d"];
 
 /// Its place in the cluster.
 fn place_of(id: &str) -> usize {
