@@ -11,22 +11,28 @@ use rand::{Rng, RngExt};
 
 use crate::{Identity, NodeIndex};
 
+/// How far in the past or in the future a forged echo is, in microseconds: less than a lease.
+const ECHO_AGE_MAX: u64 = 200_000;
+
 /// The node that is to hear a forged message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hearer {
     pub(crate) identity: Identity,
     pub(crate) term: u64,
+    /// What its clock shows, in microseconds.
+    pub(crate) now: u64,
     /// Rounds that everyone has heard: its own last ones, or those of any node (rule N1).
     pub(crate) round: Option<Round>,
 }
 
 /// A message that no node may act on: its term is invalid or over, it hands over from a later term,
-/// or it is in the hearer's own name.
-pub(crate) fn draw_garbage(rng: &mut SmallRng, hearer: Hearer) -> Message {
+/// it is in the hearer's own name, or it echoes what the hearer said in another term or is yet to
+/// say.
+pub(crate) fn draw_garbage(rng: &mut SmallRng, nodes: usize, hearer: Hearer) -> Message {
     let (own_term, round) = (hearer.term, hearer.round);
     let from = NodeId::new("mallory").expect("it is valid");
     let no_term = rng.next_u64() | 1 << 63;
-    match rng.random_range(0..4) {
+    match rng.random_range(0..6) {
         0 => draw_message(rng, no_term, from, round),
         1 => {
             let term = own_term.saturating_add(rng.random_range(0..1_000));
@@ -46,6 +52,14 @@ pub(crate) fn draw_garbage(rng: &mut SmallRng, hearer: Hearer) -> Message {
         2 => {
             let term = own_term.saturating_add(rng.random_range(0..1_000));
             draw_message(rng, term, hearer.identity.id(), round)
+        }
+        3 => {
+            let from = draw_id(rng, nodes);
+            draw_echo(rng, own_term, hearer.now.saturating_add(ECHO_AGE_MAX), from, round)
+        }
+        4 if own_term > 0 => {
+            let (from, over) = (draw_id(rng, nodes), own_term.saturating_sub(1));
+            draw_echo(rng, over, hearer.now, from, round)
         }
         // A term that is over for the hearer.
         _ if own_term > 0 => {
@@ -86,6 +100,28 @@ pub(crate) fn draw_forgery(rng: &mut SmallRng, nodes: usize, hearer: Hearer) -> 
         _ => {}
     }
     message
+}
+
+/// An acknowledgement of a heartbeat that would have been sent just before `before`.
+fn draw_echo(
+    rng: &mut SmallRng,
+    term: u64,
+    before: u64,
+    follower: NodeId,
+    round: Option<Round>,
+) -> Message {
+    let age = rng.random_range(1..ECHO_AGE_MAX);
+    Message::HeartbeatResponse(HeartbeatResponse {
+        term,
+        follower,
+        position: Position::EMPTY,
+        sent_at: NonZeroU64::new(before.saturating_sub(age)),
+        priority: 1,
+        bound_for: NonZeroU64::new(1_000_000),
+        round,
+        list: None,
+        life: None,
+    })
 }
 
 fn draw_id(rng: &mut SmallRng, nodes: usize) -> NodeId {
