@@ -15,7 +15,7 @@ use crate::{Identity, NodeIndex};
 const ECHO_AGE_MAX: u64 = 200_000;
 
 /// The node that is to hear a forged message.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Hearer {
     pub(crate) identity: Identity,
     pub(crate) term: u64,
@@ -23,12 +23,14 @@ pub(crate) struct Hearer {
     pub(crate) now: u64,
     /// Rounds that everyone has heard: its own last ones, or those of any node (rule N1).
     pub(crate) round: Option<Round>,
+    /// The last that was sent to it.
+    pub(crate) acknowledgement: Option<HeartbeatResponse>,
 }
 
 /// A message that no node may act on: its term is invalid or over, it hands over from a later term,
 /// it is in the hearer's own name, or it echoes what the hearer said in another term or is yet to
 /// say.
-pub(crate) fn draw_garbage(rng: &mut SmallRng, nodes: usize, hearer: Hearer) -> Message {
+pub(crate) fn draw_garbage(rng: &mut SmallRng, hearer: Hearer) -> Message {
     let (own_term, round) = (hearer.term, hearer.round);
     let from = NodeId::new("mallory").expect("it is valid");
     let no_term = rng.next_u64() | 1 << 63;
@@ -53,13 +55,8 @@ pub(crate) fn draw_garbage(rng: &mut SmallRng, nodes: usize, hearer: Hearer) -> 
             let term = own_term.saturating_add(rng.random_range(0..1_000));
             draw_message(rng, term, hearer.identity.id(), round)
         }
-        3 => {
-            let from = draw_id(rng, nodes);
-            draw_echo(rng, own_term, hearer.now.saturating_add(ECHO_AGE_MAX), from, round)
-        }
-        4 if own_term > 0 => {
-            let (from, over) = (draw_id(rng, nodes), own_term.saturating_sub(1));
-            draw_echo(rng, over, hearer.now, from, round)
+        3 | 4 if let Some(acknowledgement) = &hearer.acknowledgement => {
+            Message::HeartbeatResponse(draw_echo(rng, &hearer, acknowledgement))
         }
         // A term that is over for the hearer.
         _ if own_term > 0 => {
@@ -102,26 +99,20 @@ pub(crate) fn draw_forgery(rng: &mut SmallRng, nodes: usize, hearer: Hearer) -> 
     message
 }
 
-/// An acknowledgement of a heartbeat that would have been sent just before `before`.
+/// An acknowledgement that was sent to the hearer, changed so that it counts for nothing.
 fn draw_echo(
     rng: &mut SmallRng,
-    term: u64,
-    before: u64,
-    follower: NodeId,
-    round: Option<Round>,
-) -> Message {
-    let age = rng.random_range(1..ECHO_AGE_MAX);
-    Message::HeartbeatResponse(HeartbeatResponse {
-        term,
-        follower,
-        position: Position::EMPTY,
-        sent_at: NonZeroU64::new(before.saturating_sub(age)),
-        priority: 1,
-        bound_for: NonZeroU64::new(1_000_000),
-        round,
-        list: None,
-        life: None,
-    })
+    hearer: &Hearer,
+    acknowledgement: &HeartbeatResponse,
+) -> HeartbeatResponse {
+    let off_by = rng.random_range(1..ECHO_AGE_MAX);
+    let (term, sent_at) = if rng.random_bool(0.5) {
+        (acknowledgement.term, hearer.now.saturating_add(off_by))
+    } else {
+        (hearer.term.saturating_sub(1), hearer.now.saturating_sub(off_by))
+    };
+    let sent_at = NonZeroU64::new(sent_at);
+    HeartbeatResponse { term, sent_at, ..acknowledgement.clone() }
 }
 
 fn draw_id(rng: &mut SmallRng, nodes: usize) -> NodeId {

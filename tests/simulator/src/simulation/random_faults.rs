@@ -80,11 +80,12 @@ impl Simulation {
                 term: self.world.view(node).map_or(0, |(_, term, _)| term),
                 now: self.world.local(node).as_micros(),
                 round: self.rounds[node.get()],
+                acknowledgement: self.acknowledgements[node.get()].clone(),
             };
             let message = if self.faults.kind == Kind::Hostile {
                 draw_forgery(&mut self.rng, self.world.node_count(), hearer)
             } else {
-                draw_garbage(&mut self.rng, self.world.node_count(), hearer)
+                draw_garbage(&mut self.rng, hearer)
             };
             self.apply(&Step::Forge { message: Box::new(message), round_of: None, to: node });
         } else {
