@@ -111,6 +111,20 @@ pub enum Connection {
     Impaired(String),
 }
 
+impl Connection {
+    /// Its name for programs: that of the [`Fault`](crate::Fault) or of the
+    /// [`EventKind`](crate::EventKind) that it becomes.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Restored => "connection_restored",
+            Self::Lost(_) => "connection_lost",
+            Self::Closed(_) => "connection_closed",
+            Self::Partial(_) => "connection_partial",
+            Self::Impaired(_) => "connection_impaired",
+        }
+    }
+}
+
 impl Display for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

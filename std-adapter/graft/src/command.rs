@@ -105,6 +105,15 @@ pub(crate) enum CommandEvent {
 }
 
 impl CommandEvent {
+    /// The machine name of the [`error`](Self::error).
+    pub(crate) fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Unkillable(_) => Some("command_unkillable"),
+            Self::WatchdogLost(_) => Some("watchdog_lost"),
+            _ => None,
+        }
+    }
+
     /// Why this node must not lead any longer, if so.
     pub(crate) fn error(&self) -> Option<String> {
         let (is_unwatched, processes) = match self {

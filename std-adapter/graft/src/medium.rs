@@ -11,6 +11,7 @@ use graft_election::{
     SerialTransport,
 };
 
+use crate::exit_status::{ExitStatus, ExitsWith};
 use crate::nats_args::NatsArgs;
 
 /// NATS, unless something else is named.
@@ -54,10 +55,11 @@ impl MediumArgs {
         if let Some(line) = &self.serial {
             return Ok(Medium::Serial(SerialTransport::new(line.clone())));
         }
-        let nats = self.nats.clone().settings()?;
+        let nats = self.nats.clone().settings().exits_with(ExitStatus::Configuration)?;
         let connected =
             NatsTransport::connect_to(&nats.servers, |options| nats.configure(options)).await;
-        Ok(Medium::Nats(connected.map_err(|error| nats.explain(error))?))
+        let connected = connected.map_err(|error| nats.explain(error));
+        Ok(Medium::Nats(connected.exits_with(ExitStatus::Connection)?))
     }
 }
 

@@ -1,10 +1,12 @@
 //! A cluster as an observer sees it, for people and for programs.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
 use graft_election::{ClusterView, LeaderView, NodeView, ObservedRole};
 use serde::Serialize;
+
+use crate::report::timestamp;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -119,6 +121,8 @@ fn short(time: Duration) -> String {
 /// What is known, for programs.
 #[derive(Debug, Serialize)]
 pub(crate) struct Seen<'v> {
+    /// When it was seen, in UTC.
+    ts: String,
     cluster: &'v str,
     term: u64,
     leader: Option<SeenLeader<'v>>,
@@ -156,6 +160,7 @@ impl<'v> Seen<'v> {
     pub(crate) fn new(view: &'v ClusterView) -> Self {
         let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
         Self {
+            ts: timestamp(SystemTime::now()),
             cluster: &view.cluster,
             term: view.term,
             leader: view.leader.as_ref().map(|leader| SeenLeader {

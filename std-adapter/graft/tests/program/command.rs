@@ -39,7 +39,7 @@ fn a_command_that_ends_by_itself_ends_the_node_with_its_status() {
         // The standard output is COMMAND's.
         assert_eq!(text(&output.stdout), "", "{output:?}");
         let told = text(&output.stderr);
-        assert!(told.ends_with("\"reason\":\"was closed\"}\n"), "{output:?}");
+        assert!(told.ends_with("\"text\":\"was closed\"}\n"), "{output:?}");
     }
 }
 

@@ -12,10 +12,12 @@ mod bridge;
 mod command;
 mod containment;
 mod demo;
+mod exit_status;
 mod floods;
 mod from_go;
 mod inspect;
 mod login;
+mod manual;
 mod nats;
 /// What the other tests start servers with: they are of another package.
 #[allow(dead_code, unreachable_pub, reason = "these tests need only part of it")]
@@ -34,4 +36,5 @@ mod run;
 mod surroundings;
 mod terminal;
 mod times;
+mod traces;
 mod voters;

@@ -55,6 +55,7 @@ fn status_names_the_leader_and_the_followers() {
     assert!(output.status.success(), "{output:?}");
     let seen: Value = serde_json::from_str(text(&output.stdout)).unwrap();
     assert_eq!(seen["cluster"], "jobs");
+    assert!(seen["ts"].as_str().unwrap().ends_with('Z'), "{seen}");
     let leader = seen["leader"]["id"].as_str().unwrap();
     assert!(seen["leader"]["lease_left_seconds"].as_f64().unwrap() < 0.45);
     for node in seen["nodes"].as_array().unwrap() {
