@@ -15,7 +15,7 @@ use tokio::net::UnixDatagram;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use self::ear::Ear;
-use self::outbox::Outbox;
+use self::outbox::{Outbox, send_from_new_socket};
 use self::place::Place;
 use crate::transport::{Arrival, Connection, Listen, Member, Transport};
 
@@ -234,8 +234,12 @@ impl Joined {
         outcome
     }
 
-    /// A node that is gone misses the message: as on a network.
+    /// A node that is gone misses the message: as on a network. So does a listener who doesn't read.
     fn send_to(&self, path: &Path, datagram: &[u8]) -> Result<(), LocalError> {
+        if Ear::is_at(path) {
+            let _ = send_from_new_socket(path, datagram);
+            return Ok(());
+        }
         match self.outbox.send(path, datagram) {
             Ok(()) => Ok(()),
             Err(error) if is_gone(&error) => Ok(()),

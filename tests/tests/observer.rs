@@ -8,8 +8,9 @@ use graft_election::core::{
     Heartbeat, HeartbeatResponse, Identity, Life, Message, Position, Round,
 };
 use graft_election::{
-    Arrival, Config, Connection, Disagreement, Listen, LocalError, LocalTransport, MemoryNetwork,
-    MemoryVotes, Mode, NatsTransport, Node, NodeId, Observation, ObservedRole, Observer,
+    Arrival, Config, Connection, Disagreement, EventKind, Listen, LocalError, LocalTransport,
+    MemoryNetwork, MemoryVotes, Mode, NatsTransport, Node, NodeId, Observation, ObservedRole,
+    Observer,
 };
 use graft_election_tests::cluster::{MemoryCluster, PATIENCE, builder, id, wait_for_agreement};
 use graft_election_tests::nats_server::NatsServer;
@@ -301,6 +302,25 @@ async fn on_one_machine_all_that_nodes_say_to_each_other_is_heard() {
     drop(std::os::unix::net::UnixDatagram::bind(&stale).unwrap());
     let _observer = observe().await.unwrap();
     assert!(!stale.exists());
+}
+
+/// A listener that was stopped, or whose socket is not theirs, is no concern of the nodes.
+#[tokio::test]
+async fn on_one_machine_a_listener_that_does_not_read_troubles_nobody() {
+    let base = tempfile::tempdir().unwrap();
+    let start = |name| builder(name, 2).start(LocalTransport::new(base.path()), MemoryVotes::new());
+    let (a, b) = (start("a").await.unwrap(), start("b").await.unwrap());
+    let _deaf = std::os::unix::net::UnixDatagram::bind(base.path().join("c/%ear-1-0")).unwrap();
+    let mut events = a.events();
+    wait_for_agreement(&[&a, &b]).await;
+    // As many heartbeats as fill the socket and whatever waits for it, several times over.
+    let is_trouble = |kind: &EventKind| matches!(kind, EventKind::Fault(_));
+    let troubled = async {
+        while let Some(event) = events.next().await {
+            assert!(!is_trouble(&event.kind), "{event:?}");
+        }
+    };
+    timeout(40 * Config::HEARTBEAT_INTERVAL, troubled).await.unwrap_err();
 }
 
 async fn start_on(server: &NatsServer, mode: Mode) -> Vec<Node> {

@@ -1,7 +1,8 @@
 //! The socket of somebody who only listens: nodes send a copy of all that they say to each.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::process::getpid;
@@ -35,12 +36,23 @@ impl Ear {
         for number in 0..NUMBERS {
             path = directory.join(format!("{PREFIX}{}-{number}", getpid().as_raw_nonzero()));
             match UnixDatagram::bind(&path) {
-                Ok(socket) => return Ok(Self { socket, path }),
+                Ok(socket) => {
+                    let ear = Self { socket, path };
+                    ear.let_others_speak();
+                    return Ok(ear);
+                }
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
                 Err(error) => return Err(LocalError::Bind { path, error }),
             }
         }
         Err(LocalError::Bind { path, error: io::ErrorKind::AddrInUse.into() })
+    }
+
+    /// The nodes may be another user's, whose directory root looks into. Whoever can't enter that
+    /// can't get at the socket either.
+    fn let_others_speak(&self) {
+        // Otherwise it hears only nodes of its own user.
+        let _ = fs::set_permissions(&self.path, Permissions::from_mode(0o666));
     }
 
     /// Whether such a socket is at this path.

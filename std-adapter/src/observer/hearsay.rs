@@ -216,7 +216,7 @@ impl Hearsay {
             Some(leading) if leading.term > term => {}
             Some(leading) if leading.term == term && leading.id == *id => leading.heard_at = now,
             Some(leading) if leading.term == term => {
-                leading.rivals.insert(id.clone(), now);
+                note_instant(&mut leading.rivals, id, now);
             }
             before => {
                 let began_here = self.begun_term == Some(term);
@@ -245,7 +245,7 @@ impl Hearsay {
             let beat_at = leading.beats.iter().find(is_it).map(|(_, at)| *at);
             if let (Some(beat_at), Some(bound_for)) = (beat_at, bound_for) {
                 let lasts = bound_for * (100 - u32::from(Config::CLOCK_DRIFT_PERCENT)) / 100;
-                leading.promises.insert(response.follower.clone(), beat_at + lasts);
+                note_instant(&mut leading.promises, &response.follower, beat_at + lasts);
             }
             beat_at
         });
@@ -362,6 +362,13 @@ impl Heard {
         if self.lives.len() > LIVES_MAX {
             self.lives.pop_front();
         }
+    }
+}
+
+/// Remembers an instant for this node, unless too many nodes have been made up.
+fn note_instant(instants: &mut BTreeMap<NodeId, Instant>, id: &NodeId, at: Instant) {
+    if instants.len() < NODES_MAX || instants.contains_key(id) {
+        instants.insert(id.clone(), at);
     }
 }
 
