@@ -234,7 +234,8 @@ impl Joined {
         outcome
     }
 
-    /// A node that is gone misses the message: as on a network. So does a listener who doesn't read.
+    /// A node that is gone misses the message, as on a network, and so does a listener who doesn't
+    /// read.
     fn send_to(&self, path: &Path, datagram: &[u8]) -> Result<(), LocalError> {
         if Ear::is_at(path) {
             let _ = send_from_new_socket(path, datagram);
