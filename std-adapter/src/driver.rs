@@ -46,7 +46,7 @@ pub(crate) struct Driver<T> {
     pub(crate) send_time_max: Duration,
     /// Turns true, or loses its sender, when the node is to close; `None` once it is closing.
     pub(crate) closing: Option<watch::Receiver<bool>>,
-    pub(crate) handover_requests: mpsc::Receiver<HandoverRequest>,
+    pub(crate) requests: mpsc::Receiver<Request>,
     /// Has a receiver for everyone who acts on the lease.
     pub(crate) holds: Arc<watch::Sender<()>>,
     /// A lease that the node gave up before its end, and which someone may still act on.
@@ -59,6 +59,13 @@ pub(crate) struct Driver<T> {
     pub(crate) start_question: StartQuestion,
     /// Whether a Go node is worth a report: this node has declared voters, among which none can be.
     pub(crate) looks_for_go_nodes: bool,
+}
+
+/// What a node is asked from within its program.
+pub(crate) enum Request {
+    HandOver(HandoverRequest),
+    /// That it say it is there.
+    Answer(oneshot::Sender<()>),
 }
 
 /// A request that the node hand its leadership over.
@@ -76,7 +83,7 @@ pub(crate) struct HandoverRequest {
 /// What the driver wakes up for.
 enum Wakeup {
     Input(Input),
-    HandoverRequest(HandoverRequest),
+    Request(Request),
 }
 
 enum Input {
@@ -93,7 +100,11 @@ impl<T: Transport> Driver<T> {
             self.publisher.tell_withheld();
             match self.next_wakeup().await {
                 Some(Wakeup::Input(input)) => self.take(input).await,
-                Some(Wakeup::HandoverRequest(request)) => self.serve(request).await,
+                Some(Wakeup::Request(Request::HandOver(request))) => self.serve(request).await,
+                Some(Wakeup::Request(Request::Answer(answer))) => {
+                    // Whoever asked may have stopped waiting.
+                    let _ = answer.send(());
+                }
                 None => {}
             }
         }
@@ -178,9 +189,7 @@ impl<T: Transport> Driver<T> {
                 self.closing = None;
                 Some(Wakeup::Input(Input::Close))
             }
-            Some(request) = self.handover_requests.recv() => {
-                Some(Wakeup::HandoverRequest(request))
-            }
+            Some(request) = self.requests.recv() => Some(Wakeup::Request(request)),
             arrival = self.transport.receive() => {
                 self.overdue_messages += 1;
                 self.admit(arrival).map(Wakeup::Input)

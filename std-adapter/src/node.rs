@@ -9,7 +9,7 @@ use graft_election_core::{Mode, NodeId, State};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::counts::Counts;
-use crate::driver::HandoverRequest;
+use crate::driver::{HandoverRequest, Request};
 use crate::events::{ClusterInfo, Event, Events, Fault, Status};
 use crate::leadership::{Leadership, Leases};
 
@@ -29,7 +29,7 @@ pub struct Node {
     leases: Leases,
     mode: Mode,
     election_timeout_max: Duration,
-    handover_requests: mpsc::Sender<HandoverRequest>,
+    requests: mpsc::Sender<Request>,
     /// Taken by the first caller of [`events`](Self::events), which so misses nothing.
     first_events: Mutex<Option<Events>>,
     events: broadcast::Receiver<Event>,
@@ -118,6 +118,14 @@ impl Node {
         self.request_handover(to, None, None).await
     }
 
+    /// Waits until the node comes around to answer: not before a save ends, on a disk that hangs for
+    /// example. Returns false if it has closed. Supervisors may take a node that doesn't answer for
+    /// dead. Cancel-safe.
+    pub async fn answers(&self) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.requests.send(Request::Answer(answer)).await.is_ok() && answered.await.is_ok()
+    }
+
     /// Gives the leadership of `token` up, because its job is done or has failed.
     pub(crate) async fn give_up(&self, token: u64, fault: Option<Fault>) {
         self.request_handover(None, Some(token), fault).await;
@@ -130,9 +138,9 @@ impl Node {
         fault: Option<Fault>,
     ) -> bool {
         let (done, is_done) = oneshot::channel();
-        let request = HandoverRequest { to, token, fault, done };
+        let request = Request::HandOver(HandoverRequest { to, token, fault, done });
         // A node that has closed no longer leads.
-        self.handover_requests.send(request).await.is_ok() && is_done.await.unwrap_or(false)
+        self.requests.send(request).await.is_ok() && is_done.await.unwrap_or(false)
     }
 
     pub(crate) fn mode(&self) -> Mode {

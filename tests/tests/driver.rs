@@ -445,10 +445,14 @@ async fn a_disk_that_hangs_is_reported_and_does_not_keep_the_node_from_closing()
     let network = MemoryNetwork::new();
     let node = builder("a", 1).start(network.transport(), votes.clone()).await.unwrap();
     let mut events = node.events();
+    assert!(node.answers().await);
     votes.hold(true);
     wait_for_fault(&mut events, |fault| matches!(fault, Fault::SaveUnfinished(_))).await;
+    // A supervisor may take it for dead.
+    timeout(Duration::from_millis(50), node.answers()).await.unwrap_err();
     timeout(PATIENCE, node.close()).await.expect("it doesn't wait for the disk");
     assert_eq!((node.state(), node.leadership().is_none()), (State::Closed, true));
+    assert!(!node.answers().await);
     assert_eq!(all_faults(events).await.len(), 0, "it is told once in ten seconds");
     // The runtime of the test waits for it.
     votes.hold(false);

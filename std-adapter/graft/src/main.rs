@@ -23,6 +23,7 @@ mod run;
 mod seen;
 mod status;
 mod stop;
+mod systemd;
 mod traces;
 mod voters;
 mod watch;

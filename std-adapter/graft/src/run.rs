@@ -24,6 +24,7 @@ use crate::process::Reaper;
 use crate::quorum::QuorumWatch;
 use crate::report::{Reporter, Target};
 use crate::stop::{self, Stop};
+use crate::systemd::Systemd;
 use crate::traces::Traces;
 
 /// The longest grace: a century, in seconds.
@@ -180,6 +181,7 @@ impl RunArgs {
         let Started { node, vote_path, reporter } = started?;
         let foreground = Foreground {
             reporter,
+            systemd: Systemd::new()?,
             quorum: QuorumWatch::new(election_timeout_max),
             events: News::new(node.events()),
             node,
@@ -297,6 +299,7 @@ struct Started {
 /// The node, and what the program does while it runs.
 struct Foreground {
     reporter: Reporter,
+    systemd: Systemd,
     quorum: QuorumWatch,
     events: News,
     node: Node,
@@ -312,6 +315,7 @@ impl Foreground {
     async fn run(mut self, mut stop: Stop) -> Result<ExitCode> {
         let ran = self.run_until_stopped(&mut stop).await;
         let ended_at = Instant::now();
+        self.systemd.stopping();
         // The command ends before anyone else can lead. Whatever went wrong, the node closes.
         let stopped = self.stop_command(&mut stop).await;
         let is_asked = self.close(&mut stop, ended_at + self.grace + CLOSE_TIME_MAX).await;
@@ -329,16 +333,19 @@ impl Foreground {
     /// Returns the status of a command that ends by itself, or none if a signal came.
     async fn run_until_stopped(&mut self, stop: &mut Stop) -> Result<Option<u8>> {
         self.reporter.started(&self.node.status(), Some(&self.vote_path));
+        self.systemd.ready(&self.node.status());
         loop {
             let may_start = self.command.as_ref().is_some_and(|command| !command.is_running());
             tokio::select! {
                 event = self.events.next() => match event {
                     Some(event) => {
                         self.quorum.see(&event.status);
+                        self.systemd.see(&event.status);
                         self.reporter.event(&event);
                     }
                     None => return self.why_closed(),
                 },
+                () = self.systemd.feed(&self.node) => {}
                 permit = Permit::next(&self.node, self.mode, self.margin), if may_start => {
                     if let Some(command) = &mut self.command {
                         command.start(&self.node, permit)?;

@@ -25,7 +25,7 @@ use crate::transport::{Member, Transport};
 use crate::vote_store::{SaveVote, StoredVote, VoteStore};
 
 /// How many requests to hand over may wait; callers beyond that wait to be let in.
-const HANDOVER_REQUESTS_MAX: usize = 1;
+const REQUESTS_MAX: usize = 1;
 
 /// What part of the least election timeout storing the vote may take. A vote takes two saves, the
 /// candidate's and the voter's, and pre-votes, messages and a busy machine need the rest.
@@ -223,7 +223,7 @@ impl NodeBuilder {
         let mut publisher = Publisher::new(&node, self.cluster, clock.clone());
         let (closing, close) = watch::channel(false);
         let (finish, finished) = watch::channel(());
-        let (handover_requests, requested) = mpsc::channel(HANDOVER_REQUESTS_MAX);
+        let (requests, requested) = mpsc::channel(REQUESTS_MAX);
         let holds = Arc::new(watch::Sender::default());
         let handle = Node {
             status: publisher.watch(),
@@ -236,7 +236,7 @@ impl NodeBuilder {
             },
             mode: self.mode,
             election_timeout_max: self.election_timeout.1,
-            handover_requests,
+            requests,
             first_events: Mutex::new(Some(publisher.listen())),
             events: publisher.subscribe(),
             closing,
@@ -261,7 +261,7 @@ impl NodeBuilder {
             clock,
             send_time_max: self.heartbeat_interval,
             closing: Some(close),
-            handover_requests: requested,
+            requests: requested,
             holds,
             lost: None,
             overdue_messages: 0,

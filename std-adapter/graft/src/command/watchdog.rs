@@ -24,6 +24,7 @@ use super::processes::Process;
 use super::watchdog_task::WATCHDOG_TASK;
 use crate::permit::Permit;
 use crate::process::{Reaper, own_program, spawn_deaf};
+use crate::systemd;
 
 /// A watchdog that has been started.
 #[derive(Debug)]
@@ -72,6 +73,9 @@ impl Watchdog {
             .env("GRAFT_ID", node.id().as_str())
             .env("GRAFT_CLUSTER", &node.cluster_info().name)
             .stdin(Stdio::from(OwnedFd::from(its_socket)));
+        for variable in systemd::VARIABLES {
+            watchdog.env_remove(variable);
+        }
         let containment = Containment::new(cgroup)?;
         send_input(&socket).context("could not hand the standard input on")?;
         let process = match spawn_deaf(&mut watchdog) {

@@ -34,6 +34,7 @@ mod pty;
 mod reports;
 mod run;
 mod surroundings;
+mod systemd;
 mod terminal;
 mod times;
 mod traces;
