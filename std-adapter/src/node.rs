@@ -118,9 +118,9 @@ impl Node {
         self.request_handover(to, None, None).await
     }
 
-    /// Waits until the node comes around to answer: not before a save ends, on a disk that hangs for
-    /// example. Returns false if it has closed. Supervisors may take a node that doesn't answer for
-    /// dead. Cancel-safe.
+    /// Waits until the node comes around to answer, which it does not during a save, on a disk that
+    /// hangs for example. Returns false if it has closed. A supervisor may take a node that doesn't
+    /// answer for dead. Cancel-safe.
     pub async fn answers(&self) -> bool {
         let (answer, answered) = oneshot::channel();
         self.requests.send(Request::Answer(answer)).await.is_ok() && answered.await.is_ok()
