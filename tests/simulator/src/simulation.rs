@@ -125,7 +125,8 @@ impl Simulation {
         }
         let drifts = simulation.rng.random_bool(0.5);
         for node in simulation.world.nodes().filter(|_| drifts) {
-            let millionths = draw_drift(&mut simulation.rng, simulation.faults.kind);
+            let max = simulation.drift_max();
+            let millionths = draw_drift(&mut simulation.rng, max);
             simulation.apply(&Step::Drift { node, millionths });
             simulation.plan(node);
         }
