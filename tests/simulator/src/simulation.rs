@@ -3,10 +3,12 @@
 mod bounds;
 mod cluster;
 mod lists;
+mod migration;
 mod random_faults;
 mod recovery;
 mod recovery_drills;
 mod slow_leader_rival;
+mod steady_leader;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use graft_election_core::Mode;
 
 use super::Simulation;
+use crate::checker::STRETCH_MAX;
 use crate::faults::{Kind, MESSAGE_TIME_MAX, SAVE_TIME_MAX, WILD_DRIFT_MAX};
 use crate::time_shape::drift_max;
 use crate::{NodeSetup, World};
@@ -91,7 +92,11 @@ impl Simulation {
         let others = i32::try_from(self.world.node_count() - 1).unwrap_or(i32::MAX);
         let split = 1.0 - alone.powi(others);
         let rounds = if others == 0 { 1.0 } else { (BAD_LUCK.ln() / split.ln()).ceil() };
-        t_max.mul_f64((1.0 + rounds) * (1.0 + self.rho()))
+        let usual = t_max.mul_f64(1.0 + rounds);
+        // C3: one that remembers a slow save waits longer. Of several, the rounds have room for it.
+        let spans = self.world.all_times().map(|[t_min, t_max, _]| t_max - t_min);
+        let patience = spans.max().filter(|_| others == 0).unwrap_or_default();
+        (usual + patience * (STRETCH_MAX - 1)).mul_f64(1.0 + self.rho())
     }
 }
 

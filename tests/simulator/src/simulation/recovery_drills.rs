@@ -55,6 +55,12 @@ impl Simulation {
         if self.settings().any(|settings| settings.priority != first) {
             return if is_extended { self.wait_for_promotion() } else { Ok(()) };
         }
+        if self.rng.random_bool(0.05) {
+            return self.migrate();
+        }
+        if is_extended && self.setup.size > 2 && self.rng.random_bool(0.05) {
+            self.lead_steadily()?;
+        }
         if self.setup.size > 2 && self.rng.random_bool(0.5) {
             self.rival_the_leader()?;
         }
