@@ -84,8 +84,8 @@ impl Simulation {
     /// waits for up to T_max before it tries again (rule C4). From then on the most up-to-date node
     /// campaigns at least once every T_max, since only a vote or a leader restarts its timer (rule
     /// V8). It wins unless another node campaigns while its request is under way, which takes as
-    /// long as a save and a message, before and after. From how likely that is follows the number of
-    /// rounds after which it has almost certainly won. Clocks may be slow by rho.
+    /// long as a save and a message, before and after. From how likely that is follows the number
+    /// of rounds after which it has almost certainly won. Clocks may be slow by rho.
     pub(super) fn recovery_max(&self) -> Duration {
         let [_, t_max, _] = times_max(&self.world);
         let alone = 1.0 - ROUND_TRIP_MAX.as_secs_f64() / self.least_span().as_secs_f64();
