@@ -13,6 +13,8 @@ mod node;
 mod node_id;
 mod position;
 mod rounds;
+#[cfg(feature = "serde")]
+mod serialize;
 mod status;
 mod time;
 mod timing;

@@ -33,6 +33,19 @@ pub enum State {
     Closed,
 }
 
+impl State {
+    /// Its name for programs. It stays the same from version to version.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Follower => "follower",
+            Self::Leader => "leader",
+            Self::PreCandidate => "pre_candidate",
+            Self::Candidate => "candidate",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -84,6 +97,30 @@ pub enum Reason {
     Closed,
 }
 
+impl Reason {
+    /// Its name for programs. It stays the same from version to version.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::ElectionTimeout => "election_timeout",
+            Self::HandoverReceived => "handover_received",
+            Self::WonPreVote => "won_pre_vote",
+            Self::WonElection => "won_election",
+            Self::GaveVote => "gave_vote",
+            Self::LostQuorum => "lost_quorum",
+            Self::HigherTerm => "higher_term",
+            Self::LeaderHeard => "leader_heard",
+            Self::SecondLeader => "second_leader",
+            Self::SaveFailed => "save_failed",
+            Self::DuplicateId => "duplicate_id",
+            Self::OlderList => "older_list",
+            Self::HandedOver => "handed_over",
+            Self::PriorityHandover => "priority_handover",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -127,6 +164,21 @@ pub enum Refusal {
     NotOneOfUs,
     /// The application does not accept a leader at the candidate's position (rule V4).
     Position,
+}
+
+impl Refusal {
+    /// Its name for programs. It stays the same from version to version.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::StaleTerm => "stale_term",
+            Self::Bound => "bound",
+            Self::Quarantined => "quarantined",
+            Self::Leading => "leading",
+            Self::VoteSpent => "vote_spent",
+            Self::NotOneOfUs => "not_one_of_us",
+            Self::Position => "position",
+        }
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -207,6 +259,27 @@ pub enum Report {
     /// The next term would be [`TERM_END`](crate::TERM_END): the node can't campaign any more
     /// (rule T4).
     TermsExhausted,
+}
+
+impl Report {
+    /// Its name for programs. It stays the same from version to version.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::TermOutOfRange { .. } => "term_out_of_range",
+            Self::DuplicateId => "duplicate_id",
+            Self::TwoCampaigns(_) => "two_campaigns",
+            Self::TwoLives(_) => "two_lives",
+            Self::Stranger(_) => "stranger",
+            Self::NamelessVote => "nameless_vote",
+            Self::SurplusVoter(_) => "surplus_voter",
+            Self::SizeMismatch { .. } => "size_mismatch",
+            Self::ListMismatch { .. } => "list_mismatch",
+            Self::PromiseMismatch { .. } => "promise_mismatch",
+            Self::SecondLeader(_) => "second_leader",
+            Self::SlowSave { .. } => "slow_save",
+            Self::TermsExhausted => "terms_exhausted",
+        }
+    }
 }
 
 impl fmt::Display for Report {

@@ -379,6 +379,22 @@ fn v6_the_handover_of_a_stranger_frees_nobody() {
     }
 }
 
+/// Those who follow it, since nobody else leads, wait as long as if it had said nothing: nobody may
+/// say that it runs in a stranger's place (H2).
+#[test]
+fn v6_the_handover_of_a_stranger_makes_nobody_its_successor() {
+    let voters = ["a", "b", "c"].map(node_id);
+    let config = Config { voters: &voters, ..extended_config(3) };
+    for target in [None, Some("a"), Some("c")] {
+        let mut a = declared("a", &config);
+        a.hears(timed_heartbeat("x", 4)).expect_save(record(4, None)).then_is_silent();
+        let deadline = a.deadline();
+        a.hears(handover("x", 4, target)).expect_silence();
+        assert_eq!(a.report(), Some(&Report::Stranger(node_id("x"))));
+        assert_eq!((a.state(), a.deadline()), (State::Follower, deadline));
+    }
+}
+
 #[test]
 fn l2_v6_a_declared_leader_takes_the_place_of_a_stranger_that_leads() {
     let voters = ["a", "b", "c"].map(node_id);

@@ -6,6 +6,7 @@ use crate::events::Status;
 
 /// How often things have happened to a node since its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Counts {
     /// Terms in which it asked for votes, by the reason. Pre-votes, which change nothing, are not

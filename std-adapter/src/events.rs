@@ -12,6 +12,7 @@ pub const EVENTS_MAX: usize = 1024;
 
 /// A node at one instant: everything in it belongs together.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Status {
     /// The node's role.
     pub state: State,
@@ -29,11 +30,13 @@ pub struct Status {
     /// The node's own id.
     pub id: NodeId,
     /// Its cluster.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialize_shared"))]
     pub cluster: Arc<ClusterInfo>,
 }
 
 /// A cluster's name and how many voters it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ClusterInfo {
     /// Subject tokens joined by `.`, for example `health_manager`.
     pub name: String,
@@ -46,6 +49,14 @@ impl ClusterInfo {
     pub fn new(name: impl Into<String>, size: usize) -> Self {
         Self { name: name.into(), size }
     }
+}
+
+#[cfg(feature = "serde")]
+fn serialize_shared<S: serde::Serializer>(
+    cluster: &ClusterInfo,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serde::Serialize::serialize(cluster, serializer)
 }
 
 /// Something that happened to a node.
@@ -95,6 +106,21 @@ pub enum EventKind {
     ConnectionRestored,
     /// Something went wrong. The node goes on.
     Fault(Fault),
+}
+
+impl EventKind {
+    /// Its name for programs. It stays the same from version to version.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::StateChanged { .. } => "state_changed",
+            Self::LeaderChanged => "leader_changed",
+            Self::LeadershipGained { .. } => "leadership_gained",
+            Self::LeadershipLost { .. } => "leadership_lost",
+            Self::Refused { .. } => "refused",
+            Self::ConnectionRestored => "connection_restored",
+            Self::Fault(_) => "fault",
+        }
+    }
 }
 
 /// What can go wrong while a node runs. [`ErrorChain`](crate::ErrorChain) prints it with its
@@ -195,6 +221,36 @@ pub enum Fault {
     /// This listener was too slow, and this many of its oldest events are lost.
     #[error("{0} events were lost to a slow listener")]
     Missed(u64),
+}
+
+impl Fault {
+    /// Its name for programs, or that of the report that it is about. It stays the same from
+    /// version to version.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ConnectionLost(_) => "connection_lost",
+            Self::ConnectionClosed(_) => "connection_closed",
+            Self::ConnectionPartial(_) => "connection_partial",
+            Self::ConnectionImpaired(_) => "connection_impaired",
+            Self::StoredVote(_) => "stored_vote",
+            Self::Save(_) => "save_error",
+            Self::SaveInterrupted => "save_interrupted",
+            Self::SaveUnfinished(_) => "save_unfinished",
+            Self::SlowStore { .. } => "slow_store",
+            Self::Send(_) => "send_error",
+            Self::SendTimedOut(_) => "send_timed_out",
+            Self::Report(report) => report.name(),
+            Self::Malformed { .. } => "malformed",
+            Self::GoNodeUndeclared => "go_node_undeclared",
+            Self::ApplicationStuck(_) => "application_stuck",
+            Self::ApplicationPanicked => "application_panicked",
+            Self::PositionTooLong(_) => "position_too_long",
+            Self::JobFailed(_) => "job_failed",
+            Self::JobPanicked(_) => "job_panicked",
+            Self::Withheld(_) => "withheld",
+            Self::Missed(_) => "missed",
+        }
+    }
 }
 
 /// A node's events, in order. Dropping it costs the node nothing.

@@ -36,6 +36,12 @@ pub(crate) struct FramedLine {
     unread: std::ops::Range<usize>,
 }
 
+impl std::fmt::Debug for FramedLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FramedLine").field("line", &self.line).finish_non_exhaustive()
+    }
+}
+
 enum LineState {
     Open(Box<dyn ByteStream>),
     /// Broken for this reason, which has not been reported yet.

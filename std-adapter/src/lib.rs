@@ -25,6 +25,7 @@ mod memory;
 mod nats;
 mod news;
 mod node;
+mod observer;
 mod publisher;
 mod run_while_leader;
 #[cfg(feature = "serial")]
@@ -59,12 +60,15 @@ pub use memory::{MemoryJoinError, MemoryNetwork, MemoryTransport};
 #[cfg(feature = "nats")]
 pub use nats::{NatsConnectError, NatsError, NatsServers, NatsServersError, NatsTransport};
 pub use node::{Node, NodeBuilder};
+pub use observer::{
+    ClusterView, Disagreement, LeaderView, NodeView, Observation, ObservedRole, Observer,
+};
 pub use run_while_leader::RunError;
 #[cfg(feature = "serial")]
 pub use serial::{SerialError, SerialTransport};
 #[cfg(feature = "serial")]
 pub use serial_line::{SerialLine, SerialLineError};
-pub use transport::{Arrival, Connection, Member, Transport};
+pub use transport::{Arrival, Connection, Listen, Member, Transport};
 pub use vote_file::{
     Corruption, DeleteError, Digest, LoadError, OpenError, SaveError, SaveStep, Unusable, VoteFile,
     VoteFileContents, VoteFileError,

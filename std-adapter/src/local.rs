@@ -1,9 +1,10 @@
 //! The cluster as processes of one machine.
 
+mod ear;
 mod outbox;
 mod place;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,9 +14,10 @@ use graft_election_proto::{DecodeError, ENCODED_MAX, EncodeError, Kind, decode, 
 use tokio::net::UnixDatagram;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
-use self::outbox::Outbox;
+use self::ear::Ear;
+use self::outbox::{Outbox, send_from_new_socket};
 use self::place::Place;
-use crate::transport::{Arrival, Connection, Member, Transport};
+use crate::transport::{Arrival, Connection, Listen, Member, Transport};
 
 /// The most bytes of a datagram that are read: more than any message has.
 const DATAGRAM_MAX: usize = 2 * ENCODED_MAX;
@@ -42,6 +44,7 @@ const START_ATTEMPTS: usize = 400;
 pub struct LocalTransport {
     base: PathBuf,
     joined: Option<Joined>,
+    ear: Option<Ear>,
 }
 
 #[derive(Debug)]
@@ -56,9 +59,26 @@ struct Joined {
 }
 
 impl LocalTransport {
+    /// The clusters that have been here, whether or not a node of them runs.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError::Directory`] if the directory can't be read.
+    pub fn clusters(&self) -> Result<BTreeSet<String>, LocalError> {
+        let error = |error| LocalError::Directory { path: self.base.clone(), error };
+        let mut clusters = BTreeSet::new();
+        for entry in std::fs::read_dir(&self.base).map_err(error)? {
+            let entry = entry.map_err(error)?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                clusters.extend(entry.file_name().to_str().map(name_of_file));
+            }
+        }
+        Ok(clusters)
+    }
+
     /// A transport for the clusters whose directories are in `base`.
     pub fn new(base: impl Into<PathBuf>) -> Self {
-        Self { base: base.into(), joined: None }
+        Self { base: base.into(), joined: None, ear: None }
     }
 }
 
@@ -100,15 +120,28 @@ impl Transport for LocalTransport {
         let datagram = buffer.get(..length).unwrap_or_default();
         match &outgoing.to {
             Recipient::Everyone => joined.send_to_all(datagram),
-            Recipient::Node(node) => {
-                let path = joined.place.directory().join(file_name(node.as_str()));
-                joined.send_to(&path, datagram)
-            }
+            Recipient::Node(node) => joined.send_to_one(&file_name(node.as_str()), datagram),
         }
     }
 
     async fn leave(&mut self) {
         self.joined = None;
+    }
+}
+
+impl Listen for LocalTransport {
+    type Error = LocalError;
+
+    async fn listen(&mut self, cluster: &str) -> Result<(), LocalError> {
+        self.ear = Some(Ear::open(&self.base.join(file_name(cluster)))?);
+        Ok(())
+    }
+
+    async fn hear(&mut self) -> Arrival {
+        match &self.ear {
+            Some(ear) => ear.hear().await,
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -140,15 +173,10 @@ impl Joined {
     fn empty_socket(&mut self) {
         let mut buffer = [0; DATAGRAM_MAX];
         while self.inbox.len() < INBOX_MAX {
-            let arrival = match self.socket.try_recv(&mut buffer) {
-                Ok(length) => match read_datagram(buffer.get(..length).unwrap_or_default()) {
-                    Ok(message) => Arrival::Message(message),
-                    Err(error) => Arrival::malformed_from(self.place.path().display(), error),
-                },
+            match self.socket.try_recv(&mut buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => Arrival::malformed(error),
-            };
-            self.inbox.push_back(arrival);
+                received => self.inbox.push_back(arrival_of(received, &buffer, self.place.path())),
+            }
         }
     }
 
@@ -177,23 +205,42 @@ impl Joined {
         }
     }
 
-    /// Sends to every other node, whatever goes wrong with one of them, and returns the first
-    /// error.
+    /// Sends to every other node and to all who listen, whatever goes wrong with one of them, and
+    /// returns the first error.
     fn send_to_all(&self, datagram: &[u8]) -> Result<(), LocalError> {
+        self.send_where(|path| path != self.place.path(), datagram)
+    }
+
+    /// Sends to one node, and to all who listen.
+    fn send_to_one(&self, name: &str, datagram: &[u8]) -> Result<(), LocalError> {
+        let sent = self.send_to(&self.place.directory().join(name), datagram);
+        sent.and(self.send_where(Ear::is_at, datagram))
+    }
+
+    fn send_where(
+        &self,
+        is_meant: impl Fn(&Path) -> bool,
+        datagram: &[u8],
+    ) -> Result<(), LocalError> {
         let directory = self.place.directory();
         let read_error = |error| LocalError::Directory { path: directory.to_owned(), error };
         let mut outcome = Ok(());
         for entry in std::fs::read_dir(directory).map_err(read_error)? {
             let path = entry.map_err(read_error)?.path();
-            if path != self.place.path() {
+            if is_meant(&path) {
                 outcome = outcome.and(self.send_to(&path, datagram));
             }
         }
         outcome
     }
 
-    /// A node that is gone misses the message: as on a network.
+    /// A node that is gone misses the message, as on a network, and so does a listener who doesn't
+    /// read.
     fn send_to(&self, path: &Path, datagram: &[u8]) -> Result<(), LocalError> {
+        if Ear::is_at(path) {
+            let _ = send_from_new_socket(path, datagram);
+            return Ok(());
+        }
         match self.outbox.send(path, datagram) {
             Ok(()) => Ok(()),
             Err(error) if is_gone(&error) => Ok(()),
@@ -205,6 +252,17 @@ impl Joined {
 /// Whether nobody listens to a socket, or there is none.
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+/// What was received into `buffer` from the socket at `path`.
+fn arrival_of(received: io::Result<usize>, buffer: &[u8], path: &Path) -> Arrival {
+    match received {
+        Ok(length) => match read_datagram(buffer.get(..length).unwrap_or_default()) {
+            Ok(message) => Arrival::Message(message),
+            Err(error) => Arrival::malformed_from(path.display(), error),
+        },
+        Err(error) => Arrival::malformed(error),
+    }
 }
 
 fn read_datagram(datagram: &[u8]) -> Result<graft_election_core::Message, DatagramError> {
@@ -227,6 +285,11 @@ enum DatagramError {
 /// escapes it.
 fn file_name(name: &str) -> String {
     name.replace('%', "%25").replace('/', "%2F")
+}
+
+/// The name of which this is the file's.
+fn name_of_file(name: &str) -> String {
+    name.replace("%2F", "/").replace("%25", "%")
 }
 
 /// What can go wrong with the local transport.

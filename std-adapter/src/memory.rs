@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use graft_election_core::{Message, NodeId, Outgoing, Recipient};
 use tokio::sync::mpsc;
 
-use crate::transport::{Arrival, Member, Transport};
+use crate::transport::{Arrival, Listen, Member, Transport};
 
 /// How many messages may wait for one node; more are lost, as on a real network.
 const INBOX_MAX: usize = 1024;
@@ -14,6 +15,14 @@ const INBOX_MAX: usize = 1024;
 #[derive(Clone, Debug, Default)]
 pub struct MemoryNetwork {
     members: Arc<Mutex<BTreeMap<NodeId, Place>>>,
+    listeners: Arc<Mutex<Vec<Listener>>>,
+}
+
+/// Somebody who hears a cluster, wherever the network is split.
+#[derive(Debug)]
+struct Listener {
+    cluster: String,
+    inbox: mpsc::Sender<Message>,
 }
 
 /// A node's place on the network.
@@ -34,7 +43,7 @@ impl MemoryNetwork {
 
     /// A transport for one node of this network.
     pub fn transport(&self) -> MemoryTransport {
-        MemoryTransport { network: self.clone(), own: None, fails_to_join: false }
+        MemoryTransport { network: self.clone(), own: None, heard: None, fails_to_join: false }
     }
 
     /// Splits the network: the nodes of each group hear only each other, and so do those that are
@@ -72,11 +81,21 @@ impl MemoryNetwork {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn lock_listeners(&self) -> MutexGuard<'_, Vec<Listener>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn deliver(&self, from: &NodeId, outgoing: &Outgoing) {
         let members = self.lock();
         let Some(sender) = members.get(from).filter(|sender| !sender.is_silent) else {
             return;
         };
+        self.lock_listeners().retain(|listener| {
+            if listener.cluster == sender.cluster {
+                let _ = listener.inbox.try_send(outgoing.message.clone());
+            }
+            !listener.inbox.is_closed()
+        });
         for (id, member) in members.iter() {
             let is_meant = match &outgoing.to {
                 Recipient::Everyone => id != from && member.cluster == sender.cluster,
@@ -95,6 +114,8 @@ impl MemoryNetwork {
 pub struct MemoryTransport {
     network: MemoryNetwork,
     own: Option<(NodeId, mpsc::Receiver<Message>)>,
+    /// What it hears, if it is nobody's on the network.
+    heard: Option<mpsc::Receiver<Message>>,
     fails_to_join: bool,
 }
 
@@ -156,6 +177,27 @@ impl Transport for MemoryTransport {
     async fn leave(&mut self) {
         if let Some((id, _)) = self.own.take() {
             self.network.lock().remove(&id);
+        }
+    }
+}
+
+impl Listen for MemoryTransport {
+    type Error = Infallible;
+
+    async fn listen(&mut self, cluster: &str) -> Result<(), Infallible> {
+        let (inbox, heard) = mpsc::channel(INBOX_MAX);
+        self.network.lock_listeners().push(Listener { cluster: cluster.to_owned(), inbox });
+        self.heard = Some(heard);
+        Ok(())
+    }
+
+    async fn hear(&mut self) -> Arrival {
+        match &mut self.heard {
+            Some(heard) => match heard.recv().await {
+                Some(message) => Arrival::Message(message),
+                None => std::future::pending().await,
+            },
+            None => std::future::pending().await,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The cluster over NATS.
 
+mod audience;
 mod changes;
 mod connection;
 mod membership;
@@ -7,14 +8,17 @@ mod refused;
 mod servers;
 mod subjects;
 
+use std::collections::BTreeSet;
 use std::io;
+use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, PublishError, Subscriber, ToServerAddrs};
 use graft_election_core::{Message, Outgoing};
 use graft_election_proto::{ENCODED_MAX, EncodeError, encode};
 
-use crate::transport::{Arrival, Connection, Member, Transport};
+use crate::transport::{Arrival, Connection, Listen, Member, Transport};
+use audience::Audience;
 use membership::Membership;
 
 pub(crate) use connection::{Watched, connect_watched};
@@ -49,6 +53,7 @@ pub struct NatsTransport {
     client: Client,
     connection: Watched,
     membership: Option<Membership>,
+    audience: Option<Audience>,
 }
 
 impl NatsTransport {
@@ -106,13 +111,22 @@ impl NatsTransport {
         configure: impl FnOnce(ConnectOptions) -> io::Result<ConnectOptions>,
     ) -> Result<Self, NatsConnectError> {
         let (client, connection) = connect_watched(servers, configure).await?;
-        Ok(Self { client, connection, membership: None })
+        Ok(Self { client, connection, membership: None, audience: None })
+    }
+
+    /// The names of the clusters that are heard within `time`.
+    ///
+    /// # Errors
+    ///
+    /// [`NatsError::Subscribe`] if the client has closed its connection.
+    pub async fn clusters(&self, time: Duration) -> Result<BTreeSet<String>, NatsError> {
+        audience::clusters(&self.client, time).await
     }
 
     /// Uses a connection that belongs to someone else. It is never closed; the node only gives back
     /// its own subscriptions. Only its owner's event callback learns why it was lost.
     pub fn from_client(client: Client) -> Self {
-        Self { client, connection: Watched::borrowed(), membership: None }
+        Self { client, connection: Watched::borrowed(), membership: None, audience: None }
     }
 }
 
@@ -166,6 +180,28 @@ impl Transport for NatsTransport {
         // What can no longer be sent is lost with the connection.
         let _ = self.client.flush().await;
         self.connection.close(&self.client).await;
+    }
+}
+
+impl Listen for NatsTransport {
+    type Error = NatsError;
+
+    /// Listens to our subjects of the cluster and to Go's, for which it needs the permission to
+    /// subscribe and no other. It does without Go's, `graft.*.heartbeat_response` for example.
+    async fn listen(&mut self, cluster: &str) -> Result<(), NatsError> {
+        self.audience = Some(Audience::new(&self.client, cluster).await?);
+        Ok(())
+    }
+
+    async fn hear(&mut self) -> Arrival {
+        let Some(audience) = &mut self.audience else {
+            return std::future::pending().await;
+        };
+        let arrival = audience.hear(&mut self.connection).await;
+        if let Arrival::Connection(Connection::Closed(_)) = &arrival {
+            self.connection = Watched::Gone;
+        }
+        arrival
     }
 }
 

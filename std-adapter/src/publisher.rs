@@ -186,22 +186,46 @@ impl Publisher {
 
     fn emit(&self, kind: EventKind) {
         let status = self.status.borrow().clone();
-        let (id, term) = (&status.id, status.term);
-        match &kind {
-            EventKind::StateChanged { from, to } => {
-                tracing::info!(%id, term, reason = %status.reason, "{from} -> {to}");
-            }
-            EventKind::LeadershipGained { token } => tracing::info!(%id, token, "lease gained"),
-            EventKind::LeadershipLost { token } => tracing::info!(%id, token, "lease lost"),
-            EventKind::Refused { node, refusal } => {
-                tracing::info!(%id, term, reason = %refusal, "refused {node}");
-            }
-            EventKind::ConnectionRestored => tracing::info!(%id, "connection restored"),
-            EventKind::Fault(fault) => tracing::warn!(%id, "{}", ErrorChain(fault)),
-            EventKind::LeaderChanged => {}
-        }
+        trace(&status, &kind);
         // The only error is that nobody listens.
         let _ = self.events.send(Event { at: SystemTime::now(), status, kind });
+    }
+}
+
+/// Traces an event, with the names that programs know it by.
+fn trace(status: &Status, kind: &EventKind) {
+    let Status { id, term, leader, reason, .. } = status;
+    let (cluster, event) = (&*status.cluster.name, kind.name());
+    match kind {
+        EventKind::StateChanged { from, to } => {
+            let (from_name, to_name, reason) = (from.name(), to.name(), reason.name());
+            tracing::info!(
+                cluster, %id, term, event, from = from_name, to = to_name, reason, "{from} -> {to}"
+            );
+        }
+        EventKind::LeaderChanged => match leader {
+            Some(leader) => {
+                tracing::info!(cluster, %id, term, event, %leader, "leader is {leader}");
+            }
+            None => tracing::info!(cluster, %id, term, event, "no leader is known"),
+        },
+        EventKind::LeadershipGained { token } => {
+            tracing::info!(cluster, %id, term, event, token, "lease gained");
+        }
+        EventKind::LeadershipLost { token } => {
+            tracing::info!(cluster, %id, term, event, token, "lease lost");
+        }
+        EventKind::Refused { node, refusal } => {
+            let reason = refusal.name();
+            tracing::info!(cluster, %id, term, event, %node, reason, "refused {node}: {refusal}");
+        }
+        EventKind::ConnectionRestored => {
+            tracing::info!(cluster, %id, term, event, "connection restored");
+        }
+        EventKind::Fault(fault) => {
+            let reason = fault.name();
+            tracing::warn!(cluster, %id, term, event, reason, "{}", ErrorChain(fault));
+        }
     }
 }
 

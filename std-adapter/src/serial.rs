@@ -1,12 +1,12 @@
 use std::io;
 
-use graft_election_core::{NodeId, Outgoing};
+use graft_election_core::{Message, NodeId, Outgoing};
 use graft_election_proto::EncodeError;
-use graft_election_proto::frame::{FRAME_MAX, encode_frame};
+use graft_election_proto::frame::{FRAME_MAX, FrameReader, encode_frame};
 
 use crate::framed_line::{FrameFault, FramedLine, LineEvent, Unwritten};
 use crate::serial_line::SerialLine;
-use crate::transport::{Arrival, Member, Transport};
+use crate::transport::{Arrival, Listen, Member, Transport};
 
 /// The cluster over a serial line that its nodes, which may be firmware, share. It speaks the
 /// frames of `docs/serial-frames.md`, which carry a tag of the cluster's name, so that several
@@ -18,23 +18,24 @@ use crate::transport::{Arrival, Member, Transport};
 pub struct SerialTransport {
     line: SerialLine,
     joined: Option<Joined>,
+    heard: Option<FramedLine>,
 }
 
+#[derive(Debug)]
 struct Joined {
     id: NodeId,
     line: FramedLine,
 }
 
-impl std::fmt::Debug for Joined {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Joined").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
 impl SerialTransport {
     /// The nodes on `line`, which is opened when the node joins.
     pub fn new(line: SerialLine) -> Self {
-        Self { line, joined: None }
+        Self { line, joined: None, heard: None }
+    }
+
+    async fn open(&self, cluster: &str) -> Result<FramedLine, SerialError> {
+        let opened = FramedLine::open(self.line.clone(), cluster).await;
+        opened.map_err(|error| SerialError::Open { line: self.line.clone(), error })
     }
 }
 
@@ -42,9 +43,7 @@ impl Transport for SerialTransport {
     type Error = SerialError;
 
     async fn join(&mut self, member: &Member<'_>) -> Result<(), SerialError> {
-        let line = FramedLine::open(self.line.clone(), member.cluster)
-            .await
-            .map_err(|error| SerialError::Open { line: self.line.clone(), error })?;
+        let line = self.open(member.cluster).await?;
         self.joined = Some(Joined { id: member.id.clone(), line });
         Ok(())
     }
@@ -53,15 +52,7 @@ impl Transport for SerialTransport {
         let Some(Joined { id, line }) = &mut self.joined else {
             return std::future::pending().await;
         };
-        match line.receive(|reader, bytes| reader.read_for(id, bytes)).await {
-            LineEvent::Frame(message) => Arrival::Message(message),
-            // Noise on a line is nobody's fault; a frame with a right checksum is its sender's.
-            LineEvent::Fault(fault @ (FrameFault::Payload | FrameFault::Kind)) => {
-                Arrival::malformed_from("the line", fault)
-            }
-            LineEvent::Fault(fault) => Arrival::malformed(fault),
-            LineEvent::Connection(change) => Arrival::Connection(change),
-        }
+        arrival_of(line.receive(|reader, bytes| reader.read_for(id, bytes)).await)
     }
 
     async fn send(&mut self, outgoing: &Outgoing) -> Result<(), SerialError> {
@@ -78,6 +69,37 @@ impl Transport for SerialTransport {
         if let Some(mut joined) = self.joined.take() {
             joined.line.flush().await;
         }
+    }
+}
+
+impl Listen for SerialTransport {
+    type Error = SerialError;
+
+    async fn listen(&mut self, cluster: &str) -> Result<(), SerialError> {
+        self.heard = Some(self.open(cluster).await?);
+        Ok(())
+    }
+
+    async fn hear(&mut self) -> Arrival {
+        let Some(line) = &mut self.heard else {
+            return std::future::pending().await;
+        };
+        let read = |reader: &mut FrameReader, bytes: &mut &[u8]| {
+            reader.read_any(bytes).map(|frame| frame.message)
+        };
+        arrival_of(line.receive(read).await)
+    }
+}
+
+fn arrival_of(event: LineEvent<Message>) -> Arrival {
+    match event {
+        LineEvent::Frame(message) => Arrival::Message(message),
+        // Noise on a line is nobody's fault; a frame with a right checksum is its sender's.
+        LineEvent::Fault(fault @ (FrameFault::Payload | FrameFault::Kind)) => {
+            Arrival::malformed_from("the line", fault)
+        }
+        LineEvent::Fault(fault) => Arrival::malformed(fault),
+        LineEvent::Connection(change) => Arrival::Connection(change),
     }
 }
 

@@ -39,6 +39,19 @@ pub trait Transport: Send + 'static {
     fn leave(&mut self) -> impl Future<Output = ()> + Send;
 }
 
+/// A way to hear what the nodes of a cluster say to each other, without being one of them.
+pub trait Listen: Send + 'static {
+    /// What can go wrong.
+    type Error: Error + Send + Sync + 'static;
+
+    /// Begins to listen to this cluster: to what is for everyone, and to what is for one node, as
+    /// far as the medium lets others hear that. Nothing is ever sent. Called once.
+    fn listen(&mut self, cluster: &str) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Waits for what is heard next. It must be cancel-safe: a call that is dropped loses nothing.
+    fn hear(&mut self) -> impl Future<Output = Arrival> + Send;
+}
+
 /// Who joins a cluster over a transport.
 #[derive(Clone, Copy, Debug)]
 pub struct Member<'m> {
@@ -96,6 +109,20 @@ pub enum Connection {
     /// It works, but not as it should. A transport may report this as often as it notices: the node
     /// passes it on once in ten seconds.
     Impaired(String),
+}
+
+impl Connection {
+    /// Its name for programs: that of the [`Fault`](crate::Fault) or of the
+    /// [`EventKind`](crate::EventKind) that it becomes.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Restored => "connection_restored",
+            Self::Lost(_) => "connection_lost",
+            Self::Closed(_) => "connection_closed",
+            Self::Partial(_) => "connection_partial",
+            Self::Impaired(_) => "connection_impaired",
+        }
+    }
 }
 
 impl Display for Connection {

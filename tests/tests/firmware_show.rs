@@ -29,10 +29,10 @@ fn the_events_show_an_election_a_power_cut_and_a_successor() {
         for key in ["event", "id", "from", "to", "leader"] {
             assert!(event[key].is_string(), "{key} in {event}");
         }
-        assert!(event["ts"].is_u64() && event["term"].is_u64(), "{event}");
+        assert!(event["ts"].is_string() && event["term"].is_u64(), "{event}");
         assert!(event["error"].is_null(), "{event}");
         if event["event"] == "state" && event["to"] == "Leader" {
-            assert_eq!(event["reason"], "won the election");
+            assert_eq!(event["reason"], "won_election");
             let before = leaders.insert(event["term"].as_u64().unwrap(), event["id"].clone());
             assert_eq!(before, None, "I1: two leaders in {event}");
         }

@@ -18,6 +18,7 @@ mod local;
 mod memory;
 mod mixed;
 mod nats;
+mod observer;
 mod own_parts;
 mod proxy;
 mod scenes;

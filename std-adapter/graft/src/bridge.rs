@@ -13,10 +13,12 @@ use graft_election::{
 use serde::Serialize;
 use tokio::sync::Notify;
 
+use crate::exit_status::{self, ExitStatus, ExitsWith};
 use crate::nats_args::NatsArgs;
-use crate::report::{Reporter, Target, nanoseconds};
+use crate::report::{Reporter, Target, timestamp};
 use crate::run::ModeName;
 use crate::stop::{self, Stop};
+use crate::traces::Traces;
 
 /// Carry a cluster's messages between a serial line and NATS until SIGTERM, SIGINT, SIGQUIT or
 /// SIGHUP.
@@ -25,6 +27,7 @@ use crate::stop::{self, Stop};
 /// seconds and at the end. Run one bridge per line at a time: `graft run … -- graft bridge …` on
 /// several machines keeps spares ready.
 #[derive(Debug, Args)]
+#[command(after_help = exit_status::HELP)]
 pub(crate) struct BridgeArgs {
     /// The cluster's name.
     #[arg(long, value_name = "NAME")]
@@ -48,7 +51,7 @@ pub(crate) struct BridgeArgs {
     /// The mode of the nodes on the line: those in Graft mode speak to Go nodes on NATS.
     #[arg(long, value_enum, default_value_t = ModeName::Extended)]
     mode: ModeName,
-    /// Exit with status 1 when the line is lost, instead of waiting for it to return. A spare
+    /// Exit with status 69 when the line is lost, instead of waiting for it to return. A spare
     /// bridge, if there is one, can then take over.
     #[arg(long)]
     exit_on_line_loss: bool,
@@ -62,8 +65,8 @@ pub(crate) struct BridgeArgs {
 /// A line for programs.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
-    /// Nanoseconds since 1970.
-    ts: u64,
+    /// When, in UTC.
+    ts: String,
     event: &'a str,
     /// The side whose connection changed: `line` or `nats`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,6 +74,9 @@ struct Line<'a> {
     /// `restored` if the connection works again; otherwise there is an error.
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<&'a str>,
+    /// The machine name of what went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,6 +86,7 @@ struct Line<'a> {
 impl BridgeArgs {
     pub(crate) fn run(self) -> Result<ExitCode> {
         stop::hold()?;
+        let _traces = Traces::start(self.json)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -106,14 +113,20 @@ impl BridgeArgs {
             to_nats: self.nats_rate,
             to_line: self.serial_rate.unwrap_or(default_rates.to_line),
         };
-        let nats = self.nats.clone().settings()?;
+        let nats = self.nats.clone().settings().exits_with(ExitStatus::Configuration)?;
         let (line, configure) = (self.serial.clone(), |options| nats.configure(options));
         let connected =
             Bridge::connect_to(&self.cluster, line, &nats.servers, rates, configure).await;
         let bridge = connected
-            .map_err(|error| match error {
-                BridgeError::Connect(error) => nats.explain(error),
-                error => Error::new(error),
+            .or_else(|error| match error {
+                BridgeError::Connect(error) => {
+                    Err(nats.explain(error)).exits_with(ExitStatus::Connection)
+                }
+                BridgeError::Open { .. } | BridgeError::Subscribe(_) => {
+                    Err(error).exits_with(ExitStatus::Connection)
+                }
+                BridgeError::Cluster(_) => Err(error).exits_with(ExitStatus::Configuration),
+                error => Err(Error::new(error)),
             })
             .context("could not start the bridge")?
             .with_line_name(&self.line_name)
@@ -136,7 +149,7 @@ impl BridgeArgs {
         let stopped = async {
             tokio::select! {
                 () = stop.wait() => ExitCode::SUCCESS,
-                () = line_lost.notified() => ExitCode::FAILURE,
+                () = line_lost.notified() => ExitStatus::Connection.into(),
             }
         };
         let mut exit_code = ExitCode::SUCCESS;
@@ -172,7 +185,8 @@ impl BridgeReporter {
             }
             BridgeEvent::Withheld(count) => {
                 let words = format!("{count} more changes of the connections are not reported");
-                let line = Line { error: Some(words.clone()), ..Line::new("error") };
+                let (reason, error) = (Some("withheld"), Some(words.clone()));
+                let line = Line { reason, error, ..Line::new("error") };
                 self.line(line, &words);
             }
             // There is nothing to print for kinds that this program doesn't know.
@@ -181,11 +195,14 @@ impl BridgeReporter {
     }
 
     fn connection(&self, side: &str, change: &Connection) {
-        let (to, error) = match change {
-            Connection::Restored => (Some("restored"), None),
-            _ => (None, Some(change.to_string())),
+        let side_line = Line { side: Some(side), ..Line::new("conn") };
+        let line = match change {
+            Connection::Restored => Line { to: Some("restored"), ..side_line },
+            _ => {
+                let (reason, error) = (Some(change.name()), Some(change.to_string()));
+                Line { reason, error, ..side_line }
+            }
         };
-        let line = Line { side: Some(side), to, error, ..Line::new("conn") };
         self.line(line, &format!("{side}: {change}"));
     }
 
@@ -200,7 +217,7 @@ impl BridgeReporter {
 
 impl<'a> Line<'a> {
     fn new(event: &'a str) -> Self {
-        let ts = nanoseconds(SystemTime::now());
-        Self { ts, event, side: None, to: None, error: None, counts: None }
+        let ts = timestamp(SystemTime::now());
+        Self { ts, event, side: None, to: None, reason: None, error: None, counts: None }
     }
 }

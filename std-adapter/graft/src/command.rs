@@ -25,13 +25,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
-pub(crate) use self::child::{CHILD_TASK, ChildArgs};
+pub(crate) use self::child::{CHILD_TASK, ChildArgs, unless_runnable};
 use self::containment::KILL_TIME_MAX;
 pub(crate) use self::messages::ContainedBy;
 use self::messages::{News, Order};
 pub(crate) use self::processes::Process;
-use self::terminal::Terminal;
 pub(crate) use self::terminal::{PLACEHOLDER_TASK, PlaceholderArgs, keep_running_in_background};
+use self::terminal::{Terminal, has_shell};
 use self::watchdog::Watchdog;
 pub(crate) use self::watchdog_task::{WATCHDOG_TASK, WatchdogArgs};
 use crate::permit::Permit;
@@ -93,7 +93,7 @@ pub(crate) enum CommandEvent {
     Stopped {
         signal: i32,
         /// It is on a terminal, and this program is about to stop with it.
-        on_terminal: bool,
+        with_node: bool,
     },
     Continued,
     Ended(Ended),
@@ -105,6 +105,15 @@ pub(crate) enum CommandEvent {
 }
 
 impl CommandEvent {
+    /// The machine name of the [`error`](Self::error).
+    pub(crate) fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Unkillable(_) => Some("command_unkillable"),
+            Self::WatchdogLost(_) => Some("watchdog_lost"),
+            _ => None,
+        }
+    }
+
     /// Why this node must not lead any longer, if so.
     pub(crate) fn error(&self) -> Option<String> {
         let (is_unwatched, processes) = match self {
@@ -218,7 +227,8 @@ impl Command {
             News::Started { pid, contained_by } => CommandEvent::Started { pid, contained_by },
             News::Stopped { signal } => {
                 running.stopped_by = Some(signal);
-                CommandEvent::Stopped { signal, on_terminal: running.terminal.is_some() }
+                let with_node = running.terminal.is_some() && has_shell();
+                CommandEvent::Stopped { signal, with_node }
             }
             News::Continued => CommandEvent::Continued,
             News::Unkillable(survivors) => {

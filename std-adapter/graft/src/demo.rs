@@ -14,6 +14,7 @@ use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::report::{Line, Reporter, Target, line};
+use crate::traces::Traces;
 
 /// Far longer than any election takes.
 const ELECTION_TIME_MAX: Duration = Duration::from_secs(60);
@@ -37,6 +38,7 @@ pub(crate) struct DemoArgs {
 
 impl DemoArgs {
     pub(crate) fn run(self) -> Result<ExitCode> {
+        let _traces = Traces::start(self.json)?;
         let size = usize::from(self.nodes);
         let mut show = Show::new(Reporter::new(self.json, Target::Stdout)?, size, self.seed);
         let began = Instant::now();

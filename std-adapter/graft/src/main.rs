@@ -1,6 +1,6 @@
 //! The program `graft`: one node of a cluster and a command for the leader, a demonstration of a
-//! whole cluster, a bridge between a serial line and NATS, a look into a vote file, and the list of
-//! voters in it.
+//! whole cluster, a look at one from outside, a bridge between a serial line and NATS, a look into
+//! a vote file, and the list of voters in it.
 
 #![forbid(unsafe_code)]
 
@@ -8,25 +8,50 @@ mod bridge;
 mod command;
 mod demo;
 mod election_timeout;
+mod exit_status;
 mod inspect;
+mod manual;
+mod medium;
 mod nats_args;
 mod news;
 mod output;
 mod permit;
 mod process;
+mod quorum;
 mod report;
 mod run;
+mod seen;
+mod status;
 mod stop;
+mod traces;
 mod voters;
+mod watch;
 
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
-use clap::{Parser, Subcommand};
-use graft_election::ErrorChain;
+use clap::{CommandFactory, Parser, Subcommand};
+use graft_election::{COMPATIBLE_VERSION, ErrorChain};
+
+use crate::exit_status::ExitStatus;
+
+/// What `graft --version` says after the program's name.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let (version, compiler) = (env!("CARGO_PKG_VERSION"), env!("GRAFT_COMPILER"));
+    format!(
+        "{version}\nprotocol: that of Go graft {COMPATIBLE_VERSION}, extended\ncompiler: {compiler}"
+    )
+});
 
 /// Elect one leader among the nodes of a cluster.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(
+    name = "graft",
+    version,
+    long_version = VERSION.as_str(),
+    arg_required_else_help = true,
+    after_help = exit_status::HELP
+)]
 struct Arguments {
     #[command(subcommand)]
     task: Task,
@@ -41,7 +66,11 @@ enum Task {
     // Go's users call the file a log.
     #[command(alias = "log")]
     Inspect(inspect::InspectArgs),
+    Status(status::StatusArgs),
+    Watch(watch::WatchArgs),
     Voters(voters::VotersArgs),
+    Completions(manual::CompletionsArgs),
+    Man(manual::ManArgs),
     #[command(name = command::CHILD_TASK, hide = true)]
     Child(command::ChildArgs),
     #[command(name = command::WATCHDOG_TASK, hide = true)]
@@ -51,18 +80,31 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().task {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(told) => {
+            // If nobody reads it, there is nowhere left to report it.
+            let _ = told.print();
+            let is_wrong = told.use_stderr();
+            return if is_wrong { ExitStatus::Usage.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let done = match arguments.task {
         Task::Demo(demo) => demo.run(),
         Task::Run(run) => run.run(),
         Task::Bridge(bridge) => bridge.run(),
         Task::Inspect(inspect) => inspect.run(),
+        Task::Status(status) => status.run(),
+        Task::Watch(watch) => watch.run(),
         Task::Voters(voters) => voters.run(),
+        Task::Completions(completions) => completions.run(&Arguments::command()),
+        Task::Man(man) => man.run(Arguments::command()),
         Task::Child(child) => child.run(),
         Task::Watchdog(watchdog) => watchdog.run(),
         Task::Placeholder(placeholder) => placeholder.run(),
     };
     done.unwrap_or_else(|error| {
         report::print_error(ErrorChain(&*error));
-        ExitCode::FAILURE
+        exit_status::of(&error)
     })
 }

@@ -3,6 +3,7 @@
 
 mod context;
 mod settings;
+mod tls_files;
 
 use std::path::PathBuf;
 

@@ -11,6 +11,7 @@ use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context, Result};
 use graft_election::{ErrorChain, Event, EventKind, Fault, NodeId, State, Status};
+use humantime::format_rfc3339_micros;
 use nix::sys::signal::Signal;
 use serde::Serialize;
 
@@ -19,6 +20,9 @@ use crate::output::Output;
 
 const DIM: Style = Style::new().dimmed();
 const BOLD: Style = Style::new().bold();
+
+/// The last second of the year 9999: RFC 3339 has no room for more digits.
+const TIMESTAMP_MAX: Duration = Duration::from_secs(253_402_300_799);
 
 /// Prints what happens, line by line, and never waits for the reader.
 #[derive(Debug)]
@@ -38,19 +42,24 @@ pub(crate) enum Target {
 }
 
 /// A line for programs: one JSON object, with the keys of the protocol's recordings. Every line has
-/// all keys except `reason` and `error`, which appear when there is one.
+/// all keys except the last, which appear when there is something to say.
 #[derive(Debug, Serialize)]
 pub(crate) struct Line<'a> {
-    /// Nanoseconds since 1970.
-    ts: u64,
+    /// When, in UTC.
+    ts: String,
     event: &'a str,
     id: &'a str,
     term: u64,
     from: String,
     to: String,
     leader: &'a str,
+    /// The machine name of the reason, the refusal or the fault.
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
+    reason: Option<&'static str>,
+    /// The reason or the refusal in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    /// What went wrong, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -145,13 +154,10 @@ impl Reporter {
             (CommandEvent::Started { pid, contained_by }, _) => {
                 format!("runs the command as process {pid}, {contained_by}")
             }
-            (CommandEvent::Stopped { signal, on_terminal }, _) => {
+            (CommandEvent::Stopped { signal, with_node }, _) => {
                 let signal = signal_name(*signal);
-                let node = ", and this node with it: it can't keep its lease";
-                format!(
-                    "the command was stopped by {signal}{}",
-                    if *on_terminal { node } else { "" }
-                )
+                let node = ", and this node with it: it can't lead meanwhile";
+                format!("the command was stopped by {signal}{}", if *with_node { node } else { "" })
             }
             (CommandEvent::Ended(ended), _) => format!("the command ended ({})", ended.status),
             _ => "the command goes on".to_owned(),
@@ -197,7 +203,8 @@ impl Reporter {
                 Line {
                     from: from.to_string(),
                     to: to.to_string(),
-                    reason: Some(status.reason.to_string()),
+                    reason: Some(status.reason.name()),
+                    text: Some(status.reason.to_string()),
                     ..line(name, status)
                 }
             }
@@ -210,7 +217,8 @@ impl Reporter {
             }
             EventKind::Refused { node, refusal } => Line {
                 to: node.to_string(),
-                reason: Some(refusal.to_string()),
+                reason: Some(refusal.name()),
+                text: Some(refusal.to_string()),
                 ..line("refused", status)
             },
             EventKind::ConnectionRestored => {
@@ -224,12 +232,13 @@ impl Reporter {
                     | Fault::ConnectionImpaired(_) => "conn",
                     _ => "error",
                 };
-                Line { error: Some(ErrorChain(fault).to_string()), ..line(name, status) }
+                let (reason, error) = (Some(fault.name()), Some(ErrorChain(fault).to_string()));
+                Line { reason, error, ..line(name, status) }
             }
             // There is nothing to print for kinds that this program doesn't know.
             _ => return,
         };
-        self.print_json(&Line { ts: nanoseconds(event.at), ..line });
+        self.print_json(&Line { ts: timestamp(event.at), ..line });
     }
 
     fn event_as_text(&self, event: &Event) {
@@ -281,19 +290,19 @@ pub(crate) fn print_error(words: impl Display) {
     }
 }
 
-fn dropped_as_text(count: u64) -> String {
+pub(crate) fn dropped_as_text(count: u64) -> String {
     format!("{count} lines were dropped, which nobody read in time")
 }
 
-fn dropped_as_json(count: u64) -> String {
-    let ts = nanoseconds(SystemTime::now());
-    format!(r#"{{"ts":{ts},"event":"dropped","count":{count}}}"#)
+pub(crate) fn dropped_as_json(count: u64) -> String {
+    let ts = timestamp(SystemTime::now());
+    format!(r#"{{"ts":"{ts}","event":"dropped","count":{count}}}"#)
 }
 
 /// A line about a node at this moment.
 pub(crate) fn line<'a>(event: &'a str, status: &'a Status) -> Line<'a> {
     Line {
-        ts: nanoseconds(SystemTime::now()),
+        ts: timestamp(SystemTime::now()),
         event,
         id: status.id.as_str(),
         term: status.term,
@@ -301,12 +310,14 @@ pub(crate) fn line<'a>(event: &'a str, status: &'a Status) -> Line<'a> {
         to: String::new(),
         leader: status.leader.as_ref().map_or("", NodeId::as_str),
         reason: None,
+        text: None,
         error: None,
     }
 }
 
-pub(crate) fn nanoseconds(at: SystemTime) -> u64 {
-    u64::try_from(since_1970(at).as_nanos()).unwrap_or(u64::MAX)
+/// An instant for programs: as RFC 3339 has it, in UTC, to the microsecond.
+pub(crate) fn timestamp(at: SystemTime) -> String {
+    format_rfc3339_micros(UNIX_EPOCH + since_1970(at).min(TIMESTAMP_MAX)).to_string()
 }
 
 /// What happened to a COMMAND, for programs.
@@ -319,9 +330,10 @@ fn command_line<'a>(status: &'a Status, event: &CommandEvent) -> CommandLine<'a>
         CommandEvent::WatchdogLost(left) if left.is_empty() => ("running", "ended"),
         CommandEvent::Unkillable(_) | CommandEvent::WatchdogLost(_) => ("running", "unkillable"),
     };
-    let (from, to, error) = (from.to_owned(), to.to_owned(), event.error());
+    let (from, to) = (from.to_owned(), to.to_owned());
+    let (reason, error) = (event.reason(), event.error());
     let nothing_yet = CommandLine {
-        line: Line { from, to, error, ..line("command", status) },
+        line: Line { from, to, reason, error, ..line("command", status) },
         pid: None,
         contained_by: None,
         signal: None,
@@ -360,7 +372,7 @@ fn state_style(state: State) -> Style {
 }
 
 /// The time of day, in UTC.
-fn time_of_day(at: SystemTime) -> String {
+pub(crate) fn time_of_day(at: SystemTime) -> String {
     let since = since_1970(at);
     let (seconds, millis) = (since.as_secs() % 86_400, since.subsec_millis());
     let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
@@ -369,4 +381,25 @@ fn time_of_day(at: SystemTime) -> String {
 
 fn since_1970(at: SystemTime) -> Duration {
     at.duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_is_told_with_its_zone() {
+        let at = |micros| UNIX_EPOCH + Duration::from_micros(micros);
+        assert_eq!(timestamp(at(1_700_000_000_000_042)), "2023-11-14T22:13:20.000042Z");
+        assert_eq!(timestamp(UNIX_EPOCH), "1970-01-01T00:00:00.000000Z");
+    }
+
+    /// A clock may be wrong, and that is no reason to stop.
+    #[test]
+    fn instants_that_have_no_form_become_the_nearest_that_has() {
+        let too_early = UNIX_EPOCH - Duration::from_secs(1);
+        assert_eq!(timestamp(too_early), "1970-01-01T00:00:00.000000Z");
+        let too_late = UNIX_EPOCH + TIMESTAMP_MAX + Duration::from_secs(9);
+        assert_eq!(timestamp(too_late), "9999-12-31T23:59:59.000000Z");
+    }
 }

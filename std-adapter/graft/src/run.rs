@@ -9,19 +9,22 @@ use std::time::Duration;
 use anyhow::{Context, Error, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use graft_election::{
-    ClusterInfo, Config, ConfigError, LocalTransport, Mode, NatsTransport, Node, NodeId, OpenError,
-    Reason, SerialLine, SerialTransport, StartError, Transport, VOTERS_MAX, VoteFile,
+    ClusterInfo, Config, ConfigError, LocalError, Mode, Node, NodeId, OpenError, Reason,
+    StartError, Transport, VOTERS_MAX, VoteFile,
 };
 use tokio::time::{Instant, sleep_until};
 
-use crate::command::{Command, CommandEvent, Ended, keep_running_in_background};
+use crate::command::{Command, CommandEvent, Ended, keep_running_in_background, unless_runnable};
 use crate::election_timeout::{ElectionTimeout, parse_duration};
-use crate::nats_args::NatsArgs;
+use crate::exit_status::{self, ExitStatus, ExitsWith};
+use crate::medium::{Medium, MediumArgs};
 use crate::news::News;
 use crate::permit::Permit;
 use crate::process::Reaper;
+use crate::quorum::QuorumWatch;
 use crate::report::{Reporter, Target};
 use crate::stop::{self, Stop};
+use crate::traces::Traces;
 
 /// The longest grace: a century, in seconds.
 const GRACE_MAX: f64 = 100.0 * 365.25 * 86_400.0;
@@ -37,6 +40,7 @@ const CLOSE_TIME_MAX: Duration = Duration::from_millis(700);
 /// Each of these signals closes the node in order: COMMAND ends, then a leader hands its leadership
 /// over.
 #[derive(Debug, Args)]
+#[command(after_help = exit_status::HELP)]
 pub(crate) struct RunArgs {
     /// The cluster's name.
     #[arg(long, value_name = "NAME")]
@@ -76,13 +80,6 @@ pub(crate) struct RunArgs {
     /// at most three tenths of it and at least 20ms.
     #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = parse_duration)]
     heartbeat: Duration,
-    /// Instead of NATS, the directory through which nodes on this machine communicate.
-    #[arg(long, value_name = "DIR", conflicts_with = "NatsArgs")]
-    local: Option<PathBuf>,
-    /// Instead of NATS, the serial line that the nodes share: DEVICE@BAUD, unix:PATH or
-    /// tcp:HOST:PORT.
-    #[arg(long, value_name = "LINE", conflicts_with_all = ["NatsArgs", "local"])]
-    serial: Option<SerialLine>,
     /// Print one JSON object per line: to FILE, such as /dev/fd/3, or to where the lines for people
     /// go. That is the standard output, or the standard error output if there is a COMMAND, whose
     /// standard output is its own.
@@ -101,7 +98,7 @@ pub(crate) struct RunArgs {
     #[arg(last = true)]
     command: Vec<OsString>,
     #[command(flatten)]
-    nats: NatsArgs,
+    medium: MediumArgs,
 }
 
 /// A mode by its name.
@@ -133,10 +130,14 @@ impl RunArgs {
             heartbeat_interval: self.heartbeat,
             ..Config::new(&self.cluster, self.size)
         };
-        config.check(VOTERS_MAX)?;
-        self.check_times_for_command()?;
+        config.check(VOTERS_MAX).exits_with(ExitStatus::Configuration)?;
+        self.check_times_for_command().exits_with(ExitStatus::Configuration)?;
+        if let Some(status) = self.command.first().and_then(|program| unless_runnable(program)) {
+            return Ok(status);
+        }
         // Before there are other threads: they are to be the same.
         keep_running_in_background()?;
+        let _traces = Traces::start(self.json.is_some())?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
@@ -170,6 +171,7 @@ impl RunArgs {
         let mut stop = Stop::new()?;
         let reaper = Reaper::start()?;
         let (mode, grace, half_heartbeat) = (self.mode.into(), self.grace, self.heartbeat / 2);
+        let election_timeout_max = self.election_timeout.max;
         let words = std::mem::take(&mut self.command);
         let reports_to = if words.is_empty() { Target::Stdout } else { Target::Stderr };
         let Some(started) = stop.unless_asked(self.start(reports_to)).await else {
@@ -178,6 +180,7 @@ impl RunArgs {
         let Started { node, vote_path, reporter } = started?;
         let foreground = Foreground {
             reporter,
+            quorum: QuorumWatch::new(election_timeout_max),
             events: News::new(node.events()),
             node,
             vote_path,
@@ -199,17 +202,11 @@ impl RunArgs {
 
     /// Starts the node, and tells where its vote is stored.
     async fn start_node(&self) -> Result<(Node, PathBuf)> {
-        if let Some(directory) = &self.local {
-            return self.start_over(LocalTransport::new(directory)).await;
+        match self.medium.open().await? {
+            Medium::Nats(transport) => self.start_over(transport).await,
+            Medium::Local(transport) => self.start_over(transport).await,
+            Medium::Serial(transport) => self.start_over(transport).await,
         }
-        if let Some(line) = &self.serial {
-            return self.start_over(SerialTransport::new(line.clone())).await;
-        }
-        let nats = self.nats.clone().settings()?;
-        let connected =
-            NatsTransport::connect_to(&nats.servers, |options| nats.configure(options)).await;
-        let transport = connected.map_err(|error| nats.explain(error))?;
-        self.start_over(transport).await
     }
 
     async fn start_over(&self, transport: impl Transport) -> Result<(Node, PathBuf)> {
@@ -225,7 +222,14 @@ impl RunArgs {
             builder = builder.id(id.clone());
         }
         let started = builder.start(transport, votes).await;
-        let node = started.map_err(|error| self.explain(error, &vote_path))?;
+        let node = started.or_else(|error| {
+            let status = status_of(&error);
+            let explained = Err(self.explain(error, &vote_path));
+            match status {
+                Some(status) => explained.exits_with(status),
+                None => explained,
+            }
+        })?;
         Ok((node, vote_path))
     }
 
@@ -270,6 +274,19 @@ impl RunArgs {
     }
 }
 
+/// The exit status of an error that has one of its own.
+fn status_of(error: &StartError) -> Option<ExitStatus> {
+    match error {
+        StartError::Config(_) | StartError::OtherId { .. } | StartError::RecordExists { .. } => {
+            Some(ExitStatus::Configuration)
+        }
+        // A directory is not reached over a connection: whatever is wrong stays so.
+        StartError::Join(error) if error.is::<LocalError>() => Some(ExitStatus::Configuration),
+        StartError::Join(_) => Some(ExitStatus::Connection),
+        _ => None,
+    }
+}
+
 /// What has started.
 struct Started {
     node: Node,
@@ -280,6 +297,7 @@ struct Started {
 /// The node, and what the program does while it runs.
 struct Foreground {
     reporter: Reporter,
+    quorum: QuorumWatch,
     events: News,
     node: Node,
     vote_path: PathBuf,
@@ -301,6 +319,7 @@ impl Foreground {
         stopped?;
         Ok(match own_code {
             Some(code) if !is_asked => ExitCode::from(code),
+            _ if self.quorum.is_lost(ended_at) => ExitStatus::LostQuorum.into(),
             // A service manager that signals all of its processes may have met the command first,
             // and this program while it closed.
             _ => ExitCode::SUCCESS,
@@ -314,8 +333,11 @@ impl Foreground {
             let may_start = self.command.as_ref().is_some_and(|command| !command.is_running());
             tokio::select! {
                 event = self.events.next() => match event {
-                    Some(event) => self.reporter.event(&event),
-                    None => return Err(self.why_closed()),
+                    Some(event) => {
+                        self.quorum.see(&event.status);
+                        self.reporter.event(&event);
+                    }
+                    None => return self.why_closed(),
                 },
                 permit = Permit::next(&self.node, self.mode, self.margin), if may_start => {
                     if let Some(command) = &mut self.command {
@@ -335,15 +357,16 @@ impl Foreground {
     }
 
     /// Why the node closed by itself.
-    fn why_closed(&self) -> Error {
+    fn why_closed<T>(&self) -> Result<T> {
         let status = self.node.status();
         match status.reason {
-            Reason::DuplicateId => anyhow!(
+            Reason::DuplicateId => Err(anyhow!(
                 "another running process has the id {}, so this node has closed: stop that one, or \
                  give this one an id and a vote file of its own",
                 status.id
-            ),
-            _ => anyhow!("the node stopped by itself"),
+            ))
+            .exits_with(ExitStatus::Configuration),
+            _ => bail!("the node stopped by itself"),
         }
     }
 
@@ -357,7 +380,10 @@ impl Foreground {
                 happened = command_event(&mut self.command) => {
                     self.take_in(&happened?)?;
                 }
-                Some(event) = self.events.next() => self.reporter.event(&event),
+                Some(event) = self.events.next() => {
+                    self.quorum.see(&event.status);
+                    self.reporter.event(&event);
+                }
                 () = stop.wait() => {
                     if let Some(command) = &mut self.command {
                         command.kill();
@@ -375,7 +401,7 @@ impl Foreground {
     /// The command can't be watched, or is not as dead as it should be: this node must not lead.
     fn take_in(&self, happened: &CommandEvent) -> Result<Option<Ended>> {
         self.reporter.command(&self.node.status(), happened);
-        if let CommandEvent::Stopped { on_terminal: true, .. } = happened {
+        if let CommandEvent::Stopped { with_node: true, .. } = happened {
             // No other thread writes once the program is stopped.
             self.reporter.flush();
         }
@@ -390,9 +416,10 @@ impl Foreground {
     /// Closes the node, unless that takes too long: the end doesn't wait for a disk that hangs.
     /// Returns whether a signal came meanwhile.
     async fn close(&mut self, stop: &mut Stop, mut end_at: Instant) -> bool {
-        let Self { node, events, reporter, .. } = self;
+        let Self { node, events, reporter, quorum, .. } = self;
         let report = async {
             while let Some(event) = events.next().await {
+                quorum.see(&event.status);
                 reporter.event(&event);
             }
         };

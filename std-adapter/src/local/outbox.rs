@@ -111,7 +111,7 @@ impl State {
 /// What a stopped process leaves unread counts against the socket that sent it, and its full queue
 /// makes tokio take that socket for unready. Each datagram has a socket of its own, so that this
 /// costs the other nodes nothing.
-fn send_from_new_socket(path: &Path, datagram: &[u8]) -> io::Result<usize> {
+pub(super) fn send_from_new_socket(path: &Path, datagram: &[u8]) -> io::Result<usize> {
     let socket = BlockingDatagram::unbound()?;
     socket.set_nonblocking(true)?;
     socket.send_to(datagram, path)

@@ -78,6 +78,26 @@ impl Subjects {
         format!("graft.{}.*.*.{node}", self.cluster)
     }
 
+    /// A pattern of our subjects for one node, whichever.
+    pub(crate) fn for_any_node(&self) -> String {
+        format!("graft.{}.*.*.*", self.cluster)
+    }
+
+    /// The cluster that a subject names, if it is ours or Go's for everyone. A cluster's name may
+    /// have several tokens.
+    pub(crate) fn cluster_of(subject: &str) -> Option<String> {
+        let is_for_one: fn(Kind) -> bool = |kind| !is_for_everyone(kind);
+        let is_of_go: fn(Kind) -> bool = |kind| GO_CLUSTER_KINDS.contains(&kind);
+        let tokens: Vec<&str> = subject.strip_prefix("graft.")?.split('.').collect();
+        [(3, is_for_one), (2, is_for_everyone), (1, is_of_go)].into_iter().find_map(
+            |(from_end, fits)| {
+                let (name, rest) = tokens.split_at_checked(tokens.len().checked_sub(from_end)?)?;
+                let kind = Kind::from_name(rest.first()?)?;
+                (fits(kind) && !name.is_empty()).then(|| name.join("."))
+            },
+        )
+    }
+
     /// The Go original's subject for everyone.
     pub(crate) fn of_go(&self, kind: Kind) -> String {
         format!("graft.{}.{kind}", self.cluster)
@@ -276,6 +296,22 @@ mod tests {
             "",
         ] {
             assert_eq!(subjects.parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_subject_names_its_cluster() {
+        for (subject, cluster) in [
+            ("graft.lamps.heartbeat", Some("lamps")),
+            ("graft.lamps.east.heartbeat.a", Some("lamps.east")),
+            ("graft.lamps.east.heartbeat_response.a.b", Some("lamps.east")),
+            ("graft.who.who.a", Some("who")),
+            ("graft.b.heartbeat_response", None),
+            ("graft.heartbeat", None),
+            ("graft.lamps.join.a", None),
+            ("lamps.who.a", None),
+        ] {
+            assert_eq!(Subjects::cluster_of(subject).as_deref(), cluster, "{subject}");
         }
     }
 

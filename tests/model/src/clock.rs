@@ -5,7 +5,9 @@ use std::num::NonZeroU64;
 use anyhow::{Context, Result};
 use graft_election_core::{Instant, Leadership, Message, Outgoing, Recipient};
 
-use crate::voter::{Voter, number};
+use crate::cluster::Cluster;
+use crate::identity::Doubt;
+use crate::voter::Voter;
 
 /// In Graft mode, where time is only an order of events, the last instant but one. A node that
 /// starts then with a stored term is bound (rule V3).
@@ -31,11 +33,15 @@ pub(crate) struct Clock {
 /// A node at a moment of its clock.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Moment {
+    /// The node's number.
+    pub(crate) node: usize,
     pub(crate) voter: Voter,
     /// What its clock shows.
     pub(crate) now: Instant,
     /// How many steps of time have passed since the clock last advanced.
     pub(crate) phase: u8,
+    /// Whether it has reason to doubt that its id is its own alone.
+    pub(crate) doubt: Option<Doubt>,
 }
 
 impl Moment {
@@ -71,7 +77,7 @@ impl Moment {
     /// act on them; and so is how patient it is (C3), which says from how long a span it draws:
     /// here it draws the least of it. `exploration` checks these assumptions.
     pub(crate) fn key(&self, clock: Clock, age_max: u64) -> Result<String> {
-        let text = format!("{} {:?}", self.phase, self.voter);
+        let text = format!("{} {:?} {:?}", self.phase, self.doubt, self.voter);
         let (before, rest) = text.split_once("report: ").context(NO_SUCH_FIELD)?;
         let (_, rest) = rest.split_once("bound_until: ").context(NO_SUCH_FIELD)?;
         let (between, rest) = rest.split_once("patience: ").context(NO_SUCH_FIELD)?;
@@ -127,13 +133,14 @@ impl Moment {
 }
 
 /// The node by whose clock a message tells the time, and how old the message is by that clock.
-pub(crate) fn age(outgoing: &Outgoing) -> Result<Option<(usize, u64)>> {
+pub(crate) fn age(cluster: Cluster, outgoing: &Outgoing) -> Result<Option<(usize, u64)>> {
+    let round = outgoing.message.round();
     let (leader, sent_at) = match (&outgoing.message, &outgoing.to) {
         (Message::Heartbeat(heartbeat), _) => (&heartbeat.leader, heartbeat.sent_at),
         (Message::HeartbeatResponse(response), Recipient::Node(to)) => (to, response.sent_at),
         _ => return Ok(None),
     };
-    sent_at.map(|sent_at| Ok((number(leader)?, sent_at.get() - 1))).transpose()
+    sent_at.map(|sent_at| Ok((cluster.process(leader, round)?, sent_at.get() - 1))).transpose()
 }
 
 /// The message at this age.

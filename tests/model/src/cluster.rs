@@ -3,11 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::Result;
-use graft_election_core::{AlwaysGrant, Config, Instant, ListId, Mode, Node, NodeId, VoteRecord};
+use anyhow::{Context, Result};
+use graft_election_core::{
+    AlwaysGrant, Config, Instant, ListId, Mode, Node, NodeId, Outgoing, Recipient, Round,
+    VoteRecord,
+};
 
 use crate::clock::{Clock, EARLY, LATE, Moment};
-use crate::voter::{Disk, NoDice, ROUNDS_MAX, id};
+use crate::voter::{Disk, LIVES_APART, NoDice, ROUNDS_MAX, id, name, number};
 
 /// The clusters that are searched whenever everything is tested. Each planted defect that the model
 /// must notice shows in one of them.
@@ -21,6 +24,8 @@ pub const QUICK_CLUSTERS: &[Cluster] = &[
     },
     Cluster::with_witness(Kind::SlowClock, 2),
     Cluster::with_witness(Kind::CoarseClock, 3),
+    Cluster::with_others(Others::Cluster, 4),
+    Cluster::with_others(Others::Double, 3),
 ];
 
 /// The clusters that are searched after them, those that take longest last.
@@ -55,7 +60,8 @@ const START: Instant = Instant::from_micros(1 << 32);
 /// A cluster to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cluster {
-    /// How many nodes there are: 1 to [`NODES_MAX`](crate::NODES_MAX).
+    /// How many nodes there are, the others of their ids included: 1 to
+    /// [`NODES_MAX`](crate::NODES_MAX).
     pub nodes: usize,
     /// The highest term; a campaign for a higher one is beyond the model.
     pub term_max: u8,
@@ -67,6 +73,8 @@ pub struct Cluster {
     pub witness: bool,
     /// In which modes they are, and what their clocks are like.
     pub kind: Kind,
+    /// Who else has their ids.
+    pub others: Others,
     /// How many steps of time T_min lasts.
     pub timeout_steps: u8,
     /// How often in all nodes may crash, fail to save or be told to leave, if that is bounded.
@@ -91,6 +99,18 @@ pub enum Kind {
     CoarseVoter,
 }
 
+/// Who else has the ids of a cluster's nodes (rules N1 to N5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// Nobody.
+    Nobody,
+    /// The last node is another process of the first one's id.
+    Double,
+    /// Half of the nodes are a cluster of their own. Its ids are those of the others, whom its
+    /// answers reach, too.
+    Cluster,
+}
+
 impl Cluster {
     /// Declared nodes that nobody tells to leave, in terms 0 and 1.
     pub const fn new(kind: Kind, nodes: usize) -> Self {
@@ -101,9 +121,16 @@ impl Cluster {
             leaving: false,
             witness: false,
             kind,
+            others: Others::Nobody,
             timeout_steps: 1,
             disturbances_max: None,
         }
+    }
+
+    /// Nodes in Extended mode, of which some have the ids of others, in terms 0 and 1 and without
+    /// disturbances.
+    const fn with_others(others: Others, nodes: usize) -> Self {
+        Self { others, disturbances_max: Some(0), ..Self::new(Kind::Extended, nodes) }
     }
 
     /// Two nodes that may lead, and a witness, in terms 0 to 2 and without disturbances.
@@ -122,6 +149,59 @@ impl Cluster {
         0..self.nodes
     }
 
+    /// How many voters the nodes know of.
+    pub(crate) fn size(&self) -> usize {
+        match self.others {
+            Others::Nobody => self.nodes,
+            Others::Double => self.nodes - 1,
+            Others::Cluster => self.nodes / 2,
+        }
+    }
+
+    /// The node's name: that of its id, with a mark if it is another's, too.
+    pub(crate) fn name(&self, node: usize) -> String {
+        let mark = if node < self.size() { "" } else { "'" };
+        format!("{}{mark}", name(node % self.size()))
+    }
+
+    /// Whether the node is the first of its id or another.
+    fn party(&self, node: usize) -> u8 {
+        u8::from(node >= self.size())
+    }
+
+    /// Which of two clusters the node belongs to.
+    pub(crate) fn side(&self, node: usize) -> usize {
+        usize::from(self.others == Others::Cluster && node >= self.size())
+    }
+
+    /// The node that has this id, and has drawn this round.
+    pub(crate) fn process(&self, id: &NodeId, round: Option<Round>) -> Result<usize> {
+        let first = number(id)?;
+        let is_first = round.is_none_or(|round| round.number() < LIVES_APART);
+        Ok(if is_first { first } else { first + self.size() })
+    }
+
+    /// Whether the node has drawn this round, or may do so.
+    pub(crate) fn is_own(&self, node: usize, round: Round) -> bool {
+        u32::from(self.party(node)) == round.number() / LIVES_APART
+    }
+
+    /// Whether the node hears the message. Messages for everyone reach their sender, too, and all
+    /// of its own cluster; those for one node reach whoever has its id.
+    pub(crate) fn hears(&self, node: usize, outgoing: &Outgoing) -> Result<bool> {
+        match (&outgoing.to, outgoing.message.sender()) {
+            (Recipient::Everyone, Some(sender)) => {
+                let sender = self.process(sender, outgoing.message.round())?;
+                Ok(self.side(sender) == self.side(node))
+            }
+            (Recipient::Everyone, None) => Ok(true),
+            (Recipient::Node(id), _) => {
+                let id = number(id).context("a message is for no node")?;
+                Ok(id == node % self.size())
+            }
+        }
+    }
+
     /// Whether time passes, step by step.
     pub(crate) fn is_timed(&self) -> bool {
         self.kind != Kind::Graft
@@ -130,7 +210,9 @@ impl Cluster {
     /// Whether the two nodes differ only by their names.
     pub(crate) fn are_alike(&self, one: usize, other: usize) -> bool {
         let is_odd = |node| self.oddity(node).is_some() || self.is_witness(node);
-        one == other || !is_odd(one) && !is_odd(other)
+        // Two processes of one id are of two lives, and the lower one gives way (N5).
+        let are_alone = self.others == Others::Nobody;
+        one == other || are_alone && !is_odd(one) && !is_odd(other)
     }
 
     /// The node's clock.
@@ -153,7 +235,7 @@ impl Cluster {
 
     /// The node as it starts with what it has stored, at this phase of its clock.
     pub(crate) fn start(&self, node: usize, disk: Disk, phase: u8) -> Result<Moment> {
-        let ids: Vec<NodeId> = self.all().map(id).collect::<Result<_>>()?;
+        let ids: Vec<NodeId> = (0..self.size()).map(id).collect::<Result<_>>()?;
         let config = self.config(node, if self.declared { &ids } else { &[] });
         let voted_for = disk.vote.and_then(|vote| ids.get(usize::from(vote))).cloned();
         let list = self.declared.then(|| ListId::declared(&ids));
@@ -165,17 +247,19 @@ impl Cluster {
         let now = if self.is_timed() { START } else { EARLY };
         // Nothing binds a node that never stored a term, so starting late only lets it do more.
         let started_at = if !self.is_timed() && disk.term == 0 { LATE } else { now };
-        let (id, dice) = (id(node)?, NoDice::of(node));
+        let id = id(node % self.size())?;
+        let dice = NoDice::of(&id, self.party(node));
         let mut voter = Node::new(id, &config, record, AlwaysGrant, dice, started_at)?;
-        // No other process has its id.
+        // It has asked whether its id is its own alone, and nobody answered (N5): no other process
+        // has it, or none heard the question.
         voter.end_inquiry();
         voter.set_rounds_drawn(ROUNDS_MAX);
-        Ok(Moment { voter, now, phase })
+        Ok(Moment { node, voter, now, phase, doubt: None })
     }
 
     fn config<'c>(&self, node: usize, voters: &'c [NodeId]) -> Config<'c> {
         let priority = if self.is_witness(node) { 0 } else { Config::PRIORITY };
-        let config = Config { voters, priority, ..Config::new("model", self.nodes) };
+        let config = Config { voters, priority, ..Config::new("model", self.size()) };
         if !self.is_timed() {
             return Config { mode: Mode::Graft, ..config };
         }
@@ -228,7 +312,13 @@ impl Cluster {
 impl fmt::Display for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let voters = if self.declared { "declared" } else { "undeclared" };
-        write!(f, "{} {voters} nodes, {}, terms 0 to {}", self.nodes, self.kind, self.term_max)?;
+        write!(f, "{} {voters} nodes", self.size())?;
+        f.write_str(match self.others {
+            Others::Nobody => "",
+            Others::Double => " and a double of the first",
+            Others::Cluster => " and another cluster of their ids",
+        })?;
+        write!(f, ", {}, terms 0 to {}", self.kind, self.term_max)?;
         if self.witness {
             f.write_str(", one a witness")?;
         }

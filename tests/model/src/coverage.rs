@@ -4,9 +4,9 @@ use std::fmt;
 
 use graft_election_core::{Message, State};
 
-use crate::cluster::Cluster;
+use crate::clock::Moment;
+use crate::cluster::{Cluster, Others};
 use crate::reaction::{Given, Outcome, Reaction, owes_a_save};
-use crate::voter::Voter;
 
 /// Something that must happen somewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub(crate) enum Milestone {
     HandsOver,
     TakesOver,
     SuccessorHasVote,
+    StandsAside,
+    TakesPartAgain,
 }
 
 /// A set of milestones.
@@ -49,6 +51,9 @@ impl Milestone {
                 milestones.push(Self::SuccessorHasVote);
             }
         }
+        if cluster.others == Others::Double {
+            milestones.extend([Self::StandsAside, Self::TakesPartAgain]);
+        }
         milestones
     }
 
@@ -62,6 +67,8 @@ impl Milestone {
             Self::TakesOver => 5,
             Self::SuccessorHasVote => 6,
             Self::Elected(term) => 6 + u32::from(term),
+            Self::StandsAside => 30,
+            Self::TakesPartAgain => 31,
             Self::Leased(term) => 16 + u32::from(term),
         };
         1 << bit
@@ -79,6 +86,8 @@ impl fmt::Display for Milestone {
             Self::CrashBeforeSend => f.write_str("a node crashes between its save and its message"),
             Self::HandsOver => f.write_str("a leader hands over"),
             Self::TakesOver => f.write_str("a node takes over"),
+            Self::StandsAside => f.write_str("a leader hears another in its own name"),
+            Self::TakesPartAgain => f.write_str("a node that stood aside takes part again"),
             Self::SuccessorHasVote => f.write_str("a closing leader votes for its successor"),
         }
     }
@@ -86,9 +95,11 @@ impl fmt::Display for Milestone {
 
 impl Coverage {
     /// The milestones that one reaction of a node reaches.
-    pub(crate) fn of(before: &Voter, reaction: &Reaction, given: Given<'_>) -> Self {
+    pub(crate) fn of(before: &Moment, reaction: &Reaction, given: Given<'_>) -> Self {
         use State::{Candidate, Closed, Follower, Leader};
-        let after = &reaction.after.voter;
+        let starts_doubting = before.doubt.is_none() && reaction.after.doubt.is_some();
+        let is_sure_again = before.doubt.is_some() && reaction.after.doubt.is_none();
+        let (before, after) = (&before.voter, &reaction.after.voter);
         let change = (before.state(), after.state());
         let ran_on = reaction.outcome != Outcome::CrashedAfterSave;
         let saved = matches!(reaction.outcome, Outcome::Unsaved | Outcome::Saved);
@@ -113,6 +124,8 @@ impl Coverage {
             (Milestone::CrashBeforeSend, reaction.is_silenced),
             (Milestone::HandsOver, hands_over),
             (Milestone::TakesOver, takes_over),
+            (Milestone::StandsAside, starts_doubting && before.state() == Leader),
+            (Milestone::TakesPartAgain, is_sure_again && ran_on),
             (Milestone::SuccessorHasVote, change == (Follower, Closed) && votes),
         ] {
             if is_reached {

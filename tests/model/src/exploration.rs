@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use anyhow::{Context, Result, ensure};
-use graft_election_core::{Message, Outgoing, Recipient};
+use anyhow::{Result, ensure};
+use graft_election_core::{Message, Outgoing};
 
 use crate::clock::{Moment, age, aged};
 use crate::cluster::Cluster;
 use crate::coverage::Coverage;
 use crate::reaction::{Given, Input, Outcome, Reaction};
-use crate::voter::{Disk, describe, name, number};
+use crate::voter::{Disk, describe, name};
 
 /// All states of each node, all messages they can say, and every step between them.
 ///
@@ -87,7 +87,7 @@ impl Exploration {
             Input::Close(_) => "is told to close".to_owned(),
             Input::Step => "sees time pass".to_owned(),
         };
-        let mut words = format!("{} {input}", name(step.node));
+        let mut words = format!("{} {input}", self.cluster.name(step.node));
         if let Some(disk) = step.stores {
             words += &format!(", stores {disk}");
         }
@@ -161,7 +161,7 @@ impl Explorer {
                 }
                 while next < self.found.messages.len() {
                     let outgoing = self.found.messages[next].clone();
-                    if is_for(node, &outgoing)? {
+                    if cluster.hears(node, &outgoing)? {
                         let given = Given::Message(&outgoing.message);
                         self.give(node, state, Input::Message(next), given)?;
                     }
@@ -217,7 +217,7 @@ impl Explorer {
             if cluster.is_beyond(&reaction) {
                 continue;
             }
-            let covers = Coverage::of(&before.voter, &reaction, given);
+            let covers = Coverage::of(before, &reaction, given);
             let Reaction { outcome, after, stores, says, .. } = reaction;
             let says = says.map(|outgoing| self.index_of_message(outgoing)).transpose()?;
             let to = self.index_of(node, after)?;
@@ -315,7 +315,7 @@ impl Explorer {
         self.message_indexes.insert(outgoing.clone(), index);
         self.found.messages.push(outgoing.clone());
         self.found.ages.push(None);
-        if let Some((of, age)) = age(&outgoing)? {
+        if let Some((of, age)) = age(self.found.cluster, &outgoing)? {
             let older = (age + 1).min(self.found.cluster.age_max(of));
             let next = self.index_of_message(aged(&outgoing, older))?;
             self.found.ages[index] = Some(Age { of, next });
@@ -334,13 +334,5 @@ impl Cluster {
         });
         let is_stored_beyond = reaction.stores.is_some_and(|disk| disk.term > self.term_max);
         reaction.after.voter.term() > term_max || is_stored_beyond || asks_beyond
-    }
-}
-
-/// Whether the node hears the message. Messages for everyone reach their sender, too.
-fn is_for(node: usize, outgoing: &Outgoing) -> Result<bool> {
-    match &outgoing.to {
-        Recipient::Everyone => Ok(true),
-        Recipient::Node(id) => Ok(number(id).context("a message is for no node")? == node),
     }
 }

@@ -48,7 +48,7 @@ pub(crate) struct FactsLayout {
     nodes: usize,
     term_max: u8,
     messages: usize,
-    /// For each term, all that may lead it.
+    /// For each term and cluster, all that may lead it.
     leaders: Vec<Facts>,
     /// For each term and node, all votes it may have.
     votes: Vec<Facts>,
@@ -66,7 +66,11 @@ impl FactsLayout {
         ensure!(facts <= bits, "{cluster}: there are {facts} facts to know, but only {bits} bits");
         let all = fact(nodes) - Facts::ONE;
         for term in 1..=term_max {
-            layout.leaders.push(all << layout.leader_bit(term, 0));
+            for side in 0..2 {
+                let of_side = cluster.all().filter(|node| cluster.side(*node) == side);
+                let leaders = of_side.map(|node| fact(layout.leader_bit(term, node)));
+                layout.leaders.push(leaders.fold(Facts::ZERO, |all, leader| all | leader));
+            }
             let of_term = (0..nodes).map(|voter| all << layout.vote_bit(term, voter, 0));
             let of_term: Vec<Facts> = of_term.collect();
             layout.votes.extend(of_term);

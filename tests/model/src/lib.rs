@@ -7,6 +7,7 @@ mod cluster;
 mod coverage;
 mod exploration;
 mod facts;
+mod identity;
 mod invariant;
 mod model;
 mod reaction;
@@ -16,6 +17,6 @@ mod symmetry;
 mod table;
 mod voter;
 
-pub use cluster::{CLUSTERS, Cluster, Kind, LARGE_CLUSTERS, QUICK_CLUSTERS};
+pub use cluster::{CLUSTERS, Cluster, Kind, LARGE_CLUSTERS, Others, QUICK_CLUSTERS};
 pub use search::{Findings, search};
 pub use voter::NODES_MAX;

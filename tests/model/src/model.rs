@@ -16,7 +16,7 @@ use crate::invariant::{Invariant, broken_by_writing};
 use crate::relevance::Relevance;
 use crate::symmetry::{Renaming, rename_disk};
 use crate::table::{Class, Step, tables};
-use crate::voter::{Disk, NODES_MAX, name};
+use crate::voter::{Disk, NODES_MAX};
 
 /// All that a search needs to know of a cluster's nodes.
 #[derive(Debug)]
@@ -58,9 +58,9 @@ pub(crate) struct ClusterState {
     facts: Facts,
     /// How much longer each lease lasts that a crash of its holder has not ended, on its clock.
     left_over: [u8; NODES_MAX],
-    /// One less than the highest token of any lease so far. No lease may have this token or a lower
-    /// one from now on.
-    overtaken: u8,
+    /// For each of two clusters, one less than the highest token of any lease so far. No lease may
+    /// have this token or a lower one from now on.
+    overtaken: [u8; 2],
     disturbances: u8,
     broken: Option<Invariant>,
     canonical: Canonical,
@@ -135,7 +135,8 @@ impl Election {
     pub(crate) fn narrate(&self, state: &ClusterState, action: Action) -> String {
         match action {
             Action::Restart { node } => {
-                format!("{} crashes and restarts with {}", name(node), state.disks[node])
+                let name = self.cluster().name(node);
+                format!("{name} crashes and restarts with {}", state.disks[node])
             }
             Action::Take { node, step } => {
                 let class = &self.nodes[node][usize::from(state.classes[node])];
@@ -236,21 +237,22 @@ impl Election {
 
     /// Judges the leases that the nodes have.
     fn judge(&self, state: &mut ClusterState) {
-        let mut holders = 0;
+        let mut holders = [0_u8; 2];
         for node in self.cluster().all() {
             let Class { term, lease, .. } = *self.class(state, node);
-            holders += u8::from(lease.max(state.left_over[node]) > 0);
+            let side = self.cluster().side(node);
+            holders[side] += u8::from(lease.max(state.left_over[node]) > 0);
             if lease > 0 {
                 let mut leased = Coverage::default();
                 leased.insert(Milestone::Leased(term));
                 self.cover(leased);
-                if term <= state.overtaken {
+                if term <= state.overtaken[side] {
                     state.broken = Some(Invariant::TokensRise);
                 }
-                state.overtaken = state.overtaken.max(term - 1);
+                state.overtaken[side] = state.overtaken[side].max(term - 1);
             }
         }
-        if holders > 1 {
+        if holders.into_iter().any(|holders| holders > 1) {
             state.broken = Some(Invariant::OneLeaseAtATime);
         }
     }
@@ -299,7 +301,7 @@ impl Model for Election {
             disks: [Disk::default(); NODES_MAX],
             facts: Facts::ZERO,
             left_over: [0; NODES_MAX],
-            overtaken: 0,
+            overtaken: [0; 2],
             disturbances: 0,
             broken: None,
             canonical: Canonical::default(),

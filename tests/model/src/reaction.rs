@@ -6,8 +6,9 @@ use anyhow::{Result, anyhow, ensure};
 use graft_election_core::{Instant, Message, NodeId, Outgoing, Output, Position, VoteRequest};
 
 use crate::clock::{EARLY, LATE, Moment};
-use crate::cluster::Cluster;
-use crate::voter::{Disk, ROUNDS_MAX, Voter, disk, id, number};
+use crate::cluster::{Cluster, Others};
+use crate::identity::Doubt;
+use crate::voter::{Disk, ROUNDS_MAX, Voter, disk, id};
 
 /// What a node may be given, with messages by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -73,7 +74,7 @@ impl Cluster {
                 reactions.push(failed);
                 reactions.push(Reaction {
                     outcome: Outcome::CrashedAfterSave,
-                    after: self.start(number(before.voter.id())?, disk, before.phase)?,
+                    after: self.start(before.node, disk, before.phase)?,
                     stores: Some(disk),
                     says: None,
                     is_silenced: saved.says.is_some(),
@@ -95,7 +96,7 @@ impl Cluster {
         input: Given<'_>,
         succeeds: bool,
     ) -> Result<Reaction> {
-        let node = number(before.voter.id())?;
+        let node = before.node;
         let clock = self.clock(node);
         let mut after = before.clone();
         if let Given::Step = input {
@@ -136,12 +137,16 @@ impl Cluster {
             handover.target = to.map(id).transpose()?;
         }
         ensure!(
-            !says.as_ref().is_some_and(|it| matches!(it.message, Message::Who(_))),
+            self.others != Others::Nobody
+                || !says.as_ref().is_some_and(|it| matches!(it.message, Message::Who(_))),
             "a node asks whose its id is, though nobody else has it\n{before:#?}\non {input:?}"
         );
         after.voter.set_rounds_drawn(ROUNDS_MAX);
         let says = says.map(|outgoing| before.dated(clock, outgoing));
-        Ok(Reaction { outcome, after, stores, says, is_silenced: false })
+        let mut reaction = Reaction { outcome, after, stores, says, is_silenced: false };
+        reaction.after.doubt = Doubt::after(*self, before, input, &reaction);
+        self.judge_identity(before, input, &reaction)?;
+        Ok(reaction)
     }
 }
 

@@ -16,18 +16,23 @@ const NAMES: [&str; NODES_MAX] = ["a", "b", "c", "d"];
 /// How many rounds each node seems to have drawn: more than there are terms.
 pub(crate) const ROUNDS_MAX: u32 = 16;
 
+/// How far the lives of two processes of one id are apart: further than rounds can count.
+pub(crate) const LIVES_APART: u32 = 2 * ROUNDS_MAX;
+
 /// A node of the core.
 pub(crate) type Voter = Node<NoDice, AlwaysGrant, NODES_MAX>;
 
-/// Random numbers that are all zero once a node has mixed its id in: each timer is the shortest
-/// that it can be, and all nodes have one life and number their rounds alike.
+/// Random numbers that are small once a node has mixed its id in: each timer is the shortest that
+/// it can be, and all nodes have one life and number their rounds alike, except the others of their
+/// ids.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct NoDice(u32);
 
 impl NoDice {
-    pub(crate) fn of(node: usize) -> Self {
-        let bytes = [name(node).as_bytes(), &[0]].concat();
-        Self(Crc::<u32>::new(&CRC_32_ISCSI).checksum(&bytes))
+    pub(crate) fn of(id: &NodeId, party: u8) -> Self {
+        let bytes = [id.as_str().as_bytes(), &[0]].concat();
+        let life = u32::from(party) * LIVES_APART;
+        Self(Crc::<u32>::new(&CRC_32_ISCSI).checksum(&bytes) ^ life)
     }
 }
 
@@ -80,15 +85,15 @@ pub(crate) fn describe(voter: &Voter) -> String {
     format!("{state}{leader} in term {}, vote for {vote}", voter.term())
 }
 
-/// The name of the node of this number.
+/// The name of the id of this number.
 pub(crate) fn name(node: usize) -> &'static str {
     NAMES.get(node).copied().unwrap_or("?")
 }
 
-/// The number of the node of this id.
+/// The number of this id.
 pub(crate) fn number(id: &NodeId) -> Result<usize> {
     let number = NAMES.iter().position(|name| *name == id.as_str());
-    number.with_context(|| format!("there is no node {id}"))
+    number.with_context(|| format!("nobody has the id {id}"))
 }
 
 pub(crate) fn id(node: usize) -> Result<NodeId> {

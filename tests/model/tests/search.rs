@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use graft_election_model::{Cluster, Kind, search};
+use graft_election_model::{Cluster, Kind, Others, search};
 
 #[test]
 fn i1_i2_i3_i6_i7_hold_whatever_happens_to_two_nodes() {
@@ -19,6 +19,13 @@ fn i1_i2_i3_i6_i7_hold_whatever_happens_to_two_nodes_that_hand_over_and_close() 
 #[test]
 fn i1_to_i7_hold_whatever_happens_to_two_nodes_that_hold_leases() {
     let cluster = Cluster { term_max: 2, leaving: true, ..Cluster::new(Kind::Extended, 2) };
+    search(cluster, NonZeroUsize::MIN).unwrap();
+}
+
+#[test]
+fn n1_answers_of_another_cluster_of_the_same_ids_count_for_nothing() {
+    let others = Others::Cluster;
+    let cluster = Cluster { others, disturbances_max: Some(0), ..Cluster::new(Kind::Extended, 4) };
     search(cluster, NonZeroUsize::MIN).unwrap();
 }
 

@@ -11,22 +11,30 @@ use rand::{Rng, RngExt};
 
 use crate::{Identity, NodeIndex};
 
+/// How far in the past or in the future a forged echo is, in microseconds: less than a lease.
+const ECHO_AGE_MAX: u64 = 200_000;
+
 /// The node that is to hear a forged message.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Hearer {
     pub(crate) identity: Identity,
     pub(crate) term: u64,
+    /// What its clock shows, in microseconds.
+    pub(crate) now: u64,
     /// Rounds that everyone has heard: its own last ones, or those of any node (rule N1).
     pub(crate) round: Option<Round>,
+    /// The last that was sent to it.
+    pub(crate) acknowledgement: Option<HeartbeatResponse>,
 }
 
 /// A message that no node may act on: its term is invalid or over, it hands over from a later term,
-/// or it is in the hearer's own name.
+/// it is in the hearer's own name, or it echoes what the hearer said in another term or is yet to
+/// say.
 pub(crate) fn draw_garbage(rng: &mut SmallRng, hearer: Hearer) -> Message {
     let (own_term, round) = (hearer.term, hearer.round);
     let from = NodeId::new("mallory").expect("it is valid");
     let no_term = rng.next_u64() | 1 << 63;
-    match rng.random_range(0..4) {
+    match rng.random_range(0..6) {
         0 => draw_message(rng, no_term, from, round),
         1 => {
             let term = own_term.saturating_add(rng.random_range(0..1_000));
@@ -46,6 +54,9 @@ pub(crate) fn draw_garbage(rng: &mut SmallRng, hearer: Hearer) -> Message {
         2 => {
             let term = own_term.saturating_add(rng.random_range(0..1_000));
             draw_message(rng, term, hearer.identity.id(), round)
+        }
+        3 | 4 if let Some(acknowledgement) = &hearer.acknowledgement => {
+            Message::HeartbeatResponse(draw_echo(rng, &hearer, acknowledgement))
         }
         // A term that is over for the hearer.
         _ if own_term > 0 => {
@@ -86,6 +97,22 @@ pub(crate) fn draw_forgery(rng: &mut SmallRng, nodes: usize, hearer: Hearer) -> 
         _ => {}
     }
     message
+}
+
+/// An acknowledgement that was sent to the hearer, changed so that it counts for nothing.
+fn draw_echo(
+    rng: &mut SmallRng,
+    hearer: &Hearer,
+    acknowledgement: &HeartbeatResponse,
+) -> HeartbeatResponse {
+    let off_by = rng.random_range(1..ECHO_AGE_MAX);
+    let (term, sent_at) = if rng.random_bool(0.5) {
+        (acknowledgement.term, hearer.now.saturating_add(off_by))
+    } else {
+        (hearer.term.saturating_sub(1), hearer.now.saturating_sub(off_by))
+    };
+    let sent_at = NonZeroU64::new(sent_at);
+    HeartbeatResponse { term, sent_at, ..acknowledgement.clone() }
 }
 
 fn draw_id(rng: &mut SmallRng, nodes: usize) -> NodeId {

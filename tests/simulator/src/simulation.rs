@@ -15,7 +15,7 @@ use std::collections::BinaryHeap;
 use std::ops::AddAssign;
 use std::time::Duration;
 
-use graft_election_core::{Handover, Message, Reason, Report, Round, State};
+use graft_election_core::{Handover, HeartbeatResponse, Message, Reason, Report, Round, State};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -47,6 +47,8 @@ pub struct Simulation {
     plans: Vec<Plan>,
     /// The last round of pre-votes of each node, if anyone heard of it (rule C1).
     rounds: Vec<Option<Round>>,
+    /// The last acknowledgement that was sent to each, if it may be told with changes.
+    acknowledgements: Vec<Option<HeartbeatResponse>>,
     /// The handovers that were said, to come once more.
     handovers: Vec<Handover>,
     /// The steps so far, if they are recorded.
@@ -140,6 +142,7 @@ impl Simulation {
         let mut simulation = Self {
             plans: vec![plan; world.node_count()],
             rounds: vec![None; world.node_count()],
+            acknowledgements: vec![None; world.node_count()],
             world,
             setup,
             faults,
@@ -307,6 +310,11 @@ impl Simulation {
             self.world.network().flight(key)
         {
             self.rounds[from.get()] = request.round;
+        }
+        if let (Kind::Garbage, Some(Flight { to, message: Message::HeartbeatResponse(it), .. })) =
+            (self.faults.kind, self.world.network().flight(key))
+        {
+            self.acknowledgements[to.get()] = Some(it.clone());
         }
         if let (Kind::Handovers, Some(Flight { message: Message::Handover(handover), .. })) =
             (self.faults.kind, self.world.network().flight(key))

@@ -15,7 +15,7 @@ use crate::workspace::{FUZZ, NO_PANIC, SIZES, root, target_dir};
 
 /// What clippy looks at: everything, with all the features that some package of the workspace asks
 /// for; then what else features may make of it.
-const CLIPPY: [&[&str]; 5] = [
+const CLIPPY: [&[&str]; 6] = [
     &["--workspace", "--all-targets"],
     // The feature turns on those of the same name, and what is only for others is gone.
     &[
@@ -31,6 +31,7 @@ const CLIPPY: [&[&str]; 5] = [
     ],
     &["--package", "graft-election", "--all-targets", "--no-default-features"],
     &["--package", "graft-election", "--all-targets"],
+    &["--package", "graft-election", "--all-targets", "--features", "serde"],
     &[
         "--package",
         "graft-election",

@@ -10,6 +10,7 @@ mod firmware;
 mod follow;
 mod fuzz;
 mod mutants;
+mod names;
 mod pictures;
 mod planted;
 mod proofs;
@@ -52,6 +53,12 @@ enum Task {
     Model(testers::Model),
     /// Change the core and the wire format in many small ways, and see whether their tests notice.
     Mutants,
+    /// Print the tables of the names by which programs know what happens.
+    Names {
+        /// Put them into docs/events.md.
+        #[arg(long)]
+        write: bool,
+    },
     /// Draw the computed pictures of the documentation again.
     Pictures,
     /// Plant known defects in a copy of the project, and see who notices.
@@ -124,6 +131,7 @@ fn main() -> ExitCode {
         Some(Task::Follow) => follow::follow(),
         Some(Task::Model(model)) => testers::search(model),
         Some(Task::Mutants) => mutants::mutants(),
+        Some(Task::Names { write }) => names::names(write),
         Some(Task::Pictures) => pictures::pictures(),
         Some(Task::Planted(planted)) => planted.run(),
         Some(Task::NoPanic) => proofs::no_panic(),

@@ -9,12 +9,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 use rustix::process::Pid;
+use rustix::rand::GetRandomFlags;
 
 use super::processes::{Process, named};
-
-/// As many names are tried. One that is in use belongs to a program that was killed, whose process
-/// id is this one's now.
-const NAMES_MAX: u32 = 16;
 
 /// A cgroup (version 2) that can be killed.
 #[derive(Clone, Debug)]
@@ -30,27 +27,20 @@ impl Cgroup {
         let parent = own_cgroup()?;
         // Whoever moves a process needs this permission for the cgroup above both.
         access(parent.join("cgroup.procs"), Access::WRITE_OK)?;
-        for number in 0..NAMES_MAX {
-            let path = parent.join(format!("graft-run-{}-{number}", std::process::id()));
-            match fs::create_dir(&path) {
-                Ok(()) => {}
-                // An empty one can be used.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    if remove(&path).and_then(|()| fs::create_dir(&path)).is_err() {
-                        continue;
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-            let cgroup = Self { path, parent };
-            // Kernels before 5.14 have no such file.
-            if let Err(error) = access(cgroup.path.join("cgroup.kill"), Access::WRITE_OK) {
-                cgroup.remove();
-                return Err(error.into());
-            }
-            return Ok(cgroup);
+        // Programs in other namespaces of process ids may use the same directory, and killing one's
+        // own COMMAND must not kill another's.
+        let mut nonce = [0; 8];
+        rustix::rand::getrandom(&mut nonce[..], GetRandomFlags::empty())?;
+        let nonce = u64::from_ne_bytes(nonce);
+        let path = parent.join(format!("graft-run-{}-{nonce:016x}", std::process::id()));
+        fs::create_dir(&path)?;
+        let cgroup = Self { path, parent };
+        // Kernels before 5.14 have no such file.
+        if let Err(error) = access(cgroup.path.join("cgroup.kill"), Access::WRITE_OK) {
+            cgroup.remove();
+            return Err(error.into());
         }
-        Err(io::ErrorKind::AlreadyExists.into())
+        Ok(cgroup)
     }
 
     /// One that another process has made.

@@ -1,8 +1,10 @@
 //! The process that becomes COMMAND.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
@@ -36,9 +38,30 @@ impl ChildArgs {
         };
         let error = Command::new(program).args(arguments).exec();
         print_error(format_args!("could not run {program:?}: {error}"));
-        let is_missing = error.kind() == io::ErrorKind::NotFound;
-        Ok(ExitCode::from(if is_missing { 127 } else { 126 }))
+        Ok(status_of(error.kind() == io::ErrorKind::NotFound))
     }
+}
+
+/// Says so if this program can't be run, and returns the exit status for that. A node that noticed
+/// only when it leads would be no spare for the others.
+pub(crate) fn unless_runnable(program: &OsStr) -> Option<ExitCode> {
+    if which::which(program).is_ok() {
+        return None;
+    }
+    let is_path = program.as_bytes().contains(&b'/');
+    let is_missing = !is_path || !Path::new(program).exists();
+    let why = match (is_path, is_missing) {
+        (true, true) => "no such file",
+        (true, false) => "not an executable file",
+        (false, _) => "no such program in PATH",
+    };
+    print_error(format_args!("could not run {program:?}: {why}"));
+    Some(status_of(is_missing))
+}
+
+/// As a shell has it.
+fn status_of(is_missing: bool) -> ExitCode {
+    ExitCode::from(if is_missing { 127 } else { 126 })
 }
 
 /// On Linux, makes this process die with its parent, whose process id is `parent`. Returns false if

@@ -123,8 +123,8 @@ fn exists(group: Pid) -> bool {
     test_kill_process_group(group).is_ok()
 }
 
-/// Whether this program's process group has a parent in its session, as the job of a shell does.
-fn has_shell() -> bool {
+/// Whether this program's process group has a parent in its session, as the job of a shell has.
+pub(super) fn has_shell() -> bool {
     let (session, group) = (getsid(None).ok(), Some(getpgrp()));
     let mut process = getppid();
     while let Some(parent) = process {

@@ -9,6 +9,8 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 use graft_election::async_nats::ConnectOptions;
 use graft_election::{NatsConnectError, NatsServers};
 
+use super::tls_files;
+
 const DEFAULT_SERVER: &str = "nats://127.0.0.1:4222";
 
 /// What one place says.
@@ -159,20 +161,13 @@ impl Settings {
         };
         let tls_first = places.iter().any(|place| place.tls_first);
         let settings = Self { servers, login, login_name, ca, cert_and_key, tls_first };
-        settings.check_tls_files()?;
+        if let Some(ca) = &settings.ca {
+            tls_files::check_authorities(ca)?;
+        }
+        if let Some((cert, key)) = &settings.cert_and_key {
+            tls_files::check_certificate(cert, key)?;
+        }
         Ok(settings)
-    }
-
-    /// What the client would only say when it connects, and without the file's name.
-    fn check_tls_files(&self) -> Result<()> {
-        if let Some(ca) = &self.ca {
-            check_pem(ca, "CERTIFICATE-----", "certificate")?;
-        }
-        if let Some((cert, key)) = &self.cert_and_key {
-            check_pem(cert, "CERTIFICATE-----", "certificate")?;
-            check_pem(key, "PRIVATE KEY-----", "private key")?;
-        }
-        Ok(())
     }
 
     /// Adds all this to the `options` of a connection.
@@ -245,14 +240,5 @@ fn nkey(path: &Path) -> Result<Login> {
     match seed.filter(|seed| nkeys::KeyPair::from_seed(seed).is_ok()) {
         Some(seed) => Ok(Login::Nkey(seed.to_owned())),
         None => bail!("{} does not hold the seed of a user's nkey", path.display()),
-    }
-}
-
-fn check_pem(path: &Path, label: &str, what: &str) -> Result<()> {
-    let text = fs::read(path).with_context(|| format!("could not read {}", path.display()))?;
-    if String::from_utf8_lossy(&text).contains(label) {
-        Ok(())
-    } else {
-        bail!("{} has no {what} in PEM form", path.display())
     }
 }

@@ -275,20 +275,20 @@ fn wrong_arguments_are_refused_with_a_reason() {
     let url = server.url();
     let valid = ["bridge", "--cluster", "c", "--serial", "unix:line", "--nats", &url];
     for (index, value, code, reason) in [
-        (2, "a b", 1, "graft: could not start the bridge: the cluster name must be"),
-        (4, "/dev/ttyUSB0", 2, "a line is DEVICE@BAUD, unix:PATH or tcp:HOST:PORT"),
-        (4, "/dev/ttyUSB0@fast", 2, "\"fast\" is not a baud rate"),
-        (4, "tcp:4000", 2, "tcp: must be followed by HOST:PORT"),
+        (2, "a b", 78, "graft: could not start the bridge: the cluster name must be"),
+        (4, "/dev/ttyUSB0", 64, "a line is DEVICE@BAUD, unix:PATH or tcp:HOST:PORT"),
+        (4, "/dev/ttyUSB0@fast", 64, "\"fast\" is not a baud rate"),
+        (4, "tcp:4000", 64, "tcp: must be followed by HOST:PORT"),
         (
             4,
             "unix:nonesuch",
-            1,
+            69,
             "graft: could not start the bridge: could not open unix:nonesuch: ",
         ),
         (
             6,
             "nats://127.0.0.1:1",
-            1,
+            69,
             "graft: could not start the bridge: could not connect to nats://127.0.0.1:1: ",
         ),
     ] {
@@ -306,7 +306,7 @@ fn wrong_arguments_are_refused_with_a_reason() {
         ("--line-name", "a.b"),
     ] {
         let output = graft(directory.path(), &[&valid[..], &[option, value]].concat());
-        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert_eq!(output.status.code(), Some(64), "{output:?}");
         assert!(text(&output.stderr).contains(option), "{output:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! COMMAND, under one node: when it starts, and how it ends.
 
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -30,9 +31,6 @@ fn a_command_that_ends_by_itself_ends_the_node_with_its_status() {
         (&["sh", "-c", "exit 7"][..], 7),
         (&["sh", "-c", "exit 0"], 0),
         (&["sh", "-c", "kill -9 $$"], 137),
-        (&["/"], 126),
-        (&["nonesuch"], 127),
-        (&["--json"], 127),
     ] {
         let directory = tempfile::tempdir().unwrap();
         let run = ["run", "--json", "--cluster", "c", "--size", "1", "--local", "d", "--"];
@@ -41,12 +39,45 @@ fn a_command_that_ends_by_itself_ends_the_node_with_its_status() {
         // The standard output is COMMAND's.
         assert_eq!(text(&output.stdout), "", "{output:?}");
         let told = text(&output.stderr);
-        assert!(told.ends_with("\"reason\":\"was closed\"}\n"), "{output:?}");
-        if code == 126 || code == 127 {
-            let message = format!("graft: could not run {:?}: ", command[0]);
-            assert!(told.lines().any(|line| line.starts_with(&message)), "{output:?}");
-        }
+        assert!(told.ends_with("\"text\":\"was closed\"}\n"), "{output:?}");
     }
+}
+
+/// Where another node leads, nobody would notice before that one is gone.
+#[test]
+fn a_command_that_can_not_be_run_is_an_error_at_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("text"), "").unwrap();
+    for (command, code, why) in [
+        ("/", 126, "not an executable file"),
+        ("./text", 126, "not an executable file"),
+        ("./nonesuch", 127, "no such file"),
+        ("nonesuch", 127, "no such program in PATH"),
+        ("text", 127, "no such program in PATH"),
+        ("--json", 127, "no such program in PATH"),
+    ] {
+        let run = ["run", "--cluster", "c", "--size", "3", "--local", "d", "--", command];
+        let output = graft(directory.path(), &run);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        assert_eq!(text(&output.stderr), format!("graft: could not run {command:?}: {why}\n"));
+        // It leaves no trace.
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}
+
+/// What is at its path may have become something else.
+#[test]
+fn a_command_that_can_not_be_run_any_more_ends_the_node() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("script");
+    std::fs::write(&script, "#!/nonesuch\n").unwrap();
+    std::fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+    let run = ["run", "--cluster", "c", "--size", "1", "--local", "d", "--", "./script"];
+    let output = graft(directory.path(), &run);
+    assert_eq!(output.status.code(), Some(127), "{output:?}");
+    let told = text(&output.stderr);
+    let message = "graft: could not run \"./script\": ";
+    assert_eq!(told.lines().filter(|line| line.starts_with(message)).count(), 1, "{output:?}");
 }
 
 #[test]

@@ -317,6 +317,10 @@ fn a_server_that_a_private_authority_has_signed_is_trusted_if_told_so() {
         site.fails(&arguments(&["--nats", &tls, "--tls-ca", "server.conf"])),
         "graft: server.conf has no certificate in PEM form"
     );
+    site.write("torn.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let told = site.fails(&arguments(&["--nats", &tls, "--tls-ca", "torn.pem"]));
+    assert!(told.starts_with("graft: torn.pem has a certificate that can't be used: "), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
 }
 
 #[test]
@@ -341,6 +345,13 @@ fn a_certificate_of_the_client_logs_in() {
         site.fails(&arguments(&given[..6])),
         "graft: a TLS certificate was given without its private key"
     );
+    // A file that is damaged, or that belongs to another, is named.
+    site.write("torn.key", "-----BEGIN PRIVATE KEY-----\n*\n-----END PRIVATE KEY-----\n");
+    let damaged = site.fails(&arguments(&[&given[..6], &["--tls-key", "torn.key"]].concat()));
+    assert!(damaged.starts_with("graft: torn.key is damaged: "), "{damaged}");
+    let swapped = site.fails(&arguments(&[&given[..6], &["--tls-key", "server.key"]].concat()));
+    let which = "graft: the certificate in me.pem and the key in server.key can't be used: ";
+    assert!(swapped.starts_with(which), "{swapped}");
 }
 
 #[test]

@@ -12,24 +12,29 @@ mod bridge;
 mod command;
 mod containment;
 mod demo;
+mod exit_status;
 mod floods;
 mod from_go;
 mod inspect;
 mod login;
+mod manual;
 mod nats;
 /// What the other tests start servers with: they are of another package.
 #[allow(dead_code, unreachable_pub, reason = "these tests need only part of it")]
 #[path = "../../../../tests/src/nats_server.rs"]
 mod nats_server;
+mod observe;
 mod peer;
 mod process;
 /// Theirs as well.
 #[allow(dead_code, unreachable_pub, reason = "these tests need only part of it")]
 #[path = "../../../../tests/src/proxy.rs"]
 mod proxy;
+mod pty;
 mod reports;
 mod run;
 mod surroundings;
 mod terminal;
 mod times;
+mod traces;
 mod voters;

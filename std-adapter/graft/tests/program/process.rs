@@ -117,6 +117,13 @@ impl Line {
         }
     }
 
+    pub(crate) fn object(&self) -> &Value {
+        match self {
+            Self::Event(object) => object,
+            Self::Command(_) | Self::Words(_) => panic!("not an event: {self:?}"),
+        }
+    }
+
     pub(crate) fn words(&self) -> &str {
         match self {
             Self::Words(words) => words,

@@ -1,108 +1,17 @@
 //! COMMAND on a terminal, as the user of an interactive shell runs it.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::process::{Child, Command};
+use crate::pty::{CTRL_C, CTRL_Z, Terminal};
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::OFlags;
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use tempfile::TempDir;
-
-use crate::process::PATIENCE;
-
-const CTRL_C: &str = "\u{3}";
-const CTRL_Z: &str = "\u{1a}";
-
-/// A terminal with a shell on it, or with another program.
-struct Terminal {
-    shell: Child,
-    keyboard: File,
-    /// What was shown since somebody looked for something.
-    shown: String,
-    _directory: TempDir,
-}
-
-impl Terminal {
-    /// One with an interactive shell.
-    fn start() -> Self {
-        let mut terminal =
-            Self::start_with(&["bash", "--norc", "--noprofile", "--noediting", "-i"]);
-        // What is typed is shown too, and isn't what this looks for.
-        terminal.type_line("PS1=; stty -echo; echo rea''dy");
-        terminal.wait_for("ready");
-        terminal
-    }
-
-    fn start_with(words: &[&str]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let controller =
-            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-        grantpt(&controller).unwrap();
-        unlockpt(&controller).unwrap();
-        let name = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
-        let no_ctty = i32::try_from(OFlags::NOCTTY.bits()).unwrap();
-        let open =
-            || OpenOptions::new().read(true).write(true).custom_flags(no_ctty).open(&name).unwrap();
-        let shell = Command::new("setsid")
-            .args(["--ctty", "--wait"])
-            .args(words)
-            .current_dir(&directory)
-            .env("GRAFT", env!("CARGO_BIN_EXE_graft"))
-            .stdin(open())
-            .stdout(open())
-            .stderr(open())
-            .spawn()
-            .unwrap();
-        let keyboard = File::from(controller);
-        Self { shell, keyboard, shown: String::new(), _directory: directory }
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).unwrap();
-    }
-
-    fn type_line(&mut self, line: &str) {
-        self.press(&format!("{line}\n"));
-    }
-
-    /// Types a command: a cluster of one with this COMMAND, which the shell gets in quotes.
-    fn run(&mut self, options: &str, command: &str) {
-        let fixed = "$GRAFT run --cluster c --size 1 --local d";
-        self.type_line(&format!("{fixed} {options} -- sh -c '{command}'; echo \"status $?\""));
-    }
-
-    /// Waits until something is shown, and forgets what was shown until then.
-    #[track_caller]
-    fn wait_for(&mut self, words: &str) {
-        loop {
-            if let Some((_, rest)) = self.shown.split_once(words) {
-                self.shown = rest.to_owned();
-                return;
-            }
-            let mut ready = [PollFd::new(&self.keyboard, PollFlags::IN)];
-            let ready = poll(&mut ready, Some(&PATIENCE.try_into().unwrap())).unwrap();
-            assert_eq!(ready, 1, "{words:?} is missing in {}", self.shown);
-            let mut bytes = [0; 4096];
-            let read = self.keyboard.read(&mut bytes).unwrap();
-            self.shown.push_str(&String::from_utf8_lossy(&bytes[..read]));
-        }
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        // The shell is gone when its terminal is, and so are its jobs.
-        let _ = self.shell.kill();
-        let _ = self.shell.wait();
-    }
+/// Types a command: a cluster of one with this COMMAND, which the shell gets in quotes.
+fn run(terminal: &mut Terminal, options: &str, command: &str) {
+    let fixed = "$GRAFT run --cluster c --size 1 --local d";
+    terminal.type_line(&format!("{fixed} {options} -- sh -c '{command}'; echo \"status $?\""));
 }
 
 #[test]
 fn a_command_can_read_from_the_terminal() {
     let mut terminal = Terminal::start();
-    terminal.run("", "echo asks; read answer; echo \"got $answer\"; exit 3");
+    run(&mut terminal, "", "echo asks; read answer; echo \"got $answer\"; exit 3");
     terminal.wait_for("asks");
     terminal.type_line("this");
     terminal.wait_for("got this");
@@ -113,7 +22,11 @@ fn a_command_can_read_from_the_terminal() {
 fn ctrl_c_ends_a_command_that_does_not_catch_it_and_the_node_hands_over() {
     let mut terminal = Terminal::start();
     let catch_once = "trap \"trap - INT; echo caught\" INT";
-    terminal.run("", &format!("{catch_once}; echo works; while :; do sleep 120 & wait; done"));
+    run(
+        &mut terminal,
+        "",
+        &format!("{catch_once}; echo works; while :; do sleep 120 & wait; done"),
+    );
     terminal.wait_for("works");
     // It is for COMMAND to say what it means.
     terminal.press(CTRL_C);
@@ -131,7 +44,7 @@ fn ctrl_c_ends_a_command_that_does_not_catch_it_and_the_node_hands_over() {
 #[test]
 fn ctrl_z_suspends_a_command_and_its_node_and_fg_resumes_them() {
     let mut terminal = Terminal::start();
-    terminal.run("--mode graft", "echo asks; read answer; echo \"got $answer\"");
+    run(&mut terminal, "--mode graft", "echo asks; read answer; echo \"got $answer\"");
     terminal.wait_for("asks");
     terminal.press(CTRL_Z);
     terminal.wait_for("the command was stopped by SIGTSTP, and this node with it");
@@ -146,7 +59,7 @@ fn ctrl_z_suspends_a_command_and_its_node_and_fg_resumes_them() {
 #[test]
 fn a_command_that_ctrl_z_suspends_ends_with_its_lease() {
     let mut terminal = Terminal::start();
-    terminal.run("", "exec 9>>lock; flock --shared 9; echo asks; read answer");
+    run(&mut terminal, "", "exec 9>>lock; flock --shared 9; echo asks; read answer");
     terminal.wait_for("asks");
     terminal.press(CTRL_Z);
     terminal.wait_for("Stopped");
@@ -178,7 +91,7 @@ fn a_command_in_the_background_that_reads_is_suspended_with_its_node() {
 #[test]
 fn a_command_can_be_an_interactive_shell() {
     let mut terminal = Terminal::start();
-    terminal.run("", "exec bash --norc --noediting -i");
+    run(&mut terminal, "", "exec bash --norc --noediting -i");
     terminal.wait_for("runs the command");
     terminal.type_line("PS1=; echo in''ner");
     terminal.wait_for("inner");
@@ -202,7 +115,8 @@ fn ctrl_z_has_no_effect_where_there_is_no_shell() {
     let mut terminal = Terminal::start_with(&["sh", "-c", run]);
     terminal.wait_for("asks");
     terminal.press(CTRL_Z);
-    terminal.wait_for("the command goes on");
+    let told = terminal.wait_for("the command goes on");
+    assert!(!told.contains("this node"), "{told}");
     terminal.type_line("this");
     terminal.wait_for("got this");
 }

@@ -24,7 +24,18 @@ fn succeeds(output: &Output) -> String {
 
 #[track_caller]
 fn fails(output: &Output, complaint: &str) {
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    fails_with(1, output, complaint);
+}
+
+/// A node does not start: its record, its id or its list has to change.
+#[track_caller]
+fn is_refused(output: &Output, complaint: &str) {
+    fails_with(78, output, complaint);
+}
+
+#[track_caller]
+fn fails_with(status: i32, output: &Output, complaint: &str) {
+    assert_eq!(output.status.code(), Some(status), "{output:?}");
     assert!(text(&output.stderr).contains(complaint), "{}", text(&output.stderr));
 }
 
@@ -52,7 +63,7 @@ fn start(directory: &Path, id: &str, file: &str, voters: &str) -> Program {
 fn n6_a_declared_voter_without_a_record_is_told_how_to_make_one_and_then_starts() {
     let directory = tempfile::tempdir().unwrap();
     let refused = graft(directory.path(), &run_arguments("a", "a.vote", "a,b,c"));
-    fails(&refused, "it could vote twice in one term now, and elect a second leader");
+    is_refused(&refused, "it could vote twice in one term now, and elect a second leader");
     let complaint = text(&refused.stderr);
     let (_, command) = complaint.trim_end().rsplit_once(": graft ").unwrap();
     let made = graft(directory.path(), &command.split(' ').collect::<Vec<_>>());
@@ -65,7 +76,7 @@ fn n6_a_declared_voter_without_a_record_is_told_how_to_make_one_and_then_starts(
 
     // D6: it was lost.
     fs::remove_file(directory.path().join("a.vote")).unwrap();
-    fails(
+    is_refused(
         &graft(directory.path(), &run_arguments("a", "a.vote", "a,b,c")),
         "this declared voter has no vote record",
     );
@@ -113,7 +124,8 @@ fn v6_a_list_is_changed_while_all_are_stopped_and_the_cluster_elects_with_it() {
         }
     }
 
-    fails(&graft(directory.path(), &run_arguments("b", "b.vote", "a,b,c")), "the declared voters");
+    let old_list = graft(directory.path(), &run_arguments("b", "b.vote", "a,b,c"));
+    is_refused(&old_list, "the declared voters");
     let mut programs =
         ["a", "b", "d"].map(|id| start(directory.path(), id, &format!("{id}.vote"), "a,b,d"));
     for program in &mut programs {
@@ -178,6 +190,6 @@ fn n5_a_program_whose_id_is_in_use_says_so() {
     let mut first = start(directory.path(), "a", "a.vote", "a,b,c");
     first.wait_for_start();
     let refused = graft(directory.path(), &run_arguments("a", "copy.vote", "a,b,c"));
-    fails(&refused, "another running process has the id a");
-    fails(&refused, "an id of its own");
+    is_refused(&refused, "another running process has the id a");
+    is_refused(&refused, "an id of its own");
 }

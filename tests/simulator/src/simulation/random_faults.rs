@@ -79,7 +79,9 @@ impl Simulation {
             let hearer = Hearer {
                 identity: self.world.identity(node),
                 term: self.world.view(node).map_or(0, |(_, term, _)| term),
+                now: self.world.local(node).as_micros(),
                 round: self.rounds[node.get()],
+                acknowledgement: self.acknowledgements[node.get()].clone(),
             };
             let message = if self.faults.kind == Kind::Hostile {
                 draw_forgery(&mut self.rng, self.world.node_count(), hearer)

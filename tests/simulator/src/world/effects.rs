@@ -48,7 +48,8 @@ fn set_round(message: &mut Message, round: Option<Round>) {
 }
 
 impl World {
-    pub(super) fn local(&self, node: NodeIndex) -> Instant {
+    /// What the node's clock shows.
+    pub(crate) fn local(&self, node: NodeIndex) -> Instant {
         self.machines[node.get()].clock.read(self.now)
     }
 

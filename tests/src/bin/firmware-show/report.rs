@@ -1,10 +1,11 @@
 //! Prints a line for each thing that happens, for people or for programs.
 
 use std::io::{self, Write};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
 use graft_election_core::State;
+use humantime::format_rfc3339_micros;
 use serde::Serialize;
 
 const DIM: Style = Style::new().dimmed();
@@ -22,8 +23,8 @@ pub(crate) struct Reporter {
 /// A line for programs: a JSON object with the keys that `graft run` has.
 #[derive(Debug, Serialize)]
 pub(crate) struct Line<'a> {
-    /// Nanoseconds since 1970.
-    pub(crate) ts: u64,
+    /// When, in UTC.
+    pub(crate) ts: String,
     pub(crate) event: &'a str,
     pub(crate) id: &'a str,
     pub(crate) term: u64,
@@ -31,7 +32,9 @@ pub(crate) struct Line<'a> {
     pub(crate) to: String,
     pub(crate) leader: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<String>,
+    pub(crate) reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) text: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<&'a str>,
 }
@@ -98,9 +101,8 @@ impl Reporter {
 impl<'a> Line<'a> {
     /// A line about a board, with the current time.
     pub(crate) fn new(event: &'a str, id: &'a str, term: u64, leader: &'a str) -> Self {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
-            ts: u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX),
+            ts: format_rfc3339_micros(SystemTime::now()).to_string(),
             event,
             id,
             term,
@@ -108,6 +110,7 @@ impl<'a> Line<'a> {
             to: String::new(),
             leader,
             reason: None,
+            text: None,
             error: None,
         }
     }

@@ -306,8 +306,8 @@ impl Scene {
                 shown.leader = if to == State::Leader { id } else { String::new() };
                 let words = format!("{from} -> {} ({reason})", painted(to));
                 let (from, to) = (from.to_string(), to.to_string());
-                let reason = Some(reason.to_string());
-                let line = Line { from, to, reason, ..self.line(index, "state") };
+                let (text, reason) = (Some(reason.to_string()), Some(reason.name()));
+                let line = Line { from, to, reason, text, ..self.line(index, "state") };
                 self.report(index, &line, Some(&words))
             }
             LogLine::LeaderChanged { leader, term } => {

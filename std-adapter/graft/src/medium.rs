@@ -1,0 +1,97 @@
+//! Over what the nodes of a cluster communicate, as the command line says it.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+use graft_election::{
+    Arrival, Listen, LocalError, LocalTransport, NatsError, NatsTransport, SerialError, SerialLine,
+    SerialTransport,
+};
+
+use crate::exit_status::{ExitStatus, ExitsWith};
+use crate::nats_args::NatsArgs;
+
+/// NATS, unless something else is named.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MediumArgs {
+    /// Instead of NATS, the directory through which nodes on this machine communicate.
+    #[arg(long, value_name = "DIR", conflicts_with = "NatsArgs")]
+    local: Option<PathBuf>,
+    /// Instead of NATS, the serial line that the nodes share: DEVICE@BAUD, unix:PATH or
+    /// tcp:HOST:PORT.
+    #[arg(long, value_name = "LINE", conflicts_with_all = ["NatsArgs", "local"])]
+    serial: Option<SerialLine>,
+    #[command(flatten)]
+    nats: NatsArgs,
+}
+
+/// What is open.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one of it, or a few")]
+pub(crate) enum Medium {
+    Nats(NatsTransport),
+    Local(LocalTransport),
+    Serial(SerialTransport),
+}
+
+/// What goes wrong with listening.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) enum MediumError {
+    Nats(#[from] NatsError),
+    Local(#[from] LocalError),
+    Serial(#[from] SerialError),
+}
+
+impl MediumArgs {
+    /// Connects to NATS, if that is meant.
+    pub(crate) async fn open(&self) -> Result<Medium> {
+        if let Some(directory) = &self.local {
+            return Ok(Medium::Local(LocalTransport::new(directory)));
+        }
+        if let Some(line) = &self.serial {
+            return Ok(Medium::Serial(SerialTransport::new(line.clone())));
+        }
+        let nats = self.nats.clone().settings().exits_with(ExitStatus::Configuration)?;
+        let connected =
+            NatsTransport::connect_to(&nats.servers, |options| nats.configure(options)).await;
+        let connected = connected.map_err(|error| nats.explain(error));
+        Ok(Medium::Nats(connected.exits_with(ExitStatus::Connection)?))
+    }
+}
+
+impl Medium {
+    /// The names of the clusters that are heard within `time`, or, on this machine, that have been
+    /// here. A serial line has no names on it.
+    pub(crate) async fn clusters(&self, time: Duration) -> Result<BTreeSet<String>, MediumError> {
+        Ok(match self {
+            Self::Nats(transport) => transport.clusters(time).await?,
+            Self::Local(transport) => transport.clusters()?,
+            Self::Serial(_) => BTreeSet::new(),
+        })
+    }
+}
+
+impl Listen for Medium {
+    type Error = MediumError;
+
+    async fn listen(&mut self, cluster: &str) -> Result<(), MediumError> {
+        match self {
+            Self::Nats(transport) => transport.listen(cluster).await?,
+            Self::Local(transport) => transport.listen(cluster).await?,
+            Self::Serial(transport) => transport.listen(cluster).await?,
+        }
+        Ok(())
+    }
+
+    async fn hear(&mut self) -> Arrival {
+        match self {
+            Self::Nats(transport) => transport.hear().await,
+            Self::Local(transport) => transport.hear().await,
+            Self::Serial(transport) => transport.hear().await,
+        }
+    }
+}

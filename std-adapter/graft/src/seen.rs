@@ -1,0 +1,213 @@
+//! A cluster as an observer sees it, for people and for programs.
+
+use std::time::{Duration, SystemTime};
+
+use anstyle::{AnsiColor, Style};
+use graft_election::{ClusterView, LeaderView, NodeView, ObservedRole};
+use serde::Serialize;
+
+use crate::report::timestamp;
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// From when on it says something that a leader has been heard for that long.
+const LISTENED_MIN: Duration = Duration::from_secs(10);
+
+const HEADINGS: [&str; 8] =
+    ["NODE", "ROLE", "TERM", "HEARD", "ANSWERS IN", "PRIORITY", "SIZE", "LIST"];
+
+/// What is known, in lines for people.
+pub(crate) fn as_text(view: &ClusterView) -> Vec<String> {
+    let mut lines = vec![headline(view)];
+    lines.extend(table(&view.nodes));
+    let style = AnsiColor::Red.on_default();
+    lines.extend(view.disagreements.iter().map(|found| format!("{style}{found}{style:#}")));
+    lines
+}
+
+fn headline(view: &ClusterView) -> String {
+    let (cluster, term) = (&view.cluster, view.term);
+    let Some(leader) = &view.leader else {
+        let style = AnsiColor::Yellow.on_default();
+        return format!("{BOLD}{cluster}{BOLD:#}: {style}nobody leads{style:#} (term {term})");
+    };
+    let LeaderView { id, term, led_for, began_here, lease_left, .. } = leader;
+    let style = AnsiColor::Green.on_default().bold();
+    let led_for = match began_here {
+        true => format!(", for {}", short(*led_for)),
+        // Whoever has listened for a moment doesn't know.
+        false if *led_for < LISTENED_MIN => String::new(),
+        false => format!(", for at least {}", short(*led_for)),
+    };
+    let lease = match lease_left {
+        Some(left) => format!(", and its lease lasts for another {}", short(*left)),
+        None => String::new(),
+    };
+    format!("{BOLD}{cluster}{BOLD:#}: {style}{id} leads{style:#} in term {term}{led_for}{lease}")
+}
+
+/// The nodes, a line each, in columns as wide as what is in them.
+fn table(nodes: &[NodeView]) -> Vec<String> {
+    let rows: Vec<[String; 8]> = nodes.iter().map(cells).collect();
+    let widths: Vec<usize> = HEADINGS
+        .iter()
+        .enumerate()
+        .map(|(column, heading)| {
+            let cells = rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or_default().max(heading.len())
+        })
+        .collect();
+    let line = |cells: &[String]| {
+        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let headings = line(&HEADINGS.map(str::to_owned));
+    let rows = nodes.iter().zip(&rows).map(|(node, row)| {
+        let style = style_of(node);
+        format!("{style}{}{style:#}", line(row))
+    });
+    std::iter::once(format!("{DIM}{headings}{DIM:#}")).chain(rows).collect()
+}
+
+fn cells(node: &NodeView) -> [String; 8] {
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let role = match (node.is_silent, node.is_go) {
+        (true, _) => "silent".to_owned(),
+        (false, true) => format!("{} (Go)", node.role),
+        (false, false) => node.role.to_string(),
+    };
+    let priority = node.priority.map(|priority| match priority {
+        0 => "witness".to_owned(),
+        priority => priority.to_string(),
+    });
+    [
+        node.id.to_string(),
+        role,
+        node.term.to_string(),
+        format!("{} ago", short(node.silent_for)),
+        or_dash(node.acknowledged_in.map(short)),
+        or_dash(priority),
+        or_dash(node.size.map(|size| size.to_string())),
+        or_dash(node.list.map(|list| list.to_string())),
+    ]
+}
+
+fn style_of(node: &NodeView) -> Style {
+    if node.is_silent {
+        return DIM;
+    }
+    match node.role {
+        ObservedRole::Leader => AnsiColor::Green.on_default().bold(),
+        ObservedRole::Candidate => AnsiColor::Yellow.on_default(),
+        ObservedRole::PreCandidate => AnsiColor::Cyan.on_default(),
+        ObservedRole::Follower | ObservedRole::Unknown => Style::new(),
+    }
+}
+
+/// A time to three digits, or so.
+fn short(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0 if time.as_millis() < 10 => format!("{:.1}ms", time.as_secs_f64() * 1e3),
+        0 => format!("{}ms", time.as_millis()),
+        1..60 => format!("{:.1}s", time.as_secs_f64()),
+        60..3_600 => format!("{}m {}s", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{}h {}m", seconds / 3_600, seconds / 60 % 60),
+        _ => format!("{}d {}h", seconds / 86_400, seconds / 3_600 % 24),
+    }
+}
+
+/// What is known, for programs.
+#[derive(Debug, Serialize)]
+pub(crate) struct Seen<'v> {
+    /// When it was seen, in UTC.
+    ts: String,
+    cluster: &'v str,
+    term: u64,
+    leader: Option<SeenLeader<'v>>,
+    nodes: Vec<SeenNode<'v>>,
+    /// In words.
+    disagreements: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct SeenLeader<'v> {
+    id: &'v str,
+    term: u64,
+    led_for_seconds: f64,
+    /// Whether the beginning was heard.
+    began_here: bool,
+    lease_left_seconds: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct SeenNode<'v> {
+    id: &'v str,
+    role: &'v str,
+    term: u64,
+    silent_for_seconds: f64,
+    is_silent: bool,
+    acknowledged_in_seconds: Option<f64>,
+    priority: Option<u32>,
+    size: Option<u32>,
+    list: Option<String>,
+    election_timeout_min_seconds: Option<f64>,
+    is_go: bool,
+}
+
+impl<'v> Seen<'v> {
+    pub(crate) fn new(view: &'v ClusterView) -> Self {
+        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+        Self {
+            ts: timestamp(SystemTime::now()),
+            cluster: &view.cluster,
+            term: view.term,
+            leader: view.leader.as_ref().map(|leader| SeenLeader {
+                id: leader.id.as_str(),
+                term: leader.term,
+                led_for_seconds: leader.led_for.as_secs_f64(),
+                began_here: leader.began_here,
+                lease_left_seconds: seconds(leader.lease_left),
+            }),
+            nodes: view
+                .nodes
+                .iter()
+                .map(|node| SeenNode {
+                    id: node.id.as_str(),
+                    role: node.role.name(),
+                    term: node.term,
+                    silent_for_seconds: node.silent_for.as_secs_f64(),
+                    is_silent: node.is_silent,
+                    acknowledged_in_seconds: seconds(node.acknowledged_in),
+                    priority: node.priority,
+                    size: node.size,
+                    list: node.list.map(|list| list.to_string()),
+                    election_timeout_min_seconds: seconds(node.election_timeout_min),
+                    is_go: node.is_go,
+                })
+                .collect(),
+            disagreements: view.disagreements.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short() {
+        for (micros, text) in [
+            (0, "0.0ms"),
+            (1_250, "1.2ms"),
+            (99_999, "99ms"),
+            (1_250_000, "1.2s"),
+            (61_000_000, "1m 1s"),
+            (7_260_000_000, "2h 1m"),
+            (90_000_000_000, "1d 1h"),
+        ] {
+            assert_eq!(short(Duration::from_micros(micros)), text);
+        }
+    }
+}

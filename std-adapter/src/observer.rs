@@ -1,0 +1,151 @@
+//! Seeing a cluster from outside.
+
+mod hearsay;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use graft_election_core::NodeId;
+use tokio::time::{Instant, sleep_until};
+
+use self::hearsay::Hearsay;
+pub use self::view::{ClusterView, Disagreement, LeaderView, NodeView, ObservedRole};
+use crate::transport::{Arrival, Connection, Listen};
+
+/// Somebody who listens to a cluster without being one of its nodes: it has no id and no vote, and
+/// says nothing, so that any number of them may be anywhere.
+///
+/// It knows who leads from what the leader says. So it may be late, and it must not be taken for a
+/// lease: whoever acts as the leader is a node.
+///
+/// ```
+/// use graft_election::{ClusterInfo, MemoryNetwork, MemoryVotes, Node, Observation, Observer};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let network = MemoryNetwork::new();
+/// let mut observer = Observer::connect(network.transport(), "lamps").await?;
+/// let node = Node::builder(ClusterInfo::new("lamps", 1))
+///     .start(network.transport(), MemoryVotes::new())
+///     .await?;
+///
+/// let leader = loop {
+///     if let Observation::LeaderChanged { leader: Some(leader), .. } = observer.next().await {
+///         break leader;
+///     }
+/// };
+/// assert_eq!(leader, *node.id());
+/// assert_eq!(observer.view().leader.map(|leader| leader.term), Some(1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Observer<L> {
+    medium: L,
+    hearsay: Hearsay,
+    known: Known,
+    news: VecDeque<Observation>,
+}
+
+/// What an observer notices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Observation {
+    /// Another node leads than before, or the same in another term, or none.
+    LeaderChanged {
+        /// Who leads.
+        leader: Option<NodeId>,
+        /// The leader's term; without a leader, the highest that was heard.
+        term: u64,
+    },
+    /// A node is heard for the first time, or has another role, or has fallen silent.
+    NodeChanged {
+        /// Which one.
+        id: NodeId,
+        /// What it does now; `None` if nothing is heard of it.
+        role: Option<ObservedRole>,
+    },
+    /// Something differs among the nodes that must not.
+    Disagreement(Disagreement),
+    /// The observer's connection has changed.
+    Connection(Connection),
+}
+
+/// What was told already.
+#[derive(Debug, Default)]
+struct Known {
+    leader: Option<(NodeId, u64)>,
+    roles: BTreeMap<NodeId, Option<ObservedRole>>,
+    disagreements: BTreeSet<Disagreement>,
+}
+
+impl<L: Listen> Observer<L> {
+    /// Begins to listen to a cluster.
+    ///
+    /// # Errors
+    ///
+    /// Those of the medium: on one machine, that no node of the cluster has ever run there.
+    pub async fn connect(mut medium: L, cluster: &str) -> Result<Self, L::Error> {
+        medium.listen(cluster).await?;
+        let hearsay = Hearsay::new(cluster);
+        Ok(Self { medium, hearsay, known: Known::default(), news: VecDeque::new() })
+    }
+
+    /// The cluster as it is known now.
+    pub fn view(&self) -> ClusterView {
+        self.hearsay.view(Instant::now())
+    }
+
+    /// Waits for what changes next. While nobody does, nothing is heard, and what is said is lost
+    /// once the medium has no more room for it. Cancel-safe.
+    pub async fn next(&mut self) -> Observation {
+        loop {
+            if let Some(observation) = self.news.pop_front() {
+                return observation;
+            }
+            let silence = self.hearsay.next_silence(Instant::now());
+            tokio::select! {
+                arrival = self.medium.hear() => match arrival {
+                    Arrival::Message(message) => self.hearsay.hear(&message, Instant::now()),
+                    Arrival::Connection(change) => return Observation::Connection(change),
+                    Arrival::Malformed { .. } => continue,
+                },
+                () = until(silence) => {}
+            }
+            self.compare();
+        }
+    }
+
+    /// Looks for what is new since the last time.
+    fn compare(&mut self) {
+        let now = Instant::now();
+        self.hearsay.forget(now);
+        let view = self.hearsay.view(now);
+        let leader = view.leader.map(|leader| (leader.id, leader.term));
+        let nodes = view.nodes.into_iter();
+        let roles = nodes.map(|node| (node.id, Some(node.role).filter(|_| !node.is_silent)));
+        let now_known = Known { leader, roles: roles.collect(), disagreements: view.disagreements };
+        let before = std::mem::replace(&mut self.known, now_known);
+        if before.leader != self.known.leader {
+            let (leader, term) = match self.known.leader.clone() {
+                Some((leader, term)) => (Some(leader), term),
+                None => (None, view.term),
+            };
+            self.news.push_back(Observation::LeaderChanged { leader, term });
+        }
+        for (id, role) in &self.known.roles {
+            if before.roles.get(id) != Some(role) {
+                self.news.push_back(Observation::NodeChanged { id: id.clone(), role: *role });
+            }
+        }
+        let found = self.known.disagreements.difference(&before.disagreements);
+        self.news.extend(found.cloned().map(Observation::Disagreement));
+    }
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
