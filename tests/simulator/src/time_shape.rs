@@ -39,6 +39,10 @@ impl TimeShape {
         Self { rho, unusual: Some((percent, rng.random_range(2..=12))) }
     }
 
+    pub(crate) fn is_usual(self) -> bool {
+        self.unusual.is_none() && self.rho == Self::USUAL.rho
+    }
+
     /// By how many hundredths the rates of the world's clocks differ, at most.
     pub(crate) fn rho(self) -> u8 {
         self.rho

@@ -7,7 +7,7 @@ use graft_election_core::Mode;
 use super::Simulation;
 use crate::checker::STRETCH_MAX;
 use crate::faults::{Kind, MESSAGE_TIME_MAX, SAVE_TIME_MAX, WILD_DRIFT_MAX};
-use crate::time_shape::drift_max;
+use crate::time_shape::{TimeShape, drift_max};
 use crate::{NodeSetup, World};
 
 /// The greatest position of an application.
@@ -65,6 +65,12 @@ impl Simulation {
         let [_, _, heartbeat] = times_max(&self.world);
         let asked = (heartbeat + self.tick_max()) * intervals;
         lease > asked + ROUND_TRIP_MAX.mul_f64(1.0 + self.rho())
+    }
+
+    /// Whether the times are of the Go original's shape, and no node believes in another rho.
+    pub(super) fn has_usual_times(&self) -> bool {
+        let is_usual = |settings: &NodeSetup| settings.rho == TimeShape::USUAL.rho();
+        self.faults.shape.is_usual() && self.settings().all(is_usual)
     }
 
     /// Whether the times allow a leader to be elected and to stay, as nodes start with others too:

@@ -68,9 +68,11 @@ impl Simulation {
             self.run_until(self.world.now().plus(times_max(&self.world)[1]))?;
             self.until_all_follow(self.world.now())?;
         }
-        if self.figures.suspicions > 0 || self.faults.kind == Kind::Garbage || self.setup.echo {
+        let forges_names = matches!(self.faults.kind, Kind::Garbage | Kind::Handovers);
+        if self.figures.suspicions > 0 || forges_names || self.setup.echo {
             // A voter that restarted twice in a row isn't counted for a while (rule N4), and one
-            // that heard its own name stands aside (N3). The leader may need it.
+            // that heard its own name, be it in a handover that it never said, stands aside (N3).
+            // The leader may need it.
             self.run_until(self.world.now().plus(times_max(&self.world)[1] * 3))?;
             self.until_all_follow(self.world.now())?;
         }

@@ -43,8 +43,10 @@ impl Simulation {
             }
         }
         self.run_until(self.world.now().plus(times_max(&self.world)[1]))?;
-        // A voter that has restarted counts from the second heartbeat on that it answers (N4).
-        let must_stay = others_restart && self.all_extended() && self.lease_spans(2);
+        // A voter that has restarted counts from the second heartbeat on that it answers (N4). The
+        // usual times leave room for that, though not for an answer as late as can be.
+        let has_room = self.has_usual_times() || self.lease_spans(2);
+        let must_stay = others_restart && self.all_extended() && has_room;
         if must_stay && self.leader_now() != Some((leader, term)) {
             let what =
                 format!("{leader}, which led in term {term}, lost it to a node that was cut off");
