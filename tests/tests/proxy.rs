@@ -17,6 +17,7 @@ use graft_election_tests::cluster::{
 use graft_election_tests::nats_server::NatsServer;
 use graft_election_tests::pb;
 use graft_election_tests::proxy::{Line, Proxy};
+use graft_election_tests::trial::is_trial;
 use prost::Message;
 use tokio::time::timeout;
 
@@ -78,7 +79,11 @@ impl Cluster {
         let own = spy.subscribe("graft.c.heartbeat.*").await.unwrap();
         let of_go = spy.subscribe("graft.c.heartbeat").await.unwrap();
         spy.flush().await.unwrap();
-        select(own, of_go).map(|message| pb::Heartbeat::decode(message.payload).unwrap().term)
+        // A node that campaigns tries out what it may say and hear.
+        select(own, of_go).filter(|message| ready(!is_trial(message))).map(|message| {
+            let heartbeat = pb::Heartbeat::decode(message.payload);
+            heartbeat.unwrap().term
+        })
     }
 
     /// How often each node has asked for votes, and why.
