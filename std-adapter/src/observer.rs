@@ -33,7 +33,7 @@ use crate::transport::{Arrival, Connection, Listen};
 ///         break leader;
 ///     }
 /// };
-/// assert_eq!(leader, *node.id());
+/// assert_eq!(leader, node.id());
 /// assert_eq!(observer.view().leader.map(|leader| leader.term), Some(1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;
