@@ -34,9 +34,9 @@ pub(crate) fn draw_garbage(rng: &mut SmallRng, hearer: Hearer) -> Message {
     let (own_term, round) = (hearer.term, hearer.round);
     let from = NodeId::new("mallory").expect("it is valid");
     let no_term = rng.next_u64() | 1 << 63;
-    match rng.random_range(0..6) {
-        0 => draw_message(rng, no_term, from, round),
-        1 => {
+    match (rng.random_range(0..6), &hearer.acknowledgement) {
+        (0, _) => draw_message(rng, no_term, from, round),
+        (1, _) => {
             let term = own_term.saturating_add(rng.random_range(0..1_000));
             let handover_from = NonZeroU64::new(term.saturating_add(rng.random_range(1..3)));
             let position = Position::EMPTY;
@@ -51,11 +51,11 @@ pub(crate) fn draw_garbage(rng: &mut SmallRng, hearer: Hearer) -> Message {
             };
             Message::VoteRequest(request)
         }
-        2 => {
+        (2, _) => {
             let term = own_term.saturating_add(rng.random_range(0..1_000));
             draw_message(rng, term, hearer.identity.id(), round)
         }
-        3 | 4 if let Some(acknowledgement) = &hearer.acknowledgement => {
+        (3 | 4, Some(acknowledgement)) => {
             Message::HeartbeatResponse(draw_echo(rng, &hearer, acknowledgement))
         }
         // A term that is over for the hearer.
