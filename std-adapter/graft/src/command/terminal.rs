@@ -13,10 +13,8 @@ use std::process::{ChildStdin, ExitCode, Stdio};
 use anyhow::{Context, Result};
 use clap::Args;
 use nix::sys::signal::{SigSet, Signal as BlockedSignal};
-use rustix::process::{
-    Pid, Signal, getpgid, getpgrp, getppid, getsid, kill_current_process_group,
-    test_kill_process_group,
-};
+use nix::unistd::{getpgid, getpgrp, getsid};
+use rustix::process::{Pid, Signal, getppid, kill_current_process_group, test_kill_process_group};
 use rustix::termios::{tcgetpgrp, tcsetpgrp};
 
 use super::processes::parent_of;
@@ -102,8 +100,8 @@ impl Terminal {
     fn take_back(&self) -> bool {
         let holder = tcgetpgrp(io::stdin()).ok();
         let is_lent = holder.is_some_and(|it| it == self.group || !exists(it));
-        if is_lent {
-            let _ = tcsetpgrp(io::stdin(), getpgrp());
+        if is_lent && let Some(group) = own_group() {
+            let _ = tcsetpgrp(io::stdin(), group);
         }
         is_lent
     }
@@ -116,7 +114,13 @@ impl Drop for Terminal {
 }
 
 fn is_ours() -> bool {
-    tcgetpgrp(io::stdin()).is_ok_and(|holder| holder == getpgrp())
+    tcgetpgrp(io::stdin()).is_ok_and(|holder| Some(holder) == own_group())
+}
+
+/// `None` if it was made outside of this program's namespace of process ids: there it has none. (The
+/// kernel says 0 then, for a session too, which rustix takes for impossible.)
+fn own_group() -> Option<Pid> {
+    Pid::from_raw(getpgrp().as_raw())
 }
 
 fn exists(group: Pid) -> bool {
@@ -128,10 +132,11 @@ pub(super) fn has_shell() -> bool {
     let (session, group) = (getsid(None).ok(), Some(getpgrp()));
     let mut process = getppid();
     while let Some(parent) = process {
-        if getsid(Some(parent)).ok() != session {
+        let id = Some(nix::unistd::Pid::from_raw(parent.as_raw_nonzero().get()));
+        if getsid(id).ok() != session {
             return false;
         }
-        if getpgid(Some(parent)).ok() != group {
+        if getpgid(id).ok() != group {
             return true;
         }
         process = parent_of(parent);
