@@ -49,8 +49,8 @@ pub use error_chain::ErrorChain;
 pub use events::{ClusterInfo, EVENTS_MAX, Event, EventKind, Events, Fault, Status};
 pub use graft_election_core as core;
 pub use graft_election_core::{
-    COMPATIBLE_VERSION, Config, ConfigError, Mode, NodeId, NodeIdError, Reason, Refusal, Report,
-    State, VoteRecord, quorum,
+    COMPATIBLE_VERSION, Config, ConfigError, LeaderValue, Mode, NodeId, NodeIdError, Reason,
+    Refusal, Report, State, ValueTooLong, VoteRecord, quorum,
 };
 pub use graft_election_proto as proto;
 pub use handler::{ChannelHandler, Handler, StateChange};

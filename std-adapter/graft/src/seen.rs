@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
+use graft_election::core::LeaderValue;
 use graft_election::{ClusterView, LeaderView, NodeView, ObservedRole};
 use serde::Serialize;
 
@@ -32,7 +33,7 @@ fn headline(view: &ClusterView) -> String {
         let style = AnsiColor::Yellow.on_default();
         return format!("{BOLD}{cluster}{BOLD:#}: {style}nobody leads{style:#} (term {term})");
     };
-    let LeaderView { id, term, led_for, began_here, lease_left, .. } = leader;
+    let LeaderView { id, term, value, led_for, began_here, lease_left, .. } = leader;
     let style = AnsiColor::Green.on_default().bold();
     let led_for = match began_here {
         true => format!(", for {}", short(*led_for)),
@@ -44,7 +45,18 @@ fn headline(view: &ClusterView) -> String {
         Some(left) => format!(", and its lease lasts for another {}", short(*left)),
         None => String::new(),
     };
-    format!("{BOLD}{cluster}{BOLD:#}: {style}{id} leads{style:#} in term {term}{led_for}{lease}")
+    let said = said(value);
+    format!(
+        "{BOLD}{cluster}{BOLD:#}: {style}{id} leads{style:#} in term {term}{led_for}{lease}{said}"
+    )
+}
+
+/// What a leader says beside that it leads, if it says something: quoted, since it may be anything.
+pub(crate) fn said(value: &LeaderValue) -> String {
+    match value.as_bytes() {
+        [] => String::new(),
+        bytes => format!(", and says {:?}", String::from_utf8_lossy(bytes)),
+    }
 }
 
 /// The nodes, a line each, in columns as wide as what is in them.
@@ -75,9 +87,10 @@ fn cells(node: &NodeView) -> [String; 8] {
     let role = match (node.is_silent, node.is_go) {
         (true, _) => "silent".to_owned(),
         (false, true) => format!("{} (Go)", node.role),
+        (false, false) if node.is_paused => format!("{} (paused)", node.role),
         (false, false) => node.role.to_string(),
     };
-    let priority = node.priority.map(|priority| match priority {
+    let priority = node.priority.filter(|_| !node.is_paused).map(|priority| match priority {
         0 => "witness".to_owned(),
         priority => priority.to_string(),
     });
@@ -135,6 +148,9 @@ pub(crate) struct Seen<'v> {
 struct SeenLeader<'v> {
     id: &'v str,
     term: u64,
+    /// What it says beside; absent if that is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
     led_for_seconds: f64,
     /// Whether the beginning was heard.
     began_here: bool,
@@ -154,6 +170,12 @@ struct SeenNode<'v> {
     list: Option<String>,
     election_timeout_min_seconds: Option<f64>,
     is_go: bool,
+    is_paused: bool,
+}
+
+/// A leader's value as text; what is not UTF-8 is replaced. None if it is empty.
+fn text_of(value: &LeaderValue) -> Option<String> {
+    (!value.is_empty()).then(|| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
 impl<'v> Seen<'v> {
@@ -166,6 +188,7 @@ impl<'v> Seen<'v> {
             leader: view.leader.as_ref().map(|leader| SeenLeader {
                 id: leader.id.as_str(),
                 term: leader.term,
+                value: text_of(&leader.value),
                 led_for_seconds: leader.led_for.as_secs_f64(),
                 began_here: leader.began_here,
                 lease_left_seconds: seconds(leader.lease_left),
@@ -185,6 +208,7 @@ impl<'v> Seen<'v> {
                     list: node.list.map(|list| list.to_string()),
                     election_timeout_min_seconds: seconds(node.election_timeout_min),
                     is_go: node.is_go,
+                    is_paused: node.is_paused,
                 })
                 .collect(),
             disagreements: view.disagreements.iter().map(ToString::to_string).collect(),
