@@ -29,7 +29,7 @@ use leases::Leases;
 const TERM_END: u64 = 1 << 63;
 
 /// How many times as long the span of a timeout gets where disks are slow, at most (rule C3).
-const STRETCH_MAX: u32 = 8;
+pub(crate) const STRETCH_MAX: u32 = 8;
 
 #[derive(Debug)]
 pub(crate) struct Checker {
