@@ -313,6 +313,13 @@ impl Checker {
         incarnation.is_some_and(|it| it.doubt.is_none() && now >= it.aside_until)
     }
 
+    /// Whether a node may know of slow disks, its own or another's (rule C3).
+    pub(crate) fn is_patient(&self, node: Identity) -> bool {
+        let history = self.histories.get(history_index(node));
+        let incarnation = history.and_then(|history| history.incarnation.as_ref());
+        incarnation.is_some_and(Incarnation::has_patience)
+    }
+
     /// Whether every leader so far was the first process of its id.
     fn only_firsts_led(&self) -> bool {
         self.leaders.iter().all(|(_, leader)| self.named[leader.index.get()].index == leader.index)

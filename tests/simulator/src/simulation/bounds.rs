@@ -56,15 +56,16 @@ impl Simulation {
         self.settings().map(|settings| settings.tick).max().unwrap_or_default()
     }
 
-    /// Whether every lease lasts for so many heartbeat intervals and the answer to the last one.
-    /// So it is renewed in time, and so is what keeps followers from campaigning.
-    pub(super) fn lease_spans(&self, intervals: u32) -> bool {
+    /// Whether a leader always has so many heartbeat intervals, and time for the answer to the last
+    /// one, until its lease ends (rules L3, L4), or in Graft mode until a follower campaigns (C2).
+    pub(super) fn leader_has(&self, intervals: u32) -> bool {
         let t_min = self.world.all_times().map(|[t_min, ..]| t_min).min().unwrap_or_default();
-        let rho = self.settings().map(|settings| settings.rho).max().unwrap_or_default();
-        let lease = t_min.mul_f64(1.0 - f64::from(rho) / 100.0).saturating_sub(self.tick_max());
+        let leases = self.settings().filter(|settings| settings.mode == Mode::Extended);
+        let rho = leases.map(|settings| settings.rho).max().unwrap_or_default();
+        let lasts = t_min.mul_f64(1.0 - f64::from(rho) / 100.0).saturating_sub(self.tick_max());
         let [_, _, heartbeat] = times_max(&self.world);
         let asked = (heartbeat + self.tick_max()) * intervals;
-        lease > asked + ROUND_TRIP_MAX.mul_f64(1.0 + self.rho())
+        lasts > asked + ROUND_TRIP_MAX.mul_f64(1.0 + self.rho())
     }
 
     /// Whether the times are of the Go original's shape, and no node believes in another rho.
@@ -73,10 +74,17 @@ impl Simulation {
         self.faults.shape.is_usual() && self.settings().all(is_usual)
     }
 
-    /// Whether the times allow a leader to be elected and to stay, as nodes start with others too:
-    /// a lease must last until the next answer, and two campaigns must have room beside each other.
+    /// Whether the times promise a leader that stays. Nodes start with others too, and keep I1 to
+    /// I6 with them, but:
+    ///
+    /// * a leader stops if its lease ends before the next answer is due (L4), and elections that
+    ///   nothing but the times brings about never end;
+    /// * nodes whose timeouts differ by less than two round trips are likelier to spoil each
+    ///   other's campaigns than not, and C3 makes no promise of how often they do.
+    ///
+    /// Times of the usual shape promise it always.
     pub(super) fn can_settle(&self) -> bool {
-        self.lease_spans(1) && self.least_span() > ROUND_TRIP_MAX * 2
+        self.leader_has(1) && self.least_span() > ROUND_TRIP_MAX * 2
     }
 
     /// The least difference of T_max and T_min.
@@ -99,9 +107,11 @@ impl Simulation {
         let split = 1.0 - alone.powi(others);
         let rounds = if others == 0 { 1.0 } else { (BAD_LUCK.ln() / split.ln()).ceil() };
         let usual = t_max.mul_f64(1.0 + rounds);
-        // C3: one that remembers a slow save waits longer. Of several, the rounds have room for it.
+        // C3: whoever remembers a slow save draws from a longer span. It matters where nobody else
+        // campaigns: the rounds of several have room for it.
+        let is_patient = others == 0 && self.world.nodes().any(|node| self.world.is_patient(node));
         let spans = self.world.all_times().map(|[t_min, t_max, _]| t_max - t_min);
-        let patience = spans.max().filter(|_| others == 0).unwrap_or_default();
+        let patience = spans.max().filter(|_| is_patient).unwrap_or_default();
         (usual + patience * (STRETCH_MAX - 1)).mul_f64(1.0 + self.rho())
     }
 }

@@ -43,9 +43,10 @@ impl Simulation {
             }
         }
         self.run_until(self.world.now().plus(times_max(&self.world)[1]))?;
-        // A voter that has restarted counts from the second heartbeat on that it answers (N4). The
-        // usual times leave room for that, though not for an answer as late as can be.
-        let has_room = self.has_usual_times() || self.lease_spans(2);
+        // N4: a voter that has restarted counts from the second heartbeat on that it answers, and
+        // all others restart at once. The usual times have room for two heartbeats and an answer,
+        // unless T_min is the shortest and the answer as late as can be, which no seed has shown.
+        let has_room = self.has_usual_times() || self.leader_has(2);
         let must_stay = others_restart && self.all_extended() && has_room;
         if must_stay && self.leader_now() != Some((leader, term)) {
             let what =
