@@ -11,7 +11,7 @@ const PAIRED_STEPS_MAX: usize = 100;
 
 /// After how many steps, those of all attempts together, shrinking ends as far as it has come: more
 /// would take minutes.
-const REPLAYED_STEPS_MAX: u64 = 20_000_000;
+const REPLAYED_STEPS_MAX: u64 = 10_000_000;
 
 /// The steps that lead a world to break a rule.
 #[derive(Clone, Debug)]
