@@ -468,6 +468,11 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     }
 
     /// The application.
+    pub fn application(&self) -> &A {
+        &self.application
+    }
+
+    /// The application, to be told something.
     pub fn application_mut(&mut self) -> &mut A {
         &mut self.application
     }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use graft_election_core::{NodeId, Reason, Refusal, Report, State};
+use graft_election_core::{LeaderValue, NodeId, Reason, Refusal, Report, State};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -22,8 +22,13 @@ pub struct Status {
     pub term: u64,
     /// The leader of that term, as far as the node knows.
     pub leader: Option<NodeId>,
+    /// What that leader says beside that it leads (rule L7); empty if there is nothing.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialize_value"))]
+    pub leader_value: LeaderValue,
     /// Whom the node voted for in that term.
     pub vote: Option<NodeId>,
+    /// Whether an operator has paused the node: it votes, and doesn't lead (rule O3).
+    pub is_paused: bool,
     /// How many arrivals the node has dropped since its start because they were malformed or
     /// impossible.
     pub dropped: u64,
@@ -49,6 +54,15 @@ impl ClusterInfo {
     pub fn new(name: impl Into<String>, size: usize) -> Self {
         Self { name: name.into(), size }
     }
+}
+
+/// As text; what is not UTF-8 is replaced.
+#[cfg(feature = "serde")]
+fn serialize_value<S: serde::Serializer>(
+    value: &LeaderValue,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&String::from_utf8_lossy(value.as_bytes()))
 }
 
 #[cfg(feature = "serde")]
@@ -83,6 +97,10 @@ pub enum EventKind {
     },
     /// The node follows another leader, or none, than before; `status.leader` says which.
     LeaderChanged,
+    /// The leader says another value than before; `status.leader_value` says which.
+    ValueChanged,
+    /// An operator has paused the node, or ended that; `status.is_paused` says which.
+    PauseChanged,
     /// The node has a lease from now on: it may act as the leader (rule L3).
     LeadershipGained {
         /// The fencing token.
@@ -114,6 +132,8 @@ impl EventKind {
         match self {
             Self::StateChanged { .. } => "state_changed",
             Self::LeaderChanged => "leader_changed",
+            Self::ValueChanged => "value_changed",
+            Self::PauseChanged => "pause_changed",
             Self::LeadershipGained { .. } => "leadership_gained",
             Self::LeadershipLost { .. } => "leadership_lost",
             Self::Refused { .. } => "refused",

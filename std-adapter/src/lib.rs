@@ -26,6 +26,7 @@ mod nats;
 mod news;
 mod node;
 mod observer;
+mod operator;
 mod publisher;
 mod run_while_leader;
 #[cfg(feature = "serial")]
@@ -63,12 +64,13 @@ pub use node::{Node, NodeBuilder};
 pub use observer::{
     ClusterView, Disagreement, LeaderView, NodeView, Observation, ObservedRole, Observer,
 };
+pub use operator::{HandedOver, NodeAnswer, Operator, OperatorError};
 pub use run_while_leader::RunError;
 #[cfg(feature = "serial")]
 pub use serial::{SerialError, SerialTransport};
 #[cfg(feature = "serial")]
 pub use serial_line::{SerialLine, SerialLineError};
-pub use transport::{Arrival, Connection, Listen, Member, Transport};
+pub use transport::{Arrival, Ask, Connection, Listen, Member, Transport};
 pub use vote_file::{
     Corruption, DeleteError, Digest, LoadError, OpenError, SaveError, SaveStep, Unusable, VoteFile,
     VoteFileContents, VoteFileError,

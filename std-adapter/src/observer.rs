@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use graft_election_core::{LeaderValue, NodeId};
 use tokio::time::{Instant, sleep_until};
 
-use self::hearsay::Hearsay;
+pub(crate) use self::hearsay::Hearsay;
 pub use self::view::{ClusterView, Disagreement, LeaderView, NodeView, ObservedRole};
 use crate::transport::{Arrival, Connection, Listen};
 

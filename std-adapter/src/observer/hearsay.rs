@@ -30,7 +30,7 @@ const RETURNS_MIN: u32 = 2;
 
 /// All that was heard in a cluster.
 #[derive(Debug)]
-pub(super) struct Hearsay {
+pub(crate) struct Hearsay {
     cluster: String,
     term: u64,
     /// The highest term, if it was heard to begin.
@@ -79,7 +79,7 @@ struct Heard {
 }
 
 impl Hearsay {
-    pub(super) fn new(cluster: &str) -> Self {
+    pub(crate) fn new(cluster: &str) -> Self {
         Self {
             cluster: cluster.to_owned(),
             term: 0,
@@ -90,7 +90,7 @@ impl Hearsay {
     }
 
     /// Takes in what was said. No node believes a term that is out of range (rule T4).
-    pub(super) fn hear(&mut self, message: &Message, now: Instant) {
+    pub(crate) fn hear(&mut self, message: &Message, now: Instant) {
         if message.term() >= TERM_END {
             return;
         }
@@ -149,12 +149,12 @@ impl Hearsay {
     }
 
     /// Forgets who was silent for long, and a leader that was.
-    pub(super) fn forget(&mut self, now: Instant) {
+    pub(crate) fn forget(&mut self, now: Instant) {
         self.nodes.retain(|_, node| now - node.heard_at < MEMORY);
     }
 
     /// The cluster as it is known now.
-    pub(super) fn view(&self, now: Instant) -> ClusterView {
+    pub(crate) fn view(&self, now: Instant) -> ClusterView {
         let leader = self.leading.as_ref().filter(|it| self.is_leading(it, now));
         ClusterView {
             cluster: self.cluster.clone(),
@@ -191,7 +191,7 @@ impl Hearsay {
     }
 
     /// When the view changes next though nothing is said: somebody is silent for too long.
-    pub(super) fn next_silence(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn next_silence(&self, now: Instant) -> Option<Instant> {
         let silence_max = self.silence_max();
         let leader = self.leading.as_ref().filter(|it| !it.is_over).map(|it| self.end_of(it));
         let nodes = self.nodes.values().map(|node| node.heard_at + silence_max);
