@@ -10,6 +10,9 @@ mod demo;
 mod election_timeout;
 mod exit_status;
 mod inspect;
+mod is_leader;
+mod leader_file;
+mod machine_clock;
 mod manual;
 mod medium;
 mod nats_args;
@@ -62,13 +65,14 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Task {
     Demo(demo::DemoArgs),
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     Bridge(bridge::BridgeArgs),
     // Go's users call the file a log.
     #[command(alias = "log")]
     Inspect(inspect::InspectArgs),
     Status(status::StatusArgs),
     Watch(watch::WatchArgs),
+    IsLeader(is_leader::IsLeaderArgs),
     Voters(voters::VotersArgs),
     Completions(manual::CompletionsArgs),
     Man(manual::ManArgs),
@@ -97,6 +101,7 @@ fn main() -> ExitCode {
         Task::Inspect(inspect) => inspect.run(),
         Task::Status(status) => status.run(),
         Task::Watch(watch) => watch.run(),
+        Task::IsLeader(is_leader) => is_leader.run(),
         Task::Voters(voters) => voters.run(),
         Task::Completions(completions) => completions.run(&Arguments::command()),
         Task::Man(man) => man.run(Arguments::command()),

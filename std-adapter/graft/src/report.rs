@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use graft_election::{ErrorChain, Event, EventKind, Fault, NodeId, State, Status};
 use humantime::format_rfc3339_micros;
 use nix::sys::signal::Signal;
@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::command::{CommandEvent, ContainedBy, Ended};
 use crate::output::Output;
+use crate::run::Next;
 
 const DIM: Style = Style::new().dimmed();
 const BOLD: Style = Style::new().bold();
@@ -81,6 +82,9 @@ struct CommandLine<'a> {
     code: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     by_itself: Option<bool>,
+    /// After how long it is started again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart_in_ms: Option<u64>,
 }
 
 impl Reporter {
@@ -140,10 +144,10 @@ impl Reporter {
         }
     }
 
-    /// Something happened to the COMMAND of a node.
-    pub(crate) fn command(&self, status: &Status, event: &CommandEvent) {
+    /// Something happened to the COMMAND of a node, and `next` comes of it.
+    pub(crate) fn command(&self, status: &Status, event: &CommandEvent, next: Option<Next>) {
         if self.json {
-            self.print_json(&command_line(status, event));
+            self.print_json(&command_line(status, event, next));
             return;
         }
         let words = match (event, event.error()) {
@@ -159,10 +163,28 @@ impl Reporter {
                 let node = ", and this node with it: it can't lead meanwhile";
                 format!("the command was stopped by {signal}{}", if *with_node { node } else { "" })
             }
-            (CommandEvent::Ended(ended), _) => format!("the command ended ({})", ended.status),
+            (CommandEvent::Ended(ended), _) => {
+                let next = match next {
+                    Some(Next::Restart { pause }) => format!(", and starts again in {pause:?}"),
+                    Some(Next::HandOver) => ", too early too often: hands over".to_owned(),
+                    None => String::new(),
+                };
+                format!("the command ended ({}){next}", ended.status)
+            }
             _ => "the command goes on".to_owned(),
         };
         self.text(SystemTime::now(), status, &words);
+    }
+
+    /// What the program does beside its node has gone wrong; `reason` is its machine name.
+    pub(crate) fn fault(&self, status: &Status, reason: &'static str, error: &Error) {
+        let error = ErrorChain(&**error).to_string();
+        if self.json {
+            let (reason, error) = (Some(reason), Some(error));
+            return self.print_json(&Line { reason, error, ..line("error", status) });
+        }
+        let style = AnsiColor::Red.on_default();
+        self.text(SystemTime::now(), status, &format!("{style}{error}{style:#}"));
     }
 
     /// A line for people about the program rather than about a node.
@@ -321,7 +343,11 @@ pub(crate) fn timestamp(at: SystemTime) -> String {
 }
 
 /// What happened to a COMMAND, for programs.
-fn command_line<'a>(status: &'a Status, event: &CommandEvent) -> CommandLine<'a> {
+fn command_line<'a>(
+    status: &'a Status,
+    event: &CommandEvent,
+    next: Option<Next>,
+) -> CommandLine<'a> {
     let (from, to) = match event {
         CommandEvent::Started { .. } => ("", "running"),
         CommandEvent::Stopped { .. } => ("running", "stopped"),
@@ -331,7 +357,8 @@ fn command_line<'a>(status: &'a Status, event: &CommandEvent) -> CommandLine<'a>
         CommandEvent::Unkillable(_) | CommandEvent::WatchdogLost(_) => ("running", "unkillable"),
     };
     let (from, to) = (from.to_owned(), to.to_owned());
-    let (reason, error) = (event.reason(), event.error());
+    let given_up = (next == Some(Next::HandOver)).then_some("restart_limit");
+    let (reason, error) = (event.reason().or(given_up), event.error());
     let nothing_yet = CommandLine {
         line: Line { from, to, reason, error, ..line("command", status) },
         pid: None,
@@ -339,6 +366,10 @@ fn command_line<'a>(status: &'a Status, event: &CommandEvent) -> CommandLine<'a>
         signal: None,
         code: None,
         by_itself: None,
+        restart_in_ms: match next {
+            Some(Next::Restart { pause }) => u64::try_from(pause.as_millis()).ok(),
+            _ => None,
+        },
     };
     match event {
         CommandEvent::Started { pid, contained_by } => {

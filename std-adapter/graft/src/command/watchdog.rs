@@ -19,9 +19,10 @@ use tokio::task::JoinHandle;
 
 use super::cgroup::Cgroup;
 use super::containment::{Containment, KILL_TIME_MAX};
-use super::messages::{News, Order, line, now};
+use super::messages::{News, Order, line};
 use super::processes::Process;
 use super::watchdog_task::WATCHDOG_TASK;
+use crate::machine_clock::now;
 use crate::permit::Permit;
 use crate::process::{Reaper, own_program, spawn_deaf};
 use crate::systemd;
