@@ -32,14 +32,14 @@ pub(crate) struct LeaderFile {
 }
 
 impl LeaderFile {
-    /// What the leader says whose lease may be acted on for `time_left` from the instant `at` on.
-    fn new(status: &Status, token: u64, at: Duration, time_left: Duration) -> Result<Self> {
+    /// What a leader says whose lease may be acted on until this time of the machine's clock.
+    fn new(status: &Status, token: u64, until: Duration) -> Result<Self> {
         Ok(Self {
             cluster: status.cluster.name.clone(),
             id: status.id.to_string(),
             token,
-            until: timestamp(SystemTime::now() + time_left),
-            until_uptime_us: u64::try_from((at + time_left).as_micros()).unwrap_or(u64::MAX),
+            until: timestamp(SystemTime::now() + until.saturating_sub(now())),
+            until_uptime_us: u64::try_from(until.as_micros()).unwrap_or(u64::MAX),
             boot_id: boot_id()?,
         })
     }

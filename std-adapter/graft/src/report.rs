@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Result};
 use graft_election::{ErrorChain, Event, EventKind, Fault, NodeId, State, Status};
 use humantime::format_rfc3339_micros;
 use nix::sys::signal::Signal;
@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::command::{CommandEvent, ContainedBy, Ended};
 use crate::output::Output;
-use crate::run::Next;
+use crate::run::{Next, RunFault, Verdict};
 
 const DIM: Style = Style::new().dimmed();
 const BOLD: Style = Style::new().bold();
@@ -176,11 +176,31 @@ impl Reporter {
         self.text(SystemTime::now(), status, &words);
     }
 
-    /// What the program does beside its node has gone wrong; `reason` is its machine name.
-    pub(crate) fn fault(&self, status: &Status, reason: &'static str, error: &Error) {
-        let error = ErrorChain(&**error).to_string();
+    /// The check has found whether the node is fit to lead.
+    pub(crate) fn check(&self, status: &Status, verdict: &Verdict) {
+        let (to, error) = match verdict {
+            Verdict::Passed => ("passed", None),
+            Verdict::Failed(error) => ("failed", Some(error.to_string())),
+        };
         if self.json {
-            let (reason, error) = (Some(reason), Some(error));
+            let to = to.to_owned();
+            return self.print_json(&Line { to, error, ..line("check", status) });
+        }
+        let words = match error {
+            None => "the check passed: may lead".to_owned(),
+            Some(error) => {
+                let style = AnsiColor::Red.on_default();
+                format!("{style}the check failed: {error}{style:#}: doesn't lead until it passes")
+            }
+        };
+        self.text(SystemTime::now(), status, &words);
+    }
+
+    /// What the program does beside its node has gone wrong.
+    pub(crate) fn fault(&self, status: &Status, fault: &RunFault) {
+        let error = ErrorChain(&*fault.error).to_string();
+        if self.json {
+            let (reason, error) = (Some(fault.reason), Some(error));
             return self.print_json(&Line { reason, error, ..line("error", status) });
         }
         let style = AnsiColor::Red.on_default();

@@ -1,10 +1,15 @@
 //! `graft run`: one node in the foreground.
 
+mod beside;
+mod candidacy;
+mod check;
 mod command_args;
 mod foreground;
 mod keep;
 mod node_args;
+mod on_change;
 mod patience;
+mod script_args;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,12 +19,17 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use graft_election::Mode;
 
+use self::beside::Beside;
+pub(crate) use self::beside::Fault as RunFault;
+use self::candidacy::Candidacy;
+pub(crate) use self::check::Verdict;
 use self::command_args::CommandArgs;
 use self::foreground::{Foreground, Started};
 pub(crate) use self::keep::Next;
 pub(crate) use self::node_args::ModeName;
 use self::node_args::NodeArgs;
 use self::patience::Patience;
+use self::script_args::ScriptArgs;
 use crate::command::{Command, keep_running_in_background};
 use crate::exit_status::{self, ExitStatus, ExitsWith};
 use crate::leader_file::LeaderFileKeeper;
@@ -53,6 +63,8 @@ pub(crate) struct RunArgs {
     leader_file: Option<PathBuf>,
     #[command(flatten)]
     command: CommandArgs,
+    #[command(flatten)]
+    scripts: ScriptArgs,
 }
 
 impl RunArgs {
@@ -100,6 +112,8 @@ impl RunArgs {
         let (words, grace) = (self.command.take_words(), self.command.grace());
         let keep = self.command.keep();
         let wait = self.command.wait(election_timeout_max);
+        let check = self.scripts.check(&reaper);
+        let on_change = self.scripts.on_change(&reaper);
         let reports_to = if words.is_empty() { Target::Stdout } else { Target::Stderr };
         let Some(started) = stop.unless_asked(self.start(reports_to)).await else {
             return Ok(ExitCode::SUCCESS);
@@ -112,7 +126,12 @@ impl RunArgs {
             quorum: QuorumWatch::new(election_timeout_max),
             patience: Patience::new(wait),
             events: News::new(node.events()),
-            leader_file_faults: leader_file.map(|file| file.start(Arc::clone(&node), margin)),
+            check,
+            candidacy: Candidacy::start(Arc::clone(&node), mode),
+            beside: Beside {
+                leader_file_faults: leader_file.map(|file| file.start(Arc::clone(&node), margin)),
+                on_change,
+            },
             node,
             vote_path,
             mode,

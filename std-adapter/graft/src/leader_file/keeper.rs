@@ -15,7 +15,6 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::LeaderFile;
-use crate::machine_clock::now;
 use crate::permit::Permit;
 
 /// How many errors wait to be reported. There is one at a time: a file that can't be written stays
@@ -78,13 +77,8 @@ impl LeaderFileKeeper {
             Err(_) => {}
         };
         loop {
-            // Read before what is left of the lease, so that an interruption shortens it.
-            let at = now();
-            let time_left = permit.time_left().unwrap_or_default();
-            if time_left.is_zero() {
-                break;
-            }
-            let file = LeaderFile::new(&node.status(), permit.token(), at, time_left);
+            let until = permit.deadline().unwrap_or_default();
+            let file = LeaderFile::new(&node.status(), permit.token(), until);
             let keeper = self.clone();
             tell(blocking(move || keeper.write(&file?)).await);
             tokio::select! {

@@ -6,11 +6,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Error, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use graft_election::{Event, EventKind, Mode, Node, Reason, State};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use super::beside::{Beside, Fault};
+use super::candidacy::Candidacy;
+use super::check::{Check, Verdict};
 use super::keep::{Keep, Next};
 use super::patience::Patience;
 use crate::command::{Command, CommandEvent, Ended};
@@ -41,7 +43,9 @@ pub(super) struct Foreground {
     pub(super) quorum: QuorumWatch,
     pub(super) patience: Patience,
     pub(super) events: News,
-    pub(super) leader_file_faults: Option<mpsc::Receiver<Error>>,
+    pub(super) beside: Beside,
+    pub(super) check: Option<Check>,
+    pub(super) candidacy: Candidacy,
     pub(super) node: Arc<Node>,
     pub(super) vote_path: PathBuf,
     pub(super) mode: Mode,
@@ -55,12 +59,20 @@ pub(super) struct Foreground {
 
 impl Foreground {
     pub(super) async fn run(mut self, mut stop: Stop) -> Result<ExitCode> {
+        let status = self.node.status();
+        self.reporter.started(&status, Some(&self.vote_path));
+        self.systemd.ready(&status);
+        self.beside.started(&status);
+        if self.check.is_some() {
+            self.candidacy.hold_back(true);
+        }
         let ran = self.run_until_stopped(&mut stop).await;
         let ended_at = Instant::now();
         self.systemd.stopping();
         // The command ends before anyone else can lead. Whatever went wrong, the node closes.
         let stopped = self.stop_command(&mut stop).await;
         let is_asked = self.close(&mut stop, ended_at + self.grace + CLOSE_TIME_MAX).await;
+        self.finish(&mut stop).await;
         let own_code = ran?;
         stopped?;
         Ok(match own_code {
@@ -74,10 +86,9 @@ impl Foreground {
 
     /// Returns the status of a command that ends by itself, or none if a signal came.
     async fn run_until_stopped(&mut self, stop: &mut Stop) -> Result<Option<u8>> {
-        self.reporter.started(&self.node.status(), Some(&self.vote_path));
-        self.systemd.ready(&self.node.status());
         loop {
-            let may_start = self.command.as_ref().is_some_and(|command| !command.is_running());
+            let is_idle = self.command.as_ref().is_some_and(|command| !command.is_running());
+            let may_start = is_idle && self.is_fit();
             tokio::select! {
                 event = self.events.next() => match event {
                     Some(event) => {
@@ -96,16 +107,17 @@ impl Foreground {
                     }
                 }
                 happened = command_event(&mut self.command) => {
-                    if let Some(ended) = self.take_in(&happened?).await?
+                    if let Some(ended) = self.take_in(&happened?)?
                         && ended.by_itself
                         && self.keep.is_none()
                     {
                         return Ok(Some(ended.exit_code()));
                     }
                 }
-                Some(fault) = next_fault(&mut self.leader_file_faults) => {
-                    self.reporter.fault(&self.node.status(), "leader_file_failed", &fault);
+                verdict = next_verdict(&mut self.check, &self.node) => {
+                    self.obey(verdict);
                 }
+                done = self.beside.next(&self.node) => self.tell(done),
                 reason = self.patience.over() => {
                     return Err(reason).exits_with(ExitStatus::GaveUp);
                 }
@@ -121,7 +133,23 @@ impl Foreground {
         if may_act_from(event, self.mode) {
             self.patience.end();
         }
+        self.beside.see(event, self.mode);
         self.reporter.event(event);
+    }
+
+    /// Whether nothing speaks against leading.
+    fn is_fit(&self) -> bool {
+        self.check.as_ref().is_none_or(Check::has_passed)
+    }
+
+    /// Lets the node lead, or has it end its command, and then hand over.
+    fn obey(&mut self, verdict: Verdict) {
+        self.reporter.check(&self.node.status(), &verdict);
+        match (&verdict, &mut self.command) {
+            (Verdict::Passed, _) => self.candidacy.hold_back(false),
+            (Verdict::Failed(_), Some(command)) if command.is_running() => command.stop(),
+            (Verdict::Failed(_), _) => self.candidacy.hold_back(true),
+        }
     }
 
     /// Why the node closed by itself.
@@ -146,9 +174,10 @@ impl Foreground {
         while self.command.as_ref().is_some_and(Command::is_running) {
             tokio::select! {
                 happened = command_event(&mut self.command) => {
-                    self.take_in(&happened?).await?;
+                    self.take_in(&happened?)?;
                 }
                 Some(event) = self.events.next() => self.see(&event),
+                done = self.beside.next(&self.node) => self.tell(done),
                 () = stop.wait() => {
                     if let Some(command) = &mut self.command {
                         command.kill();
@@ -164,7 +193,7 @@ impl Foreground {
     /// # Errors
     ///
     /// The command can't be watched, or is not as dead as it should be: this node must not lead.
-    async fn take_in(&mut self, happened: &CommandEvent) -> Result<Option<Ended>> {
+    fn take_in(&mut self, happened: &CommandEvent) -> Result<Option<Ended>> {
         let next = match (&mut self.keep, happened) {
             (Some(keep), CommandEvent::Ended(Ended { by_itself: true, .. })) => {
                 Some(keep.ended(Instant::now()))
@@ -177,7 +206,12 @@ impl Foreground {
         };
         self.reporter.command(&self.node.status(), happened, next);
         if next == Some(Next::HandOver) {
-            self.node.hand_over(None).await;
+            // Nobody waits for a disk that hangs.
+            let node = Arc::clone(&self.node);
+            tokio::spawn(async move { node.hand_over(None).await });
+        }
+        if !self.is_fit() && matches!(happened, CommandEvent::Ended(_)) {
+            self.candidacy.hold_back(true);
         }
         if let CommandEvent::Stopped { with_node: true, .. } = happened {
             // No other thread writes once the program is stopped.
@@ -195,23 +229,41 @@ impl Foreground {
     /// Returns whether a signal came meanwhile.
     async fn close(&mut self, stop: &mut Stop, mut end_at: Instant) -> bool {
         let node = Arc::clone(&self.node);
-        let report = async {
-            while let Some(event) = self.events.next().await {
-                self.see(&event);
-            }
-        };
-        let closing = async { tokio::join!(node.close(), report) };
-        let mut closing = pin!(closing);
-        let mut is_asked = false;
-        loop {
+        let mut closing = pin!(node.close());
+        let (mut is_closed, mut has_events, mut is_asked) = (false, true, false);
+        while !is_closed || has_events {
             tokio::select! {
-                _ = &mut closing => return is_asked,
-                () = sleep_until(end_at) => return is_asked,
+                () = &mut closing, if !is_closed => is_closed = true,
+                event = self.events.next(), if has_events => match event {
+                    Some(event) => self.see(&event),
+                    None => has_events = false,
+                },
+                done = self.beside.next(&self.node) => self.tell(done),
+                () = sleep_until(end_at) => break,
                 () = stop.wait() => {
                     is_asked = true;
                     end_at = end_at.min(Instant::now() + CLOSE_TIME_MAX);
                 }
             }
+        }
+        is_asked
+    }
+
+    /// Has the script for changes learn that the node is closed, unless a signal comes.
+    async fn finish(&mut self, stop: &mut Stop) {
+        self.beside.closed(&self.node.status());
+        while !self.beside.is_done() {
+            tokio::select! {
+                done = self.beside.next(&self.node) => self.tell(done),
+                () = stop.wait() => return,
+            }
+        }
+    }
+
+    /// Reports what has gone wrong beside the node.
+    fn tell(&self, done: Result<(), Fault>) {
+        if let Err(fault) = done {
+            self.reporter.fault(&self.node.status(), &fault);
         }
     }
 }
@@ -231,10 +283,10 @@ async fn next_permit(keep: &Option<Keep>, node: &Node, mode: Mode, margin: Durat
     Permit::next(node, mode, margin).await
 }
 
-async fn next_fault(faults: &mut Option<mpsc::Receiver<Error>>) -> Option<Error> {
-    match faults {
-        Some(faults) => faults.recv().await,
-        None => None,
+async fn next_verdict(check: &mut Option<Check>, node: &Node) -> Verdict {
+    match check {
+        Some(check) => check.next(node).await,
+        None => std::future::pending().await,
     }
 }
 

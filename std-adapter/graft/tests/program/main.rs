@@ -9,6 +9,7 @@
 )]
 
 mod bridge;
+mod check;
 mod command;
 mod containment;
 mod demo;
@@ -27,6 +28,7 @@ mod nats;
 #[path = "../../../../tests/src/nats_server.rs"]
 mod nats_server;
 mod observe;
+mod on_change;
 mod peer;
 mod process;
 /// Theirs as well.
