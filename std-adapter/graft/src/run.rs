@@ -96,9 +96,8 @@ impl RunArgs {
                 "a leader file needs the lease of Extended mode: in Graft mode no node knows \
                  whether another one leads"
             ),
-            Mode::Extended if has_leader_file || self.command.is_given() => {
-                self.node.check_times_for_lease()
-            }
+            Mode::Extended if self.command.is_given() => self.node.check_times_for("a COMMAND"),
+            Mode::Extended if has_leader_file => self.node.check_times_for("a leader file"),
             _ => Ok(()),
         }
     }

@@ -94,19 +94,19 @@ impl NodeArgs {
         Ok(())
     }
 
-    /// Whether the lease can be acted on by processes of their own. COMMAND is told to end when a
+    /// Whether a process of its own, which is named, can act on the lease. COMMAND is told to end when a
     /// lease has not been renewed for two heartbeats, and killed half a heartbeat before it ends. A
     /// heartbeat that is too long would have it end at once, and one that is too short leaves no
     /// time to kill anything.
-    pub(crate) fn check_times_for_lease(&self) -> Result<()> {
+    pub(crate) fn check_times_for(&self, process: &str) -> Result<()> {
         let lease =
             self.election_timeout.min * (100 - u32::from(Config::CLOCK_DRIFT_PERCENT)) / 100;
         let heartbeats = LEASE_HEARTBEAT_MIN..=lease / 3;
         if !heartbeats.contains(&self.heartbeat) {
             bail!(
-                "with a COMMAND or a leader file, the heartbeat interval must be from \
-                 {LEASE_HEARTBEAT_MIN:?} to three tenths of the least election timeout, so that a \
-                 lease that is renewed doesn't seem to end"
+                "with {process}, the heartbeat interval must be from {LEASE_HEARTBEAT_MIN:?} to \
+                 three tenths of the least election timeout, so that a lease that is renewed \
+                 doesn't seem to end"
             );
         }
         Ok(())

@@ -114,7 +114,7 @@ fn what_can_not_work_is_refused() {
         ([&run[..], &["no/leader"]].concat(), "could not write the leader file no/leader: "),
         ([&run[..], &["/"]].concat(), "the leader file has no name"),
         ([&run[..], &["l", "--mode", "graft"]].concat(), "a leader file needs the lease of "),
-        ([&run[..], &["l", "--heartbeat", "200ms"]].concat(), "with a COMMAND or a leader file, "),
+        ([&run[..], &["l", "--heartbeat", "200ms"]].concat(), "with a leader file, the heartbeat "),
         (vec!["is-leader", "text"], "text is not a leader file: "),
         (vec!["is-leader", "."], "could not read .: "),
     ] {
