@@ -24,6 +24,7 @@ mod quorum;
 mod report;
 mod run;
 mod seen;
+mod sources;
 mod status;
 mod stop;
 mod systemd;
@@ -85,7 +86,15 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let words = std::env::args_os().collect();
+    let complete = match sources::complete(words, &mut Arguments::command()) {
+        Ok(complete) => complete,
+        Err(error) => {
+            report::print_error(ErrorChain(&*error));
+            return ExitStatus::Configuration.into();
+        }
+    };
+    let arguments = match Arguments::try_parse_from(complete.words) {
         Ok(arguments) => arguments,
         Err(told) => {
             // If nobody reads it, there is nowhere left to report it.
@@ -96,7 +105,7 @@ fn main() -> ExitCode {
     };
     let done = match arguments.task {
         Task::Demo(demo) => demo.run(),
-        Task::Run(run) => run.run(),
+        Task::Run(run) => run.run(complete.nats),
         Task::Bridge(bridge) => bridge.run(),
         Task::Inspect(inspect) => inspect.run(),
         Task::Status(status) => status.run(),

@@ -33,6 +33,8 @@ use self::script_args::ScriptArgs;
 use crate::command::{Command, keep_running_in_background};
 use crate::exit_status::{self, ExitStatus, ExitsWith};
 use crate::leader_file::LeaderFileKeeper;
+use crate::medium::MediumArgs;
+use crate::nats_args::NatsArgs;
 use crate::news::News;
 use crate::process::Reaper;
 use crate::quorum::QuorumWatch;
@@ -48,6 +50,12 @@ use crate::traces::Traces;
 #[derive(Debug, Args)]
 #[command(after_help = exit_status::HELP)]
 pub(crate) struct RunArgs {
+    /// Read settings from a TOML file: cluster = "billing", vote-file = "/var/lib/b.vote", keep =
+    /// true, command = ["./send-invoices", "--all"] and so on, as the options are named. Of each
+    /// setting, the command line counts first, then the environment, in which --vote-file is
+    /// GRAFT_VOTE_FILE, then the file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     node: NodeArgs,
     /// Print one JSON object per line: to FILE, such as /dev/fd/3, or to where the lines for people
@@ -65,11 +73,17 @@ pub(crate) struct RunArgs {
     command: CommandArgs,
     #[command(flatten)]
     scripts: ScriptArgs,
+    #[command(flatten)]
+    medium: MediumArgs,
 }
 
 impl RunArgs {
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    /// Runs with this that the file of settings says about NATS.
+    pub(crate) fn run(mut self, nats_in_file: Option<NatsArgs>) -> Result<ExitCode> {
         stop::hold()?;
+        if let (Some(path), Some(in_file)) = (&self.config, nats_in_file) {
+            self.medium.nats_mut().add_file(path.clone(), in_file);
+        }
         // Checked before anything is created or connected, so that a wrong setting leaves no trace.
         self.check().exits_with(ExitStatus::Configuration)?;
         if let Some(status) = self.command.unless_runnable() {
@@ -147,7 +161,7 @@ impl RunArgs {
         let reporter = self.reporter(reports_to)?;
         let leader_file = self.leader_file.clone().map(LeaderFileKeeper::new).transpose();
         let leader_file = leader_file.exits_with(ExitStatus::Configuration)?;
-        let (node, vote_path) = self.node.start().await?;
+        let (node, vote_path) = self.node.start(self.medium.open().await?).await?;
         Ok(Started { node, vote_path, reporter, leader_file })
     }
 

@@ -25,6 +25,7 @@ use super::processes::Process;
 use super::watchdog_task::WATCHDOG_TASK;
 use crate::permit::Permit;
 use crate::process::{Reaper, own_program, spawn_deaf};
+use crate::sources::variables;
 use crate::systemd;
 
 /// A watchdog that has been started.
@@ -75,16 +76,15 @@ impl Watchdog {
         if let Some(deadline) = watched.deadline {
             watchdog.args(["--deadline", &in_micros(deadline).to_string()]);
         }
+        watchdog.arg("--").args(watched.words);
+        for variable in systemd::VARIABLES.into_iter().map(str::to_owned).chain(variables()) {
+            watchdog.env_remove(variable);
+        }
         watchdog
-            .arg("--")
-            .args(watched.words)
             .envs(watched.environment)
             .env("GRAFT_ID", node.id().as_str())
             .env("GRAFT_CLUSTER", &node.cluster_info().name)
             .stdin(Stdio::from(OwnedFd::from(its_socket)));
-        for variable in systemd::VARIABLES {
-            watchdog.env_remove(variable);
-        }
         let containment = Containment::new(cgroup)?;
         if watched.is_script {
             send_input(&socket, File::open("/dev/null")?)?;

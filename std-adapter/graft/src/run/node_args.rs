@@ -12,12 +12,12 @@ use graft_election::{
 
 use crate::election_timeout::{ElectionTimeout, parse_duration};
 use crate::exit_status::{ExitStatus, ExitsWith};
-use crate::medium::{Medium, MediumArgs};
+use crate::medium::Medium;
 
 /// The shortest heartbeat interval under which a COMMAND can be killed in time.
 const LEASE_HEARTBEAT_MIN: Duration = Duration::from_millis(20);
 
-/// Which node of which cluster, and how it reaches the others.
+/// Which node of which cluster.
 #[derive(Debug, Args)]
 pub(crate) struct NodeArgs {
     /// The cluster's name.
@@ -58,8 +58,6 @@ pub(crate) struct NodeArgs {
     /// in Extended mode, at most three tenths of it and at least 20ms.
     #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = parse_duration)]
     heartbeat: Duration,
-    #[command(flatten)]
-    medium: MediumArgs,
 }
 
 /// A mode by its name.
@@ -94,10 +92,10 @@ impl NodeArgs {
         Ok(())
     }
 
-    /// Whether a process of its own, which is named, can act on the lease. COMMAND is told to end when a
-    /// lease has not been renewed for two heartbeats, and killed half a heartbeat before it ends. A
-    /// heartbeat that is too long would have it end at once, and one that is too short leaves no
-    /// time to kill anything.
+    /// Whether a process of its own, which is named, can act on the lease. COMMAND is told to end
+    /// when a lease has not been renewed for two heartbeats, and killed half a heartbeat before it
+    /// ends. A heartbeat that is too long would have it end at once, and one that is too short
+    /// leaves no time to kill anything.
     pub(crate) fn check_times_for(&self, process: &str) -> Result<()> {
         let lease =
             self.election_timeout.min * (100 - u32::from(Config::CLOCK_DRIFT_PERCENT)) / 100;
@@ -126,9 +124,9 @@ impl NodeArgs {
         self.heartbeat / 2
     }
 
-    /// Connects and starts the node, and tells where its vote is stored.
-    pub(crate) async fn start(&self) -> Result<(Node, PathBuf)> {
-        match self.medium.open().await? {
+    /// Starts the node, and tells where its vote is stored.
+    pub(crate) async fn start(&self, medium: Medium) -> Result<(Node, PathBuf)> {
+        match medium {
             Medium::Nats(transport) => self.start_over(transport).await,
             Medium::Local(transport) => self.start_over(transport).await,
             Medium::Serial(transport) => self.start_over(transport).await,

@@ -38,6 +38,7 @@ mod proxy;
 mod pty;
 mod reports;
 mod run;
+mod settings;
 mod surroundings;
 mod systemd;
 mod terminal;
