@@ -34,6 +34,12 @@ fn a_node_leads_while_its_check_passes() {
     }
     program.terminate();
     assert!(program.wait().success());
+    let mut is_fit = false;
+    for line in &program.lines {
+        is_fit = line.is("check", &[("to", "passed")])
+            || is_fit && !line.is("check", &[("to", "failed")]);
+        assert!(is_fit || !line.is("command", &[("to", "running")]), "{:#?}", program.lines);
+    }
 }
 
 /// It and all that it has started are killed.

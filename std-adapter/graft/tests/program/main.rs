@@ -13,6 +13,7 @@ mod check;
 mod command;
 mod containment;
 mod demo;
+mod deploy;
 mod exit_status;
 mod floods;
 mod from_go;
