@@ -306,6 +306,12 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
+    /// Whether the command has done its job. One that was asked to end may say so, too, and has
+    /// only ended in order.
+    pub(crate) fn is_success(self) -> bool {
+        self.by_itself && self.status.success()
+    }
+
     /// The command's own status, as a shell would give it.
     pub(crate) fn exit_code(self) -> u8 {
         let code = match (self.status.code(), self.status.signal()) {

@@ -8,6 +8,7 @@ mod foreground;
 mod keep;
 mod node_args;
 mod on_change;
+mod once;
 mod patience;
 mod script_args;
 
@@ -110,6 +111,10 @@ impl RunArgs {
                 "a leader file needs the lease of Extended mode: in Graft mode no node knows \
                  whether another one leads"
             ),
+            Mode::Graft if self.command.is_once() => bail!(
+                "a job can be done once in Extended mode only: leaders of Graft mode can't say \
+                 that it is done"
+            ),
             Mode::Extended if self.command.is_given() => self.node.check_times_for("a COMMAND"),
             Mode::Extended if has_leader_file => self.node.check_times_for("a leader file"),
             _ => Ok(()),
@@ -124,6 +129,7 @@ impl RunArgs {
         let election_timeout_max = self.node.election_timeout_max();
         let (words, grace) = (self.command.take_words(), self.command.grace());
         let keep = self.command.keep();
+        let once = self.command.once(election_timeout_max);
         let wait = self.command.wait(election_timeout_max);
         let check = self.scripts.check(&reaper);
         let on_change = self.scripts.on_change(&reaper);
@@ -140,7 +146,7 @@ impl RunArgs {
             patience: Patience::new(wait),
             events: News::new(node.events()),
             check,
-            candidacy: Candidacy::start(Arc::clone(&node), mode),
+            candidacy: Candidacy::start(Arc::clone(&node)),
             beside: Beside {
                 leader_file_faults: leader_file.map(|file| file.start(Arc::clone(&node), margin)),
                 on_change,
@@ -150,6 +156,7 @@ impl RunArgs {
             mode,
             command: Command::new(words, grace, margin, reaper)?,
             keep,
+            once,
             grace,
             margin,
         };

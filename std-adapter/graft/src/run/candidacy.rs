@@ -1,37 +1,58 @@
 //! Whether the node may campaign, as far as this program has a say in it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use graft_election::{Mode, Node};
+use graft_election::Node;
 use tokio::sync::watch;
 
-use crate::permit::Permit;
+/// Why the node must not lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Hindrance {
+    /// Its check fails, or has not passed yet.
+    Check,
+    /// Its COMMAND has ended early too often.
+    Command,
+}
 
-/// Keeps the node from leading, and has it hand over, without waiting for its disk.
+/// Holds the node back while something hinders it, and doesn't wait for its disk.
 #[derive(Debug)]
 pub(crate) struct Candidacy {
+    hindrances: BTreeSet<Hindrance>,
     is_held_back: watch::Sender<bool>,
 }
 
 impl Candidacy {
-    pub(crate) fn start(node: Arc<Node>, mode: Mode) -> Self {
-        let (sender, mut is_held_back) = watch::channel(false);
+    /// Nothing hinders the node so far.
+    pub(crate) fn start(node: Arc<Node>) -> Self {
+        let (is_held_back, mut told) = watch::channel(false);
         tokio::spawn(async move {
-            while is_held_back.wait_for(|is_held_back| *is_held_back).await.is_ok() {
-                tokio::select! {
-                    permit = Permit::next(&node, mode, std::time::Duration::ZERO) => {
-                        drop(permit);
-                        node.hand_over(None).await;
-                    }
-                    _ = is_held_back.changed() => {}
-                }
+            while told.changed().await.is_ok() {
+                let is_held_back = *told.borrow_and_update();
+                node.hold_back(is_held_back).await;
             }
         });
-        Self { is_held_back: sender }
+        Self { hindrances: BTreeSet::new(), is_held_back }
     }
 
-    /// Keeps the node from leading, or no longer does. One that leads hands over first.
-    pub(crate) fn hold_back(&self, is_held_back: bool) {
-        self.is_held_back.send_replace(is_held_back);
+    /// Keeps the node from leading until this is over. One that leads hands over first.
+    pub(crate) fn hinder(&mut self, by: Hindrance) {
+        self.hindrances.insert(by);
+        self.tell();
+    }
+
+    /// This no longer hinders the node.
+    pub(crate) fn free(&mut self, from: Hindrance) {
+        self.hindrances.remove(&from);
+        self.tell();
+    }
+
+    /// Whether this hinders the node.
+    pub(crate) fn is_hindered(&self, by: Hindrance) -> bool {
+        self.hindrances.contains(&by)
+    }
+
+    fn tell(&self) {
+        self.is_held_back.send_replace(!self.hindrances.is_empty());
     }
 }

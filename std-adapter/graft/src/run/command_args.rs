@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::keep::Keep;
+use super::once::Once;
 use super::patience::Wait;
 use crate::command::unless_runnable;
 
@@ -35,6 +36,12 @@ pub(crate) struct CommandArgs {
     /// for twice as long each time; after 5 such ends in a row the node hands over.
     #[arg(long, requires = "command")]
     keep: bool,
+    /// Have COMMAND's job done once in the cluster: when it ends with 0, the leader says so, and
+    /// all nodes exit with 0. They stay for ten of the greatest election timeouts before, so that
+    /// nodes that start late learn it. If it ends otherwise, the next leader tries. All nodes have
+    /// this option, or none. Needs Extended mode.
+    #[arg(long, requires = "command")]
+    once: bool,
     /// The command to run while this node leads, with GRAFT_TERM, GRAFT_ID and GRAFT_CLUSTER in its
     /// environment. GRAFT_TERM is the fencing token: pass it along with every write, and have the
     /// store reject any token lower than the highest it has seen. When COMMAND exits by itself, the
@@ -60,6 +67,14 @@ impl CommandArgs {
 
     pub(crate) fn keep(&self) -> Option<Keep> {
         self.keep.then(Keep::default)
+    }
+
+    pub(crate) fn is_once(&self) -> bool {
+        self.once
+    }
+
+    pub(crate) fn once(&self, election_timeout_max: Duration) -> Option<Once> {
+        self.once.then(|| Once::new(election_timeout_max))
     }
 
     /// How long this node may take to lead.

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
-use graft_election::{Event, EventKind, Mode, Node, Reason, State};
+use graft_election::{Event, EventKind, LeaderValue, Mode, Node, Reason, State};
 use tokio::time::{Instant, sleep_until};
 
 use super::beside::{Beside, Fault};
-use super::candidacy::Candidacy;
+use super::candidacy::{Candidacy, Hindrance};
 use super::check::{Check, Verdict};
 use super::keep::{Keep, Next};
+use super::once::{self, DONE, Once};
 use super::patience::Patience;
 use crate::command::{Command, CommandEvent, Ended};
 use crate::exit_status::{ExitStatus, ExitsWith};
@@ -52,6 +53,8 @@ pub(super) struct Foreground {
     pub(super) command: Option<Command>,
     /// How the command is started again when it ends, if it is.
     pub(super) keep: Option<Keep>,
+    /// Whether the command's job is done, if it is to be done once.
+    pub(super) once: Option<Once>,
     pub(super) grace: Duration,
     /// How long before the end of a lease the command must be gone.
     pub(super) margin: Duration,
@@ -64,7 +67,7 @@ impl Foreground {
         self.systemd.ready(&status);
         self.beside.started(&status);
         if self.check.is_some() {
-            self.candidacy.hold_back(true);
+            self.candidacy.hinder(Hindrance::Check);
         }
         let ran = self.run_until_stopped(&mut stop).await;
         let ended_at = Instant::now();
@@ -88,7 +91,7 @@ impl Foreground {
     async fn run_until_stopped(&mut self, stop: &mut Stop) -> Result<Option<u8>> {
         loop {
             let is_idle = self.command.as_ref().is_some_and(|command| !command.is_running());
-            let may_start = is_idle && self.is_fit();
+            let may_start = is_idle && self.is_fit() && !self.is_done();
             tokio::select! {
                 event = self.events.next() => match event {
                     Some(event) => {
@@ -110,6 +113,7 @@ impl Foreground {
                     if let Some(ended) = self.take_in(&happened?)?
                         && ended.by_itself
                         && self.keep.is_none()
+                        && !self.is_done()
                     {
                         return Ok(Some(ended.exit_code()));
                     }
@@ -118,6 +122,10 @@ impl Foreground {
                     self.obey(verdict);
                 }
                 done = self.beside.next(&self.node) => self.tell(done),
+                () = pause(&self.keep), if self.candidacy.is_hindered(Hindrance::Command) => {
+                    self.candidacy.free(Hindrance::Command);
+                }
+                () = leave(&self.once) => return Ok(Some(0)),
                 reason = self.patience.over() => {
                     return Err(reason).exits_with(ExitStatus::GaveUp);
                 }
@@ -135,6 +143,27 @@ impl Foreground {
         }
         self.beside.see(event, self.mode);
         self.reporter.event(event);
+        if once::says_done(&event.status) {
+            self.finish_job();
+        }
+    }
+
+    /// The job that is to be done once is done. Whoever leads from now on says so.
+    fn finish_job(&mut self) {
+        let Some(once) = self.once.as_mut().filter(|once| !once.is_done()) else { return };
+        once.finish();
+        self.patience.end();
+        self.reporter.job_done(&self.node.status());
+        let node = Arc::clone(&self.node);
+        tokio::spawn(async move {
+            if let Ok(done) = LeaderValue::new(DONE.as_bytes()) {
+                node.set_value(done).await;
+            }
+        });
+    }
+
+    fn is_done(&self) -> bool {
+        self.once.as_ref().is_some_and(Once::is_done)
     }
 
     /// Whether nothing speaks against leading.
@@ -146,9 +175,9 @@ impl Foreground {
     fn obey(&mut self, verdict: Verdict) {
         self.reporter.check(&self.node.status(), &verdict);
         match (&verdict, &mut self.command) {
-            (Verdict::Passed, _) => self.candidacy.hold_back(false),
+            (Verdict::Passed, _) => self.candidacy.free(Hindrance::Check),
             (Verdict::Failed(_), Some(command)) if command.is_running() => command.stop(),
-            (Verdict::Failed(_), _) => self.candidacy.hold_back(true),
+            (Verdict::Failed(_), _) => self.candidacy.hinder(Hindrance::Check),
         }
     }
 
@@ -194,7 +223,9 @@ impl Foreground {
     ///
     /// The command can't be watched, or is not as dead as it should be: this node must not lead.
     fn take_in(&mut self, happened: &CommandEvent) -> Result<Option<Ended>> {
+        let is_success = matches!(happened, CommandEvent::Ended(ended) if ended.is_success());
         let next = match (&mut self.keep, happened) {
+            _ if is_success && self.once.is_some() => None,
             (Some(keep), CommandEvent::Ended(Ended { by_itself: true, .. })) => {
                 Some(keep.ended(Instant::now()))
             }
@@ -206,12 +237,13 @@ impl Foreground {
         };
         self.reporter.command(&self.node.status(), happened, next);
         if next == Some(Next::HandOver) {
-            // Nobody waits for a disk that hangs.
-            let node = Arc::clone(&self.node);
-            tokio::spawn(async move { node.hand_over(None).await });
+            self.candidacy.hinder(Hindrance::Command);
+        }
+        if is_success {
+            self.finish_job();
         }
         if !self.is_fit() && matches!(happened, CommandEvent::Ended(_)) {
-            self.candidacy.hold_back(true);
+            self.candidacy.hinder(Hindrance::Check);
         }
         if let CommandEvent::Stopped { with_node: true, .. } = happened {
             // No other thread writes once the program is stopped.
@@ -277,10 +309,23 @@ async fn command_event(command: &mut Option<Command>) -> Result<CommandEvent> {
 
 /// The next permit for a command that may start now.
 async fn next_permit(keep: &Option<Keep>, node: &Node, mode: Mode, margin: Duration) -> Permit {
+    pause(keep).await;
+    Permit::next(node, mode, margin).await
+}
+
+/// Waits until a command that is started again may be.
+async fn pause(keep: &Option<Keep>) {
     if let Some(keep) = keep {
         keep.pause().await;
     }
-    Permit::next(node, mode, margin).await
+}
+
+/// Waits until the job is done once, and all have had the time to learn it.
+async fn leave(once: &Option<Once>) {
+    match once {
+        Some(once) => once.leave().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn next_verdict(check: &mut Option<Check>, node: &Node) -> Verdict {

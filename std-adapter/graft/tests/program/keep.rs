@@ -16,7 +16,7 @@ fn a_command_that_ends_is_started_again_until_the_node_hands_over() {
     });
     assert_eq!(pauses, [1; 4]);
     assert_eq!(wait_for_end().str("reason"), "restart_limit");
-    program.wait_for(|line| line.is("state", &[("reason", "handed_over")]));
+    program.wait_for(|line| line.is("state", &[("reason", "kept_back")]));
     // Nobody else is there, so it leads again, and tries again.
     let again = program.wait_for(|line| line.is("command", &[("to", "running")]));
     assert_eq!(again.term(), 2);

@@ -30,6 +30,7 @@ mod nats;
 mod nats_server;
 mod observe;
 mod on_change;
+mod once;
 mod peer;
 mod process;
 /// Theirs as well.
