@@ -10,6 +10,9 @@ mod demo;
 mod election_timeout;
 mod exit_status;
 mod inspect;
+mod is_leader;
+mod leader_file;
+mod machine_clock;
 mod manual;
 mod medium;
 mod nats_args;
@@ -21,6 +24,7 @@ mod quorum;
 mod report;
 mod run;
 mod seen;
+mod sources;
 mod status;
 mod stop;
 mod systemd;
@@ -62,13 +66,14 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Task {
     Demo(demo::DemoArgs),
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     Bridge(bridge::BridgeArgs),
     // Go's users call the file a log.
     #[command(alias = "log")]
     Inspect(inspect::InspectArgs),
     Status(status::StatusArgs),
     Watch(watch::WatchArgs),
+    IsLeader(is_leader::IsLeaderArgs),
     Voters(voters::VotersArgs),
     Completions(manual::CompletionsArgs),
     Man(manual::ManArgs),
@@ -81,7 +86,15 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let words = std::env::args_os().collect();
+    let complete = match sources::complete(words, &mut Arguments::command()) {
+        Ok(complete) => complete,
+        Err(error) => {
+            report::print_error(ErrorChain(&*error));
+            return ExitStatus::Configuration.into();
+        }
+    };
+    let arguments = match Arguments::try_parse_from(complete.words) {
         Ok(arguments) => arguments,
         Err(told) => {
             // If nobody reads it, there is nowhere left to report it.
@@ -92,11 +105,12 @@ fn main() -> ExitCode {
     };
     let done = match arguments.task {
         Task::Demo(demo) => demo.run(),
-        Task::Run(run) => run.run(),
+        Task::Run(run) => run.run(complete.nats),
         Task::Bridge(bridge) => bridge.run(),
         Task::Inspect(inspect) => inspect.run(),
         Task::Status(status) => status.run(),
         Task::Watch(watch) => watch.run(),
+        Task::IsLeader(is_leader) => is_leader.run(),
         Task::Voters(voters) => voters.run(),
         Task::Completions(completions) => completions.run(&Arguments::command()),
         Task::Man(man) => man.run(Arguments::command()),

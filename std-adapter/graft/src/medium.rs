@@ -16,6 +16,7 @@ use crate::nats_args::NatsArgs;
 
 /// NATS, unless something else is named.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Connection")]
 pub(crate) struct MediumArgs {
     /// Instead of NATS, the directory through which nodes on this machine communicate.
     #[arg(long, value_name = "DIR", conflicts_with = "NatsArgs")]
@@ -47,6 +48,11 @@ pub(crate) enum MediumError {
 }
 
 impl MediumArgs {
+    /// The options of NATS, to which a file of settings may add.
+    pub(crate) fn nats_mut(&mut self) -> &mut NatsArgs {
+        &mut self.nats
+    }
+
     /// Connects to NATS, if that is meant.
     pub(crate) async fn open(&self) -> Result<Medium> {
         if let Some(directory) = &self.local {

@@ -9,13 +9,18 @@
 )]
 
 mod bridge;
+mod check;
 mod command;
 mod containment;
 mod demo;
+mod deploy;
 mod exit_status;
 mod floods;
 mod from_go;
+mod giving_up;
 mod inspect;
+mod keep;
+mod leader_file;
 mod login;
 mod manual;
 mod nats;
@@ -24,6 +29,8 @@ mod nats;
 #[path = "../../../../tests/src/nats_server.rs"]
 mod nats_server;
 mod observe;
+mod on_change;
+mod once;
 mod peer;
 mod process;
 /// Theirs as well.
@@ -33,6 +40,7 @@ mod proxy;
 mod pty;
 mod reports;
 mod run;
+mod settings;
 mod surroundings;
 mod systemd;
 mod terminal;
