@@ -5,6 +5,7 @@ use graft_election_core::{NodeId, Reason, Refusal, Report, State};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::transport::ConnectionState;
 use crate::vote_store::{LoadWarning, SharedError};
 
 /// How many events a slow listener can fall behind before it loses the oldest.
@@ -27,6 +28,8 @@ pub struct Status {
     /// How many arrivals the node has dropped since its start because they were malformed or
     /// impossible.
     pub dropped: u64,
+    /// How well the node is connected to the others.
+    pub connection: ConnectionState,
     /// The node's own id.
     pub id: NodeId,
     /// Its cluster.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use graft_election_core::NodeId;
 use tokio::time::{Instant, sleep_until};
 
-use self::hearsay::Hearsay;
+pub(crate) use self::hearsay::Hearsay;
 pub use self::view::{ClusterView, Disagreement, LeaderView, NodeView, ObservedRole};
 use crate::transport::{Arrival, Connection, Listen};
 
@@ -106,7 +106,9 @@ impl<L: Listen> Observer<L> {
             let silence = self.hearsay.next_silence(Instant::now());
             tokio::select! {
                 arrival = self.medium.hear() => match arrival {
-                    Arrival::Message(message) => self.hearsay.hear(&message, Instant::now()),
+                    Arrival::Message(message) => {
+                        self.hearsay.hear(&message, Instant::now());
+                    }
                     Arrival::Connection(change) => return Observation::Connection(change),
                     Arrival::Malformed { .. } => continue,
                 },

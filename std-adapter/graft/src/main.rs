@@ -9,6 +9,7 @@ mod command;
 mod demo;
 mod election_timeout;
 mod exit_status;
+mod http;
 mod inspect;
 mod manual;
 mod medium;
@@ -60,6 +61,7 @@ struct Arguments {
 
 /// Each has its help where its arguments are.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one of it")]
 enum Task {
     Demo(demo::DemoArgs),
     Run(run::RunArgs),

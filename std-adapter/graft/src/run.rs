@@ -1,6 +1,7 @@
 //! `graft run`: one node in the foreground.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
@@ -9,14 +10,15 @@ use std::time::Duration;
 use anyhow::{Context, Error, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use graft_election::{
-    ClusterInfo, Config, ConfigError, LocalError, Mode, Node, NodeId, OpenError, Reason,
-    StartError, Transport, VOTERS_MAX, VoteFile,
+    ClusterInfo, Config, ConfigError, HttpService, LocalError, Mode, Node, NodeId, OpenError,
+    Reason, StartError, Transport, VOTERS_MAX, VoteFile,
 };
 use tokio::time::{Instant, sleep_until};
 
 use crate::command::{Command, CommandEvent, Ended, keep_running_in_background, unless_runnable};
 use crate::election_timeout::{ElectionTimeout, parse_duration};
 use crate::exit_status::{self, ExitStatus, ExitsWith};
+use crate::http::HttpServer;
 use crate::medium::{Medium, MediumArgs};
 use crate::news::News;
 use crate::permit::Permit;
@@ -90,6 +92,11 @@ pub(crate) struct RunArgs {
     /// the lease, so it has that long only while the node keeps the lease.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     grace: Duration,
+    /// Show the node over HTTP at this address, an IP address and a port, such as 127.0.0.1:8080: a
+    /// page for people at /, and /leader, /livez, /readyz, /status, /history and /metrics for
+    /// programs. Whoever reaches the address may read all of it.
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
     /// The command to run while this node leads, with GRAFT_TERM, GRAFT_ID and GRAFT_CLUSTER in its
     /// environment. GRAFT_TERM is the fencing token: pass it along with every write, and have the
     /// store reject any token lower than the highest it has seen. When COMMAND exits by itself, the
@@ -178,7 +185,8 @@ impl RunArgs {
         let Some(started) = stop.unless_asked(self.start(reports_to)).await else {
             return Ok(ExitCode::SUCCESS);
         };
-        let Started { node, vote_path, reporter } = started?;
+        let Started { node, vote_path, reporter, server } = started?;
+        let http = server.map(|server| server.serve(HttpService::new(&node)));
         let foreground = Foreground {
             reporter,
             systemd: Systemd::new()?,
@@ -186,6 +194,7 @@ impl RunArgs {
             events: News::new(node.events()),
             node,
             vote_path,
+            http,
             mode,
             // Twice per heartbeat.
             command: Command::new(words, grace, half_heartbeat, reaper)?,
@@ -198,8 +207,10 @@ impl RunArgs {
     /// Opens all that may block, and starts the node.
     async fn start(self, reports_to: Target) -> Result<Started> {
         let reporter = self.reporter(reports_to)?;
+        let server = self.http.map(HttpServer::start).transpose();
+        let server = server.exits_with(ExitStatus::Configuration)?;
         let (node, vote_path) = self.start_node().await?;
-        Ok(Started { node, vote_path, reporter })
+        Ok(Started { node, vote_path, reporter, server })
     }
 
     /// Starts the node, and tells where its vote is stored.
@@ -294,6 +305,7 @@ struct Started {
     node: Node,
     vote_path: PathBuf,
     reporter: Reporter,
+    server: Option<HttpServer>,
 }
 
 /// The node, and what the program does while it runs.
@@ -304,6 +316,8 @@ struct Foreground {
     events: News,
     node: Node,
     vote_path: PathBuf,
+    /// Where it is seen over HTTP.
+    http: Option<SocketAddr>,
     mode: Mode,
     command: Option<Command>,
     grace: Duration,
@@ -333,6 +347,9 @@ impl Foreground {
     /// Returns the status of a command that ends by itself, or none if a signal came.
     async fn run_until_stopped(&mut self, stop: &mut Stop) -> Result<Option<u8>> {
         self.reporter.started(&self.node.status(), Some(&self.vote_path));
+        if let Some(address) = self.http {
+            self.reporter.serves(&self.node.status(), address);
+        }
         self.systemd.ready(&self.node.status());
         loop {
             let may_start = self.command.as_ref().is_some_and(|command| !command.is_running());

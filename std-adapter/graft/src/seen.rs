@@ -123,72 +123,13 @@ fn short(time: Duration) -> String {
 pub(crate) struct Seen<'v> {
     /// When it was seen, in UTC.
     ts: String,
-    cluster: &'v str,
-    term: u64,
-    leader: Option<SeenLeader<'v>>,
-    nodes: Vec<SeenNode<'v>>,
-    /// In words.
-    disagreements: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct SeenLeader<'v> {
-    id: &'v str,
-    term: u64,
-    led_for_seconds: f64,
-    /// Whether the beginning was heard.
-    began_here: bool,
-    lease_left_seconds: Option<f64>,
-}
-
-#[derive(Debug, Serialize)]
-struct SeenNode<'v> {
-    id: &'v str,
-    role: &'v str,
-    term: u64,
-    silent_for_seconds: f64,
-    is_silent: bool,
-    acknowledged_in_seconds: Option<f64>,
-    priority: Option<u32>,
-    size: Option<u32>,
-    list: Option<String>,
-    election_timeout_min_seconds: Option<f64>,
-    is_go: bool,
+    #[serde(flatten)]
+    view: &'v ClusterView,
 }
 
 impl<'v> Seen<'v> {
     pub(crate) fn new(view: &'v ClusterView) -> Self {
-        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
-        Self {
-            ts: timestamp(SystemTime::now()),
-            cluster: &view.cluster,
-            term: view.term,
-            leader: view.leader.as_ref().map(|leader| SeenLeader {
-                id: leader.id.as_str(),
-                term: leader.term,
-                led_for_seconds: leader.led_for.as_secs_f64(),
-                began_here: leader.began_here,
-                lease_left_seconds: seconds(leader.lease_left),
-            }),
-            nodes: view
-                .nodes
-                .iter()
-                .map(|node| SeenNode {
-                    id: node.id.as_str(),
-                    role: node.role.name(),
-                    term: node.term,
-                    silent_for_seconds: node.silent_for.as_secs_f64(),
-                    is_silent: node.is_silent,
-                    acknowledged_in_seconds: seconds(node.acknowledged_in),
-                    priority: node.priority,
-                    size: node.size,
-                    list: node.list.map(|list| list.to_string()),
-                    election_timeout_min_seconds: seconds(node.election_timeout_min),
-                    is_go: node.is_go,
-                })
-                .collect(),
-            disagreements: view.disagreements.iter().map(ToString::to_string).collect(),
-        }
+        Self { ts: timestamp(SystemTime::now()), view }
     }
 }
 

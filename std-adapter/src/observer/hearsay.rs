@@ -30,7 +30,7 @@ const RETURNS_MIN: u32 = 2;
 
 /// All that was heard in a cluster.
 #[derive(Debug)]
-pub(super) struct Hearsay {
+pub(crate) struct Hearsay {
     cluster: String,
     term: u64,
     /// The highest term, if it was heard to begin.
@@ -77,7 +77,7 @@ struct Heard {
 }
 
 impl Hearsay {
-    pub(super) fn new(cluster: &str) -> Self {
+    pub(crate) fn new(cluster: &str) -> Self {
         Self {
             cluster: cluster.to_owned(),
             term: 0,
@@ -88,9 +88,11 @@ impl Hearsay {
     }
 
     /// Takes in what was said. No node believes a term that is out of range (rule T4).
-    pub(super) fn hear(&mut self, message: &Message, now: Instant) {
+    ///
+    /// Returns how long after a heartbeat it was heard, if it is an acknowledgement of one.
+    pub(crate) fn hear(&mut self, message: &Message, now: Instant) -> Option<Duration> {
         if message.term() >= TERM_END {
-            return;
+            return None;
         }
         let proposes = matches!(message, Message::PreVoteRequest(_));
         if !proposes && message.term() > self.term {
@@ -121,7 +123,7 @@ impl Hearsay {
                     }
                 }
             }
-            Message::HeartbeatResponse(response) => self.note_response(response, now),
+            Message::HeartbeatResponse(response) => return self.note_response(response, now),
             Message::VoteRequest(request) => {
                 self.note_campaign(request, ObservedRole::Candidate, now);
             }
@@ -139,15 +141,16 @@ impl Hearsay {
             | Message::Who(_)
             | Message::Here(_) => {}
         }
+        None
     }
 
     /// Forgets who was silent for long, and a leader that was.
-    pub(super) fn forget(&mut self, now: Instant) {
+    pub(crate) fn forget(&mut self, now: Instant) {
         self.nodes.retain(|_, node| now - node.heard_at < MEMORY);
     }
 
     /// The cluster as it is known now.
-    pub(super) fn view(&self, now: Instant) -> ClusterView {
+    pub(crate) fn view(&self, now: Instant) -> ClusterView {
         let leader = self.leading.as_ref().filter(|it| self.is_leading(it, now));
         ClusterView {
             cluster: self.cluster.clone(),
@@ -236,7 +239,7 @@ impl Hearsay {
         }
     }
 
-    fn note_response(&mut self, response: &HeartbeatResponse, now: Instant) {
+    fn note_response(&mut self, response: &HeartbeatResponse, now: Instant) -> Option<Duration> {
         let is_go = response.round.is_none() && response.life.is_none();
         let bound_for = response.bound_for.map(|bound| Duration::from_micros(bound.get()));
         let answered = self.leads(response.term).map(|leading| {
@@ -257,6 +260,7 @@ impl Hearsay {
             node.role = ObservedRole::Follower;
             node.acknowledged_in = beat_at.map(|at| now - at).or(node.acknowledged_in);
         }
+        answered.flatten().map(|at| now - at)
     }
 
     /// The leader of this term.
