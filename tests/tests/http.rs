@@ -1,6 +1,7 @@
 //! Nodes over HTTP, as servers, probes and Prometheus see them.
 
 mod metrics;
+mod page;
 
 use std::collections::BTreeSet;
 

@@ -100,6 +100,7 @@ pub(crate) fn tests(tools: &Tools) -> Result<()> {
     test.env("NATS_SERVER", &tools.nats_server);
     test.env("GOOGLE_PROTOBUF", &tools.google_protobuf);
     test.env("PROMETHEUS_CLIENT", &tools.prometheus_client);
+    test.env("CHROMIUM", &tools.browser);
     test.env("FIRMWARE", firmware).env("DEFMT_PRINT", &tools.defmt_print);
     test.env("RUSTDOC", unstable_rustdoc()?);
     run(test)

@@ -15,6 +15,7 @@ mod demo;
 mod exit_status;
 mod floods;
 mod from_go;
+mod http;
 mod inspect;
 mod login;
 mod manual;
