@@ -31,6 +31,8 @@ pub struct Page {
     browser: Child,
     commands: ChildStdin,
     messages: Receiver<Value>,
+    /// What it said that nobody has waited for yet.
+    unread: Vec<Value>,
     session: Option<String>,
     last_id: u64,
     _profile: TempDir,
@@ -61,15 +63,26 @@ impl Page {
                 }
             }
         });
-        let mut page =
-            Self { browser, commands, messages, session: None, last_id: 0, _profile: profile };
+        let mut page = Self {
+            browser,
+            commands,
+            messages,
+            unread: Vec::new(),
+            session: None,
+            last_id: 0,
+            _profile: profile,
+        };
         let target = page.call("Target.createTarget", json!({ "url": "about:blank" }));
         let attached = json!({ "targetId": target["targetId"], "flatten": true });
         let session = page.call("Target.attachToTarget", attached);
         page.session = session["sessionId"].as_str().map(str::to_owned);
         page.call("Page.enable", json!({}));
-        page.call("Page.navigate", json!({ "url": url }));
-        page.wait_for(|message| message["method"] == "Page.loadEventFired");
+        page.call("Page.setLifecycleEventsEnabled", json!({ "enabled": true }));
+        let loader = page.call("Page.navigate", json!({ "url": url }))["loaderId"].take();
+        page.wait_for(|message| {
+            let event = &message["params"];
+            event["name"] == "load" && event["loaderId"] == loader
+        });
         page
     }
 
@@ -110,12 +123,16 @@ impl Page {
         answer["result"].take()
     }
 
-    fn wait_for(&self, is_meant: impl Fn(&Value) -> bool) -> Value {
+    fn wait_for(&mut self, is_meant: impl Fn(&Value) -> bool) -> Value {
+        if let Some(place) = self.unread.iter().position(&is_meant) {
+            return self.unread.remove(place);
+        }
         loop {
             let message = self.messages.recv_timeout(PATIENCE).expect("the browser answers");
             if is_meant(&message) {
                 return message;
             }
+            self.unread.push(message);
         }
     }
 }
