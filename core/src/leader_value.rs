@@ -37,6 +37,19 @@ impl LeaderValue {
     }
 }
 
+/// As text; what is not UTF-8 is replaced. It may be anything, so quote it on a terminal.
+impl fmt::Display for LeaderValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            f.write_str(chunk.valid())?;
+            if !chunk.invalid().is_empty() {
+                f.write_str("\u{fffd}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(feature = "defmt")]
 impl defmt::Format for LeaderValue {
     fn format(&self, f: defmt::Formatter<'_>) {

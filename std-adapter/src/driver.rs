@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use crate::application_queries::ApplicationQueries;
 use crate::clock::Clock;
 use crate::core_node::CoreNode;
+use crate::counts::DropCause;
 use crate::error_chain::ErrorChain;
 use crate::events::Fault;
 use crate::publisher::Publisher;
@@ -116,6 +117,7 @@ impl<T: Transport> Driver<T> {
         self.ask_about(&input).await;
         let sender = match &input {
             Input::Message(message) => {
+                self.publisher.hear(message);
                 if self.looks_for_go_nodes && is_from_go(message) {
                     self.looks_for_go_nodes = false;
                     self.publisher.fault(Fault::GoNodeUndeclared);
@@ -241,6 +243,9 @@ impl<T: Transport> Driver<T> {
     }
 
     fn publish_connection(&mut self, change: Connection) {
+        if let Some(state) = change.state() {
+            self.publisher.connection(state);
+        }
         match change {
             Connection::Restored => {
                 self.is_partial = false;
@@ -347,6 +352,7 @@ impl<T: Transport> Driver<T> {
         let lost = self.publisher.publish(unsaved.node(), now);
         self.lost = self.lost.take().or(lost);
         let (id, record) = (unsaved.node().id().clone(), unsaved.record().clone());
+        let began = tokio::time::Instant::now();
         let mut saving = pin!(save(&self.votes, id, record));
         let mut must_end = pin!(closing_for(self.closing.clone(), SAVE_TIME_MAX));
         let mut is_reported = false;
@@ -365,6 +371,7 @@ impl<T: Transport> Driver<T> {
                 }
             }
         };
+        self.publisher.saved(saved.is_ok().then(|| began.elapsed()));
         match saved {
             Ok(()) => unsaved.saved(self.clock.now()),
             Err(fault) => {
@@ -379,17 +386,18 @@ impl<T: Transport> Driver<T> {
         let Some(outgoing) = outgoing else {
             return;
         };
+        self.publisher.hear(&outgoing.message);
         let now = self.clock.now();
         let sent = tokio::time::timeout(self.send_time_max, self.transport.send(&outgoing)).await;
         if let Message::Who(_) = outgoing.message {
             self.start_question.sent(now, matches!(sent, Ok(Ok(()))));
         }
-        let fault = match sent {
+        let (cause, fault) = match sent {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => Fault::Send(Arc::new(error) as SharedError),
-            Err(_) => Fault::SendTimedOut(self.send_time_max),
+            Ok(Err(error)) => (DropCause::SendError, Fault::Send(Arc::new(error) as SharedError)),
+            Err(_) => (DropCause::SendTimedOut, Fault::SendTimedOut(self.send_time_max)),
         };
-        self.publisher.recurring(self.clock.now(), fault);
+        self.publisher.unsent(self.clock.now(), cause, fault);
     }
 }
 

@@ -5,6 +5,7 @@ use graft_election_core::{LeaderValue, NodeId, Reason, Refusal, Report, State};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::transport::ConnectionState;
 use crate::vote_store::{LoadWarning, SharedError};
 
 /// How many events a slow listener can fall behind before it loses the oldest.
@@ -23,7 +24,6 @@ pub struct Status {
     /// The leader of that term, as far as the node knows.
     pub leader: Option<NodeId>,
     /// What that leader says beside that it leads (rule L7); empty if there is nothing.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "serialize_value"))]
     pub leader_value: LeaderValue,
     /// Whom the node voted for in that term.
     pub vote: Option<NodeId>,
@@ -32,6 +32,8 @@ pub struct Status {
     /// How many arrivals the node has dropped since its start because they were malformed or
     /// impossible.
     pub dropped: u64,
+    /// How well the node is connected to the others.
+    pub connection: ConnectionState,
     /// The node's own id.
     pub id: NodeId,
     /// Its cluster.
@@ -54,15 +56,6 @@ impl ClusterInfo {
     pub fn new(name: impl Into<String>, size: usize) -> Self {
         Self { name: name.into(), size }
     }
-}
-
-/// As text; what is not UTF-8 is replaced.
-#[cfg(feature = "serde")]
-fn serialize_value<S: serde::Serializer>(
-    value: &LeaderValue,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&String::from_utf8_lossy(value.as_bytes()))
 }
 
 #[cfg(feature = "serde")]

@@ -18,6 +18,8 @@ mod events;
 #[cfg(feature = "serial")]
 mod framed_line;
 mod handler;
+#[cfg(feature = "http")]
+mod http;
 mod leadership;
 mod local;
 mod memory;
@@ -33,7 +35,10 @@ mod run_while_leader;
 mod serial;
 #[cfg(feature = "serial")]
 mod serial_line;
+#[cfg(feature = "serde")]
+mod serialize;
 mod start_question;
+mod times;
 mod transport;
 mod vote_file;
 mod vote_store;
@@ -44,7 +49,7 @@ pub use async_nats;
 #[cfg(feature = "bridge")]
 pub use bridge::{Bridge, BridgeCounts, BridgeError, BridgeEvent, BridgeRates, DirectionCounts};
 pub use core_node::VOTERS_MAX;
-pub use counts::Counts;
+pub use counts::{Counts, DropCause};
 pub use error::StartError;
 pub use error_chain::ErrorChain;
 pub use events::{ClusterInfo, EVENTS_MAX, Event, EventKind, Events, Fault, Status};
@@ -55,6 +60,8 @@ pub use graft_election_core::{
 };
 pub use graft_election_proto as proto;
 pub use handler::{ChannelHandler, Handler, StateChange};
+#[cfg(feature = "http")]
+pub use http::HttpService;
 pub use leadership::Leadership;
 pub use local::{LocalError, LocalTransport};
 pub use memory::{MemoryJoinError, MemoryNetwork, MemoryTransport};
@@ -70,7 +77,8 @@ pub use run_while_leader::RunError;
 pub use serial::{SerialError, SerialTransport};
 #[cfg(feature = "serial")]
 pub use serial_line::{SerialLine, SerialLineError};
-pub use transport::{Arrival, Ask, Connection, Listen, Member, Transport};
+pub use times::Times;
+pub use transport::{Arrival, Ask, Connection, ConnectionState, Listen, Member, Transport};
 pub use vote_file::{
     Corruption, DeleteError, Digest, LoadError, OpenError, SaveError, SaveStep, Unusable, VoteFile,
     VoteFileContents, VoteFileError,

@@ -1,6 +1,8 @@
 //! The handle of a running node.
 
 mod builder;
+#[cfg(feature = "http")]
+mod reader;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,10 +14,13 @@ use crate::counts::Counts;
 use crate::driver::{HandoverRequest, Request};
 use crate::events::{ClusterInfo, Event, Events, Fault, Status};
 use crate::leadership::{Leadership, Leases};
+use crate::observer::{ClusterView, Hearsay};
 
 pub use builder::NodeBuilder;
 #[cfg(feature = "bridge")]
 pub(crate) use builder::random_id;
+#[cfg(feature = "http")]
+pub(crate) use reader::Reader;
 
 /// A running voter of a cluster.
 ///
@@ -26,6 +31,7 @@ pub(crate) use builder::random_id;
 pub struct Node {
     status: watch::Receiver<Arc<Status>>,
     counts: watch::Receiver<Counts>,
+    hearsay: Arc<Mutex<Hearsay>>,
     leases: Leases,
     mode: Mode,
     election_timeout_max: Duration,
@@ -88,7 +94,19 @@ impl Node {
 
     /// How often things have happened since the node's start.
     pub fn counts(&self) -> Counts {
-        self.counts.borrow().clone()
+        self.counts.borrow().clone().until_now()
+    }
+
+    /// The cluster as this node knows it from what it has heard and said: a leader hears from all
+    /// who follow it, a follower from its leader and from those who ask for votes.
+    ///
+    /// It is hearsay, as an [`Observer`](crate::Observer)'s view is, and must not be taken for a
+    /// lease: that is [`leadership`](Self::leadership).
+    pub fn view(&self) -> ClusterView {
+        let mut hearsay = self.hearsay.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = tokio::time::Instant::now();
+        hearsay.forget(now);
+        hearsay.view(now)
     }
 
     /// The right to act as the leader, if the node has it at this moment by its clock (rule L3).

@@ -108,7 +108,9 @@ impl<L: Listen> Observer<L> {
             let silence = self.hearsay.next_silence(Instant::now());
             tokio::select! {
                 arrival = self.medium.hear() => match arrival {
-                    Arrival::Message(message) => self.hearsay.hear(&message, Instant::now()),
+                    Arrival::Message(message) => {
+                        self.hearsay.hear(&message, Instant::now());
+                    }
                     Arrival::Connection(change) => return Observation::Connection(change),
                     Arrival::Malformed { .. } => continue,
                 },

@@ -9,6 +9,7 @@ mod command;
 mod demo;
 mod election_timeout;
 mod exit_status;
+mod http;
 mod inspect;
 mod is_leader;
 mod leader_file;
@@ -64,6 +65,7 @@ struct Arguments {
 
 /// Each has its help where its arguments are.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one of it")]
 enum Task {
     Demo(demo::DemoArgs),
     Run(Box<run::RunArgs>),

@@ -4,6 +4,7 @@ mod beside_node;
 
 use std::fmt::Display;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -101,6 +102,14 @@ impl Reporter {
             status,
             &format!("started as one of {size} voters of {name}{votes}"),
         )
+    }
+
+    /// A node is seen over HTTP at this address.
+    pub(crate) fn serves(&self, status: &Status, address: SocketAddr) {
+        if self.json {
+            return self.print_json(&Line { to: address.to_string(), ..line("http", status) });
+        }
+        self.text(SystemTime::now(), status, &format!("is seen at http://{address}/"));
     }
 
     /// A node was killed, and can't report that itself. People get a heading instead.

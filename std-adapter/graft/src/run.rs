@@ -12,13 +12,14 @@ mod once;
 mod patience;
 mod script_args;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use graft_election::Mode;
+use graft_election::{HttpService, Mode};
 
 use self::beside::Beside;
 pub(crate) use self::beside::Fault as RunFault;
@@ -33,6 +34,7 @@ use self::patience::Patience;
 use self::script_args::ScriptArgs;
 use crate::command::{Command, keep_running_in_background};
 use crate::exit_status::{self, ExitStatus, ExitsWith};
+use crate::http::HttpServer;
 use crate::leader_file::LeaderFileKeeper;
 use crate::medium::MediumArgs;
 use crate::nats_args::NatsArgs;
@@ -64,6 +66,11 @@ pub(crate) struct RunArgs {
     /// standard output is its own.
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     json: Option<Option<PathBuf>>,
+    /// Show the node over HTTP at this address, an IP address and a port, such as 127.0.0.1:8080: a
+    /// page for people at /, and /leader, /livez, /readyz, /status, /history and /metrics for
+    /// programs. Whoever reaches the address may read all of it.
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
     /// Keep a file while this node has a valid lease, for other programs on this machine: `graft
     /// is-leader FILE` tells scripts, and the token, the id, the cluster and the lease's end are in
     /// it, as JSON. It is renewed as the lease is, many times a second, so let it be in memory,
@@ -137,7 +144,8 @@ impl RunArgs {
         let Some(started) = stop.unless_asked(self.start(reports_to)).await else {
             return Ok(ExitCode::SUCCESS);
         };
-        let Started { node, vote_path, reporter, leader_file } = started?;
+        let Started { node, vote_path, reporter, leader_file, server } = started?;
+        let http = server.map(|server| server.serve(HttpService::new(&node)));
         let node = Arc::new(node);
         let foreground = Foreground {
             reporter,
@@ -153,6 +161,7 @@ impl RunArgs {
             },
             node,
             vote_path,
+            http,
             mode,
             command: Command::new(words, grace, margin, reaper)?,
             keep,
@@ -168,8 +177,10 @@ impl RunArgs {
         let reporter = self.reporter(reports_to)?;
         let leader_file = self.leader_file.clone().map(LeaderFileKeeper::new).transpose();
         let leader_file = leader_file.exits_with(ExitStatus::Configuration)?;
+        let server = self.http.map(HttpServer::start).transpose();
+        let server = server.exits_with(ExitStatus::Configuration)?;
         let (node, vote_path) = self.node.start(self.medium.open().await?).await?;
-        Ok(Started { node, vote_path, reporter, leader_file })
+        Ok(Started { node, vote_path, reporter, leader_file, server })
     }
 
     fn reporter(&self, default: Target) -> Result<Reporter> {

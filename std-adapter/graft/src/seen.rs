@@ -53,10 +53,7 @@ fn headline(view: &ClusterView) -> String {
 
 /// What a leader says beside that it leads, if it says something: quoted, since it may be anything.
 pub(crate) fn said(value: &LeaderValue) -> String {
-    match value.as_bytes() {
-        [] => String::new(),
-        bytes => format!(", and says {:?}", String::from_utf8_lossy(bytes)),
-    }
+    if value.is_empty() { String::new() } else { format!(", and says {:?}", value.to_string()) }
 }
 
 /// The nodes, a line each, in columns as wide as what is in them.
@@ -136,83 +133,13 @@ fn short(time: Duration) -> String {
 pub(crate) struct Seen<'v> {
     /// When it was seen, in UTC.
     ts: String,
-    cluster: &'v str,
-    term: u64,
-    leader: Option<SeenLeader<'v>>,
-    nodes: Vec<SeenNode<'v>>,
-    /// In words.
-    disagreements: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct SeenLeader<'v> {
-    id: &'v str,
-    term: u64,
-    /// What it says beside; absent if that is nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<String>,
-    led_for_seconds: f64,
-    /// Whether the beginning was heard.
-    began_here: bool,
-    lease_left_seconds: Option<f64>,
-}
-
-#[derive(Debug, Serialize)]
-struct SeenNode<'v> {
-    id: &'v str,
-    role: &'v str,
-    term: u64,
-    silent_for_seconds: f64,
-    is_silent: bool,
-    acknowledged_in_seconds: Option<f64>,
-    priority: Option<u32>,
-    size: Option<u32>,
-    list: Option<String>,
-    election_timeout_min_seconds: Option<f64>,
-    is_go: bool,
-    is_paused: bool,
-}
-
-/// A leader's value as text; what is not UTF-8 is replaced. None if it is empty.
-fn text_of(value: &LeaderValue) -> Option<String> {
-    (!value.is_empty()).then(|| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    #[serde(flatten)]
+    view: &'v ClusterView,
 }
 
 impl<'v> Seen<'v> {
     pub(crate) fn new(view: &'v ClusterView) -> Self {
-        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
-        Self {
-            ts: timestamp(SystemTime::now()),
-            cluster: &view.cluster,
-            term: view.term,
-            leader: view.leader.as_ref().map(|leader| SeenLeader {
-                id: leader.id.as_str(),
-                term: leader.term,
-                value: text_of(&leader.value),
-                led_for_seconds: leader.led_for.as_secs_f64(),
-                began_here: leader.began_here,
-                lease_left_seconds: seconds(leader.lease_left),
-            }),
-            nodes: view
-                .nodes
-                .iter()
-                .map(|node| SeenNode {
-                    id: node.id.as_str(),
-                    role: node.role.name(),
-                    term: node.term,
-                    silent_for_seconds: node.silent_for.as_secs_f64(),
-                    is_silent: node.is_silent,
-                    acknowledged_in_seconds: seconds(node.acknowledged_in),
-                    priority: node.priority,
-                    size: node.size,
-                    list: node.list.map(|list| list.to_string()),
-                    election_timeout_min_seconds: seconds(node.election_timeout_min),
-                    is_go: node.is_go,
-                    is_paused: node.is_paused,
-                })
-                .collect(),
-            disagreements: view.disagreements.iter().map(ToString::to_string).collect(),
-        }
+        Self { ts: timestamp(SystemTime::now()), view }
     }
 }
 

@@ -244,6 +244,7 @@ impl NodeBuilder {
         let handle = Node {
             status: publisher.watch(),
             counts: publisher.watch_counts(),
+            hearsay: publisher.hearsay(),
             leases: Leases {
                 lease: publisher.watch_lease(),
                 holds: Arc::clone(&holds),

@@ -90,9 +90,11 @@ impl Hearsay {
     }
 
     /// Takes in what was said. No node believes a term that is out of range (rule T4).
-    pub(crate) fn hear(&mut self, message: &Message, now: Instant) {
+    ///
+    /// Returns how long after a heartbeat it was heard, if it is an acknowledgement of one.
+    pub(crate) fn hear(&mut self, message: &Message, now: Instant) -> Option<Duration> {
         if message.term() >= TERM_END {
-            return;
+            return None;
         }
         let proposes = matches!(message, Message::PreVoteRequest(_));
         if !proposes && message.term() > self.term {
@@ -124,7 +126,7 @@ impl Hearsay {
                     }
                 }
             }
-            Message::HeartbeatResponse(response) => self.note_response(response, now),
+            Message::HeartbeatResponse(response) => return self.note_response(response, now),
             Message::VoteRequest(request) => {
                 self.note_campaign(request, ObservedRole::Candidate, now);
             }
@@ -146,6 +148,7 @@ impl Hearsay {
             | Message::Here(_)
             | Message::ControlRequest(_) => {}
         }
+        None
     }
 
     /// Forgets who was silent for long, and a leader that was.
@@ -248,7 +251,7 @@ impl Hearsay {
         }
     }
 
-    fn note_response(&mut self, response: &HeartbeatResponse, now: Instant) {
+    fn note_response(&mut self, response: &HeartbeatResponse, now: Instant) -> Option<Duration> {
         let is_go = response.round.is_none() && response.life.is_none();
         let bound_for = response.bound_for.map(|bound| Duration::from_micros(bound.get()));
         let answered = self.leads(response.term).map(|leading| {
@@ -270,6 +273,7 @@ impl Hearsay {
             node.role = ObservedRole::Follower;
             node.acknowledged_in = beat_at.map(|at| now - at).or(node.acknowledged_in);
         }
+        answered.flatten().map(|at| now - at)
     }
 
     /// The leader of this term.

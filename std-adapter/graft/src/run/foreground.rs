@@ -1,5 +1,6 @@
 //! The node of `graft run` in the foreground, and all that happens while it runs.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ use super::once::{self, DONE, Once};
 use super::patience::Patience;
 use crate::command::{Command, CommandEvent, Ended};
 use crate::exit_status::{ExitStatus, ExitsWith};
+use crate::http::HttpServer;
 use crate::leader_file::LeaderFileKeeper;
 use crate::news::News;
 use crate::permit::Permit;
@@ -35,6 +37,7 @@ pub(super) struct Started {
     pub(super) vote_path: PathBuf,
     pub(super) reporter: Reporter,
     pub(super) leader_file: Option<LeaderFileKeeper>,
+    pub(super) server: Option<HttpServer>,
 }
 
 /// The node, and what the program does while it runs.
@@ -49,6 +52,8 @@ pub(super) struct Foreground {
     pub(super) candidacy: Candidacy,
     pub(super) node: Arc<Node>,
     pub(super) vote_path: PathBuf,
+    /// Where it is seen over HTTP.
+    pub(super) http: Option<SocketAddr>,
     pub(super) mode: Mode,
     pub(super) command: Option<Command>,
     /// How the command is started again when it ends, if it is.
@@ -64,6 +69,9 @@ impl Foreground {
     pub(super) async fn run(mut self, mut stop: Stop) -> Result<ExitCode> {
         let status = self.node.status();
         self.reporter.started(&status, Some(&self.vote_path));
+        if let Some(address) = self.http {
+            self.reporter.serves(&status, address);
+        }
         self.systemd.ready(&status);
         self.beside.started(&status);
         if self.check.is_some() {

@@ -18,6 +18,7 @@ mod exit_status;
 mod floods;
 mod from_go;
 mod giving_up;
+mod http;
 mod inspect;
 mod keep;
 mod leader_file;
