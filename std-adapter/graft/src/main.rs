@@ -14,6 +14,7 @@ mod inspect;
 mod manual;
 mod medium;
 mod nats_args;
+mod nats_service;
 mod news;
 mod output;
 mod permit;

@@ -47,6 +47,11 @@ pub(crate) enum MediumError {
 }
 
 impl MediumArgs {
+    /// How to connect to NATS, if that is meant.
+    pub(crate) fn nats(&self) -> &NatsArgs {
+        &self.nats
+    }
+
     /// Connects to NATS, if that is meant.
     pub(crate) async fn open(&self) -> Result<Medium> {
         if let Some(directory) = &self.local {

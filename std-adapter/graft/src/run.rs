@@ -20,6 +20,7 @@ use crate::election_timeout::{ElectionTimeout, parse_duration};
 use crate::exit_status::{self, ExitStatus, ExitsWith};
 use crate::http::HttpServer;
 use crate::medium::{Medium, MediumArgs};
+use crate::nats_service::NatsService;
 use crate::news::News;
 use crate::permit::Permit;
 use crate::process::Reaper;
@@ -97,6 +98,9 @@ pub(crate) struct RunArgs {
     /// programs. Whoever reaches the address may read all of it.
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
+    /// Answer as a service of NATS, too, as `nats micro` asks: over a connection of its own.
+    #[arg(long, conflicts_with_all = ["local", "serial"])]
+    nats_service: bool,
     /// The command to run while this node leads, with GRAFT_TERM, GRAFT_ID and GRAFT_CLUSTER in its
     /// environment. GRAFT_TERM is the fencing token: pass it along with every write, and have the
     /// store reject any token lower than the highest it has seen. When COMMAND exits by itself, the
@@ -209,7 +213,14 @@ impl RunArgs {
         let reporter = self.reporter(reports_to)?;
         let server = self.http.map(HttpServer::start).transpose();
         let server = server.exits_with(ExitStatus::Configuration)?;
+        let service = match self.nats_service {
+            true => Some(NatsService::connect(self.medium.nats()).await?),
+            false => None,
+        };
         let (node, vote_path) = self.start_node().await?;
+        if let Some(service) = service {
+            service.serve(&node).await?;
+        }
         Ok(Started { node, vote_path, reporter, server })
     }
 
