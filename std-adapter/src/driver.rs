@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use graft_election_core::{
-    Leadership, Message, NodeId, Outgoing, Output, Position, State, VoteRecord,
+    LeaderValue, Leadership, Message, NodeId, Outgoing, Output, Position, State, VoteRecord,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
@@ -65,6 +65,10 @@ pub(crate) struct Driver<T> {
 /// What a node is asked from within its program.
 pub(crate) enum Request {
     HandOver(HandoverRequest),
+    /// That it doesn't lead, or may again (rule O3).
+    HoldBack(bool),
+    /// What it is to say while it leads (rule L7).
+    SetValue(LeaderValue),
     /// That it say it is there.
     Answer(oneshot::Sender<()>),
 }
@@ -91,6 +95,7 @@ enum Input {
     Message(Message),
     Timeout,
     HandOver(Option<NodeId>),
+    HoldBack(bool),
     Close,
 }
 
@@ -101,11 +106,7 @@ impl<T: Transport> Driver<T> {
             self.publisher.tell_withheld();
             match self.next_wakeup().await {
                 Some(Wakeup::Input(input)) => self.take(input).await,
-                Some(Wakeup::Request(Request::HandOver(request))) => self.serve(request).await,
-                Some(Wakeup::Request(Request::Answer(answer))) => {
-                    // Whoever asked may have stopped waiting.
-                    let _ = answer.send(());
-                }
+                Some(Wakeup::Request(request)) => self.serve(request).await,
                 None => {}
             }
         }
@@ -123,7 +124,7 @@ impl<T: Transport> Driver<T> {
                 }
                 message.sender().cloned()
             }
-            Input::Timeout | Input::HandOver(_) | Input::Close => None,
+            Input::Timeout | Input::HandOver(_) | Input::HoldBack(_) | Input::Close => None,
         };
         let outgoing = self.handle(input).await;
         self.publish();
@@ -138,7 +139,22 @@ impl<T: Transport> Driver<T> {
         self.send(outgoing).await;
     }
 
-    async fn serve(&mut self, request: HandoverRequest) {
+    async fn serve(&mut self, request: Request) {
+        match request {
+            Request::HandOver(request) => self.hand_over(request).await,
+            Request::HoldBack(is_held_back) => self.take(Input::HoldBack(is_held_back)).await,
+            Request::SetValue(value) => {
+                self.node.application_mut().set_value(value);
+                self.publish();
+            }
+            Request::Answer(answer) => {
+                // Whoever asked may have stopped waiting.
+                let _ = answer.send(());
+            }
+        }
+    }
+
+    async fn hand_over(&mut self, request: HandoverRequest) {
         if let Some(fault) = request.fault {
             self.publisher.job_failed(fault);
         }
@@ -275,7 +291,11 @@ impl<T: Transport> Driver<T> {
                 self.ask_position().await;
                 None
             }
-            Input::Message(_) | Input::Timeout | Input::HandOver(_) | Input::Close => None,
+            Input::Message(_)
+            | Input::Timeout
+            | Input::HandOver(_)
+            | Input::HoldBack(_)
+            | Input::Close => None,
         };
         self.node.application_mut().set_granted(granted);
     }
@@ -320,6 +340,7 @@ impl<T: Transport> Driver<T> {
             Input::Message(message) => self.node.handle_message(now, message),
             Input::Timeout => self.node.handle_timeout(now),
             Input::HandOver(to) => self.node.hand_over(now, to),
+            Input::HoldBack(is_held_back) => self.node.hold_back(now, is_held_back),
             Input::Close => self.node.close(now),
         };
         let unsaved = match output {

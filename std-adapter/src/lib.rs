@@ -28,6 +28,7 @@ mod nats;
 mod news;
 mod node;
 mod observer;
+mod operator;
 mod publisher;
 mod run_while_leader;
 #[cfg(feature = "serial")]
@@ -54,8 +55,8 @@ pub use error_chain::ErrorChain;
 pub use events::{ClusterInfo, EVENTS_MAX, Event, EventKind, Events, Fault, Status};
 pub use graft_election_core as core;
 pub use graft_election_core::{
-    COMPATIBLE_VERSION, Config, ConfigError, Mode, NodeId, NodeIdError, Reason, Refusal, Report,
-    State, VoteRecord, quorum,
+    COMPATIBLE_VERSION, Config, ConfigError, LeaderValue, Mode, NodeId, NodeIdError, Reason,
+    Refusal, Report, State, ValueTooLong, VoteRecord, quorum,
 };
 pub use graft_election_proto as proto;
 pub use handler::{ChannelHandler, Handler, StateChange};
@@ -70,13 +71,14 @@ pub use node::{Node, NodeBuilder};
 pub use observer::{
     ClusterView, Disagreement, LeaderView, NodeView, Observation, ObservedRole, Observer,
 };
+pub use operator::{HandedOver, NodeAnswer, Operator, OperatorError};
 pub use run_while_leader::RunError;
 #[cfg(feature = "serial")]
 pub use serial::{SerialError, SerialTransport};
 #[cfg(feature = "serial")]
 pub use serial_line::{SerialLine, SerialLineError};
 pub use times::Times;
-pub use transport::{Arrival, Connection, ConnectionState, Listen, Member, Transport};
+pub use transport::{Arrival, Ask, Connection, ConnectionState, Listen, Member, Transport};
 pub use vote_file::{
     Corruption, DeleteError, Digest, LoadError, OpenError, SaveError, SaveStep, Unusable, VoteFile,
     VoteFileContents, VoteFileError,

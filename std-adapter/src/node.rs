@@ -7,7 +7,7 @@ mod reader;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use graft_election_core::{Mode, NodeId, State};
+use graft_election_core::{LeaderValue, Mode, NodeId, State};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::counts::Counts;
@@ -134,6 +134,29 @@ impl Node {
     /// nodes don't know this message, so among them it only stops this node from leading.
     pub async fn hand_over(&self, to: Option<NodeId>) -> bool {
         self.request_handover(to, None, None).await
+    }
+
+    /// Keeps the node from leading, or no longer does: while its program isn't fit to act as the
+    /// leader, for example. One that leads hands over. It goes on voting. What an operator has
+    /// asked is another matter, and neither ends the other (rule O3). Returns once the node has
+    /// heard of it.
+    pub async fn hold_back(&self, is_held_back: bool) {
+        self.request(Request::HoldBack(is_held_back)).await;
+    }
+
+    /// Has the node say this with its leadership, from its next heartbeat on, while it leads: an
+    /// address at which clients find it, for example (rule L7). Followers have it in their
+    /// [`status`](Self::status), and an [`Observer`](crate::Observer) sees it. It is not part of
+    /// the election: a value of an earlier leadership is said again in a later one.
+    pub async fn set_value(&self, value: LeaderValue) {
+        self.request(Request::SetValue(value)).await;
+    }
+
+    /// Waits until the node has taken a request. One that has closed needs none.
+    async fn request(&self, request: Request) {
+        if self.requests.send(request).await.is_ok() {
+            self.answers().await;
+        }
     }
 
     /// Waits until the node comes around to answer, which it does not during a save, on a disk that

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use graft_election_core::{Instant, Leadership, Message, NodeId, Reason, Refusal, Report, State};
+use graft_election_core::{
+    Instant, LeaderValue, Leadership, Message, NodeId, Reason, Refusal, Report, State,
+};
 use tokio::sync::{broadcast, watch};
 
 use crate::clock::Clock;
@@ -35,7 +37,9 @@ impl Publisher {
             reason: node.reason(),
             term: node.term(),
             leader: node.leader().cloned(),
+            leader_value: LeaderValue::EMPTY,
             vote: node.vote().cloned(),
+            is_paused: node.is_paused(),
             dropped: 0,
             connection: ConnectionState::default(),
             id: node.id().clone(),
@@ -103,7 +107,9 @@ impl Publisher {
             reason: node.reason(),
             term: node.term(),
             leader: node.leader().cloned(),
+            leader_value: said_by_leader(node).clone(),
             vote: node.vote().cloned(),
+            is_paused: node.is_paused(),
             ..(*before).clone()
         };
         if after != *before {
@@ -115,6 +121,8 @@ impl Publisher {
         let (from, to) = (before.state, after.state);
         // A closed node never has a leader, so that is not worth an event.
         let leader_changed = before.leader != after.leader && to != State::Closed;
+        let value_changed = before.leader_value != after.leader_value && after.leader.is_some();
+        let pause_changed = before.is_paused != after.is_paused;
         self.counts.send_modify(|counts| counts.count_change(before, &after));
         self.status.send_replace(Arc::new(after));
         if from != to {
@@ -122,6 +130,12 @@ impl Publisher {
         }
         if leader_changed {
             self.emit(EventKind::LeaderChanged);
+        }
+        if value_changed {
+            self.emit(EventKind::ValueChanged);
+        }
+        if pause_changed {
+            self.emit(EventKind::PauseChanged);
         }
     }
 
@@ -233,6 +247,14 @@ impl Publisher {
     }
 }
 
+/// What the leader says, this node if it leads (rule L7).
+fn said_by_leader(node: &CoreNode) -> &LeaderValue {
+    match node.state() {
+        State::Leader => node.application().value(),
+        _ => node.leader_value(),
+    }
+}
+
 /// Traces an event, with the names that programs know it by.
 fn trace(status: &Status, kind: &EventKind) {
     let Status { id, term, leader, reason, .. } = status;
@@ -250,6 +272,15 @@ fn trace(status: &Status, kind: &EventKind) {
             }
             None => tracing::info!(cluster, %id, term, event, "no leader is known"),
         },
+        EventKind::ValueChanged => {
+            let value = status.leader_value.to_string();
+            tracing::info!(cluster, %id, term, event, ?value, "the leader says {value:?}");
+        }
+        EventKind::PauseChanged => {
+            let paused = status.is_paused;
+            let text = if paused { "paused by an operator" } else { "resumed by an operator" };
+            tracing::info!(cluster, %id, term, event, paused, "{text}");
+        }
         EventKind::LeadershipGained { token } => {
             tracing::info!(cluster, %id, term, event, token, "lease gained");
         }

@@ -3,7 +3,7 @@ use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
 
-use graft_election_core::{Message, Mode, NodeId, Outgoing};
+use graft_election_core::{ControlRequest, Message, Mode, NodeId, Outgoing};
 
 use crate::vote_store::SharedError;
 
@@ -50,6 +50,16 @@ pub trait Listen: Send + 'static {
 
     /// Waits for what is heard next. It must be cancel-safe: a call that is dropped loses nothing.
     fn hear(&mut self) -> impl Future<Output = Arrival> + Send;
+}
+
+/// A way to ask the nodes of a cluster for something, without being one of them.
+pub trait Ask: Listen {
+    /// Sends an operator's request to the cluster that is listened to, so that the node that it is
+    /// for hears it, without waiting until it does.
+    fn ask(
+        &mut self,
+        request: &ControlRequest,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
 /// Who joins a cluster over a transport.

@@ -11,6 +11,9 @@ mod election_timeout;
 mod exit_status;
 mod http;
 mod inspect;
+mod is_leader;
+mod leader_file;
+mod machine_clock;
 mod manual;
 mod medium;
 mod nats_args;
@@ -23,6 +26,7 @@ mod quorum;
 mod report;
 mod run;
 mod seen;
+mod sources;
 mod status;
 mod stop;
 mod systemd;
@@ -65,13 +69,14 @@ struct Arguments {
 #[allow(clippy::large_enum_variant, reason = "there is one of it")]
 enum Task {
     Demo(demo::DemoArgs),
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     Bridge(bridge::BridgeArgs),
     // Go's users call the file a log.
     #[command(alias = "log")]
     Inspect(inspect::InspectArgs),
     Status(status::StatusArgs),
     Watch(watch::WatchArgs),
+    IsLeader(is_leader::IsLeaderArgs),
     Voters(voters::VotersArgs),
     Completions(manual::CompletionsArgs),
     Man(manual::ManArgs),
@@ -84,7 +89,15 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let words = std::env::args_os().collect();
+    let complete = match sources::complete(words, &mut Arguments::command()) {
+        Ok(complete) => complete,
+        Err(error) => {
+            report::print_error(ErrorChain(&*error));
+            return ExitStatus::Configuration.into();
+        }
+    };
+    let arguments = match Arguments::try_parse_from(complete.words) {
         Ok(arguments) => arguments,
         Err(told) => {
             // If nobody reads it, there is nowhere left to report it.
@@ -95,11 +108,12 @@ fn main() -> ExitCode {
     };
     let done = match arguments.task {
         Task::Demo(demo) => demo.run(),
-        Task::Run(run) => run.run(),
+        Task::Run(run) => run.run(complete.nats),
         Task::Bridge(bridge) => bridge.run(),
         Task::Inspect(inspect) => inspect.run(),
         Task::Status(status) => status.run(),
         Task::Watch(watch) => watch.run(),
+        Task::IsLeader(is_leader) => is_leader.run(),
         Task::Voters(voters) => voters.run(),
         Task::Completions(completions) => completions.run(&Arguments::command()),
         Task::Man(man) => man.run(Arguments::command()),

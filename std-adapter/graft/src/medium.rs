@@ -16,6 +16,7 @@ use crate::nats_args::NatsArgs;
 
 /// NATS, unless something else is named.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Connection")]
 pub(crate) struct MediumArgs {
     /// Instead of NATS, the directory through which nodes on this machine communicate.
     #[arg(long, value_name = "DIR", conflicts_with = "NatsArgs")]
@@ -50,6 +51,11 @@ impl MediumArgs {
     /// How to connect to NATS, if that is meant.
     pub(crate) fn nats(&self) -> &NatsArgs {
         &self.nats
+    }
+
+    /// The options of NATS, to which a file of settings may add.
+    pub(crate) fn nats_mut(&mut self) -> &mut NatsArgs {
+        &mut self.nats
     }
 
     /// Connects to NATS, if that is meant.

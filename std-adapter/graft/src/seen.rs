@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
+use graft_election::core::LeaderValue;
 use graft_election::{ClusterView, LeaderView, NodeView, ObservedRole};
 use serde::Serialize;
 
@@ -32,7 +33,7 @@ fn headline(view: &ClusterView) -> String {
         let style = AnsiColor::Yellow.on_default();
         return format!("{BOLD}{cluster}{BOLD:#}: {style}nobody leads{style:#} (term {term})");
     };
-    let LeaderView { id, term, led_for, began_here, lease_left, .. } = leader;
+    let LeaderView { id, term, value, led_for, began_here, lease_left, .. } = leader;
     let style = AnsiColor::Green.on_default().bold();
     let led_for = match began_here {
         true => format!(", for {}", short(*led_for)),
@@ -44,7 +45,15 @@ fn headline(view: &ClusterView) -> String {
         Some(left) => format!(", and its lease lasts for another {}", short(*left)),
         None => String::new(),
     };
-    format!("{BOLD}{cluster}{BOLD:#}: {style}{id} leads{style:#} in term {term}{led_for}{lease}")
+    let said = said(value);
+    format!(
+        "{BOLD}{cluster}{BOLD:#}: {style}{id} leads{style:#} in term {term}{led_for}{lease}{said}"
+    )
+}
+
+/// What a leader says beside that it leads, if it says something: quoted, since it may be anything.
+pub(crate) fn said(value: &LeaderValue) -> String {
+    if value.is_empty() { String::new() } else { format!(", and says {:?}", value.to_string()) }
 }
 
 /// The nodes, a line each, in columns as wide as what is in them.
@@ -75,9 +84,10 @@ fn cells(node: &NodeView) -> [String; 8] {
     let role = match (node.is_silent, node.is_go) {
         (true, _) => "silent".to_owned(),
         (false, true) => format!("{} (Go)", node.role),
+        (false, false) if node.is_paused => format!("{} (paused)", node.role),
         (false, false) => node.role.to_string(),
     };
-    let priority = node.priority.map(|priority| match priority {
+    let priority = node.priority.filter(|_| !node.is_paused).map(|priority| match priority {
         0 => "witness".to_owned(),
         priority => priority.to_string(),
     });

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use graft_election_core::{
-    Config, HeartbeatResponse, Life, ListId, Message, NodeId, TERM_END, VoteRequest,
+    Config, HeartbeatResponse, LeaderValue, Life, ListId, Message, NodeId, TERM_END, VoteRequest,
 };
 use tokio::time::Instant;
 
@@ -48,6 +48,7 @@ struct Leading {
     began_here: bool,
     heard_at: Instant,
     size: Option<u32>,
+    value: LeaderValue,
     /// When its heartbeats were heard, by what they are to be echoed with.
     beats: VecDeque<(u64, Instant)>,
     /// For each follower, until when its last promise holds.
@@ -70,6 +71,7 @@ struct Heard {
     list: Option<Option<ListId>>,
     election_timeout_min: Option<Duration>,
     is_go: bool,
+    is_paused: bool,
     lives: VecDeque<Life>,
     /// How often an earlier life came back, and when that was last.
     returns: u32,
@@ -117,6 +119,7 @@ impl Hearsay {
                 self.note_leader(&heartbeat.leader, heartbeat.term, now);
                 if let Some(leading) = self.leads(heartbeat.term) {
                     leading.size = size;
+                    leading.value = heartbeat.value.clone();
                     leading.beats.extend(heartbeat.sent_at.map(|sent_at| (sent_at.get(), now)));
                     if leading.beats.len() > BEATS_MAX {
                         leading.beats.pop_front();
@@ -136,10 +139,14 @@ impl Hearsay {
                     leading.is_over |= leading.id == handover.leader;
                 }
             }
+            Message::ControlResponse(response) => {
+                self.node(&response.node, now).is_paused = response.is_paused;
+            }
             Message::VoteResponse(_)
             | Message::PreVoteResponse(_)
             | Message::Who(_)
-            | Message::Here(_) => {}
+            | Message::Here(_)
+            | Message::ControlRequest(_) => {}
         }
         None
     }
@@ -158,6 +165,7 @@ impl Hearsay {
             leader: leader.map(|leading| LeaderView {
                 id: leading.id.clone(),
                 term: leading.term,
+                value: leading.value.clone(),
                 led_for: now - leading.began_at,
                 began_here: leading.began_here,
                 lease_left: leading.lease_end().map(|end| end.saturating_duration_since(now)),
@@ -181,11 +189,12 @@ impl Hearsay {
             list: node.list.flatten(),
             election_timeout_min: node.election_timeout_min,
             is_go: node.is_go,
+            is_paused: node.is_paused,
         }
     }
 
     /// When the view changes next though nothing is said: somebody is silent for too long.
-    pub(super) fn next_silence(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn next_silence(&self, now: Instant) -> Option<Instant> {
         let silence_max = self.silence_max();
         let leader = self.leading.as_ref().filter(|it| !it.is_over).map(|it| self.end_of(it));
         let nodes = self.nodes.values().map(|node| node.heard_at + silence_max);
@@ -205,6 +214,8 @@ impl Hearsay {
     fn note_role(&mut self, id: &NodeId, role: ObservedRole, size: Option<u32>, now: Instant) {
         let node = self.node(id, now);
         node.role = role;
+        // Whoever campaigns or leads isn't.
+        node.is_paused = false;
         // Go nodes don't say how many voters there are.
         node.is_go = size.is_none();
         node.size = size.or(node.size);
@@ -230,6 +241,7 @@ impl Hearsay {
                     began_here,
                     heard_at: now,
                     size: None,
+                    value: LeaderValue::EMPTY,
                     beats: VecDeque::new(),
                     promises: BTreeMap::new(),
                     rivals: BTreeMap::new(),
@@ -254,6 +266,7 @@ impl Hearsay {
         });
         let node = self.node(&response.follower, now);
         node.is_go = is_go;
+        node.is_paused = response.is_paused;
         node.priority = (!is_go).then_some(response.priority);
         node.election_timeout_min = bound_for.or(node.election_timeout_min);
         if let Some(beat_at) = answered {
@@ -341,6 +354,7 @@ impl Heard {
             list: None,
             election_timeout_min: None,
             is_go: false,
+            is_paused: false,
             lives: VecDeque::new(),
             returns: 0,
             returned_at: None,
@@ -382,10 +396,12 @@ fn life_of(message: &Message) -> Option<Life> {
         Message::HeartbeatResponse(response) => response.life,
         Message::PreVoteResponse(response) => response.life,
         Message::Who(identity) | Message::Here(identity) => Some(identity.life),
+        Message::ControlResponse(response) => Some(response.life),
         Message::VoteRequest(_)
         | Message::PreVoteRequest(_)
         | Message::Heartbeat(_)
-        | Message::Handover(_) => None,
+        | Message::Handover(_)
+        | Message::ControlRequest(_) => None,
     }
 }
 

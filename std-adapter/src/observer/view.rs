@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use graft_election_core::{ListId, NodeId};
+use graft_election_core::{LeaderValue, ListId, NodeId};
 
 /// A cluster at one instant, as somebody who listens knows it. What was not heard is not in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct LeaderView {
     pub id: NodeId,
     /// In which term; it is the fencing token.
     pub term: u64,
+    /// What its last heartbeat said beside that it leads (rule L7): an address, for example.
+    pub value: LeaderValue,
     /// For how long it has been heard to lead.
     #[cfg_attr(
         feature = "serde",
@@ -97,6 +99,8 @@ pub struct NodeView {
     pub election_timeout_min: Option<Duration>,
     /// Whether it speaks as Go nodes do.
     pub is_go: bool,
+    /// Whether it is kept from leading: an operator has paused it, or its program holds it back.
+    pub is_paused: bool,
 }
 
 /// What a node does, as far as one can hear.

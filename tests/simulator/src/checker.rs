@@ -29,7 +29,7 @@ use leases::Leases;
 const TERM_END: u64 = 1 << 63;
 
 /// How many times as long the span of a timeout gets where disks are slow, at most (rule C3).
-const STRETCH_MAX: u32 = 8;
+pub(crate) const STRETCH_MAX: u32 = 8;
 
 #[derive(Debug)]
 pub(crate) struct Checker {
@@ -311,6 +311,13 @@ impl Checker {
         let history = self.histories.get(history_index(node));
         let incarnation = history.and_then(|history| history.incarnation.as_ref());
         incarnation.is_some_and(|it| it.doubt.is_none() && now >= it.aside_until)
+    }
+
+    /// Whether a node may know of slow disks, its own or another's (rule C3).
+    pub(crate) fn is_patient(&self, node: Identity) -> bool {
+        let history = self.histories.get(history_index(node));
+        let incarnation = history.and_then(|history| history.incarnation.as_ref());
+        incarnation.is_some_and(Incarnation::has_patience)
     }
 
     /// Whether every leader so far was the first process of its id.

@@ -2,24 +2,21 @@
 
 use std::time::Duration;
 
-use graft_election_core::{Mode, VoteRecord};
+use graft_election_core::{Config, Mode, VoteRecord};
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt};
 
 use crate::judgement::Judged;
-use crate::{NodeIndex, NodeSetup, Setup};
+use crate::time_shape::TimeShape;
+use crate::{Change, NodeIndex, NodeSetup, Setup};
 
 /// How long a message or a save takes in a healthy world, at most.
 pub(crate) const MESSAGE_TIME_MAX: Duration = Duration::from_millis(10);
 
 pub(crate) const SAVE_TIME_MAX: Duration = Duration::from_millis(2);
 
-/// How far off a clock's rate is, at most, in millionths. Two of them differ by less than rho, a
-/// tenth of the faster one.
-pub(crate) const DRIFT_MAX: i32 = 52_000;
-
-/// The same where clocks are wild.
-const WILD_DRIFT_MAX: i32 = 300_000;
+/// How far off a clock's rate is, at most, in millionths, where clocks are wild.
+pub(crate) const WILD_DRIFT_MAX: i32 = 300_000;
 
 /// How likely something is: a share of 2^32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +52,7 @@ pub enum Kind {
 #[derive(Clone, Debug)]
 pub(crate) struct Faults {
     pub(crate) kind: Kind,
+    pub(crate) shape: TimeShape,
     /// Whether the doubles of a world are always heard by each other, and soon.
     pub(crate) doubles_hear: bool,
     /// How long a message takes at least.
@@ -75,6 +73,7 @@ pub(crate) struct Faults {
     pub(crate) slow_disks: usize,
     /// For each restart.
     pub(crate) lost_disk: Odds,
+    pub(crate) change: Odds,
     /// For each timer that is due.
     pub(crate) late_timer: Odds,
     /// For each step.
@@ -129,6 +128,7 @@ impl Faults {
     pub(crate) fn none(kind: Kind) -> Self {
         Self {
             kind,
+            shape: TimeShape::USUAL,
             doubles_hear: false,
             message_time_min: Duration::ZERO,
             message_time_max: MESSAGE_TIME_MAX,
@@ -142,6 +142,7 @@ impl Faults {
             save_time_min: Duration::ZERO,
             slow_disks: 0,
             lost_disk: Odds::NEVER,
+            change: Odds::NEVER,
             late_timer: Odds::NEVER,
             crash: Odds::NEVER,
             pause: Odds::NEVER,
@@ -163,8 +164,11 @@ impl Faults {
     pub(crate) fn draw(rng: &mut SmallRng) -> Self {
         let kind = Kind::draw(rng);
         let is_wild = kind == Kind::WildClocks;
+        let shape =
+            if is_wild || rng.random_bool(0.8) { TimeShape::USUAL } else { TimeShape::draw(rng) };
         let faults = Self {
             kind,
+            shape,
             doubles_hear: kind == Kind::Doubles && rng.random_bool(0.5),
             message_time_min: Duration::ZERO,
             message_time_max: MESSAGE_TIME_MAX / rng.random_range(1..=10),
@@ -178,6 +182,7 @@ impl Faults {
             save_time_min: Duration::ZERO,
             slow_disks: 0,
             lost_disk: if kind == Kind::LostDisks { Odds::new(0.3) } else { Odds::NEVER },
+            change: draw_odds(rng, 0.5),
             late_timer: draw_odds(rng, 0.2),
             crash: draw_odds(rng, 0.01),
             pause: draw_odds(rng, 0.01),
@@ -214,6 +219,23 @@ impl Faults {
         }
     }
 
+    /// A setting with which an operator starts a node next, beside its times.
+    pub(crate) fn draw_change(&self, rng: &mut SmallRng) -> Change {
+        match rng.random_range(0..4) {
+            0 => Change::Priority(rng.random_range(0..4)),
+            1 => Change::Rho(self.shape.draw_rho(rng)),
+            _ if self.keeps_mode() => Change::Priority(Config::PRIORITY),
+            2 => Change::Mode(Mode::Graft),
+            _ => Change::Mode(Mode::Extended),
+        }
+    }
+
+    /// Whether all nodes stay in Extended mode: only there doubles stand aside, and lists silence
+    /// those that go by an older one.
+    fn keeps_mode(&self) -> bool {
+        self.doubles_hear || self.kind == Kind::Lists
+    }
+
     /// How long a message takes at most until it is heard, where links are sound: who saves hears
     /// it afterwards.
     fn delay_max(&self) -> Duration {
@@ -247,15 +269,14 @@ impl Faults {
         let (unequal_terms, unequal_times) = (rng.random_bool(0.3), rng.random_bool(0.2));
         let unequal_positions = rng.random_bool(0.3);
         let (unequal_priorities, coarse_clocks) = (rng.random_bool(0.3), rng.random_bool(0.3));
-        let modes = if self.doubles_hear || self.kind == Kind::Lists {
-            Modes::Extended
-        } else {
-            Modes::draw(rng)
-        };
+        let common_times = self.shape.draw_common_times(rng);
+        let modes = if self.keeps_mode() { Modes::Extended } else { Modes::draw(rng) };
         let nodes = (0..count).map(|index| {
             let mut node = NodeSetup {
                 clock: Duration::from_micros(rng.random_range(0..10_000_000)),
                 mode: modes.draw_mode(rng),
+                times: common_times,
+                rho: self.shape.rho(),
                 ..NodeSetup::default()
             };
             if unequal_terms {
@@ -264,13 +285,13 @@ impl Faults {
                 node.record = VoteRecord { term, ..VoteRecord::default() };
             }
             if unequal_times {
-                node.times = draw_times(rng);
+                node.times = self.shape.draw_times(rng);
             }
             if unequal_priorities {
                 node.priority = rng.random_range(0..4);
             }
             if coarse_clocks {
-                node.tick = Duration::from_millis(rng.random_range(1..=20));
+                node.tick = TimeShape::draw_tick(rng);
             }
             if self.kind == Kind::Doubles && index >= size {
                 node.double_of = Some(NodeIndex::new(rng.random_range(0..size)));
@@ -343,16 +364,9 @@ impl Modes {
     }
 }
 
-/// A node's T_min, T_max and H.
-pub(crate) fn draw_times(rng: &mut SmallRng) -> [Duration; 3] {
-    let t_min = Duration::from_millis(rng.random_range(300..1_200));
-    [t_min, t_min * 2, Duration::from_millis(100)]
-}
-
 /// How far off a clock's rate is. The two extremes together are as likely as everything between
 /// them.
-pub(crate) fn draw_drift(rng: &mut SmallRng, kind: Kind) -> i32 {
-    let max = if kind == Kind::WildClocks { WILD_DRIFT_MAX } else { DRIFT_MAX };
+pub(crate) fn draw_drift(rng: &mut SmallRng, max: i32) -> i32 {
     match rng.random_range(0..4) {
         0 => max,
         1 => -max,

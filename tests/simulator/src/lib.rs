@@ -25,6 +25,7 @@ pub mod shrink;
 pub mod simulation;
 mod step;
 mod step_text;
+mod time_shape;
 pub mod timeline;
 pub mod times;
 mod transcript;

@@ -131,9 +131,12 @@ fn show(seed: u64, arguments: &Arguments) -> Result<()> {
         return Ok(());
     };
     let steps = failure.steps.len();
-    failure.shrink();
-    println!("seed {seed} shrank from {steps} steps to {}:\n", failure.steps.len());
-    println!("{}", failure.script());
+    if failure.shrink() {
+        println!("seed {seed} shrank from {steps} steps to {}:\n", failure.steps.len());
+        println!("{}", failure.script());
+    } else {
+        println!("seed {seed} doesn't shrink: only a drill shows that a rule is broken");
+    }
     write(&arguments.script, &failure.script())?;
     write(&arguments.svg, &timeline::draw(&failure.setup, &failure.steps))?;
     println!("script: {}", arguments.script.display());

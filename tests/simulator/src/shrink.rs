@@ -9,6 +9,10 @@ use crate::{Figures, Kind, Setup, Simulation, Step, World};
 /// How many steps are tried in pairs: the number of pairs grows with the square.
 const PAIRED_STEPS_MAX: usize = 100;
 
+/// After how many steps, those of all attempts together, shrinking ends as far as it has come: more
+/// would take minutes.
+const REPLAYED_STEPS_MAX: u64 = 10_000_000;
+
 /// The steps that lead a world to break a rule.
 #[derive(Clone, Debug)]
 pub struct Failure {
@@ -20,6 +24,8 @@ pub struct Failure {
     pub steps: Vec<Step>,
     /// What is wrong after these steps, or once the world has had time to recover (A1, A2).
     pub violation: Violation,
+    /// How many steps have been replayed so far.
+    replayed: u64,
 }
 
 /// Runs the simulation of a seed.
@@ -42,7 +48,7 @@ impl Failure {
         let violation = ran.and_then(|()| run(|| simulation.recover())).err()?;
         let (kind, setup) = (simulation.kind(), simulation.setup().clone());
         let all = simulation.recorded().to_vec();
-        let mut failure = Self { kind, setup, steps: all, violation };
+        let mut failure = Self { kind, setup, steps: all, violation, replayed: 0 };
         if failure.is_about_recovery() {
             // Recovery needs no steps of its own, unless it depends on the random numbers.
             let faulty = failure.steps[..faulty_steps].to_vec();
@@ -53,9 +59,12 @@ impl Failure {
         Some(failure)
     }
 
-    /// Leaves out all steps that aren't needed to break the rule (delta debugging).
-    pub fn shrink(&mut self) {
-        self.keep_if_it_fails(self.steps.clone());
+    /// Leaves out the steps that aren't needed to break the rule (delta debugging). Returns whether
+    /// the steps break it at all: it may take a drill of the simulation to see that they do.
+    pub fn shrink(&mut self) -> bool {
+        if !self.keep_if_it_fails(self.steps.clone()) {
+            return false;
+        }
         loop {
             let before = self.steps.len();
             let mut chunk = before.div_ceil(2);
@@ -64,11 +73,12 @@ impl Failure {
                 chunk /= 2;
             }
             self.leave_out_pairs();
-            if self.steps.len() == before {
+            if self.steps.len() == before || self.is_tired() {
                 break;
             }
         }
         self.prefer_oldest_messages();
+        true
     }
 
     /// The failure in the language of scripts.
@@ -131,17 +141,26 @@ impl Failure {
         }
     }
 
-    fn keep_if_it_fails(&mut self, steps: Vec<Step>) {
-        if let Some((steps, violation)) = self.happens_after(&steps) {
+    /// Returns whether these steps break the rule, and are kept.
+    fn keep_if_it_fails(&mut self, steps: Vec<Step>) -> bool {
+        let failed = if self.is_tired() { None } else { self.happens_after(&steps) };
+        let fails = failed.is_some();
+        if let Some((steps, violation)) = failed {
             self.steps = steps;
             self.violation = violation;
         }
+        fails
+    }
+
+    fn is_tired(&self) -> bool {
+        self.replayed > REPLAYED_STEPS_MAX
     }
 
     /// How these steps break the same rule, if they do. Those that can't happen are left out of the
     /// steps returned.
-    fn happens_after(&self, steps: &[Step]) -> Option<(Vec<Step>, Violation)> {
+    fn happens_after(&mut self, steps: &[Step]) -> Option<(Vec<Step>, Violation)> {
         let mut happened = Vec::new();
+        let mut simulation = None;
         let ran = run(|| {
             let mut world = World::new(self.setup.clone(), &mut ());
             for step in steps {
@@ -154,10 +173,13 @@ impl Failure {
                 }
             }
             if self.is_about_recovery() {
-                Simulation::after(world, self.setup.clone(), self.kind).recover()?;
+                let after = Simulation::after(world, self.setup.clone(), self.kind);
+                simulation.insert(after).recover()?;
             }
             Ok(())
         });
+        let recovery = simulation.map_or(0, |simulation| simulation.figures().steps);
+        self.replayed += happened.len() as u64 + recovery;
         let violation = ran.err().filter(|violation| violation.rule == self.violation.rule)?;
         Some((happened, violation))
     }

@@ -3,10 +3,12 @@
 mod bounds;
 mod cluster;
 mod lists;
+mod migration;
 mod random_faults;
 mod recovery;
 mod recovery_drills;
 mod slow_leader_rival;
+mod steady_leader;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -127,7 +129,8 @@ impl Simulation {
         }
         let drifts = simulation.rng.random_bool(0.5);
         for node in simulation.world.nodes().filter(|_| drifts) {
-            let millionths = draw_drift(&mut simulation.rng, simulation.faults.kind);
+            let max = simulation.drift_max();
+            let millionths = draw_drift(&mut simulation.rng, max);
             simulation.apply(&Step::Drift { node, millionths });
             simulation.plan(node);
         }

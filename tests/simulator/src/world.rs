@@ -9,7 +9,9 @@ use crate::checker::Checker;
 use crate::clock::Clock;
 use crate::judgement::Violation;
 use crate::machine::{Condition, Machine};
-use crate::{Event, FlightKey, Identity, Moment, Network, NodeIndex, Observer, Pick, Setup, Step};
+use crate::{
+    Event, FlightKey, Identity, Moment, Network, NodeIndex, NodeSetup, Observer, Pick, Setup, Step,
+};
 
 /// Nodes that still send messages after this many deliveries will never stop.
 const DELIVERIES_MAX: usize = 10_000;
@@ -122,6 +124,12 @@ impl World {
         let machine = &self.machines[node.get()];
         machine.condition() != Condition::Down
             && self.checkers[machine.cluster].takes_part(machine.identity, self.local(node))
+    }
+
+    /// Whether a node may know of slow disks, and wait longer for that (rule C3).
+    pub(crate) fn is_patient(&self, node: NodeIndex) -> bool {
+        let machine = &self.machines[node.get()];
+        self.checkers[machine.cluster].is_patient(machine.identity)
     }
 
     /// Which of the clusters on the medium a node belongs to.
@@ -285,6 +293,11 @@ impl World {
         let machine = &self.machines[node.get()];
         self.checkers[machine.cluster].has_no_lease(machine.identity, self.now);
         self.look_at_lease(node);
+    }
+
+    /// What a node is started with: what its program runs with, unless that was changed since.
+    pub(crate) fn settings(&self, node: NodeIndex) -> &NodeSetup {
+        &self.machines[node.get()].setup
     }
 
     /// Every T_min, T_max and H that a node ever had.

@@ -45,6 +45,9 @@ const EMULATOR: (&str, &str) = ("qemu-system-arm", "qemu-system-arm");
 /// What builds libFuzzer from its sources.
 const CXX: (&str, &str) = ("c++", "g++");
 
+/// What reads units of systemd.
+const SYSTEMD: (&str, &str) = ("systemd-analyze", "systemd");
+
 /// What draws the page: programs of Debian's packages of the same names. The second has no windows,
 /// and is a quarter smaller to install.
 const BROWSERS: [&str; 2] = ["chromium", "chromium-headless-shell"];
@@ -83,7 +86,7 @@ impl Tools {
             need_component("fmt", "rustfmt")?;
             need_component("clippy", "clippy")
         })?;
-        steps.run("tools: packages of Debian", || debian::need(&[SIZE, EMULATOR, CXX]))?;
+        steps.run("tools: packages of Debian", || debian::need(&[SIZE, EMULATOR, CXX, SYSTEMD]))?;
         Ok(Self {
             toolchain: steps.run("tools: compiler for microcontrollers", Toolchain::install)?,
             nats_server: steps.run("tools: nats-server", nats_server)?,

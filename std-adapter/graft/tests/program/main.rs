@@ -9,14 +9,19 @@
 )]
 
 mod bridge;
+mod check;
 mod command;
 mod containment;
 mod demo;
+mod deploy;
 mod exit_status;
 mod floods;
 mod from_go;
+mod giving_up;
 mod http;
 mod inspect;
+mod keep;
+mod leader_file;
 mod login;
 mod manual;
 mod nats;
@@ -26,6 +31,8 @@ mod nats;
 mod nats_server;
 mod nats_service;
 mod observe;
+mod on_change;
+mod once;
 mod peer;
 mod process;
 /// Theirs as well.
@@ -35,6 +42,7 @@ mod proxy;
 mod pty;
 mod reports;
 mod run;
+mod settings;
 mod surroundings;
 mod systemd;
 mod terminal;

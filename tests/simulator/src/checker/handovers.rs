@@ -45,7 +45,7 @@ impl Checker {
         if state != State::Follower {
             incarnation.parting.handed_over = None;
         }
-        let (priority, is_freed) = (incarnation.priority, incarnation.input.frees_it);
+        let is_freed = incarnation.input.frees_it;
         if stops {
             incarnation.gave_up.push(term);
         }
@@ -57,14 +57,6 @@ impl Checker {
         self.require("H3", !leaves_at_once, || {
             format!("{node} led, is closed, and leaves at once")
         });
-        if stops && reason == Reason::PriorityHandover && !self.judged.is_of_nodes_alone() {
-            let incarnations = self.histories.iter().filter_map(|known| known.incarnation.as_ref());
-            let is_exceeded =
-                incarnations.map(|other| other.priority).any(|other| other > priority);
-            self.require("H4", is_exceeded, || {
-                format!("{node} gives way, and nobody has a higher priority than {priority}")
-            });
-        }
     }
 
     /// A node says that it hands over.
@@ -75,9 +67,15 @@ impl Checker {
             |reason| matches!(reason, Reason::LostQuorum | Reason::DuplicateId | Reason::OlderList);
         let expects_successor = owed.is_some_and(|reason| !names_nobody(reason));
         incarnation.parting.handed_over = expects_successor.then_some(handover.term);
+        let target = handover.target.as_ref().and_then(Identity::of);
+        let is_exceeded = incarnation.is_exceeded_by(target, incarnation.input.at);
+        let gives_way = owed == Some(Reason::PriorityHandover);
         let names_one = owed.is_some_and(names_nobody) && handover.target.is_some();
         self.require("L4", !names_one, || {
             format!("{node} has lost its quorum, and names a node that is to lead")
+        });
+        self.require("H4", !gives_way || is_exceeded || self.judged.is_of_nodes_alone(), || {
+            format!("{node} gives way to {target:?}, which offered no higher priority")
         });
     }
 

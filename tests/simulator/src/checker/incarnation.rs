@@ -72,9 +72,21 @@ pub(super) struct Incarnation {
     pub(super) takes_over: Vec<u64>,
     /// Until when each follower is bound, on this leader's clock (rule L3).
     echoes: Vec<(Option<Identity>, Instant)>,
+    /// What its followers last said of themselves, one entry for each life (rule H4).
+    offers: Vec<Offer>,
     pub(super) pre_votes: PreVotes,
     /// Who answered its campaign, and whether with a vote: as many as count (rule V6).
     answers: Vec<(Option<Identity>, bool)>,
+}
+
+/// A follower's last acknowledgement in one life.
+#[derive(Clone, Copy, Debug)]
+struct Offer {
+    follower: Option<Identity>,
+    life: Option<Life>,
+    priority: u32,
+    /// Until when it is bound, on the leader's clock.
+    until: Instant,
 }
 
 /// A leader that a node follows.
@@ -164,6 +176,7 @@ impl Incarnation {
             gave_up: Vec::new(),
             takes_over: Vec::new(),
             echoes: Vec::new(),
+            offers: Vec::new(),
             pre_votes: PreVotes::default(),
             answers: Vec::new(),
         }
@@ -310,6 +323,7 @@ impl Incarnation {
             self.led_since = now;
             self.led_in = self.term;
             self.echoes.clear();
+            self.offers.clear();
         }
         if state != State::PreCandidate {
             self.pre_votes.end();
@@ -425,6 +439,19 @@ impl Incarnation {
             Some((_, known)) => *known = until.max(*known),
             None => self.echoes.push((follower, until)),
         }
+        let HeartbeatResponse { life, priority, .. } = *response;
+        let is_of_life = |offer: &&mut Offer| (offer.follower, offer.life) == (follower, life);
+        match self.offers.iter_mut().find(is_of_life) {
+            Some(offer) => (offer.priority, offer.until) = (priority, until.max(offer.until)),
+            None => self.offers.push(Offer { follower, life, priority, until }),
+        }
+    }
+
+    /// Whether this follower, as it last said, has a higher priority, and is bound at `now`. A new
+    /// life doesn't count at first (N4), so that the one before it does until its promise ends.
+    pub(super) fn is_exceeded_by(&self, follower: Option<Identity>, now: Instant) -> bool {
+        let mut offers = self.offers.iter().filter(|offer| offer.follower == follower);
+        offers.any(|offer| offer.priority > self.priority && offer.until > now)
     }
 
     /// A voter answers its campaign. Of voters that are not declared, the first ones that answer

@@ -6,7 +6,7 @@ use graft_election_core::{Handover, Message, Round, State};
 use rand::{Rng, RngExt};
 
 use super::{Action, Simulation};
-use crate::faults::{Kind, draw_drift, draw_span, draw_times};
+use crate::faults::{Kind, draw_drift, draw_span};
 use crate::forgery::{Hearer, draw_forgery, draw_garbage};
 use crate::{Condition, NodeIndex, Remains, Step};
 
@@ -38,14 +38,15 @@ impl Simulation {
             }
         }
         if self.faults.drift.happens(&mut self.rng) {
-            let millionths = draw_drift(&mut self.rng, self.faults.kind);
+            let max = self.drift_max();
+            let millionths = draw_drift(&mut self.rng, max);
             self.apply(&Step::Drift { node: victim, millionths });
             if condition == Condition::Waiting {
                 self.plan(victim);
             }
         }
         if self.faults.times.happens(&mut self.rng) {
-            let times = draw_times(&mut self.rng);
+            let times = self.faults.shape.draw_times(&mut self.rng);
             self.apply(&Step::Times { node: victim, times });
         }
         if self.faults.progress.happens(&mut self.rng) {
@@ -178,6 +179,10 @@ impl Simulation {
             && self.faults.lost_disk.happens(&mut self.rng);
         if self.faults.kind == Kind::Lists {
             self.edit_list(node);
+        }
+        if self.faults.change.happens(&mut self.rng) {
+            let change = self.faults.draw_change(&mut self.rng);
+            self.apply(&Step::Change { node, change });
         }
         if loses_disk {
             self.apply(&Step::Replace(node));

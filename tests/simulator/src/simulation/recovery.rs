@@ -8,7 +8,7 @@ use graft_election_core::{Mode, State};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use super::bounds::{POSITION_MAX, RHO, recovery_max, times_max};
+use super::bounds::{POSITION_MAX, times_max};
 use super::{Action, Plan, Simulation};
 use crate::faults::{Faults, Kind, MESSAGE_TIME_MAX, draw_span};
 use crate::judgement::{Judged, Violation};
@@ -39,19 +39,22 @@ impl Simulation {
             let what = format!("{node} started with a list that is not that of its record");
             return Err(Violation { rule: "V6", what });
         }
+        if !self.can_settle() {
+            return Ok(false);
+        }
         self.end_faults();
         if self.faults.kind == Kind::Lists {
             // Those that heard of an older list stand aside for so long.
             self.run_until(
-                self.world.now().plus(times_max(&self.world)[1].mul_f64(2.0 + 3.0 * RHO)),
+                self.world.now().plus(times_max(&self.world)[1].mul_f64(2.0 + 3.0 * self.rho())),
             )?;
         }
         let healed_at = self.world.now();
-        let limit = recovery_max(&self.world);
+        let limit = self.recovery_max();
         // By then the nodes have heard all that was sent before, and the leader if there is one. A
         // timer may have been about to run out.
         let [_, _, heartbeat] = times_max(&self.world);
-        self.run_until(healed_at.plus(heartbeat.mul_f64(1.0 + RHO) + MESSAGE_TIME_MAX * 2))?;
+        self.run_until(healed_at.plus(heartbeat.mul_f64(1.0 + self.rho()) + MESSAGE_TIME_MAX * 2))?;
         self.until_all_follow(healed_at)?;
         if self.world.saw_two_leaders() {
             return Ok(false);
@@ -65,9 +68,11 @@ impl Simulation {
             self.run_until(self.world.now().plus(times_max(&self.world)[1]))?;
             self.until_all_follow(self.world.now())?;
         }
-        if self.figures.suspicions > 0 || self.faults.kind == Kind::Garbage || self.setup.echo {
+        let forges_names = matches!(self.faults.kind, Kind::Garbage | Kind::Handovers);
+        if self.figures.suspicions > 0 || forges_names || self.setup.echo {
             // A voter that restarted twice in a row isn't counted for a while (rule N4), and one
-            // that heard its own name stands aside (N3). The leader may need it.
+            // that heard its own name, be it in a handover that it never said, stands aside (N3).
+            // The leader may need it.
             self.run_until(self.world.now().plus(times_max(&self.world)[1] * 3))?;
             self.until_all_follow(self.world.now())?;
         }
@@ -88,14 +93,14 @@ impl Simulation {
         let has_quorum = ids.iter().filter(can_vote).count() * 2 > self.setup.size;
         // In Graft mode nobody stands aside, and a witness can't lead.
         let is_simple =
-            self.setup.nodes.iter().all(|node| node.mode == Mode::Extended && node.priority > 0);
-        if !has_quorum || !is_simple {
+            self.all_extended() && self.settings().all(|settings| settings.priority > 0);
+        if !has_quorum || !is_simple || !self.can_settle() {
             return Ok(());
         }
         self.end_faults();
         let [_, t_max, heartbeat] = times_max(&self.world);
         // One that stands aside asks anew within 2 T_max, and takes part a T_min later.
-        let patience = recovery_max(&self.world) + (t_max * 4 + heartbeat * 2).mul_f64(1.0 + RHO);
+        let patience = self.recovery_max() + (t_max * 4 + heartbeat * 2).mul_f64(1.0 + self.rho());
         for _ in 0..3 {
             self.run_until(self.world.now().plus(t_max))?;
             let limit = self.world.now().plus(patience);
@@ -132,7 +137,7 @@ impl Simulation {
     /// followed one of them never follows the other in that term (L2). Where disks are lost, and
     /// votes with them, that may happen without any further fault.
     pub(super) fn until_all_follow(&mut self, since: Moment) -> Result<(), Violation> {
-        let limit = since.plus(recovery_max(&self.world));
+        let limit = since.plus(self.recovery_max());
         let is_settled = |this: &Self| this.leader().is_some() || this.world.saw_two_leaders();
         self.until(is_settled, limit, "A1", "not all nodes have one leader")?;
         Ok(())
@@ -196,7 +201,7 @@ impl Simulation {
         if self.faults.kind == Kind::Lists {
             return self.current_list().is_some_and(|(list, voters)| {
                 let holders = self.nodes_of(list);
-                let can_lead = |node: &NodeIndex| self.setup.nodes[node.get()].priority > 0;
+                let can_lead = |node: &NodeIndex| self.world.settings(*node).priority > 0;
                 holders.len() * 2 > voters.len() && holders.iter().any(can_lead)
             });
         }
@@ -207,7 +212,7 @@ impl Simulation {
                     && !self.is_stranger(*node)
             };
             let voters: Vec<_> = self.world.nodes().filter(can_vote).collect();
-            let can_lead = |node: &NodeIndex| self.setup.nodes[node.get()].priority > 0;
+            let can_lead = |node: &NodeIndex| self.world.settings(*node).priority > 0;
             voters.len() * 2 > self.setup.size && voters.iter().any(can_lead)
         })
     }
@@ -246,9 +251,9 @@ impl Simulation {
 
     /// A witness can't lead, so it must not stay ahead of all others (A5).
     fn favour_candidates(&mut self) {
-        let has_witness = self.setup.nodes.iter().any(|node| node.priority == 0);
+        let has_witness = self.settings().any(|settings| settings.priority == 0);
         for node in self.world.nodes().filter(|_| has_witness) {
-            if self.setup.nodes[node.get()].priority > 0 {
+            if self.world.settings(node).priority > 0 {
                 self.apply(&Step::Position { node, position: POSITION_MAX });
             }
         }
@@ -297,7 +302,7 @@ impl Simulation {
         };
         let nodes = self.world.nodes().filter(|node| self.world.cluster(*node) == cluster);
         let (leader, term) = nodes.filter_map(leads).max_by_key(|(_, term)| *term)?;
-        let has_lease = self.setup.nodes[leader.get()].mode == Mode::Graft
+        let has_lease = self.world.settings(leader).mode == Mode::Graft
             || self.world.leadership(leader).is_some();
         has_lease.then_some((leader, term))
     }

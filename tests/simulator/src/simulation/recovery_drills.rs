@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use graft_election_core::{Handover, Message, Mode, PreVoteResponse, Round};
+use graft_election_core::{Handover, Message, PreVoteResponse, Round};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 
 use super::Simulation;
-use super::bounds::{POSITION_MAX, RHO, recovery_max, times_max};
+use super::bounds::{POSITION_MAX, times_max};
 use crate::faults::{MESSAGE_TIME_MAX, SAVE_TIME_MAX};
 use crate::judgement::Violation;
 use crate::{Condition, NodeIndex, Step};
@@ -49,11 +49,17 @@ impl Simulation {
         if !is_whole || self.setup.size < 2 {
             return Ok(());
         }
-        let is_extended = self.setup.nodes.iter().all(|node| node.mode == Mode::Extended);
+        let is_extended = self.all_extended();
         // Where priorities differ, the leader may change without any trouble (rule H4).
-        let first = self.setup.nodes[0].priority;
-        if self.setup.nodes.iter().any(|node| node.priority != first) {
+        let first = self.world.settings(NodeIndex::new(0)).priority;
+        if self.settings().any(|settings| settings.priority != first) {
             return if is_extended { self.wait_for_promotion() } else { Ok(()) };
+        }
+        if self.rng.random_bool(0.05) {
+            return self.migrate();
+        }
+        if is_extended && self.setup.size > 2 && self.rng.random_bool(0.05) {
+            self.lead_steadily()?;
         }
         if self.setup.size > 2 && self.rng.random_bool(0.5) {
             self.rival_the_leader()?;
@@ -185,18 +191,18 @@ impl Simulation {
         for node in self.world.nodes() {
             self.apply(&Step::Position { node, position: POSITION_MAX });
         }
-        let priority = |node: NodeIndex| self.setup.nodes[node.get()].priority;
+        let priority = |node: NodeIndex| self.world.settings(node).priority;
         let priorities: BTreeSet<u32> = self.world.nodes().map(priority).collect();
         let highest = priorities.last().copied().unwrap_or_default();
         let t_max = times_max(&self.world)[1];
         // A node whose last save failed tries again within T_max, and is steady from then on. The
         // leadership may rise through the priorities one by one.
-        let steady = t_max.mul_f64((1.0 + STEADY_TIMEOUTS) * (1.0 + RHO));
+        let steady = t_max.mul_f64((1.0 + STEADY_TIMEOUTS) * (1.0 + self.rho()));
         let limit = self.answer_max(steady + self.interval_max() * 2, 3, 2);
         let limit = limit * u32::try_from(priorities.len() - 1).unwrap_or(u32::MAX);
         let leads_highest = |this: &Self| {
             let leader = this.leader();
-            leader.is_some_and(|(node, _)| this.setup.nodes[node.get()].priority == highest)
+            leader.is_some_and(|(node, _)| this.world.settings(node).priority == highest)
         };
         let limit = self.world.now().plus(limit);
         self.until(leads_highest, limit, "H4", "no node of the highest priority leads")?;
@@ -228,7 +234,7 @@ impl Simulation {
         // Messages in flight arrive, and a leader that is cut off finds out.
         let rest = times_max(&self.world)[1];
         self.run_until(cut_at.plus(rest))?;
-        let limit = cut_at.plus(rest + recovery_max(&self.world));
+        let limit = cut_at.plus(rest + self.recovery_max());
         let is_led = |this: &Self| this.leader_now().is_some();
         let took =
             self.until(is_led, limit, "A4", "one node reaches a quorum, and nobody leads")?;
@@ -253,11 +259,5 @@ impl Simulation {
     fn answer_max(&self, wait: Duration, questions: u32, saves: u32) -> Duration {
         // A node that saves hears what has arrived only afterwards.
         wait + (MESSAGE_TIME_MAX + SAVE_TIME_MAX) * 2 * questions + SAVE_TIME_MAX * saves
-    }
-
-    /// The longest time between two heartbeats.
-    fn interval_max(&self) -> Duration {
-        let ticks = self.setup.nodes.iter().map(|node| node.tick).max().unwrap_or_default();
-        (times_max(&self.world)[2] + ticks).mul_f64(1.0 + RHO)
     }
 }

@@ -5,8 +5,8 @@ use graft_election_core::Mode;
 use rand::RngExt;
 
 use super::Simulation;
-use super::bounds::{POSITION_MAX, RHO, times_max};
-use crate::faults::{DRIFT_MAX, Kind, MESSAGE_TIME_MAX};
+use super::bounds::{POSITION_MAX, times_max};
+use crate::faults::{Kind, MESSAGE_TIME_MAX};
 use crate::judgement::Violation;
 use crate::{Condition, NodeIndex, Remains, Step};
 
@@ -16,7 +16,7 @@ impl Simulation {
     /// bound to the leader if they didn't keep rule V3.
     pub(super) fn rival_the_leader(&mut self) -> Result<(), Violation> {
         let Some((leader, term)) = self.leader() else { return Ok(()) };
-        if self.setup.nodes[leader.get()].mode == Mode::Graft {
+        if self.world.settings(leader).mode == Mode::Graft {
             return Ok(());
         }
         let others: Vec<_> = self.world.nodes().filter(|node| *node != leader).collect();
@@ -29,7 +29,7 @@ impl Simulation {
         self.faults.message_time_max =
             MESSAGE_TIME_MAX / if self.rng.random_bool(0.5) { 10 } else { 1 };
         self.cut_both_ways(leader, rival);
-        let asks_after = times_max(&self.world)[1].mul_f64(1.5 * (1.0 + RHO));
+        let asks_after = times_max(&self.world)[1].mul_f64(1.5 * (1.0 + self.rho()));
         self.run_until(self.world.now().plus(asks_after))?;
 
         let others_restart = self.rng.random_bool(0.5);
@@ -43,8 +43,12 @@ impl Simulation {
             }
         }
         self.run_until(self.world.now().plus(times_max(&self.world)[1]))?;
-        let is_extended = self.setup.nodes.iter().all(|node| node.mode == Mode::Extended);
-        if others_restart && is_extended && self.leader_now() != Some((leader, term)) {
+        // N4: a voter that has restarted counts from the second heartbeat on that it answers, and
+        // all others restart at once. The usual times have room for two heartbeats and an answer,
+        // unless T_min is the shortest and the answer as late as can be, which no seed has shown.
+        let has_room = self.has_usual_times() || self.leader_has(2);
+        let must_stay = others_restart && self.all_extended() && has_room;
+        if must_stay && self.leader_now() != Some((leader, term)) {
             let what =
                 format!("{leader}, which led in term {term}, lost it to a node that was cut off");
             return Err(Violation { rule: "A2", what });
@@ -60,7 +64,8 @@ impl Simulation {
             return;
         }
         for node in self.world.nodes() {
-            let millionths = if node == leader { -DRIFT_MAX } else { DRIFT_MAX };
+            let max = self.drift_max();
+            let millionths = if node == leader { -max } else { max };
             self.apply(&Step::Drift { node, millionths });
             if self.world.condition(node) == Condition::Waiting {
                 self.plan(node);
