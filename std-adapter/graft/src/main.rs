@@ -17,6 +17,7 @@ mod machine_clock;
 mod manual;
 mod medium;
 mod nats_args;
+mod nats_service;
 mod news;
 mod operate;
 mod output;

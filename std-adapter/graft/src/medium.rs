@@ -49,6 +49,11 @@ pub(crate) enum MediumError {
 }
 
 impl MediumArgs {
+    /// How to connect to NATS, if that is meant.
+    pub(crate) fn nats(&self) -> &NatsArgs {
+        &self.nats
+    }
+
     /// The options of NATS, to which a file of settings may add.
     pub(crate) fn nats_mut(&mut self) -> &mut NatsArgs {
         &mut self.nats

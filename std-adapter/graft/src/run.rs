@@ -38,6 +38,7 @@ use crate::http::HttpServer;
 use crate::leader_file::LeaderFileKeeper;
 use crate::medium::MediumArgs;
 use crate::nats_args::NatsArgs;
+use crate::nats_service::NatsService;
 use crate::news::News;
 use crate::process::Reaper;
 use crate::quorum::QuorumWatch;
@@ -71,6 +72,9 @@ pub(crate) struct RunArgs {
     /// programs. Whoever reaches the address may read all of it.
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
+    /// Answer as a service of NATS, too, as `nats micro` asks: over a connection of its own.
+    #[arg(long, conflicts_with_all = ["local", "serial"])]
+    nats_service: bool,
     /// Keep a file while this node has a valid lease, for other programs on this machine: `graft
     /// is-leader FILE` tells scripts, and the token, the id, the cluster and the lease's end are in
     /// it, as JSON. It is renewed as the lease is, many times a second, so let it be in memory,
@@ -179,7 +183,14 @@ impl RunArgs {
         let leader_file = leader_file.exits_with(ExitStatus::Configuration)?;
         let server = self.http.map(HttpServer::start).transpose();
         let server = server.exits_with(ExitStatus::Configuration)?;
+        let service = match self.nats_service {
+            true => Some(NatsService::connect(self.medium.nats()).await?),
+            false => None,
+        };
         let (node, vote_path) = self.node.start(self.medium.open().await?).await?;
+        if let Some(service) = service {
+            service.serve(&node).await?;
+        }
         Ok(Started { node, vote_path, reporter, leader_file, server })
     }
 

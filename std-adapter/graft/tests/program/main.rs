@@ -29,6 +29,7 @@ mod nats;
 #[allow(dead_code, unreachable_pub, reason = "these tests need only part of it")]
 #[path = "../../../../tests/src/nats_server.rs"]
 mod nats_server;
+mod nats_service;
 mod observe;
 mod on_change;
 mod once;
