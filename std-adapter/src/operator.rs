@@ -177,8 +177,8 @@ impl<M: Ask> Operator<M> {
         self.have(node, ControlAction::Resume).await
     }
 
-    /// Has the leader hand over: to `to` or, without it, to whoever is fit. Waits until another
-    /// leads.
+    /// Has the leader hand over: to `to`, unless that leads already, or to whoever is fit. Waits
+    /// until another leads.
     ///
     /// # Errors
     ///
@@ -190,6 +190,9 @@ impl<M: Ask> Operator<M> {
             let Some((leader, term)) = self.wait_for_leader(0, end).await? else {
                 return Err(OperatorError::NoLeader { within });
             };
+            if to == Some(&leader) {
+                return Ok(HandedOver { from: leader.clone(), to: Some(leader), term });
+            }
             let order = Order { action: ControlAction::HandOver, term, target: to.cloned() };
             match self.demand(&leader, &order, end).await? {
                 ControlOutcome::Done => {
@@ -233,9 +236,12 @@ impl<M: Ask> Operator<M> {
         for _ in 0..ATTEMPTS_MAX {
             let known = self.question(node, end).await?;
             let request = order.for_node(node, round()?, known.last, Some(known.life));
-            let response = self.send_until_answered(&request, end).await?;
-            if response.outcome != ControlOutcome::Outdated {
-                return Ok(response.outcome);
+            let outcome = match self.send_until_answered(&request, end).await? {
+                Answer::Response(response) => response.outcome,
+                Answer::Handover => ControlOutcome::Done,
+            };
+            if outcome != ControlOutcome::Outdated {
+                return Ok(outcome);
             }
         }
         Err(OperatorError::Contested { node: node.clone() })
@@ -244,7 +250,11 @@ impl<M: Ask> Operator<M> {
     async fn question(&mut self, node: &NodeId, end: Instant) -> Outcome<ControlResponse, M> {
         let order = Order { action: ControlAction::Ask, term: 0, target: None };
         let request = order.for_node(node, round()?, None, None);
-        self.send_until_answered(&request, end).await
+        loop {
+            if let Answer::Response(response) = self.send_until_answered(&request, end).await? {
+                return Ok(response);
+            }
+        }
     }
 
     /// Repeats a request, which changes nothing (rule O4), until it is answered.
@@ -252,7 +262,7 @@ impl<M: Ask> Operator<M> {
         &mut self,
         request: &ControlRequest,
         end: Instant,
-    ) -> Outcome<ControlResponse, M> {
+    ) -> Outcome<Answer, M> {
         while Instant::now() < end {
             self.medium.ask(request).await.map_err(OperatorError::Medium)?;
             let until = end.min(Instant::now() + REPEAT_INTERVAL);
@@ -261,7 +271,13 @@ impl<M: Ask> Operator<M> {
                     Message::ControlResponse(response)
                         if response.round == request.round && response.node == request.node =>
                     {
-                        return Ok(response);
+                        return Ok(Answer::Response(response));
+                    }
+                    // O4: that is what a leader says first.
+                    Message::Handover(handover)
+                        if handover.leader == request.node && handover.term == request.term =>
+                    {
+                        return Ok(Answer::Handover);
                     }
                     _ => {}
                 }
@@ -300,6 +316,13 @@ impl<M: Ask> Operator<M> {
             }
         }
     }
+}
+
+/// How a node answers a request.
+enum Answer {
+    Response(ControlResponse),
+    /// It led in the named term, and no longer does.
+    Handover,
 }
 
 /// What a node is to do.

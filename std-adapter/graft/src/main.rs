@@ -1,6 +1,6 @@
 //! The program `graft`: one node of a cluster and a command for the leader, a demonstration of a
-//! whole cluster, a look at one from outside, a bridge between a serial line and NATS, a look into
-//! a vote file, and the list of voters in it.
+//! whole cluster, a look at one from outside and what an operator asks of it, a bridge between a
+//! serial line and NATS, a look into a vote file, and the list of voters in it.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +19,7 @@ mod medium;
 mod nats_args;
 mod nats_service;
 mod news;
+mod operate;
 mod output;
 mod permit;
 mod process;
@@ -76,6 +77,9 @@ enum Task {
     Inspect(inspect::InspectArgs),
     Status(status::StatusArgs),
     Watch(watch::WatchArgs),
+    HandOver(operate::HandOverArgs),
+    Pause(operate::PauseArgs),
+    Resume(operate::ResumeArgs),
     IsLeader(is_leader::IsLeaderArgs),
     Voters(voters::VotersArgs),
     Completions(manual::CompletionsArgs),
@@ -113,6 +117,9 @@ fn main() -> ExitCode {
         Task::Inspect(inspect) => inspect.run(),
         Task::Status(status) => status.run(),
         Task::Watch(watch) => watch.run(),
+        Task::HandOver(hand_over) => hand_over.run(),
+        Task::Pause(pause) => pause.run(),
+        Task::Resume(resume) => resume.run(),
         Task::IsLeader(is_leader) => is_leader.run(),
         Task::Voters(voters) => voters.run(),
         Task::Completions(completions) => completions.run(&Arguments::command()),

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
+use graft_election::core::ControlRequest;
 use graft_election::{
-    Arrival, Listen, LocalError, LocalTransport, NatsError, NatsTransport, SerialError, SerialLine,
-    SerialTransport,
+    Arrival, Ask, Listen, LocalError, LocalTransport, NatsError, NatsTransport, SerialError,
+    SerialLine, SerialTransport,
 };
 
 use crate::exit_status::{ExitStatus, ExitsWith};
@@ -83,6 +84,17 @@ impl Medium {
             Self::Local(transport) => transport.clusters()?,
             Self::Serial(_) => BTreeSet::new(),
         })
+    }
+}
+
+impl Ask for Medium {
+    async fn ask(&mut self, request: &ControlRequest) -> Result<(), MediumError> {
+        match self {
+            Self::Nats(transport) => transport.ask(request).await?,
+            Self::Local(transport) => transport.ask(request).await?,
+            Self::Serial(transport) => transport.ask(request).await?,
+        }
+        Ok(())
     }
 }
 

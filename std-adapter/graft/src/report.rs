@@ -93,6 +93,7 @@ impl Reporter {
         }
         let cluster = &status.cluster;
         let (name, size) = (&cluster.name, cluster.size);
+        let paused = if status.is_paused { ", paused by an operator" } else { "" };
         let votes = match path {
             Some(path) => format!(", votes in {}", path.display()),
             None => String::new(),
@@ -100,7 +101,7 @@ impl Reporter {
         self.text(
             SystemTime::now(),
             status,
-            &format!("started as one of {size} voters of {name}{votes}"),
+            &format!("started as one of {size} voters of {name}{votes}{paused}"),
         )
     }
 
@@ -173,6 +174,13 @@ impl Reporter {
                 }
             }
             EventKind::LeaderChanged => line("leader", status),
+            EventKind::ValueChanged => {
+                Line { text: Some(status.leader_value.to_string()), ..line("value", status) }
+            }
+            EventKind::PauseChanged => {
+                let to = if status.is_paused { "paused" } else { "resumed" };
+                Line { to: to.to_owned(), ..line("pause", status) }
+            }
             EventKind::LeadershipGained { .. } => {
                 Line { to: "held".to_owned(), ..line("lease", status) }
             }
@@ -220,6 +228,17 @@ impl Reporter {
                 Some(leader) => format!("follows {BOLD}{leader}{BOLD:#}"),
                 None => format!("{DIM}has no leader{DIM:#}"),
             },
+            EventKind::ValueChanged if status.leader_value.is_empty() => {
+                "the leader says nothing beside any more".to_owned()
+            }
+            EventKind::ValueChanged => {
+                format!("the leader says {:?}", status.leader_value.to_string())
+            }
+            EventKind::PauseChanged if status.is_paused => {
+                let style = AnsiColor::Yellow.on_default();
+                format!("{style}paused by an operator{style:#}: votes, and does not lead")
+            }
+            EventKind::PauseChanged => "resumed by an operator".to_owned(),
             EventKind::LeadershipGained { token } => {
                 let style = AnsiColor::Green.on_default().bold();
                 format!("{style}holds the lease{style:#} (token {token})")

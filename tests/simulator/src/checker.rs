@@ -166,6 +166,26 @@ impl Checker {
         }
     }
 
+    /// A Go node may have changed, and says something. It breaks rules, as is known (section 6 of
+    /// the protocol), and no more is judged of it than that it doesn't lead beside another (I1).
+    pub(crate) fn is_go(
+        &mut self,
+        node: Identity,
+        state: State,
+        term: u64,
+        said: Option<&Outgoing>,
+    ) {
+        if let Some(Outgoing { to: Recipient::Node(candidate), message }) = said
+            && matches!(message, Message::VoteResponse(response) if response.granted)
+        {
+            // G7: perhaps it gave another one before, and cleared it.
+            let _ = self.history(node).vote(term, candidate, None);
+        }
+        if state == State::Leader {
+            self.leads(node, term);
+        }
+    }
+
     /// What a node would read on its next start may have changed.
     pub(crate) fn stored(&mut self, node: Identity, record: &VoteRecord) {
         let history = self.history(node);

@@ -43,6 +43,8 @@ pub enum Kind {
     Handovers,
     /// Also other processes of some ids.
     Doubles,
+    /// Also voters that are the Go original, among nodes in Graft mode.
+    GoVoters,
     /// Also lists of voters that differ, and that are changed while all voters are stopped.
     Lists,
 }
@@ -108,7 +110,7 @@ impl Odds {
 
 impl Kind {
     fn draw(rng: &mut SmallRng) -> Self {
-        match rng.random_range(0..16) {
+        match rng.random_range(0..17) {
             0..=5 => Self::Faulty,
             6 => Self::Lists,
             7 => Self::Garbage,
@@ -118,6 +120,7 @@ impl Kind {
             11 => Self::WildClocks,
             12 | 13 => Self::TwinClusters,
             14 => Self::Handovers,
+            15 => Self::GoVoters,
             _ => Self::Doubles,
         }
     }
@@ -202,7 +205,12 @@ impl Faults {
             absence_max: Duration::from_millis(rng.random_range(20..3_000)),
             tears: rng.random_bool(0.5),
         };
-        if faults.doubles_hear { faults.with_sound_links() } else { faults }
+        match kind {
+            _ if faults.doubles_hear => faults.with_sound_links(),
+            // G5: who counts answers and not voters elects with one vote that comes twice.
+            Kind::GoVoters => Self { duplication: Odds::NEVER, ..faults },
+            _ => faults,
+        }
     }
 
     /// The same without what keeps a running program from hearing soon what was said to it.
@@ -224,16 +232,20 @@ impl Faults {
         match rng.random_range(0..4) {
             0 => Change::Priority(rng.random_range(0..4)),
             1 => Change::Rho(self.shape.draw_rho(rng)),
-            _ if self.keeps_mode() => Change::Priority(Config::PRIORITY),
+            _ if self.only_mode().is_some() => Change::Priority(Config::PRIORITY),
             2 => Change::Mode(Mode::Graft),
             _ => Change::Mode(Mode::Extended),
         }
     }
 
-    /// Whether all nodes stay in Extended mode: only there doubles stand aside, and lists silence
-    /// those that go by an older one.
-    fn keeps_mode(&self) -> bool {
-        self.doubles_hear || self.kind == Kind::Lists
+    /// The mode in which all nodes stay, if they do. Only in Extended mode doubles stand aside, and
+    /// lists silence those that go by an older one; and Go nodes elect nobody in it.
+    fn only_mode(&self) -> Option<Mode> {
+        match self.kind {
+            Kind::GoVoters => Some(Mode::Graft),
+            Kind::Lists => Some(Mode::Extended),
+            _ => self.doubles_hear.then_some(Mode::Extended),
+        }
     }
 
     /// How long a message takes at most until it is heard, where links are sound: who saves hears
@@ -252,7 +264,12 @@ impl Faults {
         // A cluster of one binds nobody else: its double may lead while the lease lasts of one that
         // crashed.
         let size = if self.doubles_hear { size.max(2) } else { size };
-        let declared = rng.random_bool(0.5) || self.kind == Kind::Lists;
+        let declared = match self.kind {
+            Kind::Lists => true,
+            // V6: a Go node's votes, which name nobody, are no declared voter's.
+            Kind::GoVoters => false,
+            _ => rng.random_bool(0.5),
+        };
         let count = match self.kind {
             Kind::TooMany => (size + rng.random_range(1..=size)).min(NodeIndex::COUNT_MAX),
             Kind::Doubles => (size + rng.random_range(1..=3)).min(NodeIndex::COUNT_MAX),
@@ -270,7 +287,11 @@ impl Faults {
         let unequal_positions = rng.random_bool(0.3);
         let (unequal_priorities, coarse_clocks) = (rng.random_bool(0.3), rng.random_bool(0.3));
         let common_times = self.shape.draw_common_times(rng);
-        let modes = if self.keeps_mode() { Modes::Extended } else { Modes::draw(rng) };
+        let modes = match self.only_mode() {
+            Some(Mode::Extended) => Modes::Extended,
+            Some(Mode::Graft) => Modes::Graft,
+            None => Modes::draw(rng),
+        };
         let nodes = (0..count).map(|index| {
             let mut node = NodeSetup {
                 clock: Duration::from_micros(rng.random_range(0..10_000_000)),
@@ -296,6 +317,7 @@ impl Faults {
             if self.kind == Kind::Doubles && index >= size {
                 node.double_of = Some(NodeIndex::new(rng.random_range(0..size)));
             }
+            node.is_go = self.kind == Kind::GoVoters && rng.random_bool(0.5);
             if unequal_positions {
                 node.position = rng.random_range(0..4);
             }

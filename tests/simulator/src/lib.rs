@@ -13,6 +13,7 @@ mod disk;
 mod event;
 mod faults;
 mod forgery;
+mod go_voter;
 mod identity;
 mod judgement;
 mod machine;

@@ -12,6 +12,7 @@ use self_cell::{MutBorrow, self_cell};
 
 use crate::clock::Clock;
 use crate::disk::Disk;
+use crate::go_voter::GoVoter;
 use crate::setup::VOTERS_MAX;
 use crate::{Change, Identity, Moment, NodeIndex, NodeSetup, Setup};
 
@@ -72,6 +73,8 @@ enum Program {
     Down,
     Waiting(Box<CoreNode>),
     Saving(SavingNode),
+    /// It is the Go original.
+    Go(Box<GoVoter>),
 }
 
 struct NothingToSave;
@@ -105,15 +108,15 @@ impl Machine {
         match self.program {
             Program::Down => Condition::Down,
             _ if self.is_paused => Condition::Paused,
-            Program::Waiting(_) => Condition::Waiting,
+            Program::Waiting(_) | Program::Go(_) => Condition::Waiting,
             Program::Saving(_) => Condition::Saving,
         }
     }
 
-    /// The node, unless it is down.
+    /// The node, unless it is down, or Go's.
     pub(crate) fn node(&self) -> Option<&CoreNode> {
         match &self.program {
-            Program::Down => None,
+            Program::Down | Program::Go(_) => None,
             Program::Waiting(node) => Some(node),
             Program::Saving(saving) => {
                 saving.with_dependent(|_, open| open.as_ref().map(Unsaved::node))
@@ -123,7 +126,29 @@ impl Machine {
 
     /// When the node's timer is due, whether or not its program can notice.
     pub(crate) fn due_at(&self) -> Moment {
-        self.node().map_or(Moment::NEVER, |node| self.clock.shows_at(node.deadline()))
+        let deadline = match &self.program {
+            Program::Go(voter) => Some(voter.deadline),
+            _ => self.node().map(CoreNode::deadline),
+        };
+        deadline.map_or(Moment::NEVER, |deadline| self.clock.shows_at(deadline))
+    }
+
+    /// What runs on the machine of a Go node.
+    pub(crate) fn go_voter(&self) -> Option<&GoVoter> {
+        match &self.program {
+            Program::Go(voter) => Some(voter),
+            _ => None,
+        }
+    }
+
+    /// Gives a Go node an input. Whatever comes of it is stored at once.
+    pub(crate) fn feed_go<T>(&mut self, input: impl FnOnce(&mut GoVoter) -> T) -> Option<T> {
+        let Program::Go(voter) = &mut self.program else { return None };
+        voter.position = self.setup.position;
+        let outcome = input(voter);
+        self.disk.begin_save(voter.record().clone());
+        self.disk.complete_save();
+        Some(outcome)
     }
 
     /// Starts the node's program with what is on its disk.
@@ -148,13 +173,30 @@ impl Machine {
             ..Config::new("simulated", size)
         };
         self.starts += 1;
-        let place = (self.cluster * NodeIndex::COUNT_MAX + self.identity.index.get()) as u64;
-        let rng = SmallRng::seed_from_u64(setup.seed ^ (place + 1) << 56 ^ self.starts << 40);
+        let rng = self.random_numbers(setup);
         let application = SimulatedApplication { position: self.setup.position };
         let node = Node::new(self.id.clone(), &config, record, application, rng, now)?;
         self.program = Program::Waiting(Box::new(node));
         self.is_paused = false;
         Ok(())
+    }
+
+    /// Starts a Go node, which comes back under another id (G8).
+    pub(crate) fn start_go(&mut self, setup: &Setup, record: VoteRecord, now: Instant) {
+        if self.starts > 0 {
+            self.identity.generation = self.identity.generation.saturating_add(1);
+            self.id = self.identity.id();
+        }
+        self.starts += 1;
+        let rng = self.random_numbers(setup);
+        let voter = GoVoter::new(self.id.clone(), setup.size, self.setup.times, record, rng, now);
+        self.program = Program::Go(Box::new(voter));
+        self.is_paused = false;
+    }
+
+    fn random_numbers(&self, setup: &Setup) -> SmallRng {
+        let place = (self.cluster * NodeIndex::COUNT_MAX + self.identity.index.get()) as u64;
+        SmallRng::seed_from_u64(setup.seed ^ (place + 1) << 56 ^ self.starts << 40)
     }
 
     /// The list of voters with which it starts; empty if it declares none.

@@ -60,6 +60,8 @@ pub struct NodeSetup {
     pub voters: Option<Vec<NodeIndex>>,
     /// `double d a`: it is another process of this node's id.
     pub double_of: Option<NodeIndex>,
+    /// `go a`: it is the Go original. Its log never breaks, and nobody closes it (G1, G2).
+    pub is_go: bool,
 }
 
 impl Setup {
@@ -121,6 +123,7 @@ impl Setup {
             ["voters", node, voters @ ..] => {
                 self.node(node)?.voters = Some(parse_nodes(voters)?);
             }
+            ["go", node] => self.node(node)?.is_go = true,
             ["double", node, original] => {
                 self.node(node)?.double_of = Some(parse_index(original)?);
             }
@@ -154,6 +157,7 @@ impl Default for NodeSetup {
             rho: Config::CLOCK_DRIFT_PERCENT,
             voters: None,
             double_of: None,
+            is_go: false,
         }
     }
 }
@@ -217,6 +221,9 @@ impl fmt::Display for Setup {
             }
             if let Some(original) = node.double_of {
                 writeln!(f, "double {name} {original}")?;
+            }
+            if node.is_go {
+                writeln!(f, "go {name}")?;
             }
         }
         Ok(())

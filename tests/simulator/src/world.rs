@@ -40,6 +40,8 @@ pub enum CannotHappen {
     NotInFlight(Pick),
     /// The node is doing something else.
     Unfit(NodeIndex, Condition),
+    /// The node is Go's, and nobody tells it anything.
+    IsGo(NodeIndex),
     /// The node has no timer that could run out.
     NoDeadline(NodeIndex),
     /// No clock's rate may be that far off.
@@ -104,8 +106,18 @@ impl World {
 
     /// A node's state, term and leader; `None` while it is down.
     pub fn view(&self, node: NodeIndex) -> Option<(State, u64, Option<Identity>)> {
-        let program = self.machines[node.get()].node()?;
+        let machine = &self.machines[node.get()];
+        if let Some(voter) = machine.go_voter() {
+            let ((state, _, term), leader) = (voter.view(), voter.leader.as_ref());
+            return Some((state, term, leader.and_then(Identity::of)));
+        }
+        let program = machine.node()?;
         Some((program.state(), program.term(), program.leader().and_then(Identity::of)))
+    }
+
+    /// Whether a node is Go's.
+    pub(crate) fn is_go(&self, node: NodeIndex) -> bool {
+        self.machines[node.get()].setup.is_go
     }
 
     /// Who a node is now: that changes when its disk is replaced.
@@ -375,6 +387,7 @@ impl fmt::Display for CannotHappen {
             Self::Unfit(node, Condition::Waiting) => write!(f, "{node} runs, and saves nothing"),
             Self::Unfit(node, Condition::Saving) => write!(f, "{node} waits for its disk"),
             Self::Unfit(node, Condition::Paused) => write!(f, "{node} is paused"),
+            Self::IsGo(node) => write!(f, "{node} is Go's, and isn't told anything"),
             Self::NoDeadline(node) => write!(f, "{node} waits for nothing"),
             Self::DriftTooGreat => {
                 write!(f, "a clock is off by at most {}ppm", Clock::DRIFT_MAX)

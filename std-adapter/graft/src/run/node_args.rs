@@ -6,10 +6,11 @@ use std::time::Duration;
 use anyhow::{Error, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use graft_election::{
-    ClusterInfo, Config, ConfigError, LocalError, Mode, Node, NodeId, OpenError, StartError,
-    Transport, VOTERS_MAX, VoteFile,
+    ClusterInfo, Config, ConfigError, LeaderValue, LocalError, Mode, Node, NodeId, OpenError,
+    StartError, Transport, VOTERS_MAX, VoteFile,
 };
 
+use super::once::DONE;
 use crate::election_timeout::{ElectionTimeout, parse_duration};
 use crate::exit_status::{ExitStatus, ExitsWith};
 use crate::medium::Medium;
@@ -58,6 +59,21 @@ pub(crate) struct NodeArgs {
     /// in Extended mode, at most three tenths of it and at least 20ms.
     #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = parse_duration)]
     heartbeat: Duration,
+    /// What others learn with this node's leadership, at most 64 bytes: an address at which clients
+    /// find it, for example. `graft status` and `graft watch` show it.
+    #[arg(long, value_name = "TEXT", value_parser = leader_value)]
+    value: Option<LeaderValue>,
+    /// Refuse what `graft hand-over`, `graft pause` and `graft resume` ask.
+    #[arg(long)]
+    no_remote_control: bool,
+}
+
+/// A value of the user's own.
+fn leader_value(text: &str) -> Result<LeaderValue> {
+    if text == DONE {
+        bail!("this is what nodes say of a job that is to be done once");
+    }
+    Ok(LeaderValue::new(text.as_bytes())?)
 }
 
 /// A mode by its name.
@@ -141,7 +157,9 @@ impl NodeArgs {
             .mode(self.mode.into())
             .election_timeout(self.election_timeout.min, self.election_timeout.max)
             .heartbeat_interval(self.heartbeat)
-            .priority(if self.witness { Config::WITNESS } else { self.priority });
+            .priority(if self.witness { Config::WITNESS } else { self.priority })
+            .obeys_operators(!self.no_remote_control)
+            .value(self.value.clone().unwrap_or_default());
         if let Some(id) = &self.id {
             builder = builder.id(id.clone());
         }

@@ -60,7 +60,7 @@ impl Simulation {
             self.change_list();
             return;
         }
-        if condition == Condition::Waiting {
+        if condition == Condition::Waiting && !self.world.is_go(victim) {
             self.inject_input(victim);
         }
     }

@@ -12,7 +12,9 @@ use super::bounds::{POSITION_MAX, times_max};
 use super::{Action, Plan, Simulation};
 use crate::faults::{Faults, Kind, MESSAGE_TIME_MAX, draw_span};
 use crate::judgement::{Judged, Violation};
-use crate::{Condition, Figures, Identity, Moment, NodeIndex, Remains, Setup, Step, World};
+use crate::{
+    Condition, Figures, Identity, Moment, NodeIndex, NodeSetup, Remains, Setup, Step, World,
+};
 
 impl Simulation {
     /// A world after its faults, to see whether it recovers.
@@ -39,7 +41,7 @@ impl Simulation {
             let what = format!("{node} started with a list that is not that of its record");
             return Err(Violation { rule: "V6", what });
         }
-        if !self.can_settle() {
+        if !self.can_settle() || self.may_hide_term() {
             return Ok(false);
         }
         self.end_faults();
@@ -217,6 +219,13 @@ impl Simulation {
         })
     }
 
+    /// G14: Go nodes learn a higher term from candidates and leaders alone, and a witness is never
+    /// one of them (H4).
+    fn may_hide_term(&self) -> bool {
+        let is_witness = |settings: &NodeSetup| !settings.is_go && settings.priority == 0;
+        self.settings().any(|settings| settings.is_go) && self.settings().any(is_witness)
+    }
+
     fn end_faults(&mut self) {
         self.faults = Faults::none(self.faults.kind);
         self.apply(&Step::Heal);
@@ -249,11 +258,13 @@ impl Simulation {
         }
     }
 
-    /// A witness can't lead, so it must not stay ahead of all others (A5).
+    /// A witness can't lead, so it must not stay ahead of all others (A5). A Go node that refuses a
+    /// position doesn't adopt the term, and may do so again and again (G13).
     fn favour_candidates(&mut self) {
+        let has_go = self.settings().any(|settings| settings.is_go);
         let has_witness = self.settings().any(|settings| settings.priority == 0);
-        for node in self.world.nodes().filter(|_| has_witness) {
-            if self.world.settings(node).priority > 0 {
+        for node in self.world.nodes().filter(|_| has_go || has_witness) {
+            if has_go || self.world.settings(node).priority > 0 {
                 self.apply(&Step::Position { node, position: POSITION_MAX });
             }
         }
@@ -315,7 +326,10 @@ impl Simulation {
             let id = self.world.named(leader);
             let follows = |node: NodeIndex| match self.world.view(node) {
                 None => matches!(self.plans[node.get()].action, Action::Rest),
-                Some((_, its_term, its_leader)) => its_term == term && its_leader == Some(id),
+                // G15: a Go node may believe in a leader of an earlier term.
+                Some((_, its_term, its)) => {
+                    its_term == term && (its == Some(id) || self.world.is_go(node))
+                }
             };
             let mut nodes = self.world.nodes().filter(|node| self.world.cluster(*node) == cluster);
             nodes.all(follows).then_some((leader, term))

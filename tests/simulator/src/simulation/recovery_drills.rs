@@ -10,7 +10,7 @@ use rand::seq::SliceRandom;
 
 use super::Simulation;
 use super::bounds::{POSITION_MAX, times_max};
-use crate::faults::{MESSAGE_TIME_MAX, SAVE_TIME_MAX};
+use crate::faults::{Kind, MESSAGE_TIME_MAX, SAVE_TIME_MAX};
 use crate::judgement::Violation;
 use crate::{Condition, NodeIndex, Step};
 
@@ -46,7 +46,7 @@ impl Simulation {
                 && self.world.identity(node).generation == 1
         };
         let is_whole = self.world.nodes().all(runs) && self.world.node_count() == self.setup.size;
-        if !is_whole || self.setup.size < 2 {
+        if !is_whole || self.setup.size < 2 || self.faults.kind == Kind::GoVoters {
             return Ok(());
         }
         let is_extended = self.all_extended();

@@ -7,6 +7,7 @@ use graft_election_core::{Instant, Message, Outgoing, Reason, Recipient, Round, 
 use super::{CannotHappen, DELIVERIES_MAX, World, Written};
 use crate::checker::Start;
 use crate::disk::Disk;
+use crate::go_voter::GoVoter;
 use crate::machine::{Condition, CoreNode, CoreOutput};
 use crate::{DiskMode, Event, FlightKey, Identity, Moment, NodeIndex, Observer, Pick, Remains};
 
@@ -62,6 +63,11 @@ impl World {
             observer.observe(Event::DiskTorn(node));
             return;
         };
+        if machine.setup.is_go {
+            machine.start_go(&self.setup, record.clone(), now);
+            observer.observe(Event::Started(machine.identity, &record));
+            return;
+        }
         match machine.start(&self.setup, record.clone(), now) {
             Ok(()) => {
                 observer.observe(Event::Started(machine.identity, &record));
@@ -106,6 +112,9 @@ impl World {
         self.now = self.now.max(due_at);
         let now = self.local(node);
         observer.observe(Event::Woke(node));
+        if self.feed_go(node, |voter| voter.handle_timeout(now), observer) {
+            return Ok(());
+        }
         let machine = &self.machines[node.get()];
         self.checkers[machine.cluster].wakes(machine.identity, now);
         self.feed_and(node, |program| program.handle_timeout(now), &(0..=u64::MAX), observer);
@@ -118,7 +127,7 @@ impl World {
         to: Option<NodeIndex>,
         observer: &mut impl Observer,
     ) -> Result<(), CannotHappen> {
-        self.expect(node, Condition::Waiting)?;
+        self.expect_input(node)?;
         let to = match to {
             Some(to) => Some(self.machine(to)?.id.clone()),
             None => None,
@@ -133,7 +142,7 @@ impl World {
         node: NodeIndex,
         observer: &mut impl Observer,
     ) -> Result<(), CannotHappen> {
-        self.expect(node, Condition::Waiting)?;
+        self.expect_input(node)?;
         let now = self.local(node);
         let machine = &self.machines[node.get()];
         self.checkers[machine.cluster].closes(machine.identity, now);
@@ -226,6 +235,12 @@ impl World {
         keys
     }
 
+    /// A Go node is told nothing: its `Close` deletes its log (G1).
+    fn expect_input(&mut self, node: NodeIndex) -> Result<(), CannotHappen> {
+        self.expect(node, Condition::Waiting)?;
+        if self.is_go(node) { Err(CannotHappen::IsGo(node)) } else { Ok(()) }
+    }
+
     fn can_hear(&self, node: NodeIndex) -> bool {
         !matches!(self.condition(node), Condition::Saving | Condition::Paused)
     }
@@ -250,6 +265,9 @@ impl World {
         let machine = &self.machines[node.get()];
         let (identity, cluster) = (machine.identity, machine.cluster);
         observer.observe(Event::Heard(node, &message));
+        if self.feed_go(node, |voter| voter.handle_message(now, &message), observer) {
+            return;
+        }
         let terms = self.checkers[cluster].hears(identity, now, &message);
         self.feed_and(node, |program| program.handle_message(now, message), &terms, observer);
     }
@@ -264,6 +282,28 @@ impl World {
         let machine = &self.machines[node.get()];
         self.checkers[machine.cluster].acts(machine.identity, now);
         self.feed_and(node, input, &(0..=u64::MAX), observer);
+    }
+
+    /// Gives a node an input if it is Go's. Returns whether it is.
+    fn feed_go(
+        &mut self,
+        node: NodeIndex,
+        input: impl FnOnce(&mut GoVoter) -> Option<Outgoing>,
+        observer: &mut impl Observer,
+    ) -> bool {
+        let machine = &mut self.machines[node.get()];
+        let Some(before) = machine.go_voter().map(GoVoter::view) else { return false };
+        let Some(sent) = machine.feed_go(input) else { return false };
+        let Some(voter) = machine.go_voter() else { return false };
+        let (state, reason, term) = voter.view();
+        self.checkers[machine.cluster].is_go(machine.identity, state, term, sent.as_ref());
+        if before != (state, reason, term) {
+            observer.observe(Event::Changed { node, before: before.0, state, reason, term });
+        }
+        if let Some(outgoing) = sent {
+            self.spread(node, &outgoing, observer);
+        }
+        true
     }
 
     /// Gives a node an input, after which it must have one of the `terms`.
@@ -407,11 +447,17 @@ impl World {
 
     fn send(&mut self, from: NodeIndex, outgoing: &Outgoing, observer: &mut impl Observer) {
         let machine = &self.machines[from.get()];
-        let cluster = machine.cluster;
-        self.checkers[cluster].said(machine.identity, machine.disk.confirmed(), outgoing, self.now);
+        let checker = &mut self.checkers[machine.cluster];
+        checker.said(machine.identity, machine.disk.confirmed(), outgoing, self.now);
         if outgoing.to == Recipient::Everyone {
             self.rounds[from.get()] = outgoing.message.round();
         }
+        self.spread(from, outgoing, observer);
+    }
+
+    /// Sends a message on its ways, whatever it says.
+    fn spread(&mut self, from: NodeIndex, outgoing: &Outgoing, observer: &mut impl Observer) {
+        let cluster = self.machines[from.get()].cluster;
         let (mut reached, mut cut) = (0, 0);
         for to in self.nodes() {
             let receiver = &self.machines[to.get()];
