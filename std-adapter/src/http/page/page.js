@@ -45,11 +45,11 @@ function inWords(seconds) {
 
 const shortened = id => id.length > 14 ? id.slice(0, 13) + "…" : id;
 
-/// A colour for each leader, always the same.
+/// A colour for each leader, always the same; those of similar names are far apart.
 function colourOf(id) {
   let hash = 0;
   for (const letter of id) hash = (hash * 31 + letter.codePointAt(0)) % 360;
-  return `hsl(${hash} 55% 50%)`;
+  return `hsl(${hash * 137 % 360} 55% 50%)`;
 }
 
 /// All nodes that are known. Of itself a node knows more than it says.
