@@ -3,21 +3,19 @@
 use std::time::Instant;
 
 use graft_election::{ClusterView, Disagreement, Operator};
+use tokio::time::timeout_at;
 
 use super::DoctorArgs;
 use super::finding::Finding;
 use crate::medium::Medium;
-use crate::status::look_at;
+use crate::status::listen;
 
 /// Listens to the cluster, then asks each node that was heard.
 pub(super) async fn examine(mut operator: Operator<Medium>, doctor: &DoctorArgs) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(examine_id(&mut operator, doctor).await);
-    let view = match doctor.medium.open().await {
-        Ok(medium) => look_at(medium, &doctor.cluster, doctor.wait).await,
-        Err(error) => Err(error),
-    };
-    let Ok(Some(view)) = view else {
+    let view = hear(doctor).await.filter(|view| !view.nodes.is_empty());
+    let Some(view) = view else {
         let advice = "that is right before the first node starts; else check the cluster's name";
         findings.push(Finding::warning("nodes", "nobody is heard", advice));
         return findings;
@@ -27,6 +25,14 @@ pub(super) async fn examine(mut operator: Operator<Medium>, doctor: &DoctorArgs)
     findings.extend(examine_settings(&view, doctor));
     findings.extend(examine_round_trips(&mut operator, &view, doctor).await);
     findings
+}
+
+/// Listens for all of the time: whoever disagrees may speak last.
+async fn hear(doctor: &DoctorArgs) -> Option<ClusterView> {
+    let end = tokio::time::Instant::now() + doctor.wait;
+    let mut observer = listen(doctor.medium.open().await.ok()?, &doctor.cluster).await.ok()??;
+    while timeout_at(end, observer.next()).await.is_ok() {}
+    Some(observer.view())
 }
 
 /// Whoever answers in the node's name is another process.

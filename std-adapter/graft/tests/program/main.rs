@@ -15,6 +15,7 @@ mod command;
 mod containment;
 mod demo;
 mod deploy;
+mod doctor;
 mod exit_status;
 mod floods;
 mod from_go;
