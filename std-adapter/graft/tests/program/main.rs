@@ -10,6 +10,7 @@
 
 mod bridge;
 mod check;
+mod cluster;
 mod command;
 mod containment;
 mod demo;
@@ -33,6 +34,7 @@ mod nats_service;
 mod observe;
 mod on_change;
 mod once;
+mod operate;
 mod peer;
 mod process;
 /// Theirs as well.
