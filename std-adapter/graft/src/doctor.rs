@@ -21,9 +21,9 @@ use crate::medium::{Medium, MediumArgs};
 ///
 /// Tries, as far as the arguments allow: whether this machine can connect, and the server lets the
 /// node ID say and hear all that it needs; whether another process uses that id; whether the nodes
-/// that are heard agree on size, voters, mode and times; whether FILE is sound, its directory can be
-/// written, and the disk is fast enough; whether nodes answer soon enough. Each finding says what to
-/// do. Nothing is changed, and no vote is cast.
+/// that are heard agree on size, voters, mode and times; whether FILE is sound, its directory can
+/// be written, and the disk is fast enough; whether nodes answer soon enough. Each finding says
+/// what to do. Nothing is changed, and no vote is cast.
 ///
 /// Exits with 0 if nothing is wrong, else with 1.
 #[derive(Debug, Args)]

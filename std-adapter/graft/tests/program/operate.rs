@@ -1,5 +1,5 @@
-//! `graft hand-over`, `graft pause` and `graft resume`: what an operator asks of a cluster (rules O1
-//! to O4).
+//! `graft hand-over`, `graft pause` and `graft resume`: what an operator asks of a cluster (rules
+//! O1 to O4).
 
 use std::process::Output;
 
