@@ -1,7 +1,7 @@
 use crate::{LeaderValue, Position};
 
-/// The application's part in an election: how up to date it is, which candidates it accepts, and what
-/// it wants known while it leads.
+/// The application's part in an election: how up to date it is, which candidates it accepts, and
+/// what it wants known while it leads.
 ///
 /// Its methods are called whenever the election needs an answer, and must return at once.
 pub trait Application {

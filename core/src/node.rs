@@ -34,7 +34,8 @@ use crate::{
 /// One voter of a cluster of at most `VOTERS`.
 ///
 /// Inputs are methods called `handle_*` and, for what its owner asks of it, [`Node::hand_over`],
-/// [`Node::hold_back`] and [`Node::close`]; each returns one [`Output`]. All other methods only look.
+/// [`Node::hold_back`] and [`Node::close`]; each returns one [`Output`]. All other methods only
+/// look.
 ///
 /// `now` is read *after* the message was received, and the clock *before* a message is sent; a
 /// `now` that goes backwards counts as the latest one seen.

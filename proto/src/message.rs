@@ -47,8 +47,8 @@ pub fn encode<'b>(message: &Message, buffer: &'b mut [u8]) -> Result<&'b [u8], E
 }
 
 /// Declares for each [`Kind`] which of the core's structs it carries, and which field of
-/// `graft.proto` holds which member of that struct. The id of a list takes two fields, in brackets; fields with
-/// higher numbers come after a semicolon.
+/// `graft.proto` holds which member of that struct. The id of a list takes two fields, in brackets;
+/// fields with higher numbers come after a semicolon.
 macro_rules! messages {
     ($(
         $kind:ident: $message:ident {

@@ -43,6 +43,8 @@ pub struct Operator<M> {
     medium: M,
     hearsay: Hearsay,
     patience: Duration,
+    /// What the medium has last said of its connection.
+    complaint: Option<String>,
 }
 
 /// A node, as it says itself.
@@ -82,12 +84,17 @@ pub enum OperatorError<E: std::error::Error + 'static> {
     #[error("the system's random source failed")]
     Random,
     /// The node has not answered.
-    #[error("node {node} does not answer within {within:?}")]
+    #[error(
+        "node {node} does not answer within {within:?}{}",
+        complaint.as_ref().map(|words| format!(": {words}")).unwrap_or_default()
+    )]
     NoAnswer {
         /// Which node.
         node: NodeId,
         /// For how long it was asked.
         within: Duration,
+        /// What is wrong with the connection, if the medium has said so.
+        complaint: Option<String>,
     },
     /// Nobody was heard to lead, so there is nothing to hand over.
     #[error("no leader was heard within {within:?}")]
@@ -129,7 +136,7 @@ impl<M: Ask> Operator<M> {
     pub async fn connect(mut medium: M, cluster: &str) -> Result<Self, M::Error> {
         medium.listen(cluster).await?;
         let (hearsay, patience) = (Hearsay::new(cluster), Duration::from_secs(5));
-        Ok(Self { medium, hearsay, patience })
+        Ok(Self { medium, hearsay, patience, complaint: None })
     }
 
     /// How long a node is asked, and waited for, at most: five seconds by default.
@@ -283,7 +290,8 @@ impl<M: Ask> Operator<M> {
                 }
             }
         }
-        Err(OperatorError::NoAnswer { node: request.node.clone(), within: self.patience })
+        let (node, within) = (request.node.clone(), self.patience);
+        Err(OperatorError::NoAnswer { node, within, complaint: self.complaint.take() })
     }
 
     /// Waits until somebody is heard to lead, in this term or a later one; none if nobody is.
@@ -312,7 +320,8 @@ impl<M: Ask> Operator<M> {
                     self.hearsay.hear(&message, Instant::now());
                     return Some(message);
                 }
-                Arrival::Malformed { .. } | Arrival::Connection(_) => {}
+                Arrival::Connection(change) => self.complaint = Some(change.to_string()),
+                Arrival::Malformed { .. } => {}
             }
         }
     }

@@ -5,6 +5,7 @@ mod page;
 
 use std::collections::BTreeSet;
 
+use graft_election::core::LeaderValue;
 use graft_election::{Config, HttpService, MemoryNetwork, MemoryVotes, Mode, Node, State};
 use graft_election_tests::cluster::{MemoryCluster, PATIENCE, builder, wait_until};
 use graft_election_tests::votes::UnreliableVotes;
@@ -125,6 +126,13 @@ async fn a_follower_says_whom_to_ask_and_a_leader_without_a_lease_nobody() {
     let said = get(&services[follower], "/leader").await;
     assert_eq!(said.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(said.json()["leader"], id.as_str());
+
+    let value = LeaderValue::new(b"10.0.0.1:80").unwrap();
+    cluster.nodes[leader].set_value(value.clone()).await;
+    wait_until(&cluster.nodes[follower], |status| status.leader_value == value).await;
+    for service in [&services[leader], &services[follower]] {
+        assert_eq!(get(service, "/leader").await.json()["leader_value"], "10.0.0.1:80");
+    }
 
     let go_like = MemoryCluster::start_in(Mode::Graft, 1).await;
     wait_until(&go_like.nodes[0], |status| status.state == State::Leader).await;

@@ -7,6 +7,7 @@
 mod bridge;
 mod command;
 mod demo;
+mod doctor;
 mod election_timeout;
 mod exit_status;
 mod http;
@@ -80,6 +81,7 @@ enum Task {
     HandOver(operate::HandOverArgs),
     Pause(operate::PauseArgs),
     Resume(operate::ResumeArgs),
+    Doctor(doctor::DoctorArgs),
     IsLeader(is_leader::IsLeaderArgs),
     Voters(voters::VotersArgs),
     Completions(manual::CompletionsArgs),
@@ -120,6 +122,7 @@ fn main() -> ExitCode {
         Task::HandOver(hand_over) => hand_over.run(),
         Task::Pause(pause) => pause.run(),
         Task::Resume(resume) => resume.run(),
+        Task::Doctor(doctor) => doctor.run(),
         Task::IsLeader(is_leader) => is_leader.run(),
         Task::Voters(voters) => voters.run(),
         Task::Completions(completions) => completions.run(&Arguments::command()),

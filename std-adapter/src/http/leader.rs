@@ -1,6 +1,6 @@
 //! Whether this node may act as the leader.
 
-use graft_election_core::{Mode, NodeId, State};
+use graft_election_core::{LeaderValue, Mode, NodeId, State};
 use http::StatusCode;
 use serde::Serialize;
 
@@ -15,6 +15,8 @@ struct Holder {
     token: u64,
     /// How long the lease lasts if it is not renewed.
     lease_left_seconds: f64,
+    /// What it says beside that it leads (rule L7).
+    leader_value: LeaderValue,
 }
 
 /// What any other node says.
@@ -24,6 +26,8 @@ struct Other {
     term: u64,
     /// Whom else to ask, if the node knows.
     leader: Option<NodeId>,
+    /// What that one says beside that it leads (rule L7), its address for example.
+    leader_value: LeaderValue,
     /// Why this node is not the one.
     text: String,
 }
@@ -34,8 +38,12 @@ pub(super) fn leader(node: &Reader) -> Answer {
     let lease = node.lease();
     let status = node.status();
     if let Some((token, left)) = lease {
-        let lease_left_seconds = left.as_secs_f64();
-        return Answer::json(&Holder { id: status.id.clone(), token, lease_left_seconds });
+        return Answer::json(&Holder {
+            id: status.id.clone(),
+            token,
+            lease_left_seconds: left.as_secs_f64(),
+            leader_value: status.leader_value.clone(),
+        });
     }
     let text = match (node.mode(), status.state, &status.leader) {
         (Mode::Graft, State::Leader, _) => {
@@ -48,6 +56,12 @@ pub(super) fn leader(node: &Reader) -> Answer {
     };
     // A leader without a lease is no one to ask.
     let leader = status.leader.clone().filter(|leader| *leader != status.id);
-    let other = Other { id: status.id.clone(), term: status.term, leader, text };
-    Answer::json(&other).with_status(StatusCode::SERVICE_UNAVAILABLE)
+    Answer::json(&Other {
+        id: status.id.clone(),
+        term: status.term,
+        leader,
+        leader_value: status.leader_value.clone(),
+        text,
+    })
+    .with_status(StatusCode::SERVICE_UNAVAILABLE)
 }

@@ -74,6 +74,8 @@ impl Snapshot {
         )?;
         let has_leader = flag(status.leader.is_some());
         writer.gauge("has_leader", "1 while the node knows a leader, else 0", None, has_leader)?;
+        let is_paused = flag(status.is_paused);
+        writer.gauge("is_paused", "1 while an operator has paused the node", None, is_paused)?;
         writer.gauge("term", "The node's term", None, as_float(status.term))?;
         let size = u64::try_from(status.cluster.size).unwrap_or(u64::MAX);
         writer.gauge("cluster_size", "How many voters there are", None, as_float(size))?;

@@ -135,7 +135,7 @@ fn show(seed: u64, arguments: &Arguments) -> Result<()> {
         println!("seed {seed} shrank from {steps} steps to {}:\n", failure.steps.len());
         println!("{}", failure.script());
     } else {
-        println!("seed {seed} doesn't shrink: only a drill shows that a rule is broken");
+        println!("seed {seed} doesn't shrink: its steps alone don't show that a rule is broken");
     }
     write(&arguments.script, &failure.script())?;
     write(&arguments.svg, &timeline::draw(&failure.setup, &failure.steps))?;

@@ -7,6 +7,7 @@ mod migration;
 mod random_faults;
 mod recovery;
 mod recovery_drills;
+mod slow_disks;
 mod slow_leader_rival;
 mod steady_leader;
 

@@ -236,8 +236,6 @@ fn machine_suspended() {
     });
 }
 
-/// The two that are left must hear each other, with a tenth of what they say lost: of 200,000
-/// courses, 14 take more than 4 T_max, and none takes 5.
 /// Disks that take as long to store a vote as the longest timeout, on all nodes or on as many as a
 /// quorum needs, from the start or from when the leader crashes (rule C3). Two nodes that ask for
 /// votes within one save of each other cost a round of two saves and a timeout.
@@ -260,6 +258,8 @@ fn slow_disks() {
     }
 }
 
+/// The two that are left must hear each other, with a tenth of what they say lost: of 200,000
+/// courses, 14 take more than 4 T_max, and none takes 5.
 #[test]
 fn a_lost_disk() {
     recovers_within(Bounds { most: 2.5, worst: 5.0 }, |seed| {

@@ -10,10 +10,12 @@
 
 mod bridge;
 mod check;
+mod cluster;
 mod command;
 mod containment;
 mod demo;
 mod deploy;
+mod doctor;
 mod exit_status;
 mod floods;
 mod from_go;
@@ -33,6 +35,7 @@ mod nats_service;
 mod observe;
 mod on_change;
 mod once;
+mod operate;
 mod peer;
 mod process;
 /// Theirs as well.

@@ -1,6 +1,7 @@
 //! `graft run --nats-service`: nodes as NATS finds its services.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::Path;
 
 use async_nats::Client;
@@ -9,7 +10,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::nats_server::NatsServer;
-use crate::process::{PATIENCE, Program, graft};
+use crate::process::{Line, PATIENCE, Program, graft};
 
 /// One of two voters, which is a service as well.
 fn start(directory: &Path, url: &str, id: &str) -> Program {
@@ -61,6 +62,26 @@ async fn nodes_are_found_and_asked_as_services() {
         program.terminate();
         assert_eq!(program.wait().code(), Some(0));
     }
+}
+
+/// Nobody finds it then, but it elects.
+#[test]
+fn a_service_that_the_server_refuses_is_reported_and_the_node_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("server.conf");
+    let denied = r#"permissions: { subscribe: { deny: "$SRV.>" } }"#;
+    let user = format!("authorization {{ users: [{{ user: u, password: p, {denied} }}] }}");
+    fs::write(&config, user).unwrap();
+    let server = NatsServer::start_with(&config);
+    let url = server.url().replace("nats://", "nats://u:p@");
+    let (mut first, mut second) =
+        (start(directory.path(), &url, "a"), start(directory.path(), &url, "b"));
+    let is_refusal = |line: &Line| {
+        let words = line.words();
+        words.starts_with("graft: the NATS service: ") && words.contains("Permissions Violation")
+    };
+    assert!(first.lines.iter().any(is_refusal) || is_refusal(&first.wait_for(is_refusal)));
+    second.wait_for_leader();
 }
 
 #[test]

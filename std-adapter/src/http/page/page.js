@@ -45,18 +45,18 @@ function inWords(seconds) {
 
 const shortened = id => id.length > 14 ? id.slice(0, 13) + "…" : id;
 
-/// A colour for each leader, always the same.
+/// A colour for each leader, always the same; those of similar names are far apart.
 function colourOf(id) {
   let hash = 0;
   for (const letter of id) hash = (hash * 31 + letter.codePointAt(0)) % 360;
-  return `hsl(${hash} 55% 50%)`;
+  return `hsl(${hash * 137 % 360} 55% 50%)`;
 }
 
 /// All nodes that are known. Of itself a node knows more than it says.
 function nodesOf(status) {
   const own = {
     id: status.id, role: status.state, term: status.term, is_own: true,
-    silent_for_seconds: 0, is_silent: false, priority: null,
+    silent_for_seconds: 0, is_silent: false, priority: null, is_paused: status.is_paused,
   };
   const said = status.seen.nodes.find(node => node.id === own.id);
   const others = status.seen.nodes.filter(node => node.id !== own.id);
@@ -104,8 +104,9 @@ function listNodes(nodes) {
     const role = roleOf(node);
     const heard = node.is_own ? "this node" : `${inWords(node.silent_for_seconds)} ago`;
     const priority = node.priority === 0 ? "witness" : String(node.priority ?? "–");
+    const paused = node.is_paused ? ", paused" : "";
     const cells = [
-      node.id, ROLES[role] ?? role, String(node.term), heard,
+      node.id, (ROLES[role] ?? role) + paused, String(node.term), heard,
       node.leads ? "–" : inWords(node.acknowledged_in_seconds), priority,
     ];
     return make("tr", {}, ...cells.map(cell => make("td", {}, cell)));
@@ -117,7 +118,8 @@ function headlineOf(status) {
   if (!status.leader) return `Nobody leads, as far as ${status.id} knows (term ${status.term}).`;
   const left = status.lease?.left_seconds ?? status.seen.leader?.lease_left_seconds;
   const lease = left ? `, and its lease lasts for another ${inWords(left)}` : "";
-  return `${status.leader} leads in term ${status.term}${lease}.`;
+  const value = status.leader_value ? `, and says “${status.leader_value}”` : "";
+  return `${status.leader} leads in term ${status.term}${lease}${value}.`;
 }
 
 function drawHour(id, history) {

@@ -17,7 +17,7 @@ pub(super) const POSITION_MAX: u16 = 8;
 const BAD_LUCK: f64 = 1e-12;
 
 /// How long a request and its answer take, at most: who saves hears what arrives afterwards.
-const ROUND_TRIP_MAX: Duration =
+pub(super) const ROUND_TRIP_MAX: Duration =
     Duration::from_micros(2 * (MESSAGE_TIME_MAX.as_micros() + SAVE_TIME_MAX.as_micros()) as u64);
 
 impl Simulation {
@@ -88,7 +88,7 @@ impl Simulation {
     }
 
     /// The least difference of T_max and T_min.
-    fn least_span(&self) -> Duration {
+    pub(super) fn least_span(&self) -> Duration {
         self.world.all_times().map(|[t_min, t_max, _]| t_max - t_min).min().unwrap_or_default()
     }
 

@@ -2,10 +2,53 @@
 
 use graft_election_core::ListId;
 use rand::RngExt;
+use rand::rngs::SmallRng;
 
 use super::{Action, Plan, Simulation};
 use crate::faults::Odds;
+use crate::setup::VOTERS_MAX;
 use crate::{Change, Condition, Moment, NodeIndex, Remains, Step};
+
+/// The fewest voters that a list is left with.
+const VOTERS_MIN: usize = 2;
+
+/// How a list is changed, whether or not that is done as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Edit {
+    Replaces,
+    Adds,
+    Removes,
+}
+
+impl Edit {
+    fn draw(rng: &mut SmallRng) -> Self {
+        match rng.random_range(0..4) {
+            0 => Self::Adds,
+            1 => Self::Removes,
+            _ => Self::Replaces,
+        }
+    }
+
+    fn has_comer(self) -> bool {
+        self != Self::Removes
+    }
+
+    fn has_leaver(self) -> bool {
+        self != Self::Adds
+    }
+
+    /// Changes the list: the voter at the index `leaves` goes, or the node `comes` joins it.
+    fn apply(self, voters: &mut Vec<NodeIndex>, leaves: usize, comes: NodeIndex) {
+        match self {
+            Self::Replaces => voters[leaves] = comes,
+            Self::Adds if voters.len() < VOTERS_MAX => voters.push(comes),
+            Self::Removes if voters.len() > VOTERS_MIN => {
+                voters.remove(leaves);
+            }
+            Self::Adds | Self::Removes => {}
+        }
+    }
+}
 
 impl Simulation {
     /// The list of the cluster: the one that replaced all others, or else the one on most disks.
@@ -36,16 +79,19 @@ impl Simulation {
         let Some(listed) = self.world.listed(node).map(<[NodeIndex]>::to_vec) else { return };
         let mut voters = listed.clone();
         if self.faults.list != Odds::NEVER && self.rng.random_bool(0.3) {
+            let edit = Edit::draw(&mut self.rng);
             let (out, with) = (self.rng.random_range(0..voters.len()), self.any_node());
-            if voters[out] != node && !voters.contains(&with) {
-                voters[out] = with;
+            let fits = !edit.has_comer() || !voters.contains(&with);
+            if fits && (!edit.has_leaver() || voters[out] != node) {
+                edit.apply(&mut voters, out, with);
             }
         }
         self.apply(&Step::Change { node, change: Change::Voters(voters) });
     }
 
-    /// The offline change: all voters are stopped, and the records of all that stay or are new are
-    /// rewritten. Sometimes one of the old voters is forgotten, and starts as it was.
+    /// The offline change, perhaps of the cluster's size: all voters are stopped, and the records
+    /// of all that stay or are new are rewritten. Sometimes one of the old voters is forgotten, and
+    /// starts as it was.
     pub(super) fn change_list(&mut self) {
         let Some((old, voters)) = self.current_list() else { return };
         let holders = self.nodes_of(old);
@@ -57,7 +103,7 @@ impl Simulation {
         let mut new = voters.clone();
         let comes = outside[self.rng.random_range(0..outside.len())];
         let leaves = self.rng.random_range(0..new.len());
-        new[leaves] = comes;
+        Edit::draw(&mut self.rng).apply(&mut new, leaves, comes);
         let terms = self.world.nodes().filter_map(|node| self.world.record(node));
         let term = terms.map(|record| record.term).max().unwrap_or_default() + 1;
         let forgotten =

@@ -326,10 +326,9 @@ impl Simulation {
             let id = self.world.named(leader);
             let follows = |node: NodeIndex| match self.world.view(node) {
                 None => matches!(self.plans[node.get()].action, Action::Rest),
-                // G15: a Go node may believe in a leader of an earlier term.
-                Some((_, its_term, its)) => {
-                    its_term == term && (its == Some(id) || self.world.is_go(node))
-                }
+                // G15: a Go node may name the leader of an earlier term.
+                Some((State::Follower, its_term, _)) if self.world.is_go(node) => its_term == term,
+                Some((_, its_term, its_leader)) => its_term == term && its_leader == Some(id),
             };
             let mut nodes = self.world.nodes().filter(|node| self.world.cluster(*node) == cluster);
             nodes.all(follows).then_some((leader, term))

@@ -61,6 +61,9 @@ impl Simulation {
         if is_extended && self.setup.size > 2 && self.rng.random_bool(0.05) {
             self.lead_steadily()?;
         }
+        if is_extended && self.rng.random_bool(0.05) {
+            self.lead_with_slow_disks()?;
+        }
         if self.setup.size > 2 && self.rng.random_bool(0.5) {
             self.rival_the_leader()?;
         }
@@ -243,7 +246,7 @@ impl Simulation {
     }
 
     /// Waits until a node leads, with a lease, in a later term. Returns how long that takes.
-    fn until_new_leader(
+    pub(super) fn until_new_leader(
         &mut self,
         term: u64,
         within: Duration,
