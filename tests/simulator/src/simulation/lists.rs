@@ -89,8 +89,9 @@ impl Simulation {
         self.apply(&Step::Change { node, change: Change::Voters(voters) });
     }
 
-    /// The offline change, perhaps of the cluster's size: all voters are stopped, and the records of
-    /// all that stay or are new are rewritten. Sometimes one of the old voters is forgotten, and starts as it was.
+    /// The offline change, perhaps of the cluster's size: all voters are stopped, and the records
+    /// of all that stay or are new are rewritten. Sometimes one of the old voters is forgotten, and
+    /// starts as it was.
     pub(super) fn change_list(&mut self) {
         let Some((old, voters)) = self.current_list() else { return };
         let holders = self.nodes_of(old);
