@@ -1,14 +1,20 @@
-use crate::Position;
+use crate::{LeaderValue, Position};
 
-/// The application's part in an election: how up to date it is, and which candidates it accepts.
+/// The application's part in an election: how up to date it is, which candidates it accepts, and
+/// what it wants known while it leads.
 ///
-/// Both methods are called whenever the election needs an answer, and must return at once.
+/// Its methods are called whenever the election needs an answer, and must return at once.
 pub trait Application {
     /// How far this node's application has come. Only the application knows how to read it.
     fn position(&mut self) -> Position;
 
     /// Whether a candidate at `position` is up to date enough to lead (rule V4).
     fn grants_vote(&mut self, position: &[u8]) -> bool;
+
+    /// What a heartbeat says beside that this node leads (rule L7). By default nothing.
+    fn leader_value(&mut self) -> LeaderValue {
+        LeaderValue::EMPTY
+    }
 }
 
 /// An application without a position: it accepts every candidate.

@@ -62,6 +62,9 @@ pub struct Config<'a> {
     pub clock_drift_percent: u8,
     /// The least step of the clock that the node is driven with (rules V2, L3).
     pub clock_tick: Duration,
+    /// Whether it does what operators ask: to hand over, to pause and to resume (rule O1). It tells
+    /// them in any case how it is.
+    pub obeys_operators: bool,
 }
 
 impl<'a> Config<'a> {
@@ -108,6 +111,7 @@ impl<'a> Config<'a> {
             heartbeat_interval: Self::HEARTBEAT_INTERVAL,
             clock_drift_percent: Self::CLOCK_DRIFT_PERCENT,
             clock_tick: Self::CLOCK_TICK,
+            obeys_operators: true,
         }
     }
 

@@ -91,6 +91,10 @@ impl<const VOTERS: usize> Followers<VOTERS> {
         Self([Follower::UNKNOWN; VOTERS])
     }
 
+    pub(crate) fn get(&self, index: usize) -> Option<&Follower> {
+        self.0.get(index)
+    }
+
     /// N4: whether the follower's acknowledgement counts, and which process it came from.
     pub(crate) fn recognize(
         &mut self,

@@ -4,8 +4,10 @@
 
 mod application;
 mod config;
+mod control;
 mod digest;
 mod followers;
+mod leader_value;
 mod lease;
 mod list_id;
 mod message;
@@ -23,6 +25,8 @@ mod votes;
 
 pub use application::{AlwaysGrant, Application};
 pub use config::{Config, ConfigError, Mode};
+pub use control::{ControlAction, ControlOutcome, ControlRequest, ControlResponse};
+pub use leader_value::{LeaderValue, ValueTooLong};
 pub use lease::Leadership;
 pub use list_id::ListId;
 pub use message::{

@@ -1,8 +1,8 @@
 use core::num::{NonZeroU32, NonZeroU64};
 
-use crate::{Life, ListId, NodeId, Position, Round};
+use crate::{ControlRequest, ControlResponse, LeaderValue, Life, ListId, NodeId, Position, Round};
 
-/// A message between two nodes of a cluster (protocol, section 3).
+/// A message between two nodes of a cluster, or an operator and a node (protocol, section 3).
 ///
 /// Its fields can't hold a malformed id or an over-long position: such a message never becomes a
 /// value of this type (rule V7). Terms are checked by the node that receives it (rule T4).
@@ -27,6 +27,10 @@ pub enum Message {
     Who(Identity),
     /// A process answers that it does.
     Here(Identity),
+    /// An operator asks something of a node.
+    ControlRequest(ControlRequest),
+    /// The node answers the operator.
+    ControlResponse(ControlResponse),
 }
 
 impl Message {
@@ -41,10 +45,13 @@ impl Message {
             Self::PreVoteResponse(response) => response.term,
             Self::Handover(handover) => handover.term,
             Self::Who(_) | Self::Here(_) => 0,
+            Self::ControlRequest(request) => request.term,
+            Self::ControlResponse(response) => response.term,
         }
     }
 
-    /// Who sent it, as far as it says so: the answers of Go nodes don't.
+    /// Who sent it, as far as it says so: the answers of Go nodes don't, and an operator is no
+    /// node.
     pub fn sender(&self) -> Option<&NodeId> {
         match self {
             Self::VoteRequest(request) | Self::PreVoteRequest(request) => Some(&request.candidate),
@@ -54,6 +61,8 @@ impl Message {
             Self::PreVoteResponse(response) => Some(&response.voter),
             Self::Handover(handover) => Some(&handover.leader),
             Self::Who(identity) | Self::Here(identity) => Some(&identity.node),
+            Self::ControlRequest(_) => None,
+            Self::ControlResponse(response) => Some(&response.node),
         }
     }
 
@@ -67,6 +76,8 @@ impl Message {
             Self::PreVoteResponse(response) => response.round,
             Self::Handover(handover) => handover.round,
             Self::Who(identity) | Self::Here(identity) => Some(identity.round),
+            Self::ControlRequest(request) => Some(request.round),
+            Self::ControlResponse(response) => Some(response.round),
         }
     }
 
@@ -78,7 +89,11 @@ impl Message {
             Self::Heartbeat(heartbeat) => heartbeat.list,
             Self::HeartbeatResponse(response) => response.list,
             Self::PreVoteResponse(response) => response.list,
-            Self::Handover(_) | Self::Who(_) | Self::Here(_) => None,
+            Self::Handover(_)
+            | Self::Who(_)
+            | Self::Here(_)
+            | Self::ControlRequest(_)
+            | Self::ControlResponse(_) => None,
         }
     }
 }
@@ -139,6 +154,8 @@ pub struct Heartbeat {
     pub round: Option<Round>,
     /// The leader's list of voters, if it has declared one (rule V6).
     pub list: Option<ListId>,
+    /// What the leader wants known with its leadership (rule L7).
+    pub value: LeaderValue,
 }
 
 /// The answer to a [`Heartbeat`].
@@ -164,6 +181,9 @@ pub struct HeartbeatResponse {
     pub list: Option<ListId>,
     /// Which process answers (rule N4).
     pub life: Option<Life>,
+    /// The follower is kept from leading: an operator has paused it, or its program holds it back
+    /// (rule O3).
+    pub is_paused: bool,
 }
 
 /// The answer to a pre-vote request.

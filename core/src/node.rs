@@ -6,6 +6,7 @@ mod following;
 mod handover;
 mod identity;
 mod leading;
+mod operators;
 mod output;
 mod patience;
 mod priority_backoff;
@@ -32,8 +33,9 @@ use crate::{
 
 /// One voter of a cluster of at most `VOTERS`.
 ///
-/// Inputs are methods called `handle_*` and, for what its owner asks of it, [`Node::hand_over`] and
-/// [`Node::close`]; each returns one [`Output`]. All other methods only look.
+/// Inputs are methods called `handle_*` and, for what its owner asks of it, [`Node::hand_over`],
+/// [`Node::hold_back`] and [`Node::close`]; each returns one [`Output`]. All other methods only
+/// look.
 ///
 /// `now` is read *after* the message was received, and the clock *before* a message is sent; a
 /// `now` that goes backwards counts as the latest one seen.
@@ -70,6 +72,12 @@ pub struct Node<R, A, const VOTERS: usize> {
     priority_backoff: PriorityBackoff,
     /// What it knows of slow disks (rule C3).
     patience: Patience,
+    /// Whether it does what operators ask (rule O1).
+    obeys_operators: bool,
+    /// The last request of an operator that it obeyed in this life (rule O4).
+    obeyed: Option<Round>,
+    /// Its program keeps it from leading (rule O3).
+    is_held_back: bool,
     latest: Instant,
     rng: R,
     application: A,
@@ -132,6 +140,9 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             older_list_until: now,
             priority_backoff: PriorityBackoff::default(),
             patience: Patience::default(),
+            obeys_operators: config.obeys_operators,
+            obeyed: None,
+            is_held_back: false,
             latest: now,
             rng,
             application,
@@ -173,6 +184,9 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         let next = match &message {
             Message::Who(question) => self.handle_who(question),
             Message::Here(answer) => self.handle_here(now, answer),
+            Message::ControlRequest(request) => self.handle_control_request(now, request),
+            // That is for operators.
+            Message::ControlResponse(_) => AfterSave::Nothing,
             Message::Heartbeat(heartbeat) => self.handle_heartbeat(now, heartbeat),
             _ if self.stands_aside() => AfterSave::Nothing,
             Message::PreVoteRequest(request) => self.handle_pre_vote_request(now, request),
@@ -288,7 +302,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         let is_old_promise = self.is_quarantined && self.latest < self.bound_until;
         let longest = if is_old_promise { u32::MAX } else { self.timing.election_timeout_min };
         let bound_for = self.record.bound_for.min(longest);
-        self.record = VoteRecord { term, voted_for, list: self.record.list, bound_for };
+        self.record = VoteRecord { term, voted_for, bound_for, ..self.record.clone() };
         if self.mode == Mode::Extended {
             self.promise();
         }
@@ -455,6 +469,11 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     }
 
     /// The application.
+    pub fn application(&self) -> &A {
+        &self.application
+    }
+
+    /// The application, to be told something.
     pub fn application_mut(&mut self) -> &mut A {
         &mut self.application
     }

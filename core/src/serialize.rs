@@ -2,11 +2,18 @@
 
 use serde_core::{Serialize, Serializer};
 
-use crate::{NodeId, Reason, Refusal, State};
+use crate::{LeaderValue, NodeId, Reason, Refusal, State};
 
 impl Serialize for NodeId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
+    }
+}
+
+/// As text; what is not UTF-8 is replaced.
+impl Serialize for LeaderValue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -93,6 +93,8 @@ pub enum Reason {
     HandedOver,
     /// It gave up its leadership to a node of higher priority (rule H4).
     PriorityHandover,
+    /// An operator has paused it, or its program holds it back (rule O3).
+    KeptBack,
     /// Its owner closed it.
     Closed,
 }
@@ -116,6 +118,7 @@ impl Reason {
             Self::OlderList => "older_list",
             Self::HandedOver => "handed_over",
             Self::PriorityHandover => "priority_handover",
+            Self::KeptBack => "kept_back",
             Self::Closed => "closed",
         }
     }
@@ -139,6 +142,7 @@ impl fmt::Display for Reason {
             Self::OlderList => "heard a voter that goes by an older list of voters",
             Self::HandedOver => "handed its leadership over",
             Self::PriorityHandover => "gave way to a node of higher priority",
+            Self::KeptBack => "is kept from leading",
             Self::Closed => "was closed",
         })
     }

@@ -4,7 +4,7 @@ use crate::{ListId, NodeId};
 pub const TERM_END: u64 = 1 << 63;
 
 /// What a node must never forget: its term, whom it voted for in that term, by which list of voters
-/// it goes, and for how long it promises to help to elect no one.
+/// it goes, for how long it promises to help to elect no one, and whether it is paused.
 ///
 /// The only thing ever stored. It must be durable before a message that depends on it is sent (rule
 /// T1), and a normal stop never deletes it (rule V1). The default is that of a node which has yet
@@ -21,6 +21,8 @@ pub struct VoteRecord {
     /// The longest promise that may still hold, in microseconds: the node's T_min at that time
     /// (rule V3). 0 if it never promised anything.
     pub bound_for: u32,
+    /// An operator has asked the node not to lead (rule O3).
+    pub is_paused: bool,
 }
 
 impl VoteRecord {
@@ -40,6 +42,6 @@ impl VoteRecord {
     pub fn with_voters(&self, id: &NodeId, term: u64, voters: &[NodeId], bound_for: u32) -> Self {
         let list = Some(ListId::replaced_in(term, voters));
         let bound_for = bound_for.max(self.bound_for);
-        Self { term, voted_for: Some(id.clone()), list, bound_for }
+        Self { term, voted_for: Some(id.clone()), list, bound_for, ..self.clone() }
     }
 }

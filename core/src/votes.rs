@@ -101,6 +101,11 @@ impl<const VOTERS: usize> Electorate<VOTERS> {
         self.ids.get(index)
     }
 
+    /// The index of the voter `id`, if it is declared or has been heard.
+    pub(crate) fn find(&self, id: &NodeId) -> Option<usize> {
+        self.ids.iter().position(|known| known == id)
+    }
+
     /// The index of the voter `id`, which answers and goes by `list`.
     pub(crate) fn enroll_answer(
         &mut self,
@@ -114,7 +119,7 @@ impl<const VOTERS: usize> Electorate<VOTERS> {
     /// The index of the voter `id`. Where no list is declared, a voter that is heard for the first
     /// time gets one.
     pub(crate) fn enroll(&mut self, id: &NodeId) -> Result<usize, Report> {
-        if let Some(index) = self.ids.iter().position(|known| known == id) {
+        if let Some(index) = self.find(id) {
             return Ok(index);
         }
         if self.is_declared() {

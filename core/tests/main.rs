@@ -11,6 +11,7 @@ mod handover;
 mod identity;
 mod leading;
 mod lease;
+mod operators;
 mod pre_voting;
 mod priorities;
 mod properties;

@@ -4,9 +4,9 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use graft_election_core::{
-    AlwaysGrant, Config, Handover, Heartbeat, HeartbeatResponse, Instant, Life, ListId, Message,
-    Node, Output, Position, PreVoteResponse, Recipient, Round, State, VoteRecord, VoteRequest,
-    VoteResponse,
+    AlwaysGrant, Config, ControlAction, ControlRequest, Handover, Heartbeat, HeartbeatResponse,
+    Instant, LeaderValue, Life, ListId, Message, Node, Output, Position, PreVoteResponse,
+    Recipient, Round, State, VoteRecord, VoteRequest, VoteResponse,
 };
 use proptest::prelude::*;
 use rand::SeedableRng;
@@ -49,7 +49,7 @@ fn telegrams() -> impl Strategy<Value = Telegram> {
     let others = prop::option::of(0..IDS.len());
     let numbers = prop_oneof![0_u64..8, any::<u64>()];
     let rounds = prop_oneof![6 => Just(Some(0)), 1 => Just(None), 2 => any::<u32>().prop_map(Some)];
-    let parts = (0_u8..9, 0..IDS.len(), terms, others, numbers, any::<bool>(), rounds);
+    let parts = (0_u8..10, 0..IDS.len(), terms, others, numbers, any::<bool>(), rounds);
     parts.prop_map(|(kind, sender, term, other, number, granted, round)| Telegram {
         kind,
         sender,
@@ -108,6 +108,7 @@ impl Telegram {
                 size,
                 round,
                 list: None,
+                value: LeaderValue::EMPTY,
             }),
             4 => Message::HeartbeatResponse(HeartbeatResponse {
                 term,
@@ -119,6 +120,7 @@ impl Telegram {
                 round,
                 list: None,
                 life,
+                is_paused: self.granted,
             }),
             5 => Message::PreVoteResponse(PreVoteResponse {
                 term,
@@ -131,7 +133,16 @@ impl Telegram {
             }),
             6 => Message::Handover(Handover { term, leader: sender, target: other, round }),
             7 => Message::Who(identity(IDS[self.sender], small.max(1), small.max(1))),
-            _ => Message::Here(identity(IDS[self.sender], small.max(1), small.max(1))),
+            8 => Message::Here(identity(IDS[self.sender], small.max(1), small.max(1))),
+            _ => Message::ControlRequest(ControlRequest {
+                term,
+                node: sender,
+                target: other,
+                action: ControlAction::from_number(small % 4 + 1).unwrap(),
+                round: round.unwrap_or(Round::new(1).unwrap()),
+                last: None,
+                life: Life::new(asked.wrapping_sub(small)),
+            }),
         }
     }
 }

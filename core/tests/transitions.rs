@@ -189,6 +189,7 @@ fn outputs_are_shown_to_programmers() {
     let saved = format!("{:?}", a.hears(vote_request("b", 5)).output);
     assert_eq!(
         saved,
-        "Save(VoteRecord { term: 5, voted_for: Some(\"b\"), list: None, bound_for: 500000 })"
+        "Save(VoteRecord { term: 5, voted_for: Some(\"b\"), list: None, bound_for: 500000, \
+         is_paused: false })"
     );
 }

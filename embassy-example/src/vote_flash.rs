@@ -20,7 +20,10 @@ const HEADER_LEN: usize = 8;
 const ERASED: u8 = 0xff;
 
 /// Of the layout in which records are written.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+
+/// Of the layout that doesn't say whether the node is paused.
+const VERSION_2: u8 = 2;
 
 /// Of the layout that has neither the list nor the promise.
 const VERSION_1: u8 = 1;
@@ -241,16 +244,16 @@ impl Buffer {
 }
 
 /// A record as it is in flash: the version of this layout; the term; the list's term and its
-/// version, which is 0 if no list is declared; the promise; the record's number; and the id of the
-/// node voted for, or nothing. Numbers are in little-endian order. sequential-storage adds the
-/// length and checksums.
+/// version, which is 0 if no list is declared; the promise; whether the node is paused; the
+/// record's number; and the id of the node voted for, or nothing. Numbers are in little-endian
+/// order. sequential-storage adds the length and checksums.
 struct Encoded {
     bytes: [u8; Self::LEN_MAX],
     len: usize,
 }
 
 impl Encoded {
-    const LEN_WITHOUT_ID: usize = 1 + 8 + 8 + 4 + 4 + 2;
+    const LEN_WITHOUT_ID: usize = 1 + 8 + 8 + 4 + 4 + 1 + 2;
     const LEN_MAX: usize = Self::LEN_WITHOUT_ID + NodeId::CAPACITY;
 
     fn of(Numbered { record, number }: &Numbered) -> Self {
@@ -263,6 +266,7 @@ impl Encoded {
             &list_term.to_le_bytes(),
             &list_version.to_le_bytes(),
             &record.bound_for.to_le_bytes(),
+            &[record.is_paused.into()],
             &number.to_le_bytes(),
             id.as_bytes(),
         ];
@@ -279,7 +283,7 @@ impl Encoded {
 }
 
 /// The inverse of [`Encoded::of`]; none if the bytes are not a record. Layout 1 has the term and
-/// the id alone.
+/// the id alone; layout 2 knows of no pause.
 fn decode(bytes: &[u8]) -> Option<Numbered> {
     let (version, rest) = bytes.split_first()?;
     let (term, mut rest) = rest.split_first_chunk()?;
@@ -287,15 +291,20 @@ fn decode(bytes: &[u8]) -> Option<Numbered> {
     let mut number = 0;
     match *version {
         VERSION_1 => {}
-        VERSION => {
+        VERSION_2 | VERSION => {
             let (list_term, after) = rest.split_first_chunk()?;
             let (list_version, after) = after.split_first_chunk()?;
             let (bound_for, after) = after.split_first_chunk()?;
+            let (is_paused, after) = match *version {
+                VERSION => after.split_first()?,
+                _ => (&0, after),
+            };
             let (number_bytes, id) = after.split_first_chunk()?;
             let (term, version) =
                 (u64::from_le_bytes(*list_term), u32::from_le_bytes(*list_version));
             record.list = (version != 0).then_some(ListId { term, version });
             record.bound_for = u32::from_le_bytes(*bound_for);
+            record.is_paused = *is_paused != 0;
             number = u16::from_le_bytes(*number_bytes);
             rest = id;
         }

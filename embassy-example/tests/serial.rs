@@ -10,7 +10,9 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
-use graft_election_core::{Heartbeat, Message, NodeId, Outgoing, Recipient, VoteResponse};
+use graft_election_core::{
+    Heartbeat, LeaderValue, Message, NodeId, Outgoing, Recipient, VoteResponse,
+};
 use graft_election_embassy::{SerialError, SerialTransport, Transport};
 use graft_election_proto::frame::{ClusterTag, FRAME_MAX, FrameErrors, FrameReader, encode_frame};
 
@@ -238,8 +240,9 @@ fn poll<T>(future: impl Future<Output = T>) -> Option<T> {
 }
 
 fn heartbeat(term: u64) -> Message {
-    let (leader, sent_at, size) = (id("a"), None, None);
-    Message::Heartbeat(Heartbeat { term, leader, sent_at, size, round: None, list: None })
+    let (leader, value) = (id("a"), LeaderValue::EMPTY);
+    let (sent_at, size, round, list) = (None, None, None, None);
+    Message::Heartbeat(Heartbeat { term, leader, sent_at, size, round, list, value })
 }
 
 fn everyone(message: Message) -> Outgoing {

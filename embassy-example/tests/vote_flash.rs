@@ -44,13 +44,13 @@ fn v1_the_longest_and_the_shortest_records_are_kept() {
     let chip = Chip::new(3, 1);
     let longest = id(&"n".repeat(NodeId::CAPACITY));
     let list = ListId { term: u64::MAX, version: u32::MAX };
-    for (term, voted_for, list, bound_for) in [
-        (0, None, None, 0),
-        (1, Some(longest), Some(list), u32::MAX),
-        (u64::MAX - 1, None, None, 0),
-        (u64::MAX, Some(id("n")), Some(ListId { term: 0, version: 1 }), 1),
+    for (term, voted_for, list, bound_for, is_paused) in [
+        (0, None, None, 0, false),
+        (1, Some(longest), Some(list), u32::MAX, true),
+        (u64::MAX - 1, None, None, 0, true),
+        (u64::MAX, Some(id("n")), Some(ListId { term: 0, version: 1 }), 1, false),
     ] {
-        let record = VoteRecord { term, voted_for, list, bound_for };
+        let record = VoteRecord { term, voted_for, list, bound_for, is_paused };
         assert_eq!(save(&chip, &record), Some(Ok(())));
         assert_eq!(load(&chip), Some(Ok(record)));
     }
@@ -150,8 +150,8 @@ fn v9_what_is_not_a_record_of_this_version_is_not_taken_for_an_old_one() {
     assert_eq!(save(&chip, &record(1)), Some(Ok(())));
     let last_page = QueueConfig::new(2 * PAGE as u32..3 * PAGE as u32);
     let mut log = QueueStorage::new(chip.clone(), last_page, Cache::new_uncached());
-    let of_version_3 = [3, 9, 0, 0, 0, 0, 0, 0, 0];
-    powered(&chip, log.push(&of_version_3, false)).unwrap().unwrap();
+    let of_version_4 = [4, 9, 0, 0, 0, 0, 0, 0, 0];
+    powered(&chip, log.push(&of_version_4, false)).unwrap().unwrap();
     assert_eq!(load(&chip), Some(Err(VoteFlashError::Malformed)));
     assert_eq!(save(&chip, &record(2)), Some(Err(VoteFlashError::Malformed)));
 }
@@ -181,6 +181,22 @@ fn v1_what_a_node_would_never_save_is_not_taken_for_later() {
         let _ = save(&chip, &earlier);
         assert_eq!(load(&chip), Some(Ok(vote.clone())));
     }
+}
+
+#[test]
+fn o3_the_records_of_layout_2_have_no_pause() {
+    let chip = Chip::new(3, 1);
+    let page = QueueConfig::new(0..PAGE as u32);
+    let mut log = QueueStorage::new(chip.clone(), page, Cache::new_uncached());
+    let of_layout_2 = b"\x02\x09\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x05\0\0\0\x06\0\0\0\x01\0a";
+    powered(&chip, log.push(of_layout_2, false)).unwrap().unwrap();
+    let list = Some(ListId { term: 3, version: 5 });
+    let old =
+        VoteRecord { term: 9, voted_for: Some(id("a")), list, bound_for: 6, is_paused: false };
+    assert_eq!(load(&chip), Some(Ok(old.clone())));
+    let new = VoteRecord { is_paused: true, ..old };
+    assert_eq!(save(&chip, &new), Some(Ok(())));
+    assert_eq!(load(&chip), Some(Ok(new)));
 }
 
 #[test]
@@ -312,6 +328,7 @@ fn record(number: u64) -> VoteRecord {
         voted_for: (step >= term % 4).then_some(voter),
         list: (step >= term % 3).then_some(ListId { term: term / 50, version: 7 }),
         bound_for: [500_000, 250_000, 300_000, 1_000_000, 900_000][step as usize],
+        is_paused: step % 2 == 1,
     }
 }
 

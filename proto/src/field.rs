@@ -6,7 +6,7 @@ use crate::wire_type::WireType;
 use crate::writer::{EncodeError, Writer};
 
 /// No message has more fields.
-const FIELDS_MAX: usize = 10;
+const FIELDS_MAX: usize = 11;
 
 /// A field of a message.
 pub(crate) struct Field {

@@ -2,7 +2,7 @@ use core::fmt;
 
 use graft_election_core::Message;
 
-/// Which of the nine messages a payload holds: protobuf doesn't say, so a transport must.
+/// Which of the eleven messages a payload holds: protobuf doesn't say, so a transport must.
 ///
 /// A transport that has subjects or topics carries the [`name`](Self::name), one that has bytes the
 /// [`number`](Self::number). Neither ever changes its meaning.
@@ -28,11 +28,15 @@ pub enum Kind {
     Who = 12,
     /// A process answers that it does.
     Here = 13,
+    /// An operator asks something of a node.
+    ControlRequest = 14,
+    /// The node answers the operator.
+    ControlResponse = 15,
 }
 
 impl Kind {
     /// Every kind, by number.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::VoteRequest,
         Self::VoteResponse,
         Self::Heartbeat,
@@ -42,6 +46,8 @@ impl Kind {
         Self::Handover,
         Self::Who,
         Self::Here,
+        Self::ControlRequest,
+        Self::ControlResponse,
     ];
 
     /// The kind of `message`.
@@ -56,6 +62,8 @@ impl Kind {
             Message::Handover(_) => Self::Handover,
             Message::Who(_) => Self::Who,
             Message::Here(_) => Self::Here,
+            Message::ControlRequest(_) => Self::ControlRequest,
+            Message::ControlResponse(_) => Self::ControlResponse,
         }
     }
 
@@ -71,6 +79,8 @@ impl Kind {
             Self::Handover => "handover",
             Self::Who => "who",
             Self::Here => "here",
+            Self::ControlRequest => "control_request",
+            Self::ControlResponse => "control_response",
         }
     }
 
@@ -115,6 +125,8 @@ mod tests {
             ("handover", 7),
             ("who", 12),
             ("here", 13),
+            ("control_request", 14),
+            ("control_response", 15),
         ];
         for (kind, (name, number)) in Kind::ALL.into_iter().zip(names_and_numbers) {
             assert_eq!((kind.name(), kind.number()), (name, number));
@@ -129,7 +141,7 @@ mod tests {
         for name in ["", "vote", "vote_requests", "VOTE_REQUEST", "heartbeat "] {
             assert_eq!(Kind::from_name(name), None, "{name:?}");
         }
-        for number in [0, 8, 11, 14, u8::MAX] {
+        for number in [0, 8, 11, 16, u8::MAX] {
             assert_eq!(Kind::from_number(number), None);
         }
     }

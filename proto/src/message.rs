@@ -4,8 +4,9 @@ use core::fmt;
 use core::num::{NonZeroU32, NonZeroU64};
 
 use graft_election_core::{
-    Handover, Heartbeat, HeartbeatResponse, Identity, Life, ListId, Message, NodeId, NodeIdError,
-    Position, PositionTooLong, PreVoteResponse, Round, VoteRequest, VoteResponse,
+    ControlAction, ControlOutcome, ControlRequest, ControlResponse, Handover, Heartbeat,
+    HeartbeatResponse, Identity, LeaderValue, Life, ListId, Message, NodeId, NodeIdError, Position,
+    PositionTooLong, PreVoteResponse, Round, ValueTooLong, VoteRequest, VoteResponse,
 };
 
 use crate::field::{Content, Field, Value, Values, read_fields, write_fields};
@@ -14,7 +15,7 @@ use crate::reader::WireError;
 use crate::writer::EncodeError;
 
 /// The most bytes that any message takes: those of a heartbeat response with everything in it.
-pub const ENCODED_MAX: usize = 198;
+pub const ENCODED_MAX: usize = 201;
 
 /// The fields of the id of a list, which belong together.
 const LIST_TERM: u32 = 12;
@@ -46,7 +47,8 @@ pub fn encode<'b>(message: &Message, buffer: &'b mut [u8]) -> Result<&'b [u8], E
 }
 
 /// Declares for each [`Kind`] which of the core's structs it carries, and which field of
-/// `graft.proto` holds which member of that struct. The id of a list takes two fields, in brackets.
+/// `graft.proto` holds which member of that struct. The id of a list takes two fields, in brackets;
+/// fields with higher numbers come after a semicolon.
 macro_rules! messages {
     ($(
         $kind:ident: $message:ident {
@@ -55,7 +57,7 @@ macro_rules! messages {
                 $term_name:ident = $term_number:literal => $term:ident,
                 $version_name:ident = $version_number:literal => $version:ident
             ] => $list:ident, )?
-            $( ; $life_name:ident = $life_number:literal => $life:ident, )?
+            $( ; $( $late_name:ident = $late_number:literal => $late:ident, )* )?
         }
     )*) => {
         /// The fields of the messages of a kind, in the order of their numbers.
@@ -76,11 +78,11 @@ macro_rules! messages {
                         name: stringify!($version_name),
                         content: Content::Number,
                     },
-                )? $( Field {
-                    number: $life_number,
-                    name: stringify!($life_name),
-                    content: content_of(|message: &$message| &message.$life),
-                }, )? ] }, )*
+                )? $( $( Field {
+                    number: $late_number,
+                    name: stringify!($late_name),
+                    content: content_of(|message: &$message| &message.$late),
+                }, )* )? ] }, )*
             }
         }
 
@@ -93,11 +95,11 @@ macro_rules! messages {
         fn message(kind: Kind, values: &Values<'_>) -> Result<Message, DecodeError> {
             match kind {
                 $( Kind::$kind => {
-                    let [ $( $member, )* $( $term, $version, )? $( $life, )? .. ] = values;
+                    let [ $( $member, )* $( $term, $version, )? $( $( $late, )* )? .. ] = values;
                     Ok(Message::$kind($message {
                         $( $member: Member::read(stringify!($name), $member)?, )*
                         $( $list: list_id($term, $version), )?
-                        $( $life: Member::read(stringify!($life_name), $life)?, )?
+                        $( $( $late: Member::read(stringify!($late_name), $late)?, )* )?
                     }))
                 } )*
             }
@@ -107,13 +109,13 @@ macro_rules! messages {
         fn fill<'m>(values: &mut Values<'m>, message: &'m Message) {
             match message {
                 $( Message::$kind(message) => {
-                    let [ $( $member, )* $( $term, $version, )? $( $life, )? .. ] = values;
+                    let [ $( $member, )* $( $term, $version, )? $( $( $late, )* )? .. ] = values;
                     $( *$member = message.$member.value(); )*
                     $( if let Some(list) = &message.$list {
                         *$term = list.term.value();
                         *$version = list.version.value();
                     } )?
-                    $( *$life = message.$life.value(); )?
+                    $( $( *$late = message.$late.value(); )* )?
                 } )*
             }
         }
@@ -147,6 +149,7 @@ messages! {
         Size = 9 => size,
         Round = 10 => round,
         [ListTerm = 12 => list_term, ListVersion = 13 => list_version] => list,
+        ; Value = 17 => value,
     }
 
     HeartbeatResponse: HeartbeatResponse {
@@ -158,7 +161,7 @@ messages! {
         Round = 10 => round,
         BoundFor = 11 => bound_for,
         [ListTerm = 12 => list_term, ListVersion = 13 => list_version] => list,
-        ; Life = 14 => life,
+        ; Life = 14 => life, Paused = 16 => is_paused,
     }
 
     PreVoteRequest: VoteRequest {
@@ -197,6 +200,27 @@ messages! {
     Here: Identity {
         Node = 2 => node,
         Round = 10 => round,
+        Life = 14 => life,
+    }
+
+    ControlRequest: ControlRequest {
+        Term = 1 => term,
+        Node = 2 => node,
+        Target = 3 => target,
+        Action = 8 => action,
+        Last = 9 => last,
+        Round = 10 => round,
+        Life = 14 => life,
+    }
+
+    ControlResponse: ControlResponse {
+        Term = 1 => term,
+        Node = 2 => node,
+        Leader = 3 => leader,
+        Outcome = 8 => outcome,
+        Last = 9 => last,
+        Round = 10 => round,
+        Paused = 11 => is_paused,
         Life = 14 => life,
     }
 }
@@ -268,6 +292,25 @@ macro_rules! fixed_numbers {
 
 fixed_numbers! { Life Round }
 
+/// Declares the members that have few values, each with a number of its own.
+macro_rules! choices {
+    ($( $member:ident )*) => { $(
+        impl Member for $member {
+            const CONTENT: Content = Content::Number;
+
+            fn read(field: &'static str, value: &Value<'_>) -> Result<Self, DecodeError> {
+                Self::from_number(value.number as u32).ok_or(DecodeError::Unknown { field })
+            }
+
+            fn value(&self) -> Value<'_> {
+                Value::of_number(self.number().into())
+            }
+        }
+    )* };
+}
+
+choices! { ControlAction ControlOutcome }
+
 /// The id of a list, unless none is declared: then both of its fields are left out.
 fn list_id(term: &Value<'_>, version: &Value<'_>) -> Option<ListId> {
     let version = version.number as u32;
@@ -338,6 +381,18 @@ impl Member for Position {
     }
 }
 
+impl Member for LeaderValue {
+    const CONTENT: Content = Content::Bytes;
+
+    fn read(_: &'static str, value: &Value<'_>) -> Result<Self, DecodeError> {
+        Ok(Self::new(value.bytes)?)
+    }
+
+    fn value(&self) -> Value<'_> {
+        Value::of_bytes(self.as_bytes())
+    }
+}
+
 /// Why a payload is not a message that a node may see (rule V7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -356,8 +411,15 @@ pub enum DecodeError {
         /// The field, as `graft.proto` names it.
         field: &'static str,
     },
+    /// A field has a number that stands for nothing.
+    Unknown {
+        /// The field, as `graft.proto` names it.
+        field: &'static str,
+    },
     /// `CurrentState` is longer than a position may be.
     PositionTooLong(PositionTooLong),
+    /// `Value` is longer than a leader's value may be.
+    ValueTooLong(ValueTooLong),
 }
 
 impl From<WireError> for DecodeError {
@@ -372,13 +434,21 @@ impl From<PositionTooLong> for DecodeError {
     }
 }
 
+impl From<ValueTooLong> for DecodeError {
+    fn from(error: ValueTooLong) -> Self {
+        Self::ValueTooLong(error)
+    }
+}
+
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Wire(error) => error.fmt(f),
             Self::InvalidId { field, error } => write!(f, "field {field}: {error}"),
             Self::Missing { field } => write!(f, "field {field} is missing"),
+            Self::Unknown { field } => write!(f, "field {field} has an unknown value"),
             Self::PositionTooLong(error) => write!(f, "field CurrentState: {error}"),
+            Self::ValueTooLong(error) => write!(f, "field Value: {error}"),
         }
     }
 }

@@ -7,8 +7,9 @@ use std::num::{NonZeroU32, NonZeroU64};
 
 use crc::{CRC_32_ISCSI, Crc};
 use graft_election_core::{
-    Handover, Heartbeat, HeartbeatResponse, Identity, Life, ListId, Message, NodeId, Outgoing,
-    Position, PreVoteResponse, Recipient, Round, VoteRequest, VoteResponse,
+    ControlAction, ControlOutcome, ControlRequest, ControlResponse, Handover, Heartbeat,
+    HeartbeatResponse, Identity, LeaderValue, Life, ListId, Message, NodeId, Outgoing, Position,
+    PreVoteResponse, Recipient, Round, VoteRequest, VoteResponse,
 };
 use graft_election_proto::frame::{
     ClusterTag, DELIMITER, FRAME_MAX, FrameErrors, FrameReader, encode_frame, encode_payload,
@@ -58,6 +59,7 @@ fn a_heartbeat_and_its_answers_are_as_long_as_the_format_says() {
             size: NonZeroU32::new(3),
             round: Round::new(u32::MAX),
             list,
+            value: LeaderValue::EMPTY,
         };
         let heartbeat = Message::Heartbeat(heartbeat);
         let mut line = encoded(&Sent {
@@ -75,6 +77,7 @@ fn a_heartbeat_and_its_answers_are_as_long_as_the_format_says() {
                 round: Round::new(u32::MAX),
                 list,
                 life: Life::new(u32::MAX),
+                is_paused: false,
             };
             let message = Message::HeartbeatResponse(answer);
             let outgoing = Outgoing { to: Recipient::Node(id("board-1")), message };
@@ -106,7 +109,7 @@ fn a_payload_that_no_reader_would_take_is_not_sent() {
 
 #[test]
 fn a_payload_comes_out_as_it_went_in_unknown_fields_included() {
-    let payload = b"\x08\x07\x12\x01a\x78\x01";
+    let payload = b"\x08\x07\x12\x01a\x98\x06\x01";
     let mut buffer = [0; FRAME_MAX];
     let (kind, to) = (Kind::Heartbeat, Recipient::Everyone);
     let mut line = encode_payload(CLUSTER, kind, &id("a"), &to, payload, &mut buffer).unwrap();
@@ -430,9 +433,15 @@ fn drain(reader: &mut FrameReader, line: &mut &[u8]) -> Vec<Sent> {
 
 fn heartbeat(leader: &str, term: u64) -> Sent {
     let leader_id = id(leader);
-    let heartbeat =
-        Heartbeat { term, leader: leader_id, sent_at: None, size: None, round: None, list: None };
-    let message = Message::Heartbeat(heartbeat);
+    let message = Message::Heartbeat(Heartbeat {
+        term,
+        leader: leader_id,
+        sent_at: None,
+        size: None,
+        round: None,
+        list: None,
+        value: LeaderValue::EMPTY,
+    });
     Sent { sender: id(leader), outgoing: Outgoing { to: Recipient::Everyone, message } }
 }
 
@@ -468,6 +477,7 @@ fn longest() -> Sent {
         round: Round::new(u32::MAX),
         list: Some(ListId { term: u64::MAX, version: u32::MAX }),
         life: Life::new(u32::MAX),
+        is_paused: true,
     });
     let to = Recipient::Node(id(&"m".repeat(NodeId::CAPACITY)));
     Sent { sender: follower, outgoing: Outgoing { to, message } }
@@ -475,7 +485,7 @@ fn longest() -> Sent {
 
 fn sent() -> impl Strategy<Value = Sent> {
     let to = prop_oneof![Just(Recipient::Everyone), ids().prop_map(Recipient::Node)];
-    (ids(), to, any::<(u64, u64, u32, bool)>(), positions(), prop::option::of(ids()), 0..9)
+    (ids(), to, any::<(u64, u64, u32, bool)>(), positions(), prop::option::of(ids()), 0..11)
         .prop_map(|(sender, to, (term, number, small, granted), position, other, kind)| {
             let from = sender.clone();
             let (sent_at, size) = (NonZeroU64::new(number), NonZeroU32::new(small));
@@ -491,8 +501,9 @@ fn sent() -> impl Strategy<Value = Sent> {
                 list,
             };
             let voter = Some(from.clone());
+            let node = from.clone();
             let identity = || Identity {
-                node: from.clone(),
+                node: node.clone(),
                 round: round.unwrap_or(Round::new(1).unwrap()),
                 life: life.unwrap_or(Life::new(1).unwrap()),
             };
@@ -504,8 +515,9 @@ fn sent() -> impl Strategy<Value = Sent> {
                     Message::VoteResponse(vote)
                 }
                 3 => {
-                    let leader = from;
-                    Message::Heartbeat(Heartbeat { term, leader, sent_at, size, round, list })
+                    let (leader, value) = (from, LeaderValue::new(position.as_bytes()).unwrap());
+                    let heartbeat = Heartbeat { term, leader, sent_at, size, round, list, value };
+                    Message::Heartbeat(heartbeat)
                 }
                 4 => Message::HeartbeatResponse(HeartbeatResponse {
                     term,
@@ -517,6 +529,7 @@ fn sent() -> impl Strategy<Value = Sent> {
                     round,
                     list,
                     life,
+                    is_paused: granted,
                 }),
                 5 => Message::PreVoteResponse(PreVoteResponse {
                     term,
@@ -529,10 +542,35 @@ fn sent() -> impl Strategy<Value = Sent> {
                 }),
                 6 => Message::Handover(Handover { term, leader: from, target: other, round }),
                 7 => Message::Who(identity()),
-                _ => Message::Here(identity()),
+                8 => Message::Here(identity()),
+                9 => asked(term, identity(), other),
+                _ => answered(term, identity(), other, granted),
             };
             Sent { sender, outgoing: Outgoing { to, message } }
         })
+}
+
+/// What an operator asks.
+fn asked(term: u64, of: Identity, target: Option<NodeId>) -> Message {
+    let Identity { node, round, life } = of;
+    let (action, last, life) = (ControlAction::Pause, Some(round), Some(life));
+    Message::ControlRequest(ControlRequest { term, node, target, action, round, last, life })
+}
+
+/// What a node answers to an operator.
+fn answered(term: u64, by: Identity, leader: Option<NodeId>, is_paused: bool) -> Message {
+    let Identity { node, round, life } = by;
+    let (outcome, last) = (ControlOutcome::Outdated, None);
+    Message::ControlResponse(ControlResponse {
+        term,
+        node,
+        leader,
+        outcome,
+        round,
+        last,
+        is_paused,
+        life,
+    })
 }
 
 fn ids() -> impl Strategy<Value = NodeId> {

@@ -6,7 +6,9 @@
 use std::fs;
 use std::path::Path;
 
-use graft_election_core::{Heartbeat, Message, NodeId, Position, VoteRequest, VoteResponse};
+use graft_election_core::{
+    Heartbeat, LeaderValue, Message, NodeId, Position, VoteRequest, VoteResponse,
+};
 use graft_election_proto::{DecodeError, ENCODED_MAX, Kind, WireError, decode, encode};
 use serde_json::Value;
 
@@ -173,6 +175,7 @@ impl Fields {
                 size: None,
                 round: None,
                 list: None,
+                value: LeaderValue::EMPTY,
             }),
             _ => panic!("{kind} is not a message of the Go original"),
         })

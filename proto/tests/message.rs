@@ -7,8 +7,9 @@ use std::error::Error;
 use std::num::{NonZeroU32, NonZeroU64};
 
 use graft_election_core::{
-    Handover, Heartbeat, HeartbeatResponse, Identity, Life, ListId, Message, NodeId, NodeIdError,
-    Position, PositionTooLong, PreVoteResponse, Round, VoteRequest, VoteResponse,
+    ControlAction, ControlOutcome, ControlRequest, ControlResponse, Handover, Heartbeat,
+    HeartbeatResponse, Identity, LeaderValue, Life, ListId, Message, NodeId, NodeIdError, Position,
+    PositionTooLong, PreVoteResponse, Round, ValueTooLong, VoteRequest, VoteResponse,
 };
 use graft_election_proto::{
     DecodeError, ENCODED_MAX, EncodeError, Kind, WireError, decode, encode,
@@ -135,6 +136,27 @@ fn n5_a_question_has_no_more_than_76_bytes() {
 }
 
 #[test]
+fn o1_what_is_asked_and_what_came_of_it_has_a_number() {
+    for (kind, field) in [(Kind::ControlRequest, "Action"), (Kind::ControlResponse, "Outcome")] {
+        let known = if kind == Kind::ControlRequest { 1..=4 } else { 1..=5 };
+        for number in 0..=u8::MAX >> 1 {
+            let payload =
+                [&b"\x12\x01a\x40"[..], &[number], b"\x55\x01\0\0\0\x75\x02\0\0\0"].concat();
+            let unknown = Some(DecodeError::Unknown { field }).filter(|_| !known.contains(&number));
+            assert_eq!(decode(kind, &payload).err(), unknown, "{kind} {number}");
+        }
+    }
+}
+
+#[test]
+fn l7_a_value_has_at_most_64_bytes() {
+    let payload = |bytes| [&b"\x12\x01a\x8a\x01"[..], &[bytes], &vec![1; bytes.into()]].concat();
+    assert!(decode(Kind::Heartbeat, &payload(64)).is_ok());
+    let too_long = DecodeError::ValueTooLong(ValueTooLong { bytes: 65 });
+    assert_eq!(decode(Kind::Heartbeat, &payload(65)), Err(too_long));
+}
+
+#[test]
 fn h4_an_absent_priority_is_a_witness() {
     let response = decode(Kind::HeartbeatResponse, b"\x12\x01a");
     let Ok(Message::HeartbeatResponse(response)) = response else {
@@ -249,9 +271,9 @@ fn the_messages_are_those_of_the_proto_file() {
     assert_eq!(fields.len(), Kind::ALL.len());
     for (kind, (message, fields)) in Kind::ALL.into_iter().zip(fields) {
         assert_eq!(format!("{kind:?}"), message);
-        for number in 1..=15 {
+        for number in 1..=20 {
             // A field of a width that no message has: skipped if it is unknown.
-            let payload = [number << 3 | 1, 0, 0, 0, 0, 0, 0, 0, 0];
+            let payload = [&key(number, 1)[..], &[0; 8]].concat();
             let known = fields.iter().find(|field| field.0 == number);
             let refusal = known.map(|(_, field, _)| WireError::WrongWireType { field, at: 0 });
             assert_eq!(wire_error(kind, &payload), refusal, "{kind} {number}");
@@ -262,9 +284,17 @@ fn the_messages_are_those_of_the_proto_file() {
                 "fixed32" => (5, &[0; 4][..]),
                 _ => (0, &[0][..]),
             };
-            let payload = [&[number << 3 | wire_type], value].concat();
+            let payload = [&key(number, wire_type)[..], value].concat();
             assert_eq!(wire_error(kind, &payload), None, "{kind} {name}");
         }
+    }
+}
+
+/// The key of a field, in one byte or two.
+fn key(number: u8, wire_type: u8) -> Vec<u8> {
+    match number {
+        ..16 => vec![number << 3 | wire_type],
+        _ => vec![number << 3 | wire_type | 0x80, number >> 4],
     }
 }
 
@@ -321,12 +351,13 @@ fn life(number: u32) -> Life {
 }
 
 fn heartbeat(round: Option<Round>, list: Option<ListId>) -> Heartbeat {
-    Heartbeat { term: 3, leader: id("a"), sent_at: None, size: None, round, list }
+    let value = LeaderValue::EMPTY;
+    Heartbeat { term: 3, leader: id("a"), sent_at: None, size: None, round, list, value }
 }
 
 /// One message of each kind, with all that it can hold, in the order of [`Kind::ALL`]. No two
 /// numbers of a message are alike.
-fn full_messages() -> [Message; 9] {
+fn full_messages() -> [Message; 11] {
     let id = id(&"n".repeat(NodeId::CAPACITY));
     let position = Position::new(&[0xff; Position::CAPACITY]).unwrap();
     let term = u64::MAX;
@@ -362,6 +393,7 @@ fn full_messages() -> [Message; 9] {
             size: NonZeroU32::new(size),
             round,
             list,
+            value: LeaderValue::new(&[0xff; LeaderValue::CAPACITY]).unwrap(),
         }),
         Message::HeartbeatResponse(HeartbeatResponse {
             term,
@@ -373,6 +405,7 @@ fn full_messages() -> [Message; 9] {
             round,
             list,
             life,
+            is_paused: true,
         }),
         Message::PreVoteRequest(request),
         Message::PreVoteResponse(PreVoteResponse {
@@ -386,6 +419,33 @@ fn full_messages() -> [Message; 9] {
         }),
         Message::Handover(Handover { term, leader, target: Some(id), round }),
         Message::Who(identity.clone()),
-        Message::Here(identity),
+        Message::Here(identity.clone()),
+        full_request(&identity),
+        full_answer(&identity),
     ]
+}
+
+fn full_request(of: &Identity) -> Message {
+    Message::ControlRequest(ControlRequest {
+        term: u64::MAX,
+        node: of.node.clone(),
+        target: Some(of.node.clone()),
+        action: ControlAction::Resume,
+        round: of.round,
+        last: Some(of.round),
+        life: Some(of.life),
+    })
+}
+
+fn full_answer(by: &Identity) -> Message {
+    Message::ControlResponse(ControlResponse {
+        term: u64::MAX,
+        node: by.node.clone(),
+        leader: Some(by.node.clone()),
+        outcome: ControlOutcome::Refused,
+        round: by.round,
+        last: Some(by.round),
+        is_paused: true,
+        life: by.life,
+    })
 }

@@ -19,6 +19,9 @@ const VOTER: &[u8] = b"\x42\x01a";
 /// All three fields of a question of identity.
 const IDENTITY: &[u8] = b"\x12\x01a\x55\x01\0\0\0\x75\x02\0\0\0";
 
+/// What no request of an operator, and no answer to one, may be without.
+const CONTROL: &[u8] = b"\x12\x01a\x40\x01\x55\x01\0\0\0\x75\x02\0\0\0";
+
 /// States that the two codecs agree on one message of `graft.proto`: on the bytes of its fields, on
 /// the fields of its bytes, and on what is not such a message at all.
 macro_rules! agreement {
@@ -115,6 +118,7 @@ agreement!(
         round: rounds(),
         list_term: list_terms(),
         list_version: list_versions(),
+        value: positions(),
     }
 );
 
@@ -131,6 +135,7 @@ agreement!(
         list_term: list_terms(),
         list_version: list_versions(),
         life: rounds(),
+        paused: any::<bool>(),
     }
 );
 
@@ -153,6 +158,33 @@ agreement!(handovers, Handover { term: numbers(), leader: ids(), target: ids(), 
 agreement!(questions, Who { node: ids(), round: rounds(), life: rounds() });
 
 agreement!(answers, Here { node: ids(), round: rounds(), life: rounds() });
+
+agreement!(
+    control_requests,
+    ControlRequest {
+        term: numbers(),
+        node: ids(),
+        target: ids(),
+        action: choices(),
+        last: rounds(),
+        round: rounds(),
+        life: rounds(),
+    }
+);
+
+agreement!(
+    control_responses,
+    ControlResponse {
+        term: numbers(),
+        node: ids(),
+        leader: ids(),
+        outcome: choices(),
+        last: rounds(),
+        round: rounds(),
+        paused: any::<bool>(),
+        life: rounds(),
+    }
+);
 
 /// Both refuse a field that lies deeper in groups than 100, and only then.
 #[test]
@@ -184,6 +216,7 @@ fn agree(kind: Kind, payload: &[u8]) {
     let sender = match kind {
         Kind::VoteResponse | Kind::PreVoteResponse => VOTER,
         Kind::Who | Kind::Here => IDENTITY,
+        Kind::ControlRequest | Kind::ControlResponse => CONTROL,
         _ => SENDER,
     };
     for payload in [payload, &[payload, sender].concat()] {
@@ -214,6 +247,11 @@ fn numbers() -> impl Strategy<Value = u64> {
 
 fn sizes() -> impl Strategy<Value = u32> {
     numbers().prop_map(|number| number as u32)
+}
+
+/// Most of them stand for something.
+fn choices() -> impl Strategy<Value = u32> {
+    prop_oneof![6 => 0..=6_u32, 1 => sizes()]
 }
 
 fn rounds() -> impl Strategy<Value = u32> {
@@ -279,7 +317,7 @@ fn fields() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn field_numbers() -> impl Strategy<Value = u64> {
-    prop_oneof![6 => 1..=3_u64, 6 => 8..=14_u64, 2 => 4..=20_u64, 1 => 0..1_u64 << 30]
+    prop_oneof![6 => 1..=3_u64, 6 => 8..=17_u64, 2 => 4..=20_u64, 1 => 0..1_u64 << 30]
 }
 
 /// The bytes of `value`, longer than need be by `padding` where there is room.

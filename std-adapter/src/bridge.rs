@@ -29,7 +29,7 @@ use self::recent_nodes::RecentNodes;
 use crate::core_node::VOTERS_MAX;
 use crate::error::StartError;
 use crate::framed_line::{FramedLine, LineEvent, Unwritten};
-use crate::nats::{NatsConnectError, NatsServers, is_for_everyone};
+use crate::nats::{NatsConnectError, NatsServers, is_for_everyone, named_in};
 use crate::news::News;
 use crate::node::random_id;
 use crate::serial_line::SerialLine;
@@ -305,7 +305,8 @@ impl Bridge {
             return true;
         }
         self.from_line.hear(kind, payload, now);
-        if self.on_line.contains(sender, now) {
+        // An operator's request is no word of the node that it names.
+        if kind == Kind::ControlRequest || self.on_line.contains(sender, now) {
             return false;
         }
         match self.on_nats.kept_mut(sender, now) {
@@ -324,6 +325,10 @@ impl Bridge {
     /// message, then another bridge had carried that there.
     fn hear_on_nats(&mut self, sender: &NodeId, kind: Kind, payload: &[u8], now: Instant) {
         self.from_nats.hear(kind, payload, now);
+        // An operator's request is no word of the node that it names.
+        if kind == Kind::ControlRequest {
+            return;
+        }
         if self.from_line.is_back(kind, payload, now) {
             self.on_line.forget(sender);
             self.on_nats.add(sender.clone(), now, 0);
@@ -352,7 +357,7 @@ impl Bridge {
         }
         let now = Instant::now();
         // An answer of the Go original names no sender; on the line it has the bridge's id.
-        let sender = message.sender().unwrap_or(&self.id).clone();
+        let sender = named_in(message).unwrap_or(&self.id).clone();
         self.hear_on_nats(&sender, kind, received.payload(), now);
         if !self.is_line_open {
             return Outcome::Disconnected;

@@ -1,6 +1,6 @@
 //! The core's node as this adapter runs it, and what its parts share of it.
 
-use graft_election_core::{Application, Node, Position};
+use graft_election_core::{Application, LeaderValue, Node, Position};
 use rand::rngs::StdRng;
 
 /// The most voters that a cluster of this crate's nodes can have.
@@ -18,11 +18,13 @@ pub(crate) type CoreNode = Node<StdRng, Mailbox, VOTERS_MAX>;
 pub(crate) struct Mailbox {
     position: Position,
     granted: Option<Position>,
+    value: LeaderValue,
 }
 
 impl Mailbox {
     /// Nothing has been asked yet.
-    pub(crate) const EMPTY: Self = Self { position: Position::EMPTY, granted: None };
+    pub(crate) const EMPTY: Self =
+        Self { position: Position::EMPTY, granted: None, value: LeaderValue::EMPTY };
 
     /// How far this node's application has come.
     pub(crate) fn set_position(&mut self, position: Position) {
@@ -34,6 +36,15 @@ impl Mailbox {
     pub(crate) fn set_granted(&mut self, position: Option<Position>) {
         self.granted = position;
     }
+
+    /// What this node says while it leads (rule L7).
+    pub(crate) fn value(&self) -> &LeaderValue {
+        &self.value
+    }
+
+    pub(crate) fn set_value(&mut self, value: LeaderValue) {
+        self.value = value;
+    }
 }
 
 impl Application for Mailbox {
@@ -43,6 +54,10 @@ impl Application for Mailbox {
 
     fn grants_vote(&mut self, position: &[u8]) -> bool {
         self.granted.as_ref().is_some_and(|granted| granted.as_bytes() == position)
+    }
+
+    fn leader_value(&mut self) -> LeaderValue {
+        self.value.clone()
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use graft_election_core::{
-    Leadership, Message, NodeId, Outgoing, Output, Position, State, VoteRecord,
+    LeaderValue, Leadership, Message, NodeId, Outgoing, Output, Position, State, VoteRecord,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use crate::application_queries::ApplicationQueries;
 use crate::clock::Clock;
 use crate::core_node::CoreNode;
+use crate::counts::DropCause;
 use crate::error_chain::ErrorChain;
 use crate::events::Fault;
 use crate::publisher::Publisher;
@@ -64,6 +65,10 @@ pub(crate) struct Driver<T> {
 /// What a node is asked from within its program.
 pub(crate) enum Request {
     HandOver(HandoverRequest),
+    /// That it doesn't lead, or may again (rule O3).
+    HoldBack(bool),
+    /// What it is to say while it leads (rule L7).
+    SetValue(LeaderValue),
     /// That it say it is there.
     Answer(oneshot::Sender<()>),
 }
@@ -90,6 +95,7 @@ enum Input {
     Message(Message),
     Timeout,
     HandOver(Option<NodeId>),
+    HoldBack(bool),
     Close,
 }
 
@@ -100,11 +106,7 @@ impl<T: Transport> Driver<T> {
             self.publisher.tell_withheld();
             match self.next_wakeup().await {
                 Some(Wakeup::Input(input)) => self.take(input).await,
-                Some(Wakeup::Request(Request::HandOver(request))) => self.serve(request).await,
-                Some(Wakeup::Request(Request::Answer(answer))) => {
-                    // Whoever asked may have stopped waiting.
-                    let _ = answer.send(());
-                }
+                Some(Wakeup::Request(request)) => self.serve(request).await,
                 None => {}
             }
         }
@@ -115,13 +117,14 @@ impl<T: Transport> Driver<T> {
         self.ask_about(&input).await;
         let sender = match &input {
             Input::Message(message) => {
+                self.publisher.hear(message);
                 if self.looks_for_go_nodes && is_from_go(message) {
                     self.looks_for_go_nodes = false;
                     self.publisher.fault(Fault::GoNodeUndeclared);
                 }
                 message.sender().cloned()
             }
-            Input::Timeout | Input::HandOver(_) | Input::Close => None,
+            Input::Timeout | Input::HandOver(_) | Input::HoldBack(_) | Input::Close => None,
         };
         let outgoing = self.handle(input).await;
         self.publish();
@@ -136,7 +139,22 @@ impl<T: Transport> Driver<T> {
         self.send(outgoing).await;
     }
 
-    async fn serve(&mut self, request: HandoverRequest) {
+    async fn serve(&mut self, request: Request) {
+        match request {
+            Request::HandOver(request) => self.hand_over(request).await,
+            Request::HoldBack(is_held_back) => self.take(Input::HoldBack(is_held_back)).await,
+            Request::SetValue(value) => {
+                self.node.application_mut().set_value(value);
+                self.publish();
+            }
+            Request::Answer(answer) => {
+                // Whoever asked may have stopped waiting.
+                let _ = answer.send(());
+            }
+        }
+    }
+
+    async fn hand_over(&mut self, request: HandoverRequest) {
         if let Some(fault) = request.fault {
             self.publisher.job_failed(fault);
         }
@@ -225,6 +243,9 @@ impl<T: Transport> Driver<T> {
     }
 
     fn publish_connection(&mut self, change: Connection) {
+        if let Some(state) = change.state() {
+            self.publisher.connection(state);
+        }
         match change {
             Connection::Restored => {
                 self.is_partial = false;
@@ -270,7 +291,11 @@ impl<T: Transport> Driver<T> {
                 self.ask_position().await;
                 None
             }
-            Input::Message(_) | Input::Timeout | Input::HandOver(_) | Input::Close => None,
+            Input::Message(_)
+            | Input::Timeout
+            | Input::HandOver(_)
+            | Input::HoldBack(_)
+            | Input::Close => None,
         };
         self.node.application_mut().set_granted(granted);
     }
@@ -315,6 +340,7 @@ impl<T: Transport> Driver<T> {
             Input::Message(message) => self.node.handle_message(now, message),
             Input::Timeout => self.node.handle_timeout(now),
             Input::HandOver(to) => self.node.hand_over(now, to),
+            Input::HoldBack(is_held_back) => self.node.hold_back(now, is_held_back),
             Input::Close => self.node.close(now),
         };
         let unsaved = match output {
@@ -326,6 +352,7 @@ impl<T: Transport> Driver<T> {
         let lost = self.publisher.publish(unsaved.node(), now);
         self.lost = self.lost.take().or(lost);
         let (id, record) = (unsaved.node().id().clone(), unsaved.record().clone());
+        let began = tokio::time::Instant::now();
         let mut saving = pin!(save(&self.votes, id, record));
         let mut must_end = pin!(closing_for(self.closing.clone(), SAVE_TIME_MAX));
         let mut is_reported = false;
@@ -344,6 +371,7 @@ impl<T: Transport> Driver<T> {
                 }
             }
         };
+        self.publisher.saved(saved.is_ok().then(|| began.elapsed()));
         match saved {
             Ok(()) => unsaved.saved(self.clock.now()),
             Err(fault) => {
@@ -358,17 +386,18 @@ impl<T: Transport> Driver<T> {
         let Some(outgoing) = outgoing else {
             return;
         };
+        self.publisher.hear(&outgoing.message);
         let now = self.clock.now();
         let sent = tokio::time::timeout(self.send_time_max, self.transport.send(&outgoing)).await;
         if let Message::Who(_) = outgoing.message {
             self.start_question.sent(now, matches!(sent, Ok(Ok(()))));
         }
-        let fault = match sent {
+        let (cause, fault) = match sent {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => Fault::Send(Arc::new(error) as SharedError),
-            Err(_) => Fault::SendTimedOut(self.send_time_max),
+            Ok(Err(error)) => (DropCause::SendError, Fault::Send(Arc::new(error) as SharedError)),
+            Err(_) => (DropCause::SendTimedOut, Fault::SendTimedOut(self.send_time_max)),
         };
-        self.publisher.recurring(self.clock.now(), fault);
+        self.publisher.unsent(self.clock.now(), cause, fault);
     }
 }
 

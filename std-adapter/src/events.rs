@@ -1,10 +1,11 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use graft_election_core::{NodeId, Reason, Refusal, Report, State};
+use graft_election_core::{LeaderValue, NodeId, Reason, Refusal, Report, State};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::transport::ConnectionState;
 use crate::vote_store::{LoadWarning, SharedError};
 
 /// How many events a slow listener can fall behind before it loses the oldest.
@@ -22,11 +23,17 @@ pub struct Status {
     pub term: u64,
     /// The leader of that term, as far as the node knows.
     pub leader: Option<NodeId>,
+    /// What that leader says beside that it leads (rule L7); empty if there is nothing.
+    pub leader_value: LeaderValue,
     /// Whom the node voted for in that term.
     pub vote: Option<NodeId>,
+    /// Whether an operator has paused the node: it votes, and doesn't lead (rule O3).
+    pub is_paused: bool,
     /// How many arrivals the node has dropped since its start because they were malformed or
     /// impossible.
     pub dropped: u64,
+    /// How well the node is connected to the others.
+    pub connection: ConnectionState,
     /// The node's own id.
     pub id: NodeId,
     /// Its cluster.
@@ -83,6 +90,10 @@ pub enum EventKind {
     },
     /// The node follows another leader, or none, than before; `status.leader` says which.
     LeaderChanged,
+    /// The leader says another value than before; `status.leader_value` says which.
+    ValueChanged,
+    /// An operator has paused the node, or ended that; `status.is_paused` says which.
+    PauseChanged,
     /// The node has a lease from now on: it may act as the leader (rule L3).
     LeadershipGained {
         /// The fencing token.
@@ -114,6 +125,8 @@ impl EventKind {
         match self {
             Self::StateChanged { .. } => "state_changed",
             Self::LeaderChanged => "leader_changed",
+            Self::ValueChanged => "value_changed",
+            Self::PauseChanged => "pause_changed",
             Self::LeadershipGained { .. } => "leadership_gained",
             Self::LeadershipLost { .. } => "leadership_lost",
             Self::Refused { .. } => "refused",

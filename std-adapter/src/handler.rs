@@ -53,6 +53,8 @@ fn report_all(handler: &impl Handler, mut events: Events) {
             EventKind::LeadershipGained { .. }
             | EventKind::LeadershipLost { .. }
             | EventKind::Refused { .. }
+            | EventKind::ValueChanged
+            | EventKind::PauseChanged
             | EventKind::ConnectionRestored => {}
         }));
     }

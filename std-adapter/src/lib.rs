@@ -18,6 +18,8 @@ mod events;
 #[cfg(feature = "serial")]
 mod framed_line;
 mod handler;
+#[cfg(feature = "http")]
+mod http;
 mod leadership;
 mod local;
 mod memory;
@@ -26,13 +28,17 @@ mod nats;
 mod news;
 mod node;
 mod observer;
+mod operator;
 mod publisher;
 mod run_while_leader;
 #[cfg(feature = "serial")]
 mod serial;
 #[cfg(feature = "serial")]
 mod serial_line;
+#[cfg(feature = "serde")]
+mod serialize;
 mod start_question;
+mod times;
 mod transport;
 mod vote_file;
 mod vote_store;
@@ -43,17 +49,19 @@ pub use async_nats;
 #[cfg(feature = "bridge")]
 pub use bridge::{Bridge, BridgeCounts, BridgeError, BridgeEvent, BridgeRates, DirectionCounts};
 pub use core_node::VOTERS_MAX;
-pub use counts::Counts;
+pub use counts::{Counts, DropCause};
 pub use error::StartError;
 pub use error_chain::ErrorChain;
 pub use events::{ClusterInfo, EVENTS_MAX, Event, EventKind, Events, Fault, Status};
 pub use graft_election_core as core;
 pub use graft_election_core::{
-    COMPATIBLE_VERSION, Config, ConfigError, Mode, NodeId, NodeIdError, Reason, Refusal, Report,
-    State, VoteRecord, quorum,
+    COMPATIBLE_VERSION, Config, ConfigError, LeaderValue, Mode, NodeId, NodeIdError, Reason,
+    Refusal, Report, State, ValueTooLong, VoteRecord, quorum,
 };
 pub use graft_election_proto as proto;
 pub use handler::{ChannelHandler, Handler, StateChange};
+#[cfg(feature = "http")]
+pub use http::HttpService;
 pub use leadership::Leadership;
 pub use local::{LocalError, LocalTransport};
 pub use memory::{MemoryJoinError, MemoryNetwork, MemoryTransport};
@@ -63,12 +71,14 @@ pub use node::{Node, NodeBuilder};
 pub use observer::{
     ClusterView, Disagreement, LeaderView, NodeView, Observation, ObservedRole, Observer,
 };
+pub use operator::{HandedOver, NodeAnswer, Operator, OperatorError};
 pub use run_while_leader::RunError;
 #[cfg(feature = "serial")]
 pub use serial::{SerialError, SerialTransport};
 #[cfg(feature = "serial")]
 pub use serial_line::{SerialLine, SerialLineError};
-pub use transport::{Arrival, Connection, Listen, Member, Transport};
+pub use times::Times;
+pub use transport::{Arrival, Ask, Connection, ConnectionState, Listen, Member, Transport};
 pub use vote_file::{
     Corruption, DeleteError, Digest, LoadError, OpenError, SaveError, SaveStep, Unusable, VoteFile,
     VoteFileContents, VoteFileError,

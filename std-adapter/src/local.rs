@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use graft_election_core::{NodeId, Outgoing, Recipient};
+use graft_election_core::{ControlRequest, Message, NodeId, Outgoing, Recipient};
 use graft_election_proto::{DecodeError, ENCODED_MAX, EncodeError, Kind, decode, encode};
 use tokio::net::UnixDatagram;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
@@ -17,10 +17,13 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use self::ear::Ear;
 use self::outbox::{Outbox, send_from_new_socket};
 use self::place::Place;
-use crate::transport::{Arrival, Connection, Listen, Member, Transport};
+use crate::transport::{Arrival, Ask, Connection, Listen, Member, Transport};
 
 /// The most bytes of a datagram that are read: more than any message has.
 const DATAGRAM_MAX: usize = 2 * ENCODED_MAX;
+
+/// The most bytes that are ever sent.
+const DATAGRAM_SIZE: usize = 1 + ENCODED_MAX;
 
 /// How many arrivals wait for the node at most. More wait in the kernel, which has room for about
 /// ten, or with their senders.
@@ -113,11 +116,8 @@ impl Transport for LocalTransport {
 
     async fn send(&mut self, outgoing: &Outgoing) -> Result<(), LocalError> {
         let joined = self.joined.as_ref().ok_or(LocalError::NotJoined)?;
-        let mut buffer = [0; 1 + ENCODED_MAX];
-        let [number, payload @ ..] = &mut buffer;
-        *number = Kind::of(&outgoing.message).number();
-        let length = 1 + encode(&outgoing.message, payload)?.len();
-        let datagram = buffer.get(..length).unwrap_or_default();
+        let mut buffer = [0; DATAGRAM_SIZE];
+        let datagram = datagram_of(&outgoing.message, &mut buffer)?;
         match &outgoing.to {
             Recipient::Everyone => joined.send_to_all(datagram),
             Recipient::Node(node) => joined.send_to_one(&file_name(node.as_str()), datagram),
@@ -143,6 +143,33 @@ impl Listen for LocalTransport {
             None => std::future::pending().await,
         }
     }
+}
+
+impl Ask for LocalTransport {
+    async fn ask(&mut self, request: &ControlRequest) -> Result<(), LocalError> {
+        let ear = self.ear.as_ref().ok_or(LocalError::NotJoined)?;
+        let mut buffer = [0; DATAGRAM_SIZE];
+        let message = Message::ControlRequest(request.clone());
+        let datagram = datagram_of(&message, &mut buffer)?;
+        let path = ear.directory().join(file_name(request.node.as_str()));
+        match send_from_new_socket(&path, datagram) {
+            // Whoever asks repeats it.
+            Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(LocalError::Send { path, error }),
+            Ok(_) => Ok(()),
+        }
+    }
+}
+
+/// A message, and before it the byte that says of which kind it is.
+fn datagram_of<'b>(
+    message: &Message,
+    buffer: &'b mut [u8; DATAGRAM_SIZE],
+) -> Result<&'b [u8], EncodeError> {
+    let [number, payload @ ..] = buffer;
+    *number = Kind::of(message).number();
+    let length = 1 + encode(message, payload)?.len();
+    Ok(buffer.get(..length).unwrap_or_default())
 }
 
 impl Joined {
@@ -265,7 +292,7 @@ fn arrival_of(received: io::Result<usize>, buffer: &[u8], path: &Path) -> Arriva
     }
 }
 
-fn read_datagram(datagram: &[u8]) -> Result<graft_election_core::Message, DatagramError> {
+fn read_datagram(datagram: &[u8]) -> Result<Message, DatagramError> {
     let (number, payload) = datagram.split_first().ok_or(DatagramError::Empty)?;
     let kind = Kind::from_number(*number).ok_or(DatagramError::UnknownKind(*number))?;
     Ok(decode(kind, payload)?)

@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use graft_election_core::{Message, NodeId, Outgoing, Recipient};
+use graft_election_core::{ControlRequest, Message, NodeId, Outgoing, Recipient};
 use tokio::sync::mpsc;
 
-use crate::transport::{Arrival, Listen, Member, Transport};
+use crate::transport::{Arrival, Ask, Listen, Member, Transport};
 
 /// How many messages may wait for one node; more are lost, as on a real network.
 const INBOX_MAX: usize = 1024;
@@ -43,7 +43,13 @@ impl MemoryNetwork {
 
     /// A transport for one node of this network.
     pub fn transport(&self) -> MemoryTransport {
-        MemoryTransport { network: self.clone(), own: None, heard: None, fails_to_join: false }
+        MemoryTransport {
+            network: self.clone(),
+            own: None,
+            heard: None,
+            cluster: String::new(),
+            fails_to_join: false,
+        }
     }
 
     /// Splits the network: the nodes of each group hear only each other, and so do those that are
@@ -116,6 +122,8 @@ pub struct MemoryTransport {
     own: Option<(NodeId, mpsc::Receiver<Message>)>,
     /// What it hears, if it is nobody's on the network.
     heard: Option<mpsc::Receiver<Message>>,
+    /// Of which cluster.
+    cluster: String,
     fails_to_join: bool,
 }
 
@@ -185,6 +193,7 @@ impl Listen for MemoryTransport {
     type Error = Infallible;
 
     async fn listen(&mut self, cluster: &str) -> Result<(), Infallible> {
+        self.cluster = cluster.to_owned();
         let (inbox, heard) = mpsc::channel(INBOX_MAX);
         self.network.lock_listeners().push(Listener { cluster: cluster.to_owned(), inbox });
         self.heard = Some(heard);
@@ -199,6 +208,17 @@ impl Listen for MemoryTransport {
             },
             None => std::future::pending().await,
         }
+    }
+}
+
+impl Ask for MemoryTransport {
+    async fn ask(&mut self, request: &ControlRequest) -> Result<(), Infallible> {
+        let members = self.network.lock();
+        if let Some(member) = members.get(&request.node).filter(|it| it.cluster == self.cluster) {
+            // A full inbox loses the message.
+            let _ = member.inbox.try_send(Message::ControlRequest(request.clone()));
+        }
+        Ok(())
     }
 }
 

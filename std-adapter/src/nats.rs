@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, PublishError, Subscriber, ToServerAddrs};
-use graft_election_core::{Message, Outgoing};
+use graft_election_core::{ControlRequest, Message, Outgoing};
 use graft_election_proto::{ENCODED_MAX, EncodeError, encode};
 
-use crate::transport::{Arrival, Connection, Listen, Member, Transport};
+use crate::transport::{Arrival, Ask, Connection, Listen, Member, Transport};
 use audience::Audience;
 use membership::Membership;
 
@@ -30,7 +30,7 @@ pub(crate) use subjects::{
     GO_CLUSTER_KINDS, GO_NODE_KINDS, Route, Source, Subjects, subject_of_go_node,
 };
 #[cfg(feature = "bridge")]
-pub(crate) use subjects::{TRIAL_MARK, Unreadable, is_for_everyone};
+pub(crate) use subjects::{TRIAL_MARK, Unreadable, is_for_everyone, named_in};
 
 /// The cluster over NATS (protocol, section 3): a node `id` publishes to
 /// `graft.<cluster>.<kind>.<id>` for everyone and to `graft.<cluster>.<kind>.<id>.<receiver>` for
@@ -202,6 +202,15 @@ impl Listen for NatsTransport {
             self.connection = Watched::Gone;
         }
         arrival
+    }
+}
+
+impl Ask for NatsTransport {
+    async fn ask(&mut self, request: &ControlRequest) -> Result<(), NatsError> {
+        match &self.audience {
+            Some(audience) => audience.ask(request).await,
+            None => Err(NatsError::NotJoined),
+        }
     }
 }
 

@@ -1,21 +1,26 @@
 //! The handle of a running node.
 
 mod builder;
+#[cfg(feature = "http")]
+mod reader;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use graft_election_core::{Mode, NodeId, State};
+use graft_election_core::{LeaderValue, Mode, NodeId, State};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::counts::Counts;
 use crate::driver::{HandoverRequest, Request};
 use crate::events::{ClusterInfo, Event, Events, Fault, Status};
 use crate::leadership::{Leadership, Leases};
+use crate::observer::{ClusterView, Hearsay};
 
 pub use builder::NodeBuilder;
 #[cfg(feature = "bridge")]
 pub(crate) use builder::random_id;
+#[cfg(feature = "http")]
+pub(crate) use reader::Reader;
 
 /// A running voter of a cluster.
 ///
@@ -26,6 +31,7 @@ pub(crate) use builder::random_id;
 pub struct Node {
     status: watch::Receiver<Arc<Status>>,
     counts: watch::Receiver<Counts>,
+    hearsay: Arc<Mutex<Hearsay>>,
     leases: Leases,
     mode: Mode,
     election_timeout_max: Duration,
@@ -88,7 +94,19 @@ impl Node {
 
     /// How often things have happened since the node's start.
     pub fn counts(&self) -> Counts {
-        self.counts.borrow().clone()
+        self.counts.borrow().clone().until_now()
+    }
+
+    /// The cluster as this node knows it from what it has heard and said: a leader hears from all
+    /// who follow it, a follower from its leader and from those who ask for votes.
+    ///
+    /// It is hearsay, as an [`Observer`](crate::Observer)'s view is, and must not be taken for a
+    /// lease: that is [`leadership`](Self::leadership).
+    pub fn view(&self) -> ClusterView {
+        let mut hearsay = self.hearsay.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = tokio::time::Instant::now();
+        hearsay.forget(now);
+        hearsay.view(now)
     }
 
     /// The right to act as the leader, if the node has it at this moment by its clock (rule L3).
@@ -116,6 +134,29 @@ impl Node {
     /// nodes don't know this message, so among them it only stops this node from leading.
     pub async fn hand_over(&self, to: Option<NodeId>) -> bool {
         self.request_handover(to, None, None).await
+    }
+
+    /// Keeps the node from leading, or no longer does: while its program isn't fit to act as the
+    /// leader, for example. One that leads hands over. It goes on voting. What an operator has
+    /// asked is another matter, and neither ends the other (rule O3). Returns once the node has
+    /// heard of it.
+    pub async fn hold_back(&self, is_held_back: bool) {
+        self.request(Request::HoldBack(is_held_back)).await;
+    }
+
+    /// Has the node say this with its leadership, from its next heartbeat on, while it leads: an
+    /// address at which clients find it, for example (rule L7). Followers have it in their
+    /// [`status`](Self::status), and an [`Observer`](crate::Observer) sees it. It is not part of
+    /// the election: a value of an earlier leadership is said again in a later one.
+    pub async fn set_value(&self, value: LeaderValue) {
+        self.request(Request::SetValue(value)).await;
+    }
+
+    /// Waits until the node has taken a request. One that has closed needs none.
+    async fn request(&self, request: Request) {
+        if self.requests.send(request).await.is_ok() {
+            self.answers().await;
+        }
     }
 
     /// Waits until the node comes around to answer, which it does not during a save, on a disk that

@@ -5,10 +5,10 @@ mod view;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use graft_election_core::NodeId;
+use graft_election_core::{LeaderValue, NodeId};
 use tokio::time::{Instant, sleep_until};
 
-use self::hearsay::Hearsay;
+pub(crate) use self::hearsay::Hearsay;
 pub use self::view::{ClusterView, Disagreement, LeaderView, NodeView, ObservedRole};
 use crate::transport::{Arrival, Connection, Listen};
 
@@ -51,12 +51,14 @@ pub struct Observer<L> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Observation {
-    /// Another node leads than before, or the same in another term, or none.
+    /// Another node leads than before, or the same in another term or with another value, or none.
     LeaderChanged {
         /// Who leads.
         leader: Option<NodeId>,
         /// The leader's term; without a leader, the highest that was heard.
         term: u64,
+        /// What the leader says beside that it leads (rule L7); empty without a leader.
+        value: LeaderValue,
     },
     /// A node is heard for the first time, or has another role, or has fallen silent.
     NodeChanged {
@@ -74,7 +76,7 @@ pub enum Observation {
 /// What was told already.
 #[derive(Debug, Default)]
 struct Known {
-    leader: Option<(NodeId, u64)>,
+    leader: Option<(NodeId, u64, LeaderValue)>,
     roles: BTreeMap<NodeId, Option<ObservedRole>>,
     disagreements: BTreeSet<Disagreement>,
 }
@@ -106,7 +108,9 @@ impl<L: Listen> Observer<L> {
             let silence = self.hearsay.next_silence(Instant::now());
             tokio::select! {
                 arrival = self.medium.hear() => match arrival {
-                    Arrival::Message(message) => self.hearsay.hear(&message, Instant::now()),
+                    Arrival::Message(message) => {
+                        self.hearsay.hear(&message, Instant::now());
+                    }
                     Arrival::Connection(change) => return Observation::Connection(change),
                     Arrival::Malformed { .. } => continue,
                 },
@@ -121,17 +125,17 @@ impl<L: Listen> Observer<L> {
         let now = Instant::now();
         self.hearsay.forget(now);
         let view = self.hearsay.view(now);
-        let leader = view.leader.map(|leader| (leader.id, leader.term));
+        let leader = view.leader.map(|leader| (leader.id, leader.term, leader.value));
         let nodes = view.nodes.into_iter();
         let roles = nodes.map(|node| (node.id, Some(node.role).filter(|_| !node.is_silent)));
         let now_known = Known { leader, roles: roles.collect(), disagreements: view.disagreements };
         let before = std::mem::replace(&mut self.known, now_known);
         if before.leader != self.known.leader {
-            let (leader, term) = match self.known.leader.clone() {
-                Some((leader, term)) => (Some(leader), term),
-                None => (None, view.term),
+            let (leader, term, value) = match self.known.leader.clone() {
+                Some((leader, term, value)) => (Some(leader), term, value),
+                None => (None, view.term, LeaderValue::EMPTY),
             };
-            self.news.push_back(Observation::LeaderChanged { leader, term });
+            self.news.push_back(Observation::LeaderChanged { leader, term, value });
         }
         for (id, role) in &self.known.roles {
             if before.roles.get(id) != Some(role) {

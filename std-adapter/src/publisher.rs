@@ -1,17 +1,21 @@
 //! The one place where anything about the node is made public.
 
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
-use graft_election_core::{Instant, Leadership, NodeId, Reason, Refusal, Report, State};
+use graft_election_core::{
+    Instant, LeaderValue, Leadership, Message, NodeId, Reason, Refusal, Report, State,
+};
 use tokio::sync::{broadcast, watch};
 
 use crate::clock::Clock;
 use crate::core_node::CoreNode;
-use crate::counts::Counts;
+use crate::counts::{Counts, DropCause};
 use crate::error_chain::ErrorChain;
 use crate::events::{ClusterInfo, EVENTS_MAX, Event, EventKind, Events, Fault, Status};
 use crate::news::News;
+use crate::observer::Hearsay;
+use crate::transport::ConnectionState;
 use crate::vote_store::SharedError;
 
 /// The one writer of the node's status, lease, counts and events.
@@ -21,6 +25,7 @@ pub(crate) struct Publisher {
     status: watch::Sender<Arc<Status>>,
     counts: watch::Sender<Counts>,
     events: broadcast::Sender<Event>,
+    hearsay: Arc<Mutex<Hearsay>>,
     clock: Clock,
     news: News,
 }
@@ -32,16 +37,21 @@ impl Publisher {
             reason: node.reason(),
             term: node.term(),
             leader: node.leader().cloned(),
+            leader_value: LeaderValue::EMPTY,
             vote: node.vote().cloned(),
+            is_paused: node.is_paused(),
             dropped: 0,
+            connection: ConnectionState::default(),
             id: node.id().clone(),
             cluster: Arc::new(cluster),
         };
+        let hearsay = Hearsay::new(&status.cluster.name);
         Self {
             lease: watch::Sender::new(None),
             status: watch::Sender::new(Arc::new(status)),
-            counts: watch::Sender::default(),
+            counts: watch::Sender::new(Counts::starting()),
             events: broadcast::Sender::new(EVENTS_MAX),
+            hearsay: Arc::new(Mutex::new(hearsay)),
             clock,
             news: News::default(),
         }
@@ -57,6 +67,10 @@ impl Publisher {
 
     pub(crate) fn watch_counts(&self) -> watch::Receiver<Counts> {
         self.counts.subscribe()
+    }
+
+    pub(crate) fn hearsay(&self) -> Arc<Mutex<Hearsay>> {
+        Arc::clone(&self.hearsay)
     }
 
     pub(crate) fn listen(&self) -> Events {
@@ -93,7 +107,9 @@ impl Publisher {
             reason: node.reason(),
             term: node.term(),
             leader: node.leader().cloned(),
+            leader_value: said_by_leader(node).clone(),
             vote: node.vote().cloned(),
+            is_paused: node.is_paused(),
             ..(*before).clone()
         };
         if after != *before {
@@ -105,6 +121,8 @@ impl Publisher {
         let (from, to) = (before.state, after.state);
         // A closed node never has a leader, so that is not worth an event.
         let leader_changed = before.leader != after.leader && to != State::Closed;
+        let value_changed = before.leader_value != after.leader_value && after.leader.is_some();
+        let pause_changed = before.is_paused != after.is_paused;
         self.counts.send_modify(|counts| counts.count_change(before, &after));
         self.status.send_replace(Arc::new(after));
         if from != to {
@@ -113,11 +131,17 @@ impl Publisher {
         if leader_changed {
             self.emit(EventKind::LeaderChanged);
         }
+        if value_changed {
+            self.emit(EventKind::ValueChanged);
+        }
+        if pause_changed {
+            self.emit(EventKind::PauseChanged);
+        }
     }
 
     /// Counts an arrival that could not be read, and reports it if it says `from` where it came.
     pub(crate) fn malformed(&mut self, now: Instant, from: Option<String>, error: SharedError) {
-        self.count_dropped();
+        self.count_dropped(DropCause::Malformed);
         if let Some(from) = from
             && self.news.remember(now, from.clone())
         {
@@ -126,11 +150,42 @@ impl Publisher {
     }
 
     /// Counts an arrival that was dropped.
-    fn count_dropped(&mut self) {
+    fn count_dropped(&self, cause: DropCause) {
+        self.counts.send_modify(|counts| counts.count_drop(cause));
         self.status.send_modify(|status| {
             let status = Arc::make_mut(status);
             status.dropped = status.dropped.saturating_add(1);
         });
+    }
+
+    /// Takes in what was said in the cluster: what this node heard, and what it says itself.
+    pub(crate) fn hear(&self, message: &Message) {
+        let mut hearsay = self.hearsay.lock().unwrap_or_else(PoisonError::into_inner);
+        let acknowledged_in = hearsay.hear(message, tokio::time::Instant::now());
+        drop(hearsay);
+        let leads = self.status.borrow().state == State::Leader;
+        if let Some(took) = acknowledged_in.filter(|_| leads) {
+            self.counts.send_modify(|counts| counts.acknowledgements.add(took));
+        }
+    }
+
+    /// Counts a message that was not sent, and reports it.
+    pub(crate) fn unsent(&mut self, now: Instant, cause: DropCause, fault: Fault) {
+        self.counts.send_modify(|counts| counts.count_drop(cause));
+        self.recurring(now, fault);
+    }
+
+    /// Counts a save that took so long, or failed.
+    pub(crate) fn saved(&self, took: Option<Duration>) {
+        self.counts.send_modify(|counts| match took {
+            Some(took) => counts.saves.add(took),
+            None => counts.saves_failed += 1,
+        });
+    }
+
+    /// Publishes how well the node is connected from now on.
+    pub(crate) fn connection(&self, connection: ConnectionState) {
+        self.status.send_modify(|status| Arc::make_mut(status).connection = connection);
     }
 
     pub(crate) fn connection_restored(&mut self) {
@@ -144,7 +199,7 @@ impl Publisher {
     /// Reports what the node found wrong with an input.
     pub(crate) fn report(&mut self, now: Instant, report: &Report) {
         if let Report::TermOutOfRange { .. } = report {
-            self.count_dropped();
+            self.count_dropped(DropCause::TermOutOfRange);
         }
         self.recurring(now, Fault::Report(report.clone()));
     }
@@ -192,6 +247,14 @@ impl Publisher {
     }
 }
 
+/// What the leader says, this node if it leads (rule L7).
+fn said_by_leader(node: &CoreNode) -> &LeaderValue {
+    match node.state() {
+        State::Leader => node.application().value(),
+        _ => node.leader_value(),
+    }
+}
+
 /// Traces an event, with the names that programs know it by.
 fn trace(status: &Status, kind: &EventKind) {
     let Status { id, term, leader, reason, .. } = status;
@@ -209,6 +272,15 @@ fn trace(status: &Status, kind: &EventKind) {
             }
             None => tracing::info!(cluster, %id, term, event, "no leader is known"),
         },
+        EventKind::ValueChanged => {
+            let value = status.leader_value.to_string();
+            tracing::info!(cluster, %id, term, event, ?value, "the leader says {value:?}");
+        }
+        EventKind::PauseChanged => {
+            let paused = status.is_paused;
+            let text = if paused { "paused by an operator" } else { "resumed by an operator" };
+            tracing::info!(cluster, %id, term, event, paused, "{text}");
+        }
         EventKind::LeadershipGained { token } => {
             tracing::info!(cluster, %id, term, event, token, "lease gained");
         }

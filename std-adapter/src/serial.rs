@@ -1,12 +1,12 @@
 use std::io;
 
-use graft_election_core::{Message, NodeId, Outgoing};
+use graft_election_core::{ControlRequest, Message, NodeId, Outgoing, Recipient};
 use graft_election_proto::EncodeError;
 use graft_election_proto::frame::{FRAME_MAX, FrameReader, encode_frame};
 
 use crate::framed_line::{FrameFault, FramedLine, LineEvent, Unwritten};
 use crate::serial_line::SerialLine;
-use crate::transport::{Arrival, Listen, Member, Transport};
+use crate::transport::{Arrival, Ask, Listen, Member, Transport};
 
 /// The cluster over a serial line that its nodes, which may be firmware, share. It speaks the
 /// frames of `docs/serial-frames.md`, which carry a tag of the cluster's name, so that several
@@ -58,11 +58,7 @@ impl Transport for SerialTransport {
     async fn send(&mut self, outgoing: &Outgoing) -> Result<(), SerialError> {
         let Joined { id, line } = self.joined.as_mut().ok_or(SerialError::NotJoined)?;
         let mut buffer = [0; FRAME_MAX];
-        let frame = encode_frame(line.cluster(), id, outgoing, &mut buffer)?;
-        line.write(frame).await.map_err(|unwritten| match unwritten {
-            Unwritten::Disconnected => SerialError::Disconnected,
-            Unwritten::Full => SerialError::Full,
-        })
+        write(line, encode_frame(line.cluster(), id, outgoing, &mut buffer)?).await
     }
 
     async fn leave(&mut self) {
@@ -89,6 +85,23 @@ impl Listen for SerialTransport {
         };
         arrival_of(line.receive(read).await)
     }
+}
+
+impl Ask for SerialTransport {
+    async fn ask(&mut self, request: &ControlRequest) -> Result<(), SerialError> {
+        let line = self.heard.as_mut().ok_or(SerialError::NotJoined)?;
+        let message = Message::ControlRequest(request.clone());
+        let outgoing = Outgoing { to: Recipient::Everyone, message };
+        let mut buffer = [0; FRAME_MAX];
+        write(line, encode_frame(line.cluster(), &request.node, &outgoing, &mut buffer)?).await
+    }
+}
+
+async fn write(line: &mut FramedLine, frame: &[u8]) -> Result<(), SerialError> {
+    line.write(frame).await.map_err(|unwritten| match unwritten {
+        Unwritten::Disconnected => SerialError::Disconnected,
+        Unwritten::Full => SerialError::Full,
+    })
 }
 
 fn arrival_of(event: LineEvent<Message>) -> Arrival {

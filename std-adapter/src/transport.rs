@@ -3,7 +3,7 @@ use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
 
-use graft_election_core::{Message, Mode, NodeId, Outgoing};
+use graft_election_core::{ControlRequest, Message, Mode, NodeId, Outgoing};
 
 use crate::vote_store::SharedError;
 
@@ -50,6 +50,16 @@ pub trait Listen: Send + 'static {
 
     /// Waits for what is heard next. It must be cancel-safe: a call that is dropped loses nothing.
     fn hear(&mut self) -> impl Future<Output = Arrival> + Send;
+}
+
+/// A way to ask the nodes of a cluster for something, without being one of them.
+pub trait Ask: Listen {
+    /// Sends an operator's request to the cluster that is listened to, so that the node that it is
+    /// for hears it, without waiting until it does.
+    fn ask(
+        &mut self,
+        request: &ControlRequest,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
 /// Who joins a cluster over a transport.
@@ -111,7 +121,48 @@ pub enum Connection {
     Impaired(String),
 }
 
+/// How well a node is connected to the other nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
+pub enum ConnectionState {
+    /// It can hear and say what an election needs, as far as its transport knows.
+    #[default]
+    Connected,
+    /// It can't hear, or can't say, part of that.
+    Partial,
+    /// The connection is interrupted.
+    Lost,
+    /// The connection is gone for good.
+    Closed,
+}
+
+impl ConnectionState {
+    /// All states.
+    pub const ALL: [Self; 4] = [Self::Connected, Self::Partial, Self::Lost, Self::Closed];
+
+    /// Its name for programs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Partial => "partial",
+            Self::Lost => "lost",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 impl Connection {
+    /// The state in which it leaves the connection; `None` if that stays the same.
+    pub(crate) fn state(&self) -> Option<ConnectionState> {
+        match self {
+            Self::Restored => Some(ConnectionState::Connected),
+            Self::Lost(_) => Some(ConnectionState::Lost),
+            Self::Closed(_) => Some(ConnectionState::Closed),
+            Self::Partial(_) => Some(ConnectionState::Partial),
+            Self::Impaired(_) => None,
+        }
+    }
+
     /// Its name for programs: that of the [`Fault`](crate::Fault) or of the
     /// [`EventKind`](crate::EventKind) that it becomes.
     pub fn name(&self) -> &'static str {

@@ -15,6 +15,7 @@ pub mod application;
 pub mod board;
 pub mod boards;
 pub mod bridge;
+pub mod browser;
 pub mod bus;
 pub mod cluster;
 pub mod faulty_network;

@@ -3,13 +3,19 @@
 use std::collections::BTreeMap;
 
 use graft_election::core::{
-    Handover, Heartbeat, Life, Message, NodeId, Outgoing, Position, PreVoteResponse, Recipient,
-    Round, VoteRequest, VoteResponse,
+    Handover, Heartbeat, LeaderValue, Life, Message, NodeId, Outgoing, Position, PreVoteResponse,
+    Recipient, Round, VoteRequest, VoteResponse,
 };
 use graft_election::{Arrival, MemoryNetwork, MemoryTransport, Transport};
 use tokio::time::timeout;
 
 use crate::cluster::{PATIENCE, id, member};
+
+/// A heartbeat as a Go node sends it.
+pub fn plain_heartbeat(leader: NodeId, term: u64) -> Heartbeat {
+    let value = LeaderValue::EMPTY;
+    Heartbeat { term, leader, sent_at: None, size: None, round: None, list: None, value }
+}
 
 /// A peer on a memory network, without a mind of its own.
 #[derive(Debug)]
@@ -81,15 +87,14 @@ impl Peer {
     /// Claims to lead `term`, as a Go node does.
     pub async fn heartbeat(&mut self, term: u64) {
         let leader = self.id.clone();
-        let heartbeat =
-            Heartbeat { term, leader, sent_at: None, size: None, round: None, list: None };
+        let heartbeat = plain_heartbeat(leader, term);
         self.send(Recipient::Everyone, Message::Heartbeat(heartbeat)).await;
     }
 
     /// Claims to lead `term`, as a node of this implementation does in Graft mode.
     pub async fn lead(&mut self, term: u64) {
-        let (leader, round) = (self.id.clone(), round_of(term));
-        let heartbeat = Heartbeat { term, leader, sent_at: None, size: None, round, list: None };
+        let leader = self.id.clone();
+        let heartbeat = Heartbeat { round: round_of(term), ..plain_heartbeat(leader, term) };
         self.send(Recipient::Everyone, Message::Heartbeat(heartbeat)).await;
     }
 

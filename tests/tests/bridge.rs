@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use async_nats::{Client, Subscriber};
 use futures_util::StreamExt;
-use graft_election::core::{
-    Heartbeat, Message, Outgoing, Position, Recipient, VoteRequest, VoteResponse,
-};
+use graft_election::core::{Message, Outgoing, Position, Recipient, VoteRequest, VoteResponse};
 use graft_election::proto::frame::{ClusterTag, FRAME_MAX, FrameReader, encode_frame};
 use graft_election::proto::{ENCODED_MAX, encode};
 use graft_election::{
@@ -19,6 +17,7 @@ use graft_election_tests::bridge::RunningBridge;
 use graft_election_tests::bus::{Bus, Member};
 use graft_election_tests::cluster::{PATIENCE, builder, id, wait_for_agreement, wait_until};
 use graft_election_tests::nats_server::NatsServer;
+use graft_election_tests::peer::plain_heartbeat;
 use graft_election_tests::trial::is_trial;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -129,14 +128,7 @@ impl Spy {
 }
 
 fn heartbeat(leader: &str, term: u64) -> Message {
-    Message::Heartbeat(Heartbeat {
-        term,
-        leader: id(leader),
-        sent_at: None,
-        size: None,
-        round: None,
-        list: None,
-    })
+    Message::Heartbeat(plain_heartbeat(id(leader), term))
 }
 
 fn vote_request(candidate: &str, term: u64) -> Message {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use graft_election::core::{Heartbeat, Message, Outgoing, Recipient};
+use graft_election::core::{Message, Outgoing, Recipient};
 use graft_election::proto::frame::{ClusterTag, FRAME_MAX, FrameReader, encode_frame};
 use graft_election_tests::boards::{BOARDS_CLUSTER, Boards};
 use graft_election_tests::bus::{Bus, Faults, Sent};
 use graft_election_tests::cluster::id;
+use graft_election_tests::peer::plain_heartbeat;
 use rand::rngs::StdRng;
 use rand::seq::index::sample;
 use rand::{RngExt, SeedableRng};
@@ -182,14 +183,7 @@ impl Noise {
     fn tempting_frame(&mut self) -> Vec<u8> {
         let leader = id(&format!("board-{}", self.random.random_range(1..=3)));
         let term = self.term + self.random.random_range(1..1_000);
-        let heartbeat = Heartbeat {
-            term,
-            leader: leader.clone(),
-            sent_at: None,
-            size: None,
-            round: None,
-            list: None,
-        };
+        let heartbeat = plain_heartbeat(leader.clone(), term);
         let outgoing = Outgoing { to: Recipient::Everyone, message: Message::Heartbeat(heartbeat) };
         encode_frame(CLUSTER, &leader, &outgoing, &mut [0; FRAME_MAX]).unwrap().to_vec()
     }

@@ -14,6 +14,7 @@ use graft_election_tests::cluster::{
     wait_for_question, wait_until,
 };
 use graft_election_tests::peer::Peer;
+use graft_election_tests::peer::plain_heartbeat;
 use graft_election_tests::votes::UnreliableVotes;
 use tokio::sync::mpsc as channel;
 use tokio::time::timeout;
@@ -216,8 +217,7 @@ async fn g18_senseless_sizes_shared_files_and_mixed_sizes_do_not_go_unnoticed() 
     let mut peer = Peer::join(&network, "p").await;
     let mut events = node.events();
     let size = std::num::NonZeroU32::new(4);
-    let heartbeat =
-        Heartbeat { term: 1, leader: id("p"), sent_at: None, size, round: None, list: None };
+    let heartbeat = Heartbeat { size, ..plain_heartbeat(id("p"), 1) };
     peer.send(Recipient::Everyone, Message::Heartbeat(heartbeat)).await;
     let expected = Report::SizeMismatch { node: id("p"), size: 4 };
     wait_for_fault(&mut events, |fault| matches!(fault, Fault::Report(seen) if *seen == expected))

@@ -7,7 +7,8 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::process::{Child, Command, Stdio};
 
 use graft_election::core::{
-    Handover, Heartbeat, HeartbeatResponse, Identity, Life, ListId, Message, NodeId, Position,
+    ControlAction, ControlOutcome, ControlRequest, ControlResponse, Handover, Heartbeat,
+    HeartbeatResponse, Identity, LeaderValue, Life, ListId, Message, NodeId, Position,
     PreVoteResponse, Round, VoteRequest, VoteResponse,
 };
 use graft_election::proto::{DecodeError, ENCODED_MAX, Kind, decode, encode};
@@ -86,6 +87,7 @@ fn draw(kind: Kind, random: &mut StdRng) -> Message {
             size: NonZeroU32::new(small(random)),
             round: Round::new(small(random)),
             list: list(random),
+            value: LeaderValue::new(position(random).as_bytes()).unwrap(),
         }),
         Kind::HeartbeatResponse => Message::HeartbeatResponse(HeartbeatResponse {
             term: number(random),
@@ -97,6 +99,7 @@ fn draw(kind: Kind, random: &mut StdRng) -> Message {
             round: Round::new(small(random)),
             list: list(random),
             life: Life::new(small(random)),
+            is_paused: random.random(),
         }),
         Kind::PreVoteRequest => Message::PreVoteRequest(draw_request(random)),
         Kind::PreVoteResponse => Message::PreVoteResponse(PreVoteResponse {
@@ -116,6 +119,25 @@ fn draw(kind: Kind, random: &mut StdRng) -> Message {
         }),
         Kind::Who => Message::Who(draw_identity(random)),
         Kind::Here => Message::Here(draw_identity(random)),
+        Kind::ControlRequest => Message::ControlRequest(ControlRequest {
+            term: number(random),
+            node: id(random),
+            target: optional(random, id),
+            action: ControlAction::from_number(random.random_range(1..=4)).unwrap(),
+            last: Round::new(small(random)),
+            round: Round::new(small(random).max(1)).unwrap(),
+            life: Life::new(small(random)),
+        }),
+        Kind::ControlResponse => Message::ControlResponse(ControlResponse {
+            term: number(random),
+            node: id(random),
+            leader: optional(random, id),
+            outcome: ControlOutcome::from_number(random.random_range(1..=5)).unwrap(),
+            last: Round::new(small(random)),
+            round: Round::new(small(random).max(1)).unwrap(),
+            is_paused: random.random(),
+            life: Life::new(small(random).max(1)).unwrap(),
+        }),
     }
 }
 
@@ -178,6 +200,7 @@ fn fields(message: &Message) -> Value {
             "Leader": heartbeat.leader.as_str(),
             "SentAt": long(heartbeat.sent_at),
             "Size": short(heartbeat.size),
+            "Value": self::hex(heartbeat.value.as_bytes()),
         }),
         Message::HeartbeatResponse(response) => json!({
             "Term": response.term,
@@ -187,6 +210,7 @@ fn fields(message: &Message) -> Value {
             "Priority": response.priority,
             "BoundFor": long(response.bound_for),
             "Life": life(response.life),
+            "Paused": response.is_paused,
         }),
         Message::PreVoteResponse(response) => json!({
             "Term": response.term,
@@ -204,9 +228,10 @@ fn fields(message: &Message) -> Value {
             "Node": identity.node.as_str(),
             "Life": identity.life.number(),
         }),
+        Message::ControlRequest(_) | Message::ControlResponse(_) => control_fields(message),
     };
     fields["Round"] = round(message.round()).into();
-    if !matches!(message, Message::Handover(_) | Message::Who(_) | Message::Here(_)) {
+    if has_list(Kind::of(message)) {
         let list = message.list();
         fields["ListTerm"] = list.map_or(0, |list| list.term).into();
         fields["ListVersion"] = list.map_or(0, |list| list.version).into();
@@ -214,10 +239,54 @@ fn fields(message: &Message) -> Value {
     fields
 }
 
+/// Those of what an operator asks and is answered.
+fn control_fields(message: &Message) -> Value {
+    let text = |id: &Option<NodeId>| id.as_ref().map_or(String::new(), NodeId::to_string);
+    let round = |round: Option<Round>| round.map_or(0, Round::number);
+    match message {
+        Message::ControlRequest(request) => json!({
+            "Term": request.term,
+            "Node": request.node.as_str(),
+            "Target": text(&request.target),
+            "Action": request.action.number(),
+            "Last": round(request.last),
+            "Life": request.life.map_or(0, Life::number),
+        }),
+        Message::ControlResponse(response) => json!({
+            "Term": response.term,
+            "Node": response.node.as_str(),
+            "Leader": text(&response.leader),
+            "Outcome": response.outcome.number(),
+            "Last": round(response.last),
+            "Paused": response.is_paused,
+            "Life": response.life.number(),
+        }),
+        other => panic!("{other:?} is not of an operator"),
+    }
+}
+
+fn has_list(kind: Kind) -> bool {
+    match kind {
+        Kind::VoteRequest
+        | Kind::VoteResponse
+        | Kind::Heartbeat
+        | Kind::HeartbeatResponse
+        | Kind::PreVoteRequest
+        | Kind::PreVoteResponse => true,
+        Kind::Handover | Kind::Who | Kind::Here | Kind::ControlRequest | Kind::ControlResponse => {
+            false
+        }
+    }
+}
+
 /// Why no node may see a message with these fields (rule V7).
 fn refusal(kind: Kind, fields: &Value) -> Option<DecodeError> {
     let text = |field: &str| Some(fields.get(field)?.as_str().unwrap());
-    let is_optional = |field| field == "Target" || kind == Kind::VoteResponse;
+    let is_optional = |field| match field {
+        "Target" => true,
+        "Leader" => kind == Kind::ControlResponse,
+        _ => kind == Kind::VoteResponse,
+    };
     let of_id = |field: &'static str| {
         let name = text(field).filter(|name| !name.is_empty() || !is_optional(field))?;
         let error = NodeId::new(name).err()?;
@@ -229,14 +298,31 @@ fn refusal(kind: Kind, fields: &Value) -> Option<DecodeError> {
     let missing = |field| DecodeError::Missing { field };
     let has_half_a_list = is_zero("ListVersion") && !is_zero("ListTerm");
     let of_list = has_half_a_list.then(|| missing("ListVersion"));
+    let of_value = || {
+        let value = text("Value")?;
+        LeaderValue::new(&unhex(value)).err().map(DecodeError::ValueTooLong)
+    };
+    let of_choice = || {
+        let (field, last) = match kind {
+            Kind::ControlRequest => ("Action", 4),
+            Kind::ControlResponse => ("Outcome", 5),
+            _ => return None,
+        };
+        let is_known = (1..=last).contains(&fields[field].as_u64().unwrap());
+        (!is_known).then_some(DecodeError::Unknown { field })
+    };
     let of_question = || {
-        let is_question = matches!(kind, Kind::Who | Kind::Here);
-        let field = ["Round", "Life"].into_iter().find(|field| is_question && is_zero(field))?;
-        Some(missing(field))
+        let needed: &[_] = match kind {
+            Kind::Who | Kind::Here | Kind::ControlResponse => &["Round", "Life"],
+            Kind::ControlRequest => &["Round"],
+            _ => &[],
+        };
+        needed.iter().copied().find(|field| is_zero(field)).map(missing)
     };
     let ids = ["Node", "Candidate", "Leader", "Follower", "Voter", "Target"];
     let of_ids = || ids.into_iter().find_map(of_id);
-    of_list.or_else(of_ids).or_else(of_position).or_else(of_question)
+    let of_bytes = || of_position().or_else(of_value);
+    of_list.or_else(of_ids).or_else(of_bytes).or_else(of_choice).or_else(of_question)
 }
 
 /// The script with Google's library, which `cargo xtask test` installs.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use graft_election::core::{
-    Heartbeat, HeartbeatResponse, Life, ListId, Message, Outgoing, Position, Recipient, Round,
+    HeartbeatResponse, Life, ListId, Message, Outgoing, Position, Recipient, Round,
 };
 use graft_election::proto::{ENCODED_MAX, Kind, encode};
 use graft_election::{
@@ -18,6 +18,7 @@ use graft_election::{
 use graft_election_tests::cluster::{
     builder, id, member, wait_for_agreement, wait_for_fault, wait_for_restored, wait_until,
 };
+use graft_election_tests::peer::plain_heartbeat;
 use tokio::time::timeout;
 
 async fn start(base: &Path, name: &str, size: usize) -> Result<Node, StartError> {
@@ -150,14 +151,7 @@ async fn datagrams_that_are_no_messages_are_counted() {
 }
 
 fn heartbeat(term: u64) -> Outgoing {
-    let heartbeat = Heartbeat {
-        term,
-        leader: id("a-leader"),
-        sent_at: None,
-        size: None,
-        round: None,
-        list: None,
-    };
+    let heartbeat = plain_heartbeat(id("a-leader"), term);
     Outgoing { to: Recipient::Everyone, message: Message::Heartbeat(heartbeat) }
 }
 
@@ -216,6 +210,7 @@ async fn the_longest_messages_arrive_and_answers_only_where_they_are_meant() {
         round: Round::new(u32::MAX),
         list: Some(ListId { term: u64::MAX, version: u32::MAX }),
         life: Life::new(u32::MAX),
+        is_paused: true,
     });
     assert_eq!(encode(&longest, &mut [0; ENCODED_MAX]).unwrap().len(), ENCODED_MAX);
     let to_all = Outgoing { to: Recipient::Everyone, message: longest.clone() };

@@ -12,6 +12,7 @@ mod firmware_show;
 mod go_defects;
 mod go_peer;
 mod google_protobuf;
+mod http;
 mod identity;
 mod leadership;
 mod local;

@@ -1,9 +1,10 @@
 //! The network within one process, as a transport.
 
 use futures_util::FutureExt;
-use graft_election::core::{Heartbeat, Message, Outgoing, Recipient};
+use graft_election::core::{Message, Outgoing, Recipient};
 use graft_election::{Arrival, MemoryJoinError, MemoryNetwork, MemoryTransport, Transport};
 use graft_election_tests::cluster::{id, member};
+use graft_election_tests::peer::plain_heartbeat;
 
 struct Member(MemoryTransport);
 
@@ -15,8 +16,7 @@ impl Member {
     }
 
     async fn say(&mut self, to: Recipient, term: u64) {
-        let heartbeat =
-            Heartbeat { term, leader: id("x"), sent_at: None, size: None, round: None, list: None };
+        let heartbeat = plain_heartbeat(id("x"), term);
         self.0.send(&Outgoing { to, message: Message::Heartbeat(heartbeat) }).await.unwrap();
     }
 

@@ -136,10 +136,7 @@ fn subjects(name: &str) -> Vec<(Kind, String)> {
 }
 
 fn is_for_everyone(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::VoteRequest | Kind::Heartbeat | Kind::PreVoteRequest | Kind::Handover | Kind::Who
-    )
+    !is_answer(kind) && kind != Kind::Here
 }
 
 fn is_answer(kind: Kind) -> bool {
@@ -201,6 +198,16 @@ fn payload(kind: Kind, term: u64, name: &str) -> Vec<u8> {
         Kind::Handover => pb::Handover { term, leader: name, ..Default::default() }.encode_to_vec(),
         Kind::Who => pb::Who { node: name, round: 1, life: 1 }.encode_to_vec(),
         Kind::Here => pb::Here { node: name, round: 1, life: 1 }.encode_to_vec(),
+        Kind::ControlRequest => {
+            let (action, round) = (3, 1);
+            pb::ControlRequest { term, node: name, action, round, ..Default::default() }
+                .encode_to_vec()
+        }
+        Kind::ControlResponse => {
+            let (outcome, round, life) = (1, 1, 1);
+            pb::ControlResponse { term, node: name, outcome, round, life, ..Default::default() }
+                .encode_to_vec()
+        }
     }
 }
 
@@ -363,8 +370,8 @@ async fn in_extended_mode_nothing_is_said_on_the_subjects_of_go_and_every_sender
         assert_eq!(said.sender().unwrap().as_str(), sender);
         kinds.insert(format!("{kind}"));
     }
-    // All but an answer of a double.
-    assert_eq!(kinds.len(), Kind::ALL.len() - 1, "{kinds:?}");
+    // All but an answer of a double, and what operators ask and are answered.
+    assert_eq!(kinds.len(), Kind::ALL.len() - 3, "{kinds:?}");
 }
 
 #[tokio::test]
@@ -521,14 +528,13 @@ async fn refusal_to_start(server: &NatsServer, builder: NodeBuilder) -> String {
 async fn what_the_server_refuses_is_an_error_at_the_start_in_its_own_words() {
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("server.conf");
-    let mut refused: Vec<_> = Kind::ALL
-        .map(|kind| match kind {
-            Kind::VoteResponse | Kind::HeartbeatResponse | Kind::PreVoteResponse | Kind::Here => {
-                ("Publish", format!("graft.c.{kind}.n1.n1"), Mode::Extended)
-            }
-            _ => ("Publish", format!("graft.c.{kind}.n1"), Mode::Extended),
-        })
-        .into();
+    // Nodes ask nothing as operators do.
+    let said = Kind::ALL.into_iter().filter(|kind| *kind != Kind::ControlRequest);
+    let subject = |kind| match is_for_everyone(kind) {
+        true => format!("graft.c.{kind}.n1"),
+        false => format!("graft.c.{kind}.n1.n1"),
+    };
+    let mut refused: Vec<_> = said.map(|kind| ("Publish", subject(kind), Mode::Extended)).collect();
     for subject in ["graft.c.*.*", "graft.c.*.*.n1"] {
         refused.push(("Subscription", subject.to_owned(), Mode::Extended));
     }

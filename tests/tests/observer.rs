@@ -14,6 +14,7 @@ use graft_election::{
 };
 use graft_election_tests::cluster::{MemoryCluster, PATIENCE, builder, id, wait_for_agreement};
 use graft_election_tests::nats_server::NatsServer;
+use graft_election_tests::peer::plain_heartbeat;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
@@ -154,12 +155,10 @@ async fn said() -> (mpsc::UnboundedSender<Message>, Observer<Said>) {
 
 fn heartbeat(leader: &str, term: u64, size: u32) -> Message {
     Message::Heartbeat(Heartbeat {
-        term,
-        leader: id(leader),
         sent_at: 1_000.try_into().ok(),
         size: size.try_into().ok(),
         round: Round::new(1),
-        list: None,
+        ..plain_heartbeat(id(leader), term)
     })
 }
 
@@ -174,6 +173,7 @@ fn response(follower: &str, term: u64, bound_for: u64) -> HeartbeatResponse {
         round: Round::new(1),
         list: None,
         life: Life::new(1),
+        is_paused: false,
     }
 }
 
@@ -239,14 +239,7 @@ async fn two_processes_of_one_id_are_told_from_one_that_has_restarted() {
 #[tokio::test(start_paused = true)]
 async fn go_nodes_are_told_from_others() {
     let (say, mut observer) = said().await;
-    let by_go = Heartbeat {
-        term: 1,
-        leader: id("go1"),
-        sent_at: None,
-        size: None,
-        round: None,
-        list: None,
-    };
+    let by_go = plain_heartbeat(id("go1"), 1);
     let mut answer = response("go2", 1, 0);
     (answer.sent_at, answer.round, answer.life) = (None, None, None);
     say.send(Message::Heartbeat(by_go)).unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use graft_election::core::{Heartbeat, Message, Outgoing, Recipient};
+use graft_election::core::{Message, Outgoing, Recipient};
 use graft_election::proto::frame::{ClusterTag, FRAME_MAX, FrameReader, encode_frame};
 use graft_election::{
     Arrival, Connection, EventKind, Events, Fault, MemoryVotes, Node, SerialError, SerialLine,
@@ -10,6 +10,7 @@ use graft_election::{
 };
 use graft_election_tests::bus::{Bus, Faults, Member};
 use graft_election_tests::cluster::{PATIENCE, builder, id, member, wait_for_agreement};
+use graft_election_tests::peer::plain_heartbeat;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
@@ -54,8 +55,7 @@ async fn wait_for(events: &mut Events, mut is_it: impl FnMut(&Connection) -> boo
 }
 
 fn heartbeat(term: u64) -> Outgoing {
-    let heartbeat =
-        Heartbeat { term, leader: id("a"), sent_at: None, size: None, round: None, list: None };
+    let heartbeat = plain_heartbeat(id("a"), term);
     Outgoing { to: Recipient::Everyone, message: Message::Heartbeat(heartbeat) }
 }
 

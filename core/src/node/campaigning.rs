@@ -18,7 +18,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// No leader was heard, or no quorum: the node runs for leader, if it may.
     pub(super) fn handle_election_timeout(&mut self, now: Instant) -> AfterSave {
         if !self.may_campaign() {
-            // C4, C5: the same save is tried again instead. H4: a witness only waits.
+            // C4, C5: the same save is tried again instead. H4, O3: a witness only waits.
             let election_at = self.draw_election_timeout(now);
             self.role.restart_timer(election_at);
             AfterSave::Nothing
@@ -48,10 +48,13 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         self.seek_leadership(now, Reason::HigherTerm, own_term)
     }
 
-    /// C5, H4, N3: neither a node that fails to save campaigns, nor a witness, nor one that stands
-    /// aside.
+    /// C5, H4, N3, O3: neither a node that fails to save campaigns, nor a witness, nor one that
+    /// stands aside or is kept back.
     pub(super) fn may_campaign(&self) -> bool {
-        !self.save_failed && self.priority != Config::WITNESS && !self.stands_aside()
+        !self.save_failed
+            && self.priority != Config::WITNESS
+            && !self.stands_aside()
+            && !self.is_kept_back()
     }
 
     /// C1: asks for pre-votes first. C2: but a cluster of one has nobody to ask.

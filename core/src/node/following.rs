@@ -42,7 +42,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         };
         self.patience.forget_late_votes();
         let election_at = self.draw_election_timeout(now);
-        let following = Following { leader: Some(leader), promoted: None, election_at };
+        let value = heartbeat.value.clone();
+        let following = Following { leader: Some(leader), value, promoted: None, election_at };
         self.enter(Role::Follower(following), reason);
         self.acknowledge(now, heartbeat)
     }
@@ -86,9 +87,9 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         self.promise();
     }
 
-    /// C5, N5: whether it may campaign as soon as it is told to.
+    /// C5, N5, O3: whether it may campaign as soon as it is told to.
     fn may_take_over(&self) -> bool {
-        !self.save_failed && self.asks_until().is_none()
+        !self.save_failed && self.asks_until().is_none() && !self.is_kept_back()
     }
 
     /// An acknowledgement if it echoes `sent_at`, else a refusal.
@@ -106,12 +107,13 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             follower: self.id.clone(),
             position: self.application.position(),
             sent_at,
-            // C5, N5: it couldn't take over.
+            // C5, N5, O3: it couldn't take over.
             priority: if self.may_take_over() { self.priority } else { Config::WITNESS },
             bound_for: sent_at.and(bound_for),
             round: heartbeat.round,
             list: self.electorate.list(),
             life: Some(self.rounds.life()),
+            is_paused: self.is_kept_back(),
         };
         AfterSave::to_node(&heartbeat.leader, Message::HeartbeatResponse(response))
     }

@@ -9,7 +9,7 @@ use super::Node;
 use super::output::{AfterSave, Output};
 use super::role::{Closing, Following, HeardLeader, Leading, Role};
 use crate::followers::Follower;
-use crate::{Application, Handover, Instant, Message, NodeId, Reason, Report, Round};
+use crate::{Application, Handover, Instant, LeaderValue, Message, NodeId, Reason, Report, Round};
 
 impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// Stops leading, and tells `to` to take over; without a name, the follower that is fit to lead
@@ -17,14 +17,26 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// over: [`Output::Idle`].
     pub fn hand_over(&mut self, now: Instant, to: Option<NodeId>) -> Output<'_, R, A, VOTERS> {
         let now = self.begin_input(now);
-        let Role::Leader(leading) = &self.role else {
+        if !matches!(self.role, Role::Leader(_)) {
             return Output::Idle;
+        }
+        let next = self.give_way(now, to, Reason::HandedOver);
+        self.finish_input(next)
+    }
+
+    /// H1: a leader stops leading, lease and all, before it says so.
+    pub(super) fn give_way(
+        &mut self,
+        now: Instant,
+        to: Option<NodeId>,
+        reason: Reason,
+    ) -> AfterSave {
+        let Role::Leader(leading) = &self.role else {
+            return AfterSave::Nothing;
         };
         let (round, target) = (leading.round, to.or_else(|| self.successor(leading)));
-        // H1: lease and all, before it says so.
-        self.await_leader(now, Reason::HandedOver);
-        let next = self.announce_handover(round, target);
-        self.finish_input(next)
+        self.await_leader(now, reason);
+        self.announce_handover(round, target)
     }
 
     /// Ends the node's part in the election; the vote record stays valid for its next start.
@@ -62,7 +74,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     pub(super) fn promote(&mut self, now: Instant, round: Round, target: NodeId) -> AfterSave {
         let election_at = self.draw_election_timeout(now);
         let promoted = Some(target.clone());
-        let following = Following { leader: None, promoted, election_at };
+        let value = LeaderValue::EMPTY;
+        let following = Following { leader: None, value, promoted, election_at };
         self.enter(Role::Follower(following), Reason::PriorityHandover);
         self.announce_handover(round, Some(target))
     }
@@ -77,7 +90,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// H3: it has handed over, and nobody has asked for its vote or been elected since; either
     /// would have taken it to a term in which it didn't vote for itself.
     fn awaits_successor(&self) -> bool {
-        matches!(self.reason, Reason::HandedOver | Reason::PriorityHandover)
+        matches!(self.reason, Reason::HandedOver | Reason::PriorityHandover | Reason::KeptBack)
             && self.record.voted_for.as_ref() == Some(&self.id)
     }
 

@@ -136,7 +136,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
 
     /// N3: whether a message that has been checked is in this node's name and another process's.
     pub(super) fn is_anothers(&self, message: &Message) -> bool {
-        let is_question = matches!(message, Message::Who(_) | Message::Here(_));
+        let is_question =
+            matches!(message, Message::Who(_) | Message::Here(_) | Message::ControlResponse(_));
         self.is_in_own_name(message) && !is_question
     }
 
@@ -326,6 +327,7 @@ fn is_from_go(answer: &Message) -> bool {
                 && response.sent_at.is_none()
                 && response.bound_for.is_none()
                 && response.priority == 0
+                && !response.is_paused
         }
         _ => false,
     }

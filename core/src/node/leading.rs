@@ -50,7 +50,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     }
 
     /// The heartbeat of the leader that won the campaign of this round (rule L1).
-    pub(super) fn heartbeat(&self, now: Instant, round: Round) -> AfterSave {
+    pub(super) fn heartbeat(&mut self, now: Instant, round: Round) -> AfterSave {
         let is_extended = self.mode == Mode::Extended;
         AfterSave::to_everyone(Message::Heartbeat(Heartbeat {
             term: self.record.term,
@@ -60,6 +60,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             size: self.announced_size(),
             round: Some(round),
             list: self.electorate.list(),
+            value: self.application.leader_value(),
         }))
     }
 

@@ -4,7 +4,7 @@ use core::num::NonZeroU64;
 
 use crate::followers::{Acknowledgement, Follower, Followers};
 use crate::votes::Count;
-use crate::{Instant, Message, NodeId, Round, State};
+use crate::{Instant, LeaderValue, Message, NodeId, Round, State};
 
 /// What a node is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +21,8 @@ pub(super) enum Role<const VOTERS: usize> {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Following {
     pub(super) leader: Option<HeardLeader>,
+    /// What that leader's last heartbeat said beside (rule L7).
+    pub(super) value: LeaderValue,
     /// To whom it gave way, and who doesn't lead yet (rule H4).
     pub(super) promoted: Option<NodeId>,
     pub(super) election_at: Instant,
@@ -82,7 +84,8 @@ pub(super) struct Closing {
 impl<const VOTERS: usize> Role<VOTERS> {
     /// A follower that waits for any leader until `election_at`.
     pub(super) const fn waiting(election_at: Instant) -> Self {
-        Self::Follower(Following { leader: None, promoted: None, election_at })
+        let value = LeaderValue::EMPTY;
+        Self::Follower(Following { leader: None, value, promoted: None, election_at })
     }
 
     /// When the node has to be woken.

@@ -3,8 +3,9 @@
 use std::num::{NonZeroU32, NonZeroU64};
 
 use graft_election_core::{
-    Handover, Heartbeat, HeartbeatResponse, Identity, Instant, Life, Message, Outgoing, Position,
-    PreVoteResponse, Recipient, Round, VoteRequest, VoteResponse,
+    ControlAction, ControlRequest, Handover, Heartbeat, HeartbeatResponse, Identity, Instant,
+    LeaderValue, Life, Message, Outgoing, Position, PreVoteResponse, Recipient, Round, VoteRequest,
+    VoteResponse,
 };
 
 use super::node_id;
@@ -168,7 +169,10 @@ fn round_of(message: &mut Message) -> &mut Option<Round> {
         Message::HeartbeatResponse(response) => &mut response.round,
         Message::PreVoteResponse(response) => &mut response.round,
         Message::Handover(handover) => &mut handover.round,
-        Message::Who(_) | Message::Here(_) => panic!("a question always has its round"),
+        Message::Who(_)
+        | Message::Here(_)
+        | Message::ControlRequest(_)
+        | Message::ControlResponse(_) => panic!("a question always has its round"),
     }
 }
 
@@ -189,7 +193,11 @@ fn forget_list(message: &mut Message) {
         Message::Heartbeat(heartbeat) => heartbeat.list = None,
         Message::HeartbeatResponse(response) => response.list = None,
         Message::PreVoteResponse(response) => response.list = None,
-        Message::Handover(_) | Message::Who(_) | Message::Here(_) => {}
+        Message::Handover(_)
+        | Message::Who(_)
+        | Message::Here(_)
+        | Message::ControlRequest(_)
+        | Message::ControlResponse(_) => {}
     }
 }
 
@@ -202,8 +210,8 @@ pub(crate) fn identity(node: &str, round: u32, life: u32) -> Identity {
 
 /// A heartbeat as a Go node sends it: it asks for no promise.
 pub(crate) fn plain_heartbeat(leader: &str, term: u64) -> Heartbeat {
-    let leader = node_id(leader);
-    Heartbeat { term, leader, sent_at: None, size: None, round: None, list: None }
+    let (leader, value) = (node_id(leader), LeaderValue::EMPTY);
+    Heartbeat { term, leader, sent_at: None, size: None, round: None, list: None, value }
 }
 
 /// A heartbeat of a leader in Graft mode, which asks for no promise either.
@@ -264,6 +272,7 @@ pub(crate) fn plain_refusal(follower: &str, term: u64) -> HeartbeatResponse {
         round: None,
         list: None,
         life: None,
+        is_paused: false,
     }
 }
 
@@ -290,4 +299,22 @@ pub(crate) fn handover(leader: &str, term: u64, target: Option<&str>) -> Message
 
 pub(crate) fn announced(size: usize) -> Option<NonZeroU32> {
     NonZeroU32::new(u32::try_from(size).ok()?)
+}
+
+/// What an operator asks of the node `a` in its first life, as the first request.
+pub(crate) fn control(action: ControlAction) -> ControlRequest {
+    ControlRequest {
+        term: 0,
+        node: node_id("a"),
+        target: None,
+        action,
+        round: operators_round(1),
+        last: None,
+        life: Life::new(LIFE),
+    }
+}
+
+/// A number that an operator has drawn.
+pub(crate) fn operators_round(number: u32) -> Round {
+    Round::new(900_000 + number).expect("it isn't 0")
 }

@@ -9,8 +9,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use graft_election_core::{
-    Application, Config, ConfigError, Instant, Message, Mode, Node, NodeId, Outgoing, Output,
-    Position, Recipient, Round, Unsaved, VoteRecord, quorum,
+    Application, Config, ConfigError, Instant, LeaderValue, Message, Mode, Node, NodeId, Outgoing,
+    Output, Position, Recipient, Round, Unsaved, VoteRecord, quorum,
 };
 
 pub(crate) use messages::*;
@@ -240,6 +240,11 @@ impl Voter {
         Heard { output, now: self.now, asked: self.asked.clone() }
     }
 
+    pub(crate) fn is_held_back(&mut self, is_held_back: bool) -> Heard<'_> {
+        let output = self.node.hold_back(self.now, is_held_back);
+        Heard { output, now: self.now, asked: self.asked.clone() }
+    }
+
     pub(crate) fn is_told_to_close(&mut self) -> Heard<'_> {
         let output = self.node.close(self.now);
         Heard { output, now: self.now, asked: self.asked.clone() }
@@ -257,6 +262,10 @@ impl Voter {
     /// From now on every timer is as short as it may be (0), or as long (`u32::MAX`).
     pub(crate) fn rolls(&mut self, number: u32) {
         self.dice.number.set(number);
+    }
+
+    pub(crate) fn says(&mut self, value: &LeaderValue) {
+        self.node.application_mut().value = value.clone();
     }
 
     pub(crate) fn is_at(&mut self, position: &str) {
@@ -305,7 +314,7 @@ impl<'n> Heard<'n> {
     pub(crate) fn sends(self) -> Message {
         match self.output {
             Output::Send(Outgoing { to: Recipient::Everyone, message }) => {
-                self.asked.set(message.round());
+                note_question(&self.asked, &message);
                 message
             }
             other => panic!("expected a message to everyone, got {other:?}"),
@@ -368,12 +377,19 @@ impl Saving<'_> {
     }
 }
 
+/// Takes note of what a node asks. An operator's question is not its own.
+fn note_question(asked: &Cell<Option<Round>>, message: &Message) {
+    if !matches!(message, Message::ControlResponse(_)) {
+        asked.set(message.round());
+    }
+}
+
 /// Fails unless a node has sent what was expected, as far as that goes; takes note of what it asks.
 #[track_caller]
 fn assert_sent(asked: &Cell<Option<Round>>, sent: Outgoing, expected: Outgoing) {
     let Outgoing { to, message } = sent;
     if to == Recipient::Everyone {
-        asked.set(message.round());
+        note_question(asked, &message);
     }
     let message = as_far_as(&expected.message, message);
     assert_eq!(Outgoing { to, message }, expected);
@@ -421,6 +437,7 @@ impl rand_core::TryRng for Dice {
 #[derive(Debug, Default)]
 pub(crate) struct TestApplication {
     position: Position,
+    value: LeaderValue,
 }
 
 impl Application for TestApplication {
@@ -430,6 +447,10 @@ impl Application for TestApplication {
 
     fn grants_vote(&mut self, position: &[u8]) -> bool {
         position >= self.position.as_bytes()
+    }
+
+    fn leader_value(&mut self) -> LeaderValue {
+        self.value.clone()
     }
 }
 
@@ -452,7 +473,7 @@ pub(crate) fn declared(id: &str, config: &Config<'_>) -> Voter {
 pub(crate) fn record(term: u64, voted_for: Option<&str>) -> VoteRecord {
     // A node that has a term has made promises.
     let bound_for = if term == 0 { 0 } else { 500_000 };
-    VoteRecord { term, voted_for: voted_for.map(node_id), list: None, bound_for }
+    VoteRecord { term, voted_for: voted_for.map(node_id), bound_for, ..VoteRecord::default() }
 }
 
 /// The record of a node whose longest promise was this one (rule V3).

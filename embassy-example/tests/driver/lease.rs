@@ -249,6 +249,7 @@ fn t3_a_deposed_leader_has_no_lease_while_it_stores_the_higher_term() {
         round,
         list: None,
         life: None,
+        is_paused: false,
     };
     let saves = world.look(leader, |machine| machine.saves);
     world.deliver(leader, Message::HeartbeatResponse(refusal));

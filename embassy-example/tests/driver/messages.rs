@@ -1,6 +1,6 @@
 //! Ids and messages, briefly written.
 
-use graft_election_core::{Heartbeat, Message, NodeId, VoteRequest};
+use graft_election_core::{Heartbeat, LeaderValue, Message, NodeId, VoteRequest};
 
 pub(crate) fn id(name: &str) -> NodeId {
     NodeId::new(name).unwrap()
@@ -12,7 +12,16 @@ pub(crate) fn heartbeat(leader: &str, term: u64) -> Message {
 
 /// A heartbeat as a Go node sends it; tests add to it.
 pub(crate) fn plain_heartbeat(leader: &str, term: u64) -> Heartbeat {
-    Heartbeat { term, leader: id(leader), sent_at: None, size: None, round: None, list: None }
+    let value = LeaderValue::EMPTY;
+    Heartbeat {
+        term,
+        leader: id(leader),
+        sent_at: None,
+        size: None,
+        round: None,
+        list: None,
+        value,
+    }
 }
 
 pub(crate) fn vote_request(candidate: &str, term: u64) -> Message {

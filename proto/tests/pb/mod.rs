@@ -3,7 +3,10 @@
 
 use std::num::{NonZeroU32, NonZeroU64};
 
-use graft_election_core::{Identity, Life, ListId, Message, NodeId, Position, Round};
+use graft_election_core::{
+    ControlAction, ControlOutcome, Identity, LeaderValue, Life, ListId, Message, NodeId, Position,
+    Round,
+};
 use graft_election_proto::{DecodeError, Kind};
 
 /// What prost makes of a payload.
@@ -31,6 +34,8 @@ pub fn read(kind: Kind, payload: &[u8]) -> Result<Reading, prost::DecodeError> {
         Kind::Handover => reading::<Handover>(payload),
         Kind::Who => reading::<Who>(payload),
         Kind::Here => reading::<Here>(payload),
+        Kind::ControlRequest => reading::<ControlRequest>(payload),
+        Kind::ControlResponse => reading::<ControlResponse>(payload),
     }
 }
 
@@ -101,6 +106,7 @@ impl ToMessage for Heartbeat {
             sent_at: NonZeroU64::new(self.sent_at),
             size: NonZeroU32::new(self.size),
             round: Round::new(self.round),
+            value: LeaderValue::new(&self.value)?,
         }))
     }
 }
@@ -117,6 +123,7 @@ impl ToMessage for HeartbeatResponse {
             bound_for: NonZeroU64::new(self.bound_for),
             round: Round::new(self.round),
             life: Life::new(self.life),
+            is_paused: self.paused,
         }))
     }
 }
@@ -158,12 +165,48 @@ impl ToMessage for Here {
     }
 }
 
-fn identity(node: &str, round: u32, life: u32) -> Result<Identity, DecodeError> {
-    Ok(Identity {
-        node: id("Node", node)?,
-        round: Round::new(round).ok_or(DecodeError::Missing { field: "Round" })?,
-        life: Life::new(life).ok_or(DecodeError::Missing { field: "Life" })?,
-    })
+impl ToMessage for ControlRequest {
+    fn to_message(&self) -> Result<Message, DecodeError> {
+        let action = ControlAction::from_number(self.action);
+        Ok(Message::ControlRequest(graft_election_core::ControlRequest {
+            term: self.term,
+            node: id("Node", &self.node)?,
+            target: optional_id("Target", &self.target)?,
+            action: action.ok_or(DecodeError::Unknown { field: "Action" })?,
+            round: round(self.round)?,
+            last: Round::new(self.last),
+            life: Life::new(self.life),
+        }))
+    }
+}
+
+impl ToMessage for ControlResponse {
+    fn to_message(&self) -> Result<Message, DecodeError> {
+        let outcome = ControlOutcome::from_number(self.outcome);
+        Ok(Message::ControlResponse(graft_election_core::ControlResponse {
+            term: self.term,
+            node: id("Node", &self.node)?,
+            leader: optional_id("Leader", &self.leader)?,
+            outcome: outcome.ok_or(DecodeError::Unknown { field: "Outcome" })?,
+            round: round(self.round)?,
+            last: Round::new(self.last),
+            is_paused: self.paused,
+            life: life(self.life)?,
+        }))
+    }
+}
+
+fn round(number: u32) -> Result<Round, DecodeError> {
+    Round::new(number).ok_or(DecodeError::Missing { field: "Round" })
+}
+
+fn life(number: u32) -> Result<Life, DecodeError> {
+    Life::new(number).ok_or(DecodeError::Missing { field: "Life" })
+}
+
+fn identity(node: &str, round_number: u32, life_number: u32) -> Result<Identity, DecodeError> {
+    let node = id("Node", node)?;
+    Ok(Identity { node, round: round(round_number)?, life: life(life_number)? })
 }
 
 /// It is judged before all that may be wrong with other members.
@@ -291,6 +334,9 @@ pub struct Heartbeat {
     /// See above.
     #[prost(uint32, tag = "13")]
     pub list_version: u32,
+    /// What the leader says beside (rule L7).
+    #[prost(bytes = "vec", tag = "17")]
+    pub value: Vec<u8>,
 }
 
 /// A follower answers a heartbeat.
@@ -326,6 +372,9 @@ pub struct HeartbeatResponse {
     /// Which process answers (rule N4).
     #[prost(fixed32, tag = "14")]
     pub life: u32,
+    /// Whether it is kept from leading (rule O3).
+    #[prost(bool, tag = "16")]
+    pub paused: bool,
 }
 
 /// A voter answers a request for a pre-vote.
@@ -397,6 +446,61 @@ pub struct Here {
     /// The question.
     #[prost(fixed32, tag = "10")]
     pub round: u32,
+    /// Which process answers.
+    #[prost(fixed32, tag = "14")]
+    pub life: u32,
+}
+
+/// An operator asks something of a node (rule O1).
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct ControlRequest {
+    /// The term of the leadership that is to be handed over.
+    #[prost(uint64, tag = "1")]
+    pub term: u64,
+    /// Who is to do it.
+    #[prost(string, tag = "2")]
+    pub node: String,
+    /// To whom leadership is to be handed over; empty: to whoever is fit.
+    #[prost(string, tag = "3")]
+    pub target: String,
+    /// What is asked.
+    #[prost(uint32, tag = "8")]
+    pub action: u32,
+    /// The last request that the node obeyed (rule O4).
+    #[prost(fixed32, tag = "9")]
+    pub last: u32,
+    /// The operator's own number for it.
+    #[prost(fixed32, tag = "10")]
+    pub round: u32,
+    /// Which process is to do it.
+    #[prost(fixed32, tag = "14")]
+    pub life: u32,
+}
+
+/// The node answers the operator.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct ControlResponse {
+    /// The node's term.
+    #[prost(uint64, tag = "1")]
+    pub term: u64,
+    /// Who answers.
+    #[prost(string, tag = "2")]
+    pub node: String,
+    /// The leader; empty: it knows of none.
+    #[prost(string, tag = "3")]
+    pub leader: String,
+    /// What has come of the request.
+    #[prost(uint32, tag = "8")]
+    pub outcome: u32,
+    /// The last request that it obeyed.
+    #[prost(fixed32, tag = "9")]
+    pub last: u32,
+    /// The request's own `round`.
+    #[prost(fixed32, tag = "10")]
+    pub round: u32,
+    /// Whether an operator has paused it (rule O3).
+    #[prost(bool, tag = "11")]
+    pub paused: bool,
     /// Which process answers.
     #[prost(fixed32, tag = "14")]
     pub life: u32,

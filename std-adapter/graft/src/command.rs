@@ -8,6 +8,7 @@ mod child;
 mod containment;
 mod messages;
 mod processes;
+mod script;
 mod terminal;
 mod watchdog;
 mod watchdog_task;
@@ -30,9 +31,10 @@ use self::containment::KILL_TIME_MAX;
 pub(crate) use self::messages::ContainedBy;
 use self::messages::{News, Order};
 pub(crate) use self::processes::Process;
+pub(crate) use self::script::{Script, ScriptError};
 pub(crate) use self::terminal::{PLACEHOLDER_TASK, PlaceholderArgs, keep_running_in_background};
 use self::terminal::{Terminal, has_shell};
-use self::watchdog::Watchdog;
+use self::watchdog::{Watchdog, Watched};
 pub(crate) use self::watchdog_task::{WATCHDOG_TASK, WatchdogArgs};
 use crate::permit::Permit;
 use crate::process::Reaper;
@@ -210,8 +212,14 @@ impl Command {
     /// Starts the command under `permit`.
     pub(crate) fn start(&mut self, node: &Node, permit: Permit) -> Result<()> {
         let terminal = Terminal::lend()?;
-        let group = terminal.as_ref().map(Terminal::group);
-        let watchdog = Watchdog::start(&self.words, group, node, &permit, &self.reaper)?;
+        let watched = Watched {
+            words: &self.words,
+            group: terminal.as_ref().map(Terminal::group),
+            environment: vec![("GRAFT_TERM", permit.token().to_string())],
+            deadline: permit.deadline(),
+            is_script: false,
+        };
+        let watchdog = Watchdog::start(watched, node, &self.reaper)?;
         let stage = Stage::Working;
         let running = Running { watchdog, permit, stage, terminal, stopped_by: None };
         self.state = State::Running(Box::new(running));
@@ -298,6 +306,12 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
+    /// Whether the command has done its job. One that was asked to end may say so, too, and has
+    /// only ended in order.
+    pub(crate) fn is_success(self) -> bool {
+        self.by_itself && self.status.success()
+    }
+
     /// The command's own status, as a shell would give it.
     pub(crate) fn exit_code(self) -> u8 {
         let code = match (self.status.code(), self.status.signal()) {

@@ -13,6 +13,7 @@ Exit statuses:
   1   something failed that has no status of its own
   64  usage: the arguments are wrong
   69  connection: NATS or the serial line can't be used
+  73  gave up: with --wait or --try, the node didn't get to lead in time
   75  lost quorum: asked to end, the node had long known no leader any more
   78  configuration: what the arguments, the environment or files say can't work";
 
@@ -23,6 +24,8 @@ pub(crate) enum ExitStatus {
     Usage = 64,
     /// The other nodes can't be reached: later that may be otherwise.
     Connection = 69,
+    /// The node didn't get to lead in time.
+    GaveUp = 73,
     /// The node had lost its leader, and elected none.
     LostQuorum = 75,
     /// Nothing changes until somebody changes a setting.

@@ -50,6 +50,9 @@ impl InspectArgs {
             0 => writeln!(out, "promised   nothing")?,
             micros => writeln!(out, "promised   its vote for up to {micros} µs")?,
         }
+        if contents.is_paused {
+            writeln!(out, "paused     yes: it doesn't lead until an operator resumes it")?;
+        }
         let digest = match contents.digest {
             Digest::Sha1 => "SHA-1",
             Digest::Legacy => "the data itself, as old Go nodes wrote it",

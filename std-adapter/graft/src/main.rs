@@ -1,19 +1,26 @@
 //! The program `graft`: one node of a cluster and a command for the leader, a demonstration of a
-//! whole cluster, a look at one from outside, a bridge between a serial line and NATS, a look into
-//! a vote file, and the list of voters in it.
+//! whole cluster, a look at one from outside and what an operator asks of it, a bridge between a
+//! serial line and NATS, a look into a vote file, and the list of voters in it.
 
 #![forbid(unsafe_code)]
 
 mod bridge;
 mod command;
 mod demo;
+mod doctor;
 mod election_timeout;
 mod exit_status;
+mod http;
 mod inspect;
+mod is_leader;
+mod leader_file;
+mod machine_clock;
 mod manual;
 mod medium;
 mod nats_args;
+mod nats_service;
 mod news;
+mod operate;
 mod output;
 mod permit;
 mod process;
@@ -21,6 +28,7 @@ mod quorum;
 mod report;
 mod run;
 mod seen;
+mod sources;
 mod status;
 mod stop;
 mod systemd;
@@ -60,15 +68,21 @@ struct Arguments {
 
 /// Each has its help where its arguments are.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one of it")]
 enum Task {
     Demo(demo::DemoArgs),
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     Bridge(bridge::BridgeArgs),
     // Go's users call the file a log.
     #[command(alias = "log")]
     Inspect(inspect::InspectArgs),
     Status(status::StatusArgs),
     Watch(watch::WatchArgs),
+    HandOver(operate::HandOverArgs),
+    Pause(operate::PauseArgs),
+    Resume(operate::ResumeArgs),
+    Doctor(doctor::DoctorArgs),
+    IsLeader(is_leader::IsLeaderArgs),
     Voters(voters::VotersArgs),
     Completions(manual::CompletionsArgs),
     Man(manual::ManArgs),
@@ -81,7 +95,15 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let words = std::env::args_os().collect();
+    let complete = match sources::complete(words, &mut Arguments::command()) {
+        Ok(complete) => complete,
+        Err(error) => {
+            report::print_error(ErrorChain(&*error));
+            return ExitStatus::Configuration.into();
+        }
+    };
+    let arguments = match Arguments::try_parse_from(complete.words) {
         Ok(arguments) => arguments,
         Err(told) => {
             // If nobody reads it, there is nowhere left to report it.
@@ -92,11 +114,16 @@ fn main() -> ExitCode {
     };
     let done = match arguments.task {
         Task::Demo(demo) => demo.run(),
-        Task::Run(run) => run.run(),
+        Task::Run(run) => run.run(complete.nats),
         Task::Bridge(bridge) => bridge.run(),
         Task::Inspect(inspect) => inspect.run(),
         Task::Status(status) => status.run(),
         Task::Watch(watch) => watch.run(),
+        Task::HandOver(hand_over) => hand_over.run(),
+        Task::Pause(pause) => pause.run(),
+        Task::Resume(resume) => resume.run(),
+        Task::Doctor(doctor) => doctor.run(),
+        Task::IsLeader(is_leader) => is_leader.run(),
         Task::Voters(voters) => voters.run(),
         Task::Completions(completions) => completions.run(&Arguments::command()),
         Task::Man(man) => man.run(Arguments::command()),

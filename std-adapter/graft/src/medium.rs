@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
+use graft_election::core::ControlRequest;
 use graft_election::{
-    Arrival, Listen, LocalError, LocalTransport, NatsError, NatsTransport, SerialError, SerialLine,
-    SerialTransport,
+    Arrival, Ask, Listen, LocalError, LocalTransport, NatsError, NatsTransport, SerialError,
+    SerialLine, SerialTransport,
 };
 
 use crate::exit_status::{ExitStatus, ExitsWith};
@@ -16,6 +17,7 @@ use crate::nats_args::NatsArgs;
 
 /// NATS, unless something else is named.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Connection")]
 pub(crate) struct MediumArgs {
     /// Instead of NATS, the directory through which nodes on this machine communicate.
     #[arg(long, value_name = "DIR", conflicts_with = "NatsArgs")]
@@ -47,6 +49,16 @@ pub(crate) enum MediumError {
 }
 
 impl MediumArgs {
+    /// How to connect to NATS, if that is meant.
+    pub(crate) fn nats(&self) -> &NatsArgs {
+        &self.nats
+    }
+
+    /// The options of NATS, to which a file of settings may add.
+    pub(crate) fn nats_mut(&mut self) -> &mut NatsArgs {
+        &mut self.nats
+    }
+
     /// Connects to NATS, if that is meant.
     pub(crate) async fn open(&self) -> Result<Medium> {
         if let Some(directory) = &self.local {
@@ -72,6 +84,17 @@ impl Medium {
             Self::Local(transport) => transport.clusters()?,
             Self::Serial(_) => BTreeSet::new(),
         })
+    }
+}
+
+impl Ask for Medium {
+    async fn ask(&mut self, request: &ControlRequest) -> Result<(), MediumError> {
+        match self {
+            Self::Nats(transport) => transport.ask(request).await?,
+            Self::Local(transport) => transport.ask(request).await?,
+            Self::Serial(transport) => transport.ask(request).await?,
+        }
+        Ok(())
     }
 }
 

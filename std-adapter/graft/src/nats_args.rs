@@ -1,5 +1,6 @@
 //! Where the NATS servers are, and how to log in to them. The command line says so, or the
-//! environment, or a context of the `nats` program; what comes first in that order counts.
+//! environment, a file of settings, or a context of the `nats` program; what comes first in that
+//! order counts.
 
 mod context;
 mod settings;
@@ -17,7 +18,7 @@ pub(crate) use self::settings::Settings;
 /// A secret needn't be on the command line, where `ps` shows it: each of these can be in the
 /// environment, under the name that the `nats` program gives it, or in one of its contexts.
 #[derive(Clone, Args)]
-#[command(next_help_heading = "NATS")]
+#[command(next_help_heading = NatsArgs::HEADING)]
 pub(crate) struct NatsArgs {
     /// The NATS server, or several separated by commas: nats://HOST:PORT, or tls://HOST:PORT for
     /// TLS and nothing else. USER:PASSWORD@ or TOKEN@ before HOST is a login. By default the server
@@ -56,27 +57,41 @@ pub(crate) struct NatsArgs {
     /// Begin with TLS, before the server has said anything: for servers that are set up so.
     #[arg(long, alias = "tlsfirst")]
     tls_first: bool,
+    /// What a file of settings says, which comes after the environment.
+    #[arg(skip)]
+    in_file: Option<(PathBuf, Box<NatsArgs>)>,
 }
 
 impl NatsArgs {
+    /// Over these options in the help.
+    pub(crate) const HEADING: &str = "NATS";
+
+    /// Adds what the file at `path` says.
+    pub(crate) fn add_file(&mut self, path: PathBuf, in_file: NatsArgs) {
+        self.in_file = Some((path, Box::new(in_file)));
+    }
+
     /// What these arguments, the environment and a context come to. Nothing is connected yet.
-    pub(crate) fn settings(self) -> Result<Settings> {
-        let environment = Place::environment()?;
-        let context = self.context.clone().or(settings::variable("NATS_CONTEXT")?);
-        let arguments = self.place();
+    pub(crate) fn settings(mut self) -> Result<Settings> {
+        let in_file = self.in_file.take();
+        let mut context = self.context.clone().or(settings::variable("NATS_CONTEXT")?);
+        let mut places = vec![self.place("from the command line"), Place::environment()?];
+        if let Some((path, in_file)) = in_file {
+            context = context.or_else(|| in_file.context.clone());
+            places.push(in_file.place(&format!("from {}", path.display())));
+        }
         let context = match context {
             Some(name) => Some(context::named(&name)?),
-            None if arguments.names_server() || environment.names_server() => None,
+            None if places.iter().any(Place::names_server) => None,
             None => context::selected()?,
         };
-        let mut places = vec![arguments, environment];
         places.extend(context);
         Settings::of(&places)
     }
 
-    fn place(self) -> Place {
+    fn place(self, from: &str) -> Place {
         Place {
-            from: "from the command line".to_owned(),
+            from: from.to_owned(),
             is_lenient: false,
             servers: self.nats,
             user: self.user,

@@ -7,6 +7,8 @@ use std::time::Duration;
 use graft_election::{Leadership, Mode, Node, State, Status};
 use tokio::sync::watch;
 
+use crate::machine_clock::now;
+
 /// A leadership, as far as the node's mode can tell.
 #[derive(Debug)]
 pub(crate) enum Permit {
@@ -72,8 +74,16 @@ impl Permit {
         }
     }
 
+    /// When the COMMAND must be gone, on the [clock](crate::machine_clock) of this machine, if
+    /// there is a limit.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        // Read before what is left of the lease, so that an interruption in between shortens it.
+        let now = now();
+        Some(now + self.time_left()?)
+    }
+
     /// How long the COMMAND may run from now on, if there is a limit.
-    pub(crate) fn time_left(&self) -> Option<Duration> {
+    fn time_left(&self) -> Option<Duration> {
         match self {
             Self::Lease { leadership, margin } => {
                 Some(leadership.remaining().saturating_sub(*margin))

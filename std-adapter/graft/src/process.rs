@@ -1,10 +1,10 @@
 //! What this program needs as the parent of others.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::process::{Child, Command};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, SigmaskHow};
@@ -29,7 +29,7 @@ pub(crate) fn spawn_deaf(command: &mut Command) -> Result<Child> {
 /// container, or because their watchdog is gone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reaper {
-    watchdog: Arc<AtomicI32>,
+    watchdogs: Arc<Mutex<BTreeSet<i32>>>,
 }
 
 impl Reaper {
@@ -50,22 +50,28 @@ impl Reaper {
 
     /// Kills this child as soon as it is stopped: a watchdog that is stopped doesn't watch.
     pub(crate) fn keep_running(&self, watchdog: &Child) {
-        self.watchdog.store(Pid::from_child(watchdog).as_raw_nonzero().get(), Ordering::Relaxed);
+        self.lock().insert(Pid::from_child(watchdog).as_raw_nonzero().get());
     }
 
     fn reap(&self) {
         loop {
             match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
                 Ok(Some((pid, status))) => {
-                    let is_watchdog =
-                        pid.as_raw_nonzero().get() == self.watchdog.load(Ordering::Relaxed);
-                    if status.stopped() && is_watchdog {
+                    let number = pid.as_raw_nonzero().get();
+                    let is_stopped = status.stopped();
+                    if is_stopped && self.lock().contains(&number) {
                         let _ = kill_process(pid, Signal::KILL);
+                    } else if !is_stopped {
+                        self.lock().remove(&number);
                     }
                 }
                 Err(Errno::INTR) => {}
                 Ok(None) | Err(_) => return,
             }
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<i32>> {
+        self.watchdogs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// After how many of the greatest election timeouts without a leader the quorum counts as lost.
 /// Some may pass in any election, and while a node is starved.
-const TIMEOUTS: u32 = 10;
+pub(crate) const NO_LEADER_TIMEOUTS: u32 = 10;
 
 /// Notices when the node loses its leader, and no other follows.
 #[derive(Debug)]
@@ -20,7 +20,11 @@ pub(crate) struct QuorumWatch {
 impl QuorumWatch {
     /// For a node with this greatest election timeout.
     pub(crate) fn new(election_timeout_max: Duration) -> Self {
-        Self { patience: election_timeout_max * TIMEOUTS, had_leader: false, lost_at: None }
+        Self {
+            patience: election_timeout_max * NO_LEADER_TIMEOUTS,
+            had_leader: false,
+            lost_at: None,
+        }
     }
 
     /// Takes in what the node is from now on.

@@ -1,8 +1,10 @@
 //! What the program prints: a line for each thing that happens, for people or for programs.
 
+mod beside_node;
+
 use std::fmt::Display;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,10 +14,8 @@ use anstyle::{AnsiColor, Style};
 use anyhow::{Context, Result};
 use graft_election::{ErrorChain, Event, EventKind, Fault, NodeId, State, Status};
 use humantime::format_rfc3339_micros;
-use nix::sys::signal::Signal;
 use serde::Serialize;
 
-use crate::command::{CommandEvent, ContainedBy, Ended};
 use crate::output::Output;
 
 const DIM: Style = Style::new().dimmed();
@@ -64,25 +64,6 @@ pub(crate) struct Line<'a> {
     error: Option<String>,
 }
 
-/// A [`Line`] about COMMAND, with what there is to tell.
-#[derive(Debug, Serialize)]
-struct CommandLine<'a> {
-    #[serde(flatten)]
-    line: Line<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pid: Option<i32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    contained_by: Option<ContainedBy>,
-    /// What stopped or ended it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    signal: Option<String>,
-    /// Its status, if no signal ended it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<i32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    by_itself: Option<bool>,
-}
-
 impl Reporter {
     /// Prints for programs or for people.
     pub(crate) fn new(json: bool, target: Target) -> Result<Self> {
@@ -112,6 +93,7 @@ impl Reporter {
         }
         let cluster = &status.cluster;
         let (name, size) = (&cluster.name, cluster.size);
+        let paused = if status.is_paused { ", paused by an operator" } else { "" };
         let votes = match path {
             Some(path) => format!(", votes in {}", path.display()),
             None => String::new(),
@@ -119,8 +101,16 @@ impl Reporter {
         self.text(
             SystemTime::now(),
             status,
-            &format!("started as one of {size} voters of {name}{votes}"),
+            &format!("started as one of {size} voters of {name}{votes}{paused}"),
         )
+    }
+
+    /// A node is seen over HTTP at this address.
+    pub(crate) fn serves(&self, status: &Status, address: SocketAddr) {
+        if self.json {
+            return self.print_json(&Line { to: address.to_string(), ..line("http", status) });
+        }
+        self.text(SystemTime::now(), status, &format!("is seen at http://{address}/"));
     }
 
     /// A node was killed, and can't report that itself. People get a heading instead.
@@ -138,31 +128,6 @@ impl Reporter {
         } else {
             self.event_as_text(event);
         }
-    }
-
-    /// Something happened to the COMMAND of a node.
-    pub(crate) fn command(&self, status: &Status, event: &CommandEvent) {
-        if self.json {
-            self.print_json(&command_line(status, event));
-            return;
-        }
-        let words = match (event, event.error()) {
-            (_, Some(error)) => {
-                let style = AnsiColor::Red.on_default();
-                format!("{style}{error}{style:#}")
-            }
-            (CommandEvent::Started { pid, contained_by }, _) => {
-                format!("runs the command as process {pid}, {contained_by}")
-            }
-            (CommandEvent::Stopped { signal, with_node }, _) => {
-                let signal = signal_name(*signal);
-                let node = ", and this node with it: it can't lead meanwhile";
-                format!("the command was stopped by {signal}{}", if *with_node { node } else { "" })
-            }
-            (CommandEvent::Ended(ended), _) => format!("the command ended ({})", ended.status),
-            _ => "the command goes on".to_owned(),
-        };
-        self.text(SystemTime::now(), status, &words);
     }
 
     /// A line for people about the program rather than about a node.
@@ -209,6 +174,13 @@ impl Reporter {
                 }
             }
             EventKind::LeaderChanged => line("leader", status),
+            EventKind::ValueChanged => {
+                Line { text: Some(status.leader_value.to_string()), ..line("value", status) }
+            }
+            EventKind::PauseChanged => {
+                let to = if status.is_paused { "paused" } else { "resumed" };
+                Line { to: to.to_owned(), ..line("pause", status) }
+            }
             EventKind::LeadershipGained { .. } => {
                 Line { to: "held".to_owned(), ..line("lease", status) }
             }
@@ -256,6 +228,17 @@ impl Reporter {
                 Some(leader) => format!("follows {BOLD}{leader}{BOLD:#}"),
                 None => format!("{DIM}has no leader{DIM:#}"),
             },
+            EventKind::ValueChanged if status.leader_value.is_empty() => {
+                "the leader says nothing beside any more".to_owned()
+            }
+            EventKind::ValueChanged => {
+                format!("the leader says {:?}", status.leader_value.to_string())
+            }
+            EventKind::PauseChanged if status.is_paused => {
+                let style = AnsiColor::Yellow.on_default();
+                format!("{style}paused by an operator{style:#}: votes, and does not lead")
+            }
+            EventKind::PauseChanged => "resumed by an operator".to_owned(),
             EventKind::LeadershipGained { token } => {
                 let style = AnsiColor::Green.on_default().bold();
                 format!("{style}holds the lease{style:#} (token {token})")
@@ -318,47 +301,6 @@ pub(crate) fn line<'a>(event: &'a str, status: &'a Status) -> Line<'a> {
 /// An instant for programs: as RFC 3339 has it, in UTC, to the microsecond.
 pub(crate) fn timestamp(at: SystemTime) -> String {
     format_rfc3339_micros(UNIX_EPOCH + since_1970(at).min(TIMESTAMP_MAX)).to_string()
-}
-
-/// What happened to a COMMAND, for programs.
-fn command_line<'a>(status: &'a Status, event: &CommandEvent) -> CommandLine<'a> {
-    let (from, to) = match event {
-        CommandEvent::Started { .. } => ("", "running"),
-        CommandEvent::Stopped { .. } => ("running", "stopped"),
-        CommandEvent::Continued => ("stopped", "running"),
-        CommandEvent::Ended(_) => ("running", "ended"),
-        CommandEvent::WatchdogLost(left) if left.is_empty() => ("running", "ended"),
-        CommandEvent::Unkillable(_) | CommandEvent::WatchdogLost(_) => ("running", "unkillable"),
-    };
-    let (from, to) = (from.to_owned(), to.to_owned());
-    let (reason, error) = (event.reason(), event.error());
-    let nothing_yet = CommandLine {
-        line: Line { from, to, reason, error, ..line("command", status) },
-        pid: None,
-        contained_by: None,
-        signal: None,
-        code: None,
-        by_itself: None,
-    };
-    match event {
-        CommandEvent::Started { pid, contained_by } => {
-            CommandLine { pid: Some(*pid), contained_by: Some(*contained_by), ..nothing_yet }
-        }
-        CommandEvent::Stopped { signal, .. } => {
-            CommandLine { signal: Some(signal_name(*signal)), ..nothing_yet }
-        }
-        CommandEvent::Ended(Ended { by_itself, status }) => CommandLine {
-            signal: status.signal().map(signal_name),
-            code: status.code(),
-            by_itself: Some(*by_itself),
-            ..nothing_yet
-        },
-        _ => nothing_yet,
-    }
-}
-
-fn signal_name(signal: i32) -> String {
-    Signal::try_from(signal).map_or_else(|_| signal.to_string(), |it| it.as_str().to_owned())
 }
 
 fn state_style(state: State) -> Style {

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
+use graft_election::core::LeaderValue;
 use graft_election::{ClusterView, LeaderView, NodeView, ObservedRole};
 use serde::Serialize;
 
@@ -32,7 +33,7 @@ fn headline(view: &ClusterView) -> String {
         let style = AnsiColor::Yellow.on_default();
         return format!("{BOLD}{cluster}{BOLD:#}: {style}nobody leads{style:#} (term {term})");
     };
-    let LeaderView { id, term, led_for, began_here, lease_left, .. } = leader;
+    let LeaderView { id, term, value, led_for, began_here, lease_left, .. } = leader;
     let style = AnsiColor::Green.on_default().bold();
     let led_for = match began_here {
         true => format!(", for {}", short(*led_for)),
@@ -44,7 +45,15 @@ fn headline(view: &ClusterView) -> String {
         Some(left) => format!(", and its lease lasts for another {}", short(*left)),
         None => String::new(),
     };
-    format!("{BOLD}{cluster}{BOLD:#}: {style}{id} leads{style:#} in term {term}{led_for}{lease}")
+    let said = said(value);
+    format!(
+        "{BOLD}{cluster}{BOLD:#}: {style}{id} leads{style:#} in term {term}{led_for}{lease}{said}"
+    )
+}
+
+/// What a leader says beside that it leads, if it says something: quoted, since it may be anything.
+pub(crate) fn said(value: &LeaderValue) -> String {
+    if value.is_empty() { String::new() } else { format!(", and says {:?}", value.to_string()) }
 }
 
 /// The nodes, a line each, in columns as wide as what is in them.
@@ -75,9 +84,10 @@ fn cells(node: &NodeView) -> [String; 8] {
     let role = match (node.is_silent, node.is_go) {
         (true, _) => "silent".to_owned(),
         (false, true) => format!("{} (Go)", node.role),
+        (false, false) if node.is_paused => format!("{} (paused)", node.role),
         (false, false) => node.role.to_string(),
     };
-    let priority = node.priority.map(|priority| match priority {
+    let priority = node.priority.filter(|_| !node.is_paused).map(|priority| match priority {
         0 => "witness".to_owned(),
         priority => priority.to_string(),
     });
@@ -123,72 +133,13 @@ fn short(time: Duration) -> String {
 pub(crate) struct Seen<'v> {
     /// When it was seen, in UTC.
     ts: String,
-    cluster: &'v str,
-    term: u64,
-    leader: Option<SeenLeader<'v>>,
-    nodes: Vec<SeenNode<'v>>,
-    /// In words.
-    disagreements: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct SeenLeader<'v> {
-    id: &'v str,
-    term: u64,
-    led_for_seconds: f64,
-    /// Whether the beginning was heard.
-    began_here: bool,
-    lease_left_seconds: Option<f64>,
-}
-
-#[derive(Debug, Serialize)]
-struct SeenNode<'v> {
-    id: &'v str,
-    role: &'v str,
-    term: u64,
-    silent_for_seconds: f64,
-    is_silent: bool,
-    acknowledged_in_seconds: Option<f64>,
-    priority: Option<u32>,
-    size: Option<u32>,
-    list: Option<String>,
-    election_timeout_min_seconds: Option<f64>,
-    is_go: bool,
+    #[serde(flatten)]
+    view: &'v ClusterView,
 }
 
 impl<'v> Seen<'v> {
     pub(crate) fn new(view: &'v ClusterView) -> Self {
-        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
-        Self {
-            ts: timestamp(SystemTime::now()),
-            cluster: &view.cluster,
-            term: view.term,
-            leader: view.leader.as_ref().map(|leader| SeenLeader {
-                id: leader.id.as_str(),
-                term: leader.term,
-                led_for_seconds: leader.led_for.as_secs_f64(),
-                began_here: leader.began_here,
-                lease_left_seconds: seconds(leader.lease_left),
-            }),
-            nodes: view
-                .nodes
-                .iter()
-                .map(|node| SeenNode {
-                    id: node.id.as_str(),
-                    role: node.role.name(),
-                    term: node.term,
-                    silent_for_seconds: node.silent_for.as_secs_f64(),
-                    is_silent: node.is_silent,
-                    acknowledged_in_seconds: seconds(node.acknowledged_in),
-                    priority: node.priority,
-                    size: node.size,
-                    list: node.list.map(|list| list.to_string()),
-                    election_timeout_min_seconds: seconds(node.election_timeout_min),
-                    is_go: node.is_go,
-                })
-                .collect(),
-            disagreements: view.disagreements.iter().map(ToString::to_string).collect(),
-        }
+        Self { ts: timestamp(SystemTime::now()), view }
     }
 }
 

@@ -87,7 +87,11 @@ impl StatusArgs {
 }
 
 /// Listens to a cluster until all of it is known, or for `wait`. None if nobody is heard.
-async fn look_at(medium: Medium, cluster: &str, wait: Duration) -> Result<Option<ClusterView>> {
+pub(crate) async fn look_at(
+    medium: Medium,
+    cluster: &str,
+    wait: Duration,
+) -> Result<Option<ClusterView>> {
     let end = Instant::now() + wait;
     let Some(mut observer) = listen(medium, cluster).await? else {
         return Ok(None);

@@ -18,7 +18,7 @@ use crate::election_timeout::parse_duration;
 use crate::medium::{Medium, MediumArgs};
 use crate::output::Output;
 use crate::report::time_of_day;
-use crate::seen::{Seen, as_text};
+use crate::seen::{Seen, as_text, said};
 use crate::status::{listen, nobody_is_heard};
 use crate::stop::{self, Stop};
 
@@ -169,10 +169,12 @@ fn styled(text: String) -> String {
 
 fn in_words(news: &Observation) -> String {
     match news {
-        Observation::LeaderChanged { leader: Some(leader), term } => {
-            format!("{leader} leads in term {term}")
+        Observation::LeaderChanged { leader: Some(leader), term, value } => {
+            format!("{leader} leads in term {term}{}", said(value))
         }
-        Observation::LeaderChanged { leader: None, term } => format!("nobody leads (term {term})"),
+        Observation::LeaderChanged { leader: None, term, .. } => {
+            format!("nobody leads (term {term})")
+        }
         Observation::NodeChanged { id, role: Some(ObservedRole::Unknown) } => {
             format!("{id} is there")
         }

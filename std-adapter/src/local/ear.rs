@@ -55,6 +55,11 @@ impl Ear {
         let _ = fs::set_permissions(&self.path, Permissions::from_mode(0o666));
     }
 
+    /// Where the sockets of the cluster are.
+    pub(super) fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
+    }
+
     /// Whether such a socket is at this path.
     pub(super) fn is_at(path: &Path) -> bool {
         path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()))

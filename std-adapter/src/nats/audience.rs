@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_nats::Client;
 use futures_util::StreamExt;
-use graft_election_core::NodeId;
+use graft_election_core::{ControlRequest, Message, NodeId};
+use graft_election_proto::{ENCODED_MAX, Kind, encode};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -60,6 +61,16 @@ impl Audience {
             audience.listen(subject, source).await?;
         }
         Ok(audience)
+    }
+
+    /// Sends what an operator asks.
+    pub(super) async fn ask(&self, request: &ControlRequest) -> Result<(), NatsError> {
+        let message = Message::ControlRequest(request.clone());
+        let mut buffer = [0; ENCODED_MAX];
+        let payload = encode(&message, &mut buffer)?.to_vec();
+        let subject = self.subjects.to_everyone(Kind::ControlRequest.name(), &request.node);
+        let published = self.client.publish(subject, payload.into()).await;
+        published.map_err(NatsError::Publish)
     }
 
     /// Waits for what is heard next. Cancel-safe.

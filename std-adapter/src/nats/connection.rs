@@ -45,15 +45,39 @@ pub(crate) async fn connect_watched(
 ) -> Result<(Client, Watched), NatsConnectError> {
     let changes = Changes::default();
     let sender = Sender(changes.clone());
+    let watch = |options: ConnectOptions| {
+        options.event_callback(move |event| {
+            sender.send(event);
+            std::future::ready(())
+        })
+    };
+    let (client, is_connected) = connect(servers, |options| Ok(watch(configure(options)?))).await?;
+    Ok((client, Watched::Own { changes, is_connected }))
+}
+
+async fn connect(
+    servers: &NatsServers,
+    configure: impl FnOnce(ConnectOptions) -> io::Result<ConnectOptions>,
+) -> Result<(Client, bool), NatsConnectError> {
     let rotation = Rotation::new(servers);
     let options = servers.configure(with_defaults(rotation.options(servers)));
     let options = configure(options).map_err(NatsConnectError::Options)?;
-    let options = options.event_callback(move |event| {
-        sender.send(event);
-        std::future::ready(())
-    });
-    let (client, is_connected) = rotation.connect(servers, &options).await?;
-    Ok((client, Watched::Own { changes, is_connected }))
+    rotation.connect(servers, &options).await
+}
+
+impl NatsServers {
+    /// Connects to one of the servers for something else than an election, with the login that is
+    /// theirs, and with what `configure` adds to the options.
+    ///
+    /// # Errors
+    ///
+    /// What `configure` returns; [`NatsConnectError`] if no server takes the connection.
+    pub async fn connect(
+        &self,
+        configure: impl FnOnce(ConnectOptions) -> io::Result<ConnectOptions>,
+    ) -> Result<Client, NatsConnectError> {
+        connect(self, configure).await.map(|(client, _)| client)
+    }
 }
 
 /// How changes of a connection are noticed.

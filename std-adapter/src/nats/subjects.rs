@@ -20,9 +20,13 @@ const REPORTED_MAX: usize = 160;
 /// Whether messages of this kind are for everyone, and not for one node.
 pub(crate) const fn is_for_everyone(kind: Kind) -> bool {
     match kind {
-        Kind::VoteRequest | Kind::Heartbeat | Kind::PreVoteRequest | Kind::Handover | Kind::Who => {
-            true
-        }
+        Kind::VoteRequest
+        | Kind::Heartbeat
+        | Kind::PreVoteRequest
+        | Kind::Handover
+        | Kind::Who
+        | Kind::ControlRequest
+        | Kind::ControlResponse => true,
         Kind::VoteResponse | Kind::HeartbeatResponse | Kind::PreVoteResponse | Kind::Here => false,
     }
 }
@@ -133,12 +137,13 @@ impl Subjects {
         Route { subject, reply }
     }
 
-    /// Where `node`, which is in this `mode`, publishes each kind of message; what it says to one
-    /// node, to itself.
+    /// Where `node`, which is in this `mode`, publishes each kind of message that nodes send; what
+    /// it says to one node, to itself.
     pub(crate) fn routes_to_itself(&self, mode: Mode, node: &NodeId) -> Vec<String> {
         let to_itself = Recipient::Node(node.clone());
         let to = |kind| if is_for_everyone(kind) { &Recipient::Everyone } else { &to_itself };
-        Kind::ALL.map(|kind| self.route(mode, node, to(kind), kind).subject).into()
+        let said = Kind::ALL.into_iter().filter(|kind| *kind != Kind::ControlRequest);
+        said.map(|kind| self.route(mode, node, to(kind), kind).subject).collect()
     }
 
     /// Reads what came; `None` if it is no message of this cluster, but a trial, or of a version or
@@ -164,7 +169,7 @@ impl Subjects {
             }
         };
         let decoded = decode(kind, &message.payload)?;
-        if sender.is_some() && decoded.sender().map(NodeId::as_str) != sender {
+        if sender.is_some() && named_in(&decoded).map(NodeId::as_str) != sender {
             return Err(Unreadable::Sender);
         }
         Ok(Some((kind, decoded)))
@@ -175,6 +180,14 @@ impl Subjects {
         let rest = subject.strip_prefix("graft.")?.strip_prefix(self.cluster.as_str())?;
         let mut tokens = rest.strip_prefix('.')?.split('.');
         Some((Kind::from_name(tokens.next()?)?, tokens.next()?))
+    }
+}
+
+/// Whom a message's subject names: its sender, or the node that an operator's request is for.
+pub(crate) fn named_in(message: &Message) -> Option<&NodeId> {
+    match message {
+        Message::ControlRequest(request) => Some(&request.node),
+        message => message.sender(),
     }
 }
 

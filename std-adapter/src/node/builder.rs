@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use graft_election_core::{Config, ConfigError, Mode, NodeId, VoteRecord};
+use graft_election_core::{Config, ConfigError, LeaderValue, Mode, NodeId, VoteRecord};
 use rand::rngs::{StdRng, SysRng};
 use rand::{SeedableRng, TryRng};
 use tokio::sync::{mpsc, watch};
@@ -41,6 +41,8 @@ pub struct NodeBuilder {
     mode: Mode,
     priority: u32,
     clock_drift_percent: u8,
+    obeys_operators: bool,
+    value: LeaderValue,
     application: Option<Arc<dyn Application>>,
     listener: Option<Listener>,
     seed: Option<u64>,
@@ -62,6 +64,8 @@ impl Node {
             mode: Mode::Extended,
             priority: Config::PRIORITY,
             clock_drift_percent: Config::CLOCK_DRIFT_PERCENT,
+            obeys_operators: true,
+            value: LeaderValue::EMPTY,
             application: None,
             listener: None,
             seed: None,
@@ -125,6 +129,17 @@ impl NodeBuilder {
     /// that much shorter than the least election timeout (rule L3).
     pub fn clock_drift_percent(self, percent: u8) -> Self {
         Self { clock_drift_percent: percent, ..self }
+    }
+
+    /// Whether the node does what operators ask: to hand over, to pause and to resume (rule O1). By
+    /// default it does; who may ask is for the transport's permissions to say.
+    pub fn obeys_operators(self, obeys: bool) -> Self {
+        Self { obeys_operators: obeys, ..self }
+    }
+
+    /// What the node says with its leadership; [`Node::set_value`] changes it later (rule L7).
+    pub fn value(self, value: LeaderValue) -> Self {
+        Self { value, ..self }
     }
 
     /// The application that decides which candidates are up to date enough to lead. Without one,
@@ -191,7 +206,8 @@ impl NodeBuilder {
             }
             Err(error) => faults.push(Fault::Save(Arc::new(error))),
         }
-        let node = self.core_node(&id, record, seed, &clock)?;
+        let mut node = self.core_node(&id, record, seed, &clock)?;
+        node.application_mut().set_value(self.value.clone());
         let votes = Arc::new(Mutex::new(votes));
         self.run(Joined { node, transport, votes, queries, clock }, faults)
     }
@@ -228,6 +244,7 @@ impl NodeBuilder {
         let handle = Node {
             status: publisher.watch(),
             counts: publisher.watch_counts(),
+            hearsay: publisher.hearsay(),
             leases: Leases {
                 lease: publisher.watch_lease(),
                 holds: Arc::clone(&holds),
@@ -284,6 +301,7 @@ impl NodeBuilder {
             mode: self.mode,
             priority: self.priority,
             clock_drift_percent: self.clock_drift_percent,
+            obeys_operators: self.obeys_operators,
             election_timeout_min: min,
             election_timeout_max: max,
             heartbeat_interval: self.heartbeat_interval,

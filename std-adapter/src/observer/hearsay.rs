@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use graft_election_core::{
-    Config, HeartbeatResponse, Life, ListId, Message, NodeId, TERM_END, VoteRequest,
+    Config, HeartbeatResponse, LeaderValue, Life, ListId, Message, NodeId, TERM_END, VoteRequest,
 };
 use tokio::time::Instant;
 
@@ -30,7 +30,7 @@ const RETURNS_MIN: u32 = 2;
 
 /// All that was heard in a cluster.
 #[derive(Debug)]
-pub(super) struct Hearsay {
+pub(crate) struct Hearsay {
     cluster: String,
     term: u64,
     /// The highest term, if it was heard to begin.
@@ -48,6 +48,7 @@ struct Leading {
     began_here: bool,
     heard_at: Instant,
     size: Option<u32>,
+    value: LeaderValue,
     /// When its heartbeats were heard, by what they are to be echoed with.
     beats: VecDeque<(u64, Instant)>,
     /// For each follower, until when its last promise holds.
@@ -70,6 +71,7 @@ struct Heard {
     list: Option<Option<ListId>>,
     election_timeout_min: Option<Duration>,
     is_go: bool,
+    is_paused: bool,
     lives: VecDeque<Life>,
     /// How often an earlier life came back, and when that was last.
     returns: u32,
@@ -77,7 +79,7 @@ struct Heard {
 }
 
 impl Hearsay {
-    pub(super) fn new(cluster: &str) -> Self {
+    pub(crate) fn new(cluster: &str) -> Self {
         Self {
             cluster: cluster.to_owned(),
             term: 0,
@@ -88,9 +90,11 @@ impl Hearsay {
     }
 
     /// Takes in what was said. No node believes a term that is out of range (rule T4).
-    pub(super) fn hear(&mut self, message: &Message, now: Instant) {
+    ///
+    /// Returns how long after a heartbeat it was heard, if it is an acknowledgement of one.
+    pub(crate) fn hear(&mut self, message: &Message, now: Instant) -> Option<Duration> {
         if message.term() >= TERM_END {
-            return;
+            return None;
         }
         let proposes = matches!(message, Message::PreVoteRequest(_));
         if !proposes && message.term() > self.term {
@@ -115,13 +119,14 @@ impl Hearsay {
                 self.note_leader(&heartbeat.leader, heartbeat.term, now);
                 if let Some(leading) = self.leads(heartbeat.term) {
                     leading.size = size;
+                    leading.value = heartbeat.value.clone();
                     leading.beats.extend(heartbeat.sent_at.map(|sent_at| (sent_at.get(), now)));
                     if leading.beats.len() > BEATS_MAX {
                         leading.beats.pop_front();
                     }
                 }
             }
-            Message::HeartbeatResponse(response) => self.note_response(response, now),
+            Message::HeartbeatResponse(response) => return self.note_response(response, now),
             Message::VoteRequest(request) => {
                 self.note_campaign(request, ObservedRole::Candidate, now);
             }
@@ -134,20 +139,25 @@ impl Hearsay {
                     leading.is_over |= leading.id == handover.leader;
                 }
             }
+            Message::ControlResponse(response) => {
+                self.node(&response.node, now).is_paused = response.is_paused;
+            }
             Message::VoteResponse(_)
             | Message::PreVoteResponse(_)
             | Message::Who(_)
-            | Message::Here(_) => {}
+            | Message::Here(_)
+            | Message::ControlRequest(_) => {}
         }
+        None
     }
 
     /// Forgets who was silent for long, and a leader that was.
-    pub(super) fn forget(&mut self, now: Instant) {
+    pub(crate) fn forget(&mut self, now: Instant) {
         self.nodes.retain(|_, node| now - node.heard_at < MEMORY);
     }
 
     /// The cluster as it is known now.
-    pub(super) fn view(&self, now: Instant) -> ClusterView {
+    pub(crate) fn view(&self, now: Instant) -> ClusterView {
         let leader = self.leading.as_ref().filter(|it| self.is_leading(it, now));
         ClusterView {
             cluster: self.cluster.clone(),
@@ -155,6 +165,7 @@ impl Hearsay {
             leader: leader.map(|leading| LeaderView {
                 id: leading.id.clone(),
                 term: leading.term,
+                value: leading.value.clone(),
                 led_for: now - leading.began_at,
                 began_here: leading.began_here,
                 lease_left: leading.lease_end().map(|end| end.saturating_duration_since(now)),
@@ -178,11 +189,12 @@ impl Hearsay {
             list: node.list.flatten(),
             election_timeout_min: node.election_timeout_min,
             is_go: node.is_go,
+            is_paused: node.is_paused,
         }
     }
 
     /// When the view changes next though nothing is said: somebody is silent for too long.
-    pub(super) fn next_silence(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn next_silence(&self, now: Instant) -> Option<Instant> {
         let silence_max = self.silence_max();
         let leader = self.leading.as_ref().filter(|it| !it.is_over).map(|it| self.end_of(it));
         let nodes = self.nodes.values().map(|node| node.heard_at + silence_max);
@@ -202,6 +214,8 @@ impl Hearsay {
     fn note_role(&mut self, id: &NodeId, role: ObservedRole, size: Option<u32>, now: Instant) {
         let node = self.node(id, now);
         node.role = role;
+        // Whoever campaigns or leads isn't.
+        node.is_paused = false;
         // Go nodes don't say how many voters there are.
         node.is_go = size.is_none();
         node.size = size.or(node.size);
@@ -227,6 +241,7 @@ impl Hearsay {
                     began_here,
                     heard_at: now,
                     size: None,
+                    value: LeaderValue::EMPTY,
                     beats: VecDeque::new(),
                     promises: BTreeMap::new(),
                     rivals: BTreeMap::new(),
@@ -236,7 +251,7 @@ impl Hearsay {
         }
     }
 
-    fn note_response(&mut self, response: &HeartbeatResponse, now: Instant) {
+    fn note_response(&mut self, response: &HeartbeatResponse, now: Instant) -> Option<Duration> {
         let is_go = response.round.is_none() && response.life.is_none();
         let bound_for = response.bound_for.map(|bound| Duration::from_micros(bound.get()));
         let answered = self.leads(response.term).map(|leading| {
@@ -251,12 +266,14 @@ impl Hearsay {
         });
         let node = self.node(&response.follower, now);
         node.is_go = is_go;
+        node.is_paused = response.is_paused;
         node.priority = (!is_go).then_some(response.priority);
         node.election_timeout_min = bound_for.or(node.election_timeout_min);
         if let Some(beat_at) = answered {
             node.role = ObservedRole::Follower;
             node.acknowledged_in = beat_at.map(|at| now - at).or(node.acknowledged_in);
         }
+        answered.flatten().map(|at| now - at)
     }
 
     /// The leader of this term.
@@ -337,6 +354,7 @@ impl Heard {
             list: None,
             election_timeout_min: None,
             is_go: false,
+            is_paused: false,
             lives: VecDeque::new(),
             returns: 0,
             returned_at: None,
@@ -378,10 +396,12 @@ fn life_of(message: &Message) -> Option<Life> {
         Message::HeartbeatResponse(response) => response.life,
         Message::PreVoteResponse(response) => response.life,
         Message::Who(identity) | Message::Here(identity) => Some(identity.life),
+        Message::ControlResponse(response) => Some(response.life),
         Message::VoteRequest(_)
         | Message::PreVoteRequest(_)
         | Message::Heartbeat(_)
-        | Message::Handover(_) => None,
+        | Message::Handover(_)
+        | Message::ControlRequest(_) => None,
     }
 }
 

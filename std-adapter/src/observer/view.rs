@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use graft_election_core::{ListId, NodeId};
+use graft_election_core::{LeaderValue, ListId, NodeId};
 
 /// A cluster at one instant, as somebody who listens knows it. What was not heard is not in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ClusterView {
     /// The cluster's name.
@@ -19,29 +20,42 @@ pub struct ClusterView {
     /// All nodes that were heard in the last ten minutes, by id.
     pub nodes: Vec<NodeView>,
     /// What must not differ among the nodes, and does.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::all_words"))]
     pub disagreements: BTreeSet<Disagreement>,
 }
 
 /// The leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LeaderView {
     /// Who leads.
     pub id: NodeId,
     /// In which term; it is the fencing token.
     pub term: u64,
+    /// What its last heartbeat said beside that it leads (rule L7): an address, for example.
+    pub value: LeaderValue,
     /// For how long it has been heard to lead.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "led_for_seconds", serialize_with = "crate::serialize::seconds")
+    )]
     pub led_for: Duration,
     /// Whether the beginning was heard. Otherwise it has led for longer.
     pub began_here: bool,
     /// How long its lease lasts if no more acknowledgements come: an estimate from those that were
     /// heard, which may be too long by as much as a message takes to get here. `None` if that can't
     /// be known: there is no lease in Graft mode, and a cluster of one needs no acknowledgement.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "lease_left_seconds", serialize_with = "crate::serialize::known_seconds")
+    )]
     pub lease_left: Option<Duration>,
 }
 
 /// A node.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct NodeView {
     /// The node's id.
@@ -51,21 +65,42 @@ pub struct NodeView {
     /// The highest term that it has said it is in.
     pub term: u64,
     /// How long ago it was heard last.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "silent_for_seconds", serialize_with = "crate::serialize::seconds")
+    )]
     pub silent_for: Duration,
     /// Whether that is so long ago that it is probably gone.
     pub is_silent: bool,
     /// How long after the leader's heartbeat its last acknowledgement was heard.
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            rename = "acknowledged_in_seconds",
+            serialize_with = "crate::serialize::known_seconds"
+        )
+    )]
     pub acknowledged_in: Option<Duration>,
     /// Its preference for leading; 0 is a witness. Only acknowledgements tell.
     pub priority: Option<u32>,
     /// How many voters it believes there are.
     pub size: Option<u32>,
     /// Its list of voters, if it has declared one.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::words"))]
     pub list: Option<ListId>,
     /// Its least election timeout.
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            rename = "election_timeout_min_seconds",
+            serialize_with = "crate::serialize::known_seconds"
+        )
+    )]
     pub election_timeout_min: Option<Duration>,
     /// Whether it speaks as Go nodes do.
     pub is_go: bool,
+    /// Whether it is kept from leading: an operator has paused it, or its program holds it back.
+    pub is_paused: bool,
 }
 
 /// What a node does, as far as one can hear.

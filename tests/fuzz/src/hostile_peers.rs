@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use graft_election_core::{
-    AlwaysGrant, Config, Handover, Heartbeat, HeartbeatResponse, Identity, Instant, Life, ListId,
-    Message, Node, NodeId, Outgoing, Output, Position, PreVoteResponse, Recipient, Round, State,
-    TERM_END, VoteRecord, VoteRequest, VoteResponse,
+    AlwaysGrant, Config, ControlAction, ControlRequest, Handover, Heartbeat, HeartbeatResponse,
+    Identity, Instant, LeaderValue, Life, ListId, Message, Node, NodeId, Outgoing, Output,
+    Position, PreVoteResponse, Recipient, Round, State, TERM_END, VoteRecord, VoteRequest,
+    VoteResponse,
 };
 use libfuzzer_sys::fuzz_target;
 use rand::SeedableRng;
@@ -91,6 +92,7 @@ enum Kind {
     Handover(Option<Peer>),
     Who,
     Here,
+    ControlRequest { action: u8, target: Option<Peer> },
 }
 
 /// One of the first is the node itself; some are strangers.
@@ -274,6 +276,7 @@ impl Said<'_> {
                 size: self.size,
                 round,
                 list,
+                value: LeaderValue::new(self.position).unwrap_or_default(),
             }),
             Kind::HeartbeatResponse => Message::HeartbeatResponse(HeartbeatResponse {
                 term,
@@ -285,6 +288,7 @@ impl Said<'_> {
                 round,
                 list,
                 life,
+                is_paused: false,
             }),
             Kind::PreVoteResponse { granted } => Message::PreVoteResponse(PreVoteResponse {
                 term,
@@ -303,6 +307,15 @@ impl Said<'_> {
             }),
             Kind::Who => Message::Who(identity()),
             Kind::Here => Message::Here(identity()),
+            Kind::ControlRequest { action, target } => Message::ControlRequest(ControlRequest {
+                term,
+                node: from,
+                target: target.as_ref().map(Peer::id),
+                action: ControlAction::from_number(u32::from(action % 4 + 1)).expect("1 to 4"),
+                round: identity().round,
+                last: None,
+                life,
+            }),
         }
     }
 }

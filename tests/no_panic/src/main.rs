@@ -166,6 +166,7 @@ fn election() -> Option<()> {
             0 => node.handle_message(instant(), message()?),
             1 => node.handle_timeout(instant()),
             2 => node.hand_over(instant(), id()),
+            3 => node.hold_back(instant(), byte() != 0),
             _ => node.close(instant()),
         };
         if let Some(outgoing) = carry_out(output) {
@@ -179,7 +180,8 @@ fn election() -> Option<()> {
 /// Any record: one that was stored, a first one, or one whose voters were replaced.
 fn record() -> Option<VoteRecord> {
     let list = (byte() != 0).then(|| ListId { term: number(), version: number() as u32 });
-    let stored = VoteRecord { term: number(), voted_for: id(), list, bound_for: number() as u32 };
+    let (bound_for, is_paused) = (number() as u32, byte() != 0);
+    let stored = VoteRecord { term: number(), voted_for: id(), list, bound_for, is_paused };
     let voters = [id()?, id()?, id()?];
     let voters = voters.get(usize::from(byte())..).unwrap_or_default();
     Some(match byte() {

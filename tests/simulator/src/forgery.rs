@@ -3,8 +3,8 @@
 use std::num::{NonZeroU32, NonZeroU64};
 
 use graft_election_core::{
-    Handover, Heartbeat, HeartbeatResponse, Identity as IdentityMessage, Life, Message, NodeId,
-    Position, PreVoteResponse, Round, VoteRequest, VoteResponse,
+    Handover, Heartbeat, HeartbeatResponse, Identity as IdentityMessage, LeaderValue, Life,
+    Message, NodeId, Position, PreVoteResponse, Round, VoteRequest, VoteResponse,
 };
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt};
@@ -148,7 +148,11 @@ fn draw_message(rng: &mut SmallRng, term: u64, from: NodeId, round: Option<Round
             let voter = Some(from);
             Message::VoteResponse(VoteResponse { term, granted, voter, round, list, life })
         }
-        3 => Message::Heartbeat(Heartbeat { term, leader: from, sent_at, size, round, list }),
+        3 => {
+            let value = LeaderValue::EMPTY;
+            let heartbeat = Heartbeat { term, leader: from, sent_at, size, round, list, value };
+            Message::Heartbeat(heartbeat)
+        }
         4 => Message::HeartbeatResponse(HeartbeatResponse {
             term,
             follower: from,
@@ -159,6 +163,7 @@ fn draw_message(rng: &mut SmallRng, term: u64, from: NodeId, round: Option<Round
             round,
             list,
             life,
+            is_paused: false,
         }),
         5 => {
             let proposed_term = term.wrapping_add(rng.random_range(0..2));

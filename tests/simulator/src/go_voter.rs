@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use graft_election_core::{
-    Heartbeat, Instant, Message, NodeId, Outgoing, Position, Reason, Recipient, State, VoteRecord,
-    VoteRequest, VoteResponse, quorum,
+    Heartbeat, Instant, LeaderValue, Message, NodeId, Outgoing, Position, Reason, Recipient, State,
+    VoteRecord, VoteRequest, VoteResponse, quorum,
 };
 use rand::RngExt;
 use rand::rngs::SmallRng;
@@ -201,6 +201,7 @@ impl GoVoter {
             size: None,
             round: None,
             list: None,
+            value: LeaderValue::EMPTY,
         }
     }
 }

@@ -5,11 +5,12 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::str::FromStr;
 
 use graft_election_core::{
-    Handover, Heartbeat, HeartbeatResponse, Identity, Life, ListId, Message, NodeId, Position,
+    ControlAction, ControlOutcome, ControlRequest, ControlResponse, Handover, Heartbeat,
+    HeartbeatResponse, Identity, LeaderValue, Life, ListId, Message, NodeId, Position,
     PreVoteResponse, Round, VoteRequest, VoteResponse,
 };
 
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 11] = [
     "vote-request",
     "vote-response",
     "heartbeat",
@@ -19,6 +20,8 @@ const KINDS: [&str; 9] = [
     "handover",
     "who",
     "here",
+    "control-request",
+    "control-response",
 ];
 
 /// A message to display: `vote-request term=1 candidate=a size=3`. Answers to requests say
@@ -68,6 +71,10 @@ impl<'a> MessageText<'a> {
         }
     }
 
+    fn write_last(&self, f: &mut fmt::Formatter<'_>, last: Option<Round>) -> fmt::Result {
+        last.map_or(Ok(()), |last| self.write_number(f, "last", last.number()))
+    }
+
     /// What only this implementation says: the round, the life, the list.
     fn write_identity(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(round) = self.message.round() {
@@ -76,6 +83,7 @@ impl<'a> MessageText<'a> {
         let is_short = self.names.is_some();
         let life = match self.message {
             Message::Who(identity) | Message::Here(identity) => Some(identity.life),
+            Message::ControlRequest(request) => request.life,
             message => life_in_answer(message).filter(|_| !is_short),
         };
         if let Some(life) = life {
@@ -92,6 +100,7 @@ fn life_in_answer(message: &Message) -> Option<Life> {
         Message::VoteResponse(response) => response.life,
         Message::PreVoteResponse(response) => response.life,
         Message::HeartbeatResponse(response) => response.life,
+        Message::ControlResponse(response) => Some(response.life),
         _ => None,
     }
 }
@@ -117,6 +126,7 @@ impl fmt::Display for MessageText<'_> {
                 write!(f, " leader={}", heartbeat.leader)?;
                 write_present(f, "sent-at", heartbeat.sent_at)?;
                 write_present(f, "size", heartbeat.size)?;
+                write_bytes(f, "value", heartbeat.value.as_bytes())?;
             }
             Message::HeartbeatResponse(response) => {
                 write!(f, " follower={}", response.follower)?;
@@ -124,6 +134,7 @@ impl fmt::Display for MessageText<'_> {
                 write_present(f, "sent-at", response.sent_at)?;
                 write!(f, " priority={}", response.priority)?;
                 write_present(f, "bound-for", response.bound_for)?;
+                write_flag(f, "paused", response.is_paused)?;
             }
             Message::PreVoteResponse(response) => {
                 write_verdict(f, response.granted)?;
@@ -135,6 +146,17 @@ impl fmt::Display for MessageText<'_> {
             }
             Message::Who(identity) | Message::Here(identity) => {
                 write!(f, " node={}", identity.node)?;
+            }
+            Message::ControlRequest(request) => {
+                write!(f, " node={} action={}", request.node, request.action.number())?;
+                write_present(f, "target", request.target.as_ref())?;
+                self.write_last(f, request.last)?;
+            }
+            Message::ControlResponse(response) => {
+                write!(f, " node={} outcome={}", response.node, response.outcome.number())?;
+                write_present(f, "leader", response.leader.as_ref())?;
+                self.write_last(f, response.last)?;
+                write_flag(f, "paused", response.is_paused)?;
             }
         }
         self.write_identity(f)
@@ -152,6 +174,8 @@ fn kind(message: &Message) -> &'static str {
         Message::Handover(_) => 6,
         Message::Who(_) => 7,
         Message::Here(_) => 8,
+        Message::ControlRequest(_) => 9,
+        Message::ControlResponse(_) => 10,
     }]
 }
 
@@ -164,11 +188,19 @@ fn write_present(
 }
 
 fn write_position(f: &mut fmt::Formatter<'_>, position: &Position) -> fmt::Result {
-    if position.as_bytes().is_empty() {
+    write_bytes(f, "position", position.as_bytes())
+}
+
+fn write_bytes(f: &mut fmt::Formatter<'_>, key: &str, bytes: &[u8]) -> fmt::Result {
+    if bytes.is_empty() {
         return Ok(());
     }
-    f.write_str(" position=")?;
-    position.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    write!(f, " {key}=")?;
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+fn write_flag(f: &mut fmt::Formatter<'_>, key: &str, is_set: bool) -> fmt::Result {
+    if is_set { write!(f, " {key}") } else { Ok(()) }
 }
 
 fn write_verdict(f: &mut fmt::Formatter<'_>, granted: bool) -> fmt::Result {
@@ -211,6 +243,7 @@ fn parse_with_term(kind: &str, fields: &mut Fields<'_>) -> Result<Message, Strin
             size: fields.optional("size")?,
             round,
             list,
+            value: LeaderValue::new(&fields.bytes("value")?).map_err(|it| it.to_string())?,
         }),
         "heartbeat-response" => Message::HeartbeatResponse(HeartbeatResponse {
             term,
@@ -222,6 +255,7 @@ fn parse_with_term(kind: &str, fields: &mut Fields<'_>) -> Result<Message, Strin
             round,
             list,
             life,
+            is_paused: fields.flag("paused"),
         }),
         "pre-vote-response" => Message::PreVoteResponse(PreVoteResponse {
             term,
@@ -231,6 +265,25 @@ fn parse_with_term(kind: &str, fields: &mut Fields<'_>) -> Result<Message, Strin
             round,
             list,
             life,
+        }),
+        "control-request" => Message::ControlRequest(ControlRequest {
+            term,
+            node: fields.required("node")?,
+            target: fields.optional("target")?,
+            action: fields.choice("action", ControlAction::from_number)?,
+            round: round.ok_or("expected round=…")?,
+            last: fields.numbered("last")?,
+            life,
+        }),
+        "control-response" => Message::ControlResponse(ControlResponse {
+            term,
+            node: fields.required("node")?,
+            leader: fields.optional("leader")?,
+            outcome: fields.choice("outcome", ControlOutcome::from_number)?,
+            round: round.ok_or("expected round=…")?,
+            last: fields.numbered("last")?,
+            is_paused: fields.flag("paused"),
+            life: life.ok_or("expected life=…")?,
         }),
         _ => Message::Handover(Handover {
             term,
@@ -290,7 +343,11 @@ impl<'a> Fields<'a> {
     }
 
     fn round(&mut self) -> Result<Option<Round>, String> {
-        Ok(self.optional::<NonZeroU32>("round")?.and_then(|number| Round::new(number.get())))
+        self.numbered("round")
+    }
+
+    fn numbered(&mut self, key: &str) -> Result<Option<Round>, String> {
+        Ok(self.optional::<NonZeroU32>(key)?.and_then(|number| Round::new(number.get())))
     }
 
     fn life(&mut self) -> Result<Option<Life>, String> {
@@ -302,16 +359,30 @@ impl<'a> Fields<'a> {
         text.map(parse_list).transpose()
     }
 
+    fn flag(&mut self, name: &str) -> bool {
+        self.take(|word| (word == name).then_some(())).is_some()
+    }
+
+    /// One of few values, by its number.
+    fn choice<T>(&mut self, key: &str, read: fn(u32) -> Option<T>) -> Result<T, String> {
+        let number = self.required(key)?;
+        read(number).ok_or_else(|| format!("{key}={number} stands for nothing"))
+    }
+
     fn position(&mut self) -> Result<Position, String> {
-        let digits = self.take(|word| word.strip_prefix("position=")).unwrap_or_default();
+        Position::new(&self.bytes("position")?).map_err(|error| error.to_string())
+    }
+
+    fn bytes(&mut self, key: &str) -> Result<Vec<u8>, String> {
+        let digits = self.take(|word| word.strip_prefix(key)?.strip_prefix('='));
+        let digits = digits.unwrap_or_default();
         let bytes: Option<Vec<u8>> = digits
             .as_bytes()
             .chunks(2)
             .map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok())
             .collect();
         let bytes = bytes.filter(|_| digits.len().is_multiple_of(2));
-        let bytes = bytes.ok_or_else(|| format!("position={digits} is not hexadecimal"))?;
-        Position::new(&bytes).map_err(|error| error.to_string())
+        bytes.ok_or_else(|| format!("{key}={digits} is not hexadecimal"))
     }
 
     fn verdict(&mut self) -> Result<bool, String> {

@@ -236,7 +236,7 @@ pub(crate) struct RecordText<'a>(pub(crate) &'a VoteRecord);
 
 impl fmt::Display for RecordText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let VoteRecord { term, voted_for, list, bound_for } = self.0;
+        let VoteRecord { term, voted_for, list, bound_for, is_paused } = self.0;
         write!(f, "term={term}")?;
         if let Some(candidate) = voted_for {
             write!(f, " vote={candidate}")?;
@@ -247,6 +247,9 @@ impl fmt::Display for RecordText<'_> {
         if *bound_for > 0 {
             let span = Duration::from_micros(u64::from(*bound_for));
             write!(f, " bound-for={}", SpanText(span))?;
+        }
+        if *is_paused {
+            f.write_str(" paused")?;
         }
         Ok(())
     }
@@ -265,8 +268,13 @@ impl fmt::Display for NodesText<'_> {
 fn parse_record(words: &[&str]) -> Result<VoteRecord, String> {
     let mut record = VoteRecord::default();
     for word in words {
-        let expected =
-            || format!("expected term=5, vote=b, list=7.123 or bound-for=1s, not \"{word}\"");
+        let expected = || {
+            format!("expected term=5, vote=b, list=7.123, bound-for=1s or paused, not \"{word}\"")
+        };
+        if *word == "paused" {
+            record.is_paused = true;
+            continue;
+        }
         match word.split_once('=').ok_or_else(expected)? {
             ("term", term) => record.term = term.parse().map_err(|_| expected())?,
             ("vote", vote) => {

@@ -231,6 +231,8 @@ fn label(message: &Message) -> (String, &'static str) {
         Message::Handover(_) => ("hand over", "#6a4c93"),
         Message::Who(_) => ("who?", "#7f5539"),
         Message::Here(_) => ("here", "#7f5539"),
+        Message::ControlRequest(_) => ("operator", "#b56576"),
+        Message::ControlResponse(_) => ("answer", "#b56576"),
     };
     (format!("{kind} {}", message.term()), colour)
 }

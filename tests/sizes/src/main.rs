@@ -58,6 +58,7 @@ fn start(place: &mut MaybeUninit<Voter>) -> Option<&mut Voter> {
         voted_for: Some(id()?),
         list: None,
         bound_for: Device.number() as u32,
+        is_paused: false,
     };
     let node = Node::new(id()?, &config, record, AlwaysGrant, Device, now()).ok()?;
     Some(place.write(Voter { node, frames: FrameReader::new(CLUSTER) }))
@@ -92,6 +93,7 @@ fn carry_out(id: &NodeId, output: Output<'_, Device, AlwaysGrant, VOTERS>) {
             Device.take(&record.term.to_le_bytes());
             Device.take(record.voted_for.as_ref().map_or("", NodeId::as_str).as_bytes());
             Device.take(&record.bound_for.to_le_bytes());
+            Device.take(&[record.is_paused.into()]);
             unsaved.saved(now())
         }
     };

@@ -15,7 +15,7 @@ use crate::workspace::{FUZZ, NO_PANIC, SIZES, root, target_dir};
 
 /// What clippy looks at: everything, with all the features that some package of the workspace asks
 /// for; then what else features may make of it.
-const CLIPPY: [&[&str]; 6] = [
+const CLIPPY: [&[&str]; 7] = [
     &["--workspace", "--all-targets"],
     // The feature turns on those of the same name, and what is only for others is gone.
     &[
@@ -32,6 +32,14 @@ const CLIPPY: [&[&str]; 6] = [
     &["--package", "graft-election", "--all-targets", "--no-default-features"],
     &["--package", "graft-election", "--all-targets"],
     &["--package", "graft-election", "--all-targets", "--features", "serde"],
+    &[
+        "--package",
+        "graft-election",
+        "--all-targets",
+        "--no-default-features",
+        "--features",
+        "http",
+    ],
     &[
         "--package",
         "graft-election",
@@ -91,6 +99,8 @@ pub(crate) fn tests(tools: &Tools) -> Result<()> {
     let mut test = cargo(["test", "--workspace"])?;
     test.env("NATS_SERVER", &tools.nats_server);
     test.env("GOOGLE_PROTOBUF", &tools.google_protobuf);
+    test.env("PROMETHEUS_CLIENT", &tools.prometheus_client);
+    test.env("CHROMIUM", &tools.browser);
     test.env("FIRMWARE", firmware).env("DEFMT_PRINT", &tools.defmt_print);
     test.env("RUSTDOC", unstable_rustdoc()?);
     run(test)

@@ -33,6 +33,9 @@ const DEFMT_PRINT: &str = "1.2.0";
 /// Google's protobuf library and its compiler, as PyPI has them.
 const GOOGLE_PROTOBUF: [&str; 2] = ["protobuf==7.36.2", "grpcio-tools==1.85.1"];
 
+/// The reference implementation of OpenMetrics, as PyPI has it.
+const PROMETHEUS_CLIENT: &str = "prometheus-client==0.26.0";
+
 /// What weighs firmware, with its package of Debian.
 const SIZE: (&str, &str) = ("arm-none-eabi-size", "binutils-arm-none-eabi");
 
@@ -42,6 +45,13 @@ const EMULATOR: (&str, &str) = ("qemu-system-arm", "qemu-system-arm");
 /// What builds libFuzzer from its sources.
 const CXX: (&str, &str) = ("c++", "g++");
 
+/// What reads units of systemd.
+const SYSTEMD: (&str, &str) = ("systemd-analyze", "systemd");
+
+/// What draws the page: programs of Debian's packages of the same names. The second has no windows,
+/// and is a quarter smaller to install.
+const BROWSERS: [&str; 2] = ["chromium", "chromium-headless-shell"];
+
 /// Programs that are there.
 #[derive(Debug)]
 pub(crate) struct Tools {
@@ -49,6 +59,10 @@ pub(crate) struct Tools {
     pub(crate) nats_server: PathBuf,
     /// For the tests that ask Google's protobuf library: the folder that Python finds it in.
     pub(crate) google_protobuf: PathBuf,
+    /// For the tests of the metrics: the folder that Python finds their reader in.
+    pub(crate) prometheus_client: PathBuf,
+    /// For the test of the page.
+    pub(crate) browser: PathBuf,
     /// For the check of the dependencies.
     pub(crate) cargo_deny: PathBuf,
     /// For fuzzing.
@@ -72,12 +86,15 @@ impl Tools {
             need_component("fmt", "rustfmt")?;
             need_component("clippy", "clippy")
         })?;
-        steps.run("tools: packages of Debian", || debian::need(&[SIZE, EMULATOR, CXX]))?;
+        steps.run("tools: packages of Debian", || debian::need(&[SIZE, EMULATOR, CXX, SYSTEMD]))?;
         Ok(Self {
             toolchain: steps.run("tools: compiler for microcontrollers", Toolchain::install)?,
             nats_server: steps.run("tools: nats-server", nats_server)?,
             google_protobuf: steps
                 .run("tools: Google's protobuf", || google_protobuf(folder.join("protobuf")))?,
+            prometheus_client: steps
+                .run("tools: Prometheus", || prometheus_client(folder.join("prometheus-client")))?,
+            browser: steps.run("tools: browser", browser)?,
             cargo_deny: steps
                 .run("tools: cargo-deny", || cargo_program("cargo-deny", CARGO_DENY))?,
             cargo_fuzz: steps
@@ -162,6 +179,23 @@ fn google_protobuf(directory: PathBuf) -> Result<PathBuf> {
     let installed = pypi::need(&directory, &GOOGLE_PROTOBUF);
     installed.context("Google's protobuf library could not be installed")?;
     Ok(directory)
+}
+
+/// The folder with the reference implementation of OpenMetrics.
+fn prometheus_client(directory: PathBuf) -> Result<PathBuf> {
+    let installed = pypi::need(&directory, &[PROMETHEUS_CLIENT]);
+    installed.context("Prometheus' library for Python could not be installed")?;
+    Ok(directory)
+}
+
+/// A browser that is there, or a new one.
+fn browser() -> Result<PathBuf> {
+    let [_, small] = BROWSERS;
+    let find = || BROWSERS.iter().find_map(|browser| on_path(browser));
+    if find().is_none() {
+        apt_install(&[small]).context("a browser is missing")?;
+    }
+    show_version(&find().context("the browser is still missing")?)
 }
 
 /// A subcommand of cargo: built, from PyPI, or else from its sources, which takes minutes.

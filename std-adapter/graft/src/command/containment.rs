@@ -99,6 +99,14 @@ impl Containment {
         is_none
     }
 
+    /// Kills what is in the cgroup, if there is one, and removes it once it is empty.
+    pub(super) fn kill_cgroup(&self) {
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill();
+            cgroup.remove();
+        }
+    }
+
     /// Removes the cgroup, if there is one.
     pub(super) fn remove(&self) {
         if let Some(cgroup) = &self.cgroup {

@@ -1,9 +1,6 @@
 //! What the node and the watchdog of its COMMAND tell each other: a line of JSON for each message,
 //! over a pair of sockets whose end tells either of them that the other is gone.
 
-use std::time::Duration;
-
-use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use super::processes::Process;
@@ -11,7 +8,8 @@ use super::processes::Process;
 /// What the node tells its watchdog.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) enum Order {
-    /// When COMMAND must be gone, in microseconds on the [clock](now) of both. Replaces the last.
+    /// When COMMAND must be gone, in microseconds on the [clock](crate::machine_clock) of both.
+    /// Replaces the last.
     Deadline(u64),
     /// Send SIGTERM to COMMAND's process group.
     Terminate,
@@ -69,18 +67,4 @@ pub(super) fn line(message: &impl Serialize) -> Vec<u8> {
     let mut line = serde_json::to_vec(message).unwrap_or_default();
     line.push(b'\n');
     line
-}
-
-/// The time on a clock that both processes share, and that runs while the machine is suspended.
-pub(super) fn now() -> Duration {
-    // Other systems have no such clock.
-    #[cfg(target_os = "linux")]
-    let clock = ClockId::Boottime;
-    #[cfg(not(target_os = "linux"))]
-    let clock = ClockId::Monotonic;
-    let time = clock_gettime(clock);
-    Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or_default(),
-        u32::try_from(time.tv_nsec).unwrap_or_default(),
-    )
 }

@@ -117,8 +117,8 @@ fn is_ours() -> bool {
     tcgetpgrp(io::stdin()).is_ok_and(|holder| Some(holder) == own_group())
 }
 
-/// `None` if it was made outside of this program's namespace of process ids: there it has none. (The
-/// kernel says 0 then, for a session too, which rustix takes for impossible.)
+/// `None` if it was made outside of this program's namespace of process ids: there it has none.
+/// (The kernel says 0 then, for a session too, which rustix takes for impossible.)
 fn own_group() -> Option<Pid> {
     Pid::from_raw(getpgrp().as_raw())
 }

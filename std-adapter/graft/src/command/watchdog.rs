@@ -1,14 +1,15 @@
-//! The node's side of its COMMAND's watchdog: a process of its own that ends COMMAND in time even
+//! The node's side of a watchdog: a process of its own that ends COMMAND, or a script, in time even
 //! if the node can't. The node in turn ends COMMAND if its watchdog is gone.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use graft_election::Node;
@@ -19,11 +20,12 @@ use tokio::task::JoinHandle;
 
 use super::cgroup::Cgroup;
 use super::containment::{Containment, KILL_TIME_MAX};
-use super::messages::{News, Order, line, now};
+use super::messages::{News, Order, line};
 use super::processes::Process;
 use super::watchdog_task::WATCHDOG_TASK;
 use crate::permit::Permit;
 use crate::process::{Reaper, own_program, spawn_deaf};
+use crate::sources::variables;
 use crate::systemd;
 
 /// A watchdog that has been started.
@@ -35,16 +37,24 @@ pub(super) struct Watchdog {
     containment: Containment,
 }
 
+/// What a watchdog is to start, and to kill.
+#[derive(Debug)]
+pub(super) struct Watched<'a> {
+    pub(super) words: &'a [OsString],
+    /// Its process group, if it isn't to have one of its own.
+    pub(super) group: Option<Pid>,
+    /// Its part of the environment.
+    pub(super) environment: Vec<(&'static str, String)>,
+    /// When it must be gone, on the [clock](crate::machine_clock) of both.
+    pub(super) deadline: Option<Duration>,
+    /// Whether it has no input, and its output goes where the errors go. Otherwise the standard
+    /// input and output of this program are its own.
+    pub(super) is_script: bool,
+}
+
 impl Watchdog {
-    /// Starts a watchdog, which starts the COMMAND of these `words` in process group `group`, or
-    /// in one of its own.
-    pub(super) fn start(
-        words: &[OsString],
-        group: Option<Pid>,
-        node: &Node,
-        permit: &Permit,
-        reaper: &Reaper,
-    ) -> Result<Self> {
+    /// Starts a watchdog, which starts `watched`.
+    pub(super) fn start(watched: Watched<'_>, node: &Node, reaper: &Reaper) -> Result<Self> {
         // Without a cgroup, descent has to do.
         let cgroup = Cgroup::create().ok();
         let (socket, its_socket) = UnixStream::pair().context("could not make a socket")?;
@@ -60,29 +70,33 @@ impl Watchdog {
         if let Some(cgroup) = &cgroup {
             watchdog.arg("--cgroup").arg(cgroup.path());
         }
-        if let Some(group) = group {
+        if let Some(group) = watched.group {
             watchdog.args(["--group", &group.as_raw_nonzero().to_string()]);
         }
-        if let Some(deadline) = deadline(permit) {
-            watchdog.args(["--deadline", &deadline.to_string()]);
+        if let Some(deadline) = watched.deadline {
+            watchdog.args(["--deadline", &in_micros(deadline).to_string()]);
+        }
+        watchdog.arg("--").args(watched.words);
+        for variable in systemd::VARIABLES.into_iter().map(str::to_owned).chain(variables()) {
+            watchdog.env_remove(variable);
         }
         watchdog
-            .arg("--")
-            .args(words)
-            .env("GRAFT_TERM", permit.token().to_string())
+            .envs(watched.environment)
             .env("GRAFT_ID", node.id().as_str())
             .env("GRAFT_CLUSTER", &node.cluster_info().name)
             .stdin(Stdio::from(OwnedFd::from(its_socket)));
-        for variable in systemd::VARIABLES {
-            watchdog.env_remove(variable);
-        }
         let containment = Containment::new(cgroup)?;
-        send_input(&socket).context("could not hand the standard input on")?;
+        if watched.is_script {
+            send_input(&socket, File::open("/dev/null")?)?;
+            watchdog.stdout(io::stderr().as_fd().try_clone_to_owned()?);
+        } else {
+            send_input(&socket, io::stdin()).context("could not hand the standard input on")?;
+        }
         let process = match spawn_deaf(&mut watchdog) {
             Ok(process) => process,
             Err(error) => {
                 containment.remove();
-                return Err(error.context("could not start the command's watchdog"));
+                return Err(error.context("could not start a watchdog"));
             }
         };
         reaper.keep_running(&process);
@@ -99,9 +113,9 @@ impl Watchdog {
 
     /// Moves the deadline to when `permit` now expires.
     pub(super) fn renew(&self, permit: &Permit) {
-        if let Some(deadline) = deadline(permit) {
+        if let Some(deadline) = permit.deadline() {
             // If there is no room for it, the old deadline holds.
-            self.order(Order::Deadline(deadline));
+            self.order(Order::Deadline(in_micros(deadline)));
         }
     }
 
@@ -109,6 +123,15 @@ impl Watchdog {
     pub(super) fn order(&self, order: Order) {
         // A socket takes so few bytes as a whole or not at all.
         let _ = (&self.orders).write(&line(&order));
+    }
+
+    /// Kills the watchdog of a script that is no longer wanted, if it is still there, and with it
+    /// the script. COMMAND has a watchdog and a cgroup of its own.
+    pub(super) fn abandon(self) {
+        if let Ok(None) = waitpid(Some(self.process), WaitOptions::NOHANG) {
+            let _ = kill_process(self.process, Signal::KILL);
+        }
+        self.containment.kill_cgroup();
     }
 
     /// Kills the watchdog, if it is still there, and all that it had to watch. Resolves to what
@@ -128,17 +151,12 @@ impl Watchdog {
     }
 }
 
-/// When COMMAND must be gone, on the clock that both processes share.
-fn deadline(permit: &Permit) -> Option<u64> {
-    // Read before what is left of the lease, so that an interruption in between shortens it.
-    let now = now();
-    let deadline = now + permit.time_left()?;
-    Some(u64::try_from(deadline.as_micros()).unwrap_or(u64::MAX))
+fn in_micros(deadline: Duration) -> u64 {
+    u64::try_from(deadline.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Sends this program's standard input, which is to be COMMAND's.
-fn send_input(socket: &UnixStream) -> io::Result<()> {
-    let input = io::stdin();
+/// Sends what is to be the standard input of what the watchdog starts.
+fn send_input(socket: &UnixStream, input: impl AsFd) -> io::Result<()> {
     let input = [input.as_fd()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut message = SendAncillaryBuffer::new(&mut space);

@@ -28,7 +28,8 @@ use tokio::time::sleep;
 use super::cgroup::Cgroup;
 use super::child::CHILD_TASK;
 use super::containment::{Containment, KILL_TIME_MAX};
-use super::messages::{ContainedBy, News, Order, line, now};
+use super::messages::{ContainedBy, News, Order, line};
+use crate::machine_clock::now;
 use crate::process::own_program;
 
 /// The hidden subcommand that runs it. People see it in `ps`.

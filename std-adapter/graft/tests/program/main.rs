@@ -9,13 +9,21 @@
 )]
 
 mod bridge;
+mod check;
+mod cluster;
 mod command;
 mod containment;
 mod demo;
+mod deploy;
+mod doctor;
 mod exit_status;
 mod floods;
 mod from_go;
+mod giving_up;
+mod http;
 mod inspect;
+mod keep;
+mod leader_file;
 mod login;
 mod manual;
 mod nats;
@@ -23,7 +31,11 @@ mod nats;
 #[allow(dead_code, unreachable_pub, reason = "these tests need only part of it")]
 #[path = "../../../../tests/src/nats_server.rs"]
 mod nats_server;
+mod nats_service;
 mod observe;
+mod on_change;
+mod once;
+mod operate;
 mod peer;
 mod process;
 /// Theirs as well.
@@ -33,6 +45,7 @@ mod proxy;
 mod pty;
 mod reports;
 mod run;
+mod settings;
 mod surroundings;
 mod systemd;
 mod terminal;

@@ -1,47 +1,15 @@
 //! `graft status` and `graft watch`: a cluster, seen from outside.
 
-use std::path::Path;
 use std::process::Output;
 
 use serde_json::Value;
-use tempfile::TempDir;
 
+use crate::cluster::Cluster;
 use crate::nats_server::NatsServer;
-use crate::process::{Program, graft, text};
+use crate::process::{Program, text};
 use crate::pty::{CTRL_C, Terminal};
 
 const LOCAL: [&str; 2] = ["--local", "d"];
-
-/// Three nodes of a cluster, in a directory of their own.
-struct Cluster {
-    directory: TempDir,
-    nodes: Vec<Program>,
-}
-
-impl Cluster {
-    /// Starts them, and waits until they follow one of them. `medium` is where they speak.
-    fn start(name: &str, medium: &[&str]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let start = |id: &&str| {
-            let vote_file = format!("{id}.vote");
-            let node = ["--cluster", name, "--size", "3", "--id", id, "--vote-file", &vote_file];
-            Program::start(directory.path(), &[&["run", "--json"], &node[..], medium].concat())
-        };
-        let mut nodes: Vec<_> = ["n0", "n1", "n2"].iter().map(start).collect();
-        for node in &mut nodes {
-            node.wait_for_leader();
-        }
-        Self { directory, nodes }
-    }
-
-    fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    fn graft(&self, arguments: &[&str]) -> Output {
-        graft(self.path(), arguments)
-    }
-}
 
 /// Its place in the cluster.
 fn place_of(id: &str) -> usize {

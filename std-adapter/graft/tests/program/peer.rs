@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use graft_election::NodeId;
-use graft_election::core::{Heartbeat, Message, Position, VoteRequest, VoteResponse};
+use graft_election::core::{Heartbeat, LeaderValue, Message, Position, VoteRequest, VoteResponse};
 use graft_election::proto::{ENCODED_MAX, Kind, decode, encode};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -99,6 +99,7 @@ impl Peer {
             size: None,
             round: None,
             list: None,
+            value: LeaderValue::EMPTY,
         };
         self.say(follower, &Message::Heartbeat(heartbeat));
     }

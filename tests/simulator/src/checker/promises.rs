@@ -254,7 +254,8 @@ impl Checker {
         let input = incarnation.input.clone();
         let leads = incarnation.state == State::Leader;
         let is_silent = incarnation.must_stand_aside(input.at);
-        let is_question = matches!(message, Message::Who(_) | Message::Here(_));
+        let is_question =
+            matches!(message, Message::Who(_) | Message::Here(_) | Message::ControlResponse(_));
         let may_speak = is_question || matches!(message, Message::Handover(_));
         self.require("N3", !is_silent || may_speak, || {
             format!("{node} stands aside, and says {message:?}")
@@ -282,7 +283,9 @@ impl Checker {
             Message::Heartbeat(_)
             | Message::HeartbeatResponse(_)
             | Message::Who(_)
-            | Message::Here(_) => {}
+            | Message::Here(_)
+            | Message::ControlRequest(_)
+            | Message::ControlResponse(_) => {}
         }
         let helps = match message {
             Message::VoteResponse(response) => response.granted,

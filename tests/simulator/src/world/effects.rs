@@ -45,6 +45,8 @@ fn set_round(message: &mut Message, round: Option<Round>) {
         Message::Who(identity) | Message::Here(identity) => {
             identity.round = round.unwrap_or(identity.round);
         }
+        Message::ControlRequest(request) => request.round = round.unwrap_or(request.round),
+        Message::ControlResponse(response) => response.round = round.unwrap_or(response.round),
     }
 }
 

@@ -1,0 +1,155 @@
+//! What a node does when it is asked from outside: it hands over, pauses and resumes (rules O1 to
+//! O4), its own program holds it back (O3), and it knows what the leader says (L7).
+
+use rand_core::Rng;
+
+use super::Node;
+use super::output::{AfterSave, Output};
+use super::role::Role;
+use crate::{
+    Application, ControlAction, ControlOutcome, ControlRequest, ControlResponse, Instant,
+    LeaderValue, Message, NodeId, Reason,
+};
+
+impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
+    /// Keeps the node from leading, or no longer does: while its program is not fit to act as the
+    /// leader, for example. One that leads hands over first. The node goes on voting. What an
+    /// operator has asked is another matter (rule O3), and so is the next start: this isn't stored.
+    pub fn hold_back(&mut self, now: Instant, is_held_back: bool) -> Output<'_, R, A, VOTERS> {
+        let now = self.begin_input(now);
+        self.is_held_back = is_held_back;
+        let next = self.stop_if_kept_back(now);
+        self.finish_input(next)
+    }
+
+    /// Whether an operator has paused the node (rule O3).
+    pub fn is_paused(&self) -> bool {
+        self.record.is_paused
+    }
+
+    /// What the leader that the node follows says beside that it leads (rule L7); empty if it says
+    /// nothing, or there is none. What this node says is for its [`Application`].
+    pub fn leader_value(&self) -> &LeaderValue {
+        match &self.role {
+            Role::Follower(following) if following.leader.is_some() => &following.value,
+            _ => LeaderValue::EMPTY_REF,
+        }
+    }
+
+    /// O3: whether an operator or its own program keeps it from leading.
+    pub(super) fn is_kept_back(&self) -> bool {
+        self.record.is_paused || self.is_held_back
+    }
+
+    pub(super) fn handle_control_request(
+        &mut self,
+        now: Instant,
+        request: &ControlRequest,
+    ) -> AfterSave {
+        if request.node != self.id {
+            return AfterSave::Nothing;
+        }
+        let next = match self.obey(now, request) {
+            Ok(next) => next,
+            Err(outcome) => return self.answer_operator(request, outcome),
+        };
+        match next {
+            AfterSave::Nothing => self.answer_operator(request, ControlOutcome::Done),
+            // O4: the request will be repeated, and answered then.
+            handover => handover,
+        }
+    }
+
+    /// Does what is asked, unless it is done already, or should not or can't be.
+    fn obey(
+        &mut self,
+        now: Instant,
+        request: &ControlRequest,
+    ) -> Result<AfterSave, ControlOutcome> {
+        if request.action == ControlAction::Ask {
+            return Err(ControlOutcome::Done);
+        }
+        if !self.obeys_operators {
+            return Err(ControlOutcome::Refused);
+        }
+        self.check_order(request)?;
+        let next = match request.action {
+            ControlAction::Ask => AfterSave::Nothing,
+            ControlAction::HandOver => {
+                let target = self.check_handover(now, request)?;
+                self.give_way(now, target, Reason::HandedOver)
+            }
+            ControlAction::Pause => {
+                self.set_paused(true);
+                self.stop_if_kept_back(now)
+            }
+            ControlAction::Resume => {
+                self.set_paused(false);
+                AfterSave::Nothing
+            }
+        };
+        self.obeyed = Some(request.round);
+        Ok(next)
+    }
+
+    /// O4: whether it is the next request. One that was obeyed already is answered again.
+    fn check_order(&self, request: &ControlRequest) -> Result<(), ControlOutcome> {
+        if request.life != Some(self.rounds.life()) {
+            return Err(ControlOutcome::Outdated);
+        }
+        if self.obeyed == Some(request.round) {
+            return Err(ControlOutcome::Done);
+        }
+        if request.last == self.obeyed { Ok(()) } else { Err(ControlOutcome::Outdated) }
+    }
+
+    /// O2: to whom the leader is to hand over, if it can.
+    fn check_handover(
+        &self,
+        now: Instant,
+        request: &ControlRequest,
+    ) -> Result<Option<NodeId>, ControlOutcome> {
+        let Role::Leader(leading) = &self.role else {
+            return Err(ControlOutcome::NotLeading);
+        };
+        if request.term != self.record.term {
+            return Err(ControlOutcome::NotLeading);
+        }
+        let Some(target) = &request.target else {
+            return Ok(None);
+        };
+        let follower = self.electorate.find(target).and_then(|index| leading.followers.get(index));
+        let is_fit = follower.is_some_and(|it| it.may_lead() && it.bound_until > now);
+        if is_fit { Ok(Some(target.clone())) } else { Err(ControlOutcome::UnfitTarget) }
+    }
+
+    /// O3: the record keeps it.
+    fn set_paused(&mut self, is_paused: bool) {
+        if self.record.is_paused != is_paused {
+            self.record.is_paused = is_paused;
+            self.unsaved = true;
+        }
+    }
+
+    /// O3: who may not lead doesn't, nor campaign.
+    fn stop_if_kept_back(&mut self, now: Instant) -> AfterSave {
+        match self.role {
+            Role::Leader(_) if self.is_kept_back() => self.give_way(now, None, Reason::KeptBack),
+            _ if self.is_kept_back() => self.stop_leading(now, Reason::KeptBack),
+            _ => AfterSave::Nothing,
+        }
+    }
+
+    fn answer_operator(&self, request: &ControlRequest, outcome: ControlOutcome) -> AfterSave {
+        AfterSave::to_everyone(Message::ControlResponse(ControlResponse {
+            term: self.record.term,
+            node: self.id.clone(),
+            leader: self.leader().cloned(),
+            outcome,
+            round: request.round,
+            last: self.obeyed,
+            is_paused: self.record.is_paused,
+            life: self.rounds.life(),
+        }))
+    }
+}

@@ -1,0 +1,110 @@
+//! `graft doctor`: what may keep a cluster from electing a leader.
+
+use std::fs;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::cluster::Cluster;
+use crate::nats_server::NatsServer;
+use crate::process::{Program, graft, text};
+
+const LOCAL: [&str; 2] = ["--local", "d"];
+
+/// What was found: what was looked at, how bad it is, and what is said of it.
+fn findings(output: &Output) -> Vec<(String, String, String)> {
+    let lines = text(&output.stdout).lines().map(|line| {
+        let finding: Value = serde_json::from_str(line).unwrap();
+        let of = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+        assert_eq!(of("verdict") == "fine", of("advice").is_empty(), "{finding}");
+        (of("check"), of("verdict"), of("text"))
+    });
+    lines.collect()
+}
+
+#[track_caller]
+fn finds(output: &Output, check: &str, verdict: &str, words: &str) {
+    let found = findings(output);
+    let is_it = |it: &(String, String, String)| it.0 == check && it.1 == verdict;
+    let is_there = found.iter().any(|it| is_it(it) && it.2.contains(words));
+    assert!(is_there, "{check} {verdict} {words:?} is missing in {found:#?}");
+    let fails = found.iter().any(|it| it.1 == "failure");
+    assert_eq!(output.status.code(), Some(i32::from(fails)));
+}
+
+#[test]
+fn a_sound_cluster_has_nothing_wrong() {
+    let server = NatsServer::start();
+    let nats = ["--nats", &server.url()];
+    for medium in [&LOCAL[..], &nats] {
+        let cluster = Cluster::start("jobs", medium);
+        fs::create_dir(cluster.path().join("n9")).unwrap();
+        let node = ["--id", "n9", "--vote-file", "n9/votes", "--size", "3"];
+        let words = [&["doctor", "jobs", "--json"], &node[..], medium].concat();
+        let output = cluster.graft(&words);
+        assert!(output.status.success(), "{output:?}");
+        for check in ["connection", "id", "directory"] {
+            finds(&output, check, "fine", "");
+        }
+        finds(&output, "leader", "fine", " leads in term ");
+        finds(&output, "vote_file", "warning", "there is no n9/votes yet");
+        assert_eq!(findings(&output).iter().filter(|it| it.0 == "round_trip").count(), 3);
+        // Nothing is left behind.
+        assert_eq!(fs::read_dir(cluster.path().join("n9")).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn what_would_keep_the_node_out_is_found() {
+    let cluster = Cluster::start("jobs", &LOCAL);
+    let node = ["--id", "n1", "--vote-file", "n0.vote", "--size", "5"];
+    let times = ["--election-timeout", "1s..2s"];
+    let words = [&["doctor", "jobs", "--json"], &node[..], &times, &LOCAL].concat();
+    let output = cluster.graft(&words);
+    finds(&output, "vote_file", "failure", "that of node \"n0\"");
+    finds(&output, "id", "failure", "a process with the id n1 runs already");
+    finds(&output, "size", "failure", "believes in 3 voters, and not in 5");
+    finds(&output, "times", "failure", "is 500ms, not 1s");
+}
+
+#[test]
+fn a_paused_node_and_a_missing_leader_are_found() {
+    let mut cluster = Cluster::start("jobs", &LOCAL);
+    let paused = cluster.graft(&[&["pause", "jobs", "n0"], &LOCAL[..]].concat());
+    assert!(paused.status.success(), "{paused:?}");
+    let words = [&["doctor", "jobs", "--json"], &LOCAL[..]].concat();
+    finds(&cluster.graft(&words), "paused", "warning", "n0 is kept from leading");
+    // One that campaigns is alone.
+    cluster.nodes.remove(0);
+    cluster.nodes.truncate(1);
+    cluster.nodes[0].wait_for(|line| line.is("state", &[("to", "PreCandidate")]));
+    finds(&cluster.graft(&words), "leader", "failure", "nobody leads");
+}
+
+#[test]
+fn what_the_server_refuses_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("server.conf");
+    let denied = "permissions: { publish: { deny: [\"graft.jobs.heartbeat.n1\"] } }";
+    let users = format!("[{{ user: a, password: a, {denied} }}]");
+    fs::write(&config, format!("no_auth_user: a, authorization {{ users: {users} }}")).unwrap();
+    let server = NatsServer::start_with(&config);
+    let words = ["doctor", "jobs", "--json", "--wait", "300ms", "--nats", &server.url()];
+    let output = graft(directory.path(), &[&words[..], &["--id", "n1"]].concat());
+    finds(&output, "permissions", "failure", "Permissions Violation for Publish to");
+    finds(&output, "nodes", "warning", "nobody is heard");
+    let output = graft(directory.path(), &[&words[..], &["--id", "n2"]].concat());
+    finds(&output, "permissions", "fine", "lets n2 say and hear all");
+}
+
+/// A node of Graft mode says what a Go node says, and nothing of its size.
+#[test]
+fn a_cluster_on_its_way_from_go_is_told_how_to_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = ["run", "--json", "--cluster", "jobs", "--size", "1", "--mode", "graft"];
+    let mut node = Program::start(directory.path(), &[&run, &LOCAL[..]].concat());
+    node.wait_for(|line| line.is("state", &[("to", "Leader")]));
+    let output = graft(directory.path(), &[&["doctor", "jobs", "--json"], &LOCAL[..]].concat());
+    finds(&output, "leader", "fine", " leads in term 1");
+    assert!(output.status.success(), "{output:?}");
+}

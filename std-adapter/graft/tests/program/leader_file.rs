@@ -1,0 +1,135 @@
+//! The leader file of `graft run`, and `graft is-leader`, which judges it.
+
+use std::fs;
+use std::path::Path;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::process::{Program, graft, text, wait_until};
+
+/// A node of a cluster of `size` that keeps the file `run/leader`.
+fn start(directory: &Path, id: &str, size: &str) -> Program {
+    let cluster = ["run", "--json", "--cluster", "c", "--size", size, "--local", "d"];
+    let vote_file = format!("{id}.vote");
+    let node = ["--id", id, "--vote-file", &vote_file, "--leader-file", "run/leader"];
+    fs::create_dir_all(directory.join("run")).unwrap();
+    Program::start(directory, &[&cluster[..], &node].concat())
+}
+
+/// A node that leads alone, and has said so in its file.
+fn lead(directory: &Path) -> Program {
+    let mut program = start(directory, "a", "1");
+    program.wait_for(|line| line.is("lease", &[("to", "held")]));
+    wait_until(|| directory.join("run/leader").exists());
+    program
+}
+
+/// The exit status, and the token.
+fn ask(directory: &Path) -> (Option<i32>, String) {
+    let output = graft(directory, &["is-leader", "--token", "run/leader"]);
+    assert_eq!(text(&output.stderr), "");
+    (output.status.code(), text(&output.stdout).to_owned())
+}
+
+fn read(directory: &Path) -> Value {
+    serde_json::from_slice(&fs::read(directory.join("run/leader")).unwrap()).unwrap()
+}
+
+#[test]
+fn the_file_tells_who_leads_and_is_gone_when_nobody_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut program = lead(directory.path());
+    assert_eq!(ask(directory.path()), (Some(0), "1\n".to_owned()));
+    let first = read(directory.path());
+    assert_eq!(
+        (&first["cluster"], &first["id"], &first["token"]),
+        (&json!("c"), &json!("a"), &json!(1))
+    );
+    // It is renewed as the lease is.
+    wait_until(|| {
+        let until = |file: &Value| file["until_uptime_us"].as_u64().unwrap();
+        until(&read(directory.path())) > until(&first)
+    });
+    program.terminate();
+    assert!(program.wait().success());
+    assert_eq!(ask(directory.path()), (Some(1), String::new()));
+    assert_eq!(fs::read_dir(directory.path().join("run")).unwrap().count(), 0);
+}
+
+/// Whoever kept it is killed, or does nothing any more.
+#[test]
+fn a_file_that_is_left_behind_is_not_believed() {
+    for signal in [Signal::KILL, Signal::STOP] {
+        let directory = tempfile::tempdir().unwrap();
+        let program = lead(directory.path());
+        program.signal(signal);
+        wait_until(|| ask(directory.path()).0 == Some(1));
+        assert!(directory.path().join("run/leader").exists(), "{signal:?}");
+    }
+}
+
+/// The other voter is silent, so the lease ends.
+#[test]
+fn the_file_is_removed_with_the_lease() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut programs = ["a", "b"].map(|id| start(directory.path(), id, "2"));
+    let leader = programs[0].wait_for_leader().str("leader").to_owned();
+    let [a, b] = &mut programs;
+    let (leader, follower) = if leader == "a" { (a, b) } else { (b, a) };
+    leader.wait_for(|line| line.is("lease", &[("to", "held")]));
+    wait_until(|| directory.path().join("run/leader").exists());
+    follower.stop();
+    leader.wait_for(|line| line.is("lease", &[("from", "held")]));
+    assert_eq!(ask(directory.path()), (Some(1), String::new()));
+    wait_until(|| !directory.path().join("run/leader").exists());
+}
+
+/// The clock that it goes by began again.
+#[test]
+fn a_file_from_before_the_machine_was_started_is_not_believed_but_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut program = lead(directory.path());
+    program.kill();
+    program.wait();
+    let path = directory.path().join("run/leader");
+    let mut file = read(directory.path());
+    file["until_uptime_us"] = json!(u64::MAX);
+    fs::write(&path, file.to_string()).unwrap();
+    assert_eq!(ask(directory.path()).0, Some(0));
+    file["boot_id"] = json!("another");
+    fs::write(&path, file.to_string()).unwrap();
+    assert_eq!(ask(directory.path()).0, Some(1));
+    let mut program = start(directory.path(), "b", "2");
+    program.wait_for_start();
+    assert!(!path.exists());
+}
+
+#[test]
+fn what_can_not_work_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("text"), "").unwrap();
+    let run = ["run", "--cluster", "c", "--size", "1", "--local", "d", "--leader-file"];
+    for (arguments, why) in [
+        ([&run[..], &["no/leader"]].concat(), "could not write the leader file no/leader: "),
+        ([&run[..], &["/"]].concat(), "the leader file has no name"),
+        ([&run[..], &["l", "--mode", "graft"]].concat(), "a leader file needs the lease of "),
+        ([&run[..], &["l", "--heartbeat", "200ms"]].concat(), "with a leader file, the heartbeat "),
+        (vec!["is-leader", "text"], "text is not a leader file: "),
+        (vec!["is-leader", "."], "could not read .: "),
+    ] {
+        let output = graft(directory.path(), &arguments);
+        assert_eq!(output.status.code(), Some(78), "{arguments:?}: {output:?}");
+        assert!(text(&output.stderr).starts_with(&format!("graft: {why}")), "{output:?}");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn a_file_that_can_not_be_written_any_more_is_reported() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut program = lead(directory.path());
+    fs::rename(directory.path().join("run"), directory.path().join("gone")).unwrap();
+    let told = program.wait_for(|line| line.is("error", &[("reason", "leader_file_failed")]));
+    assert!(told.str("error").starts_with("could not write the leader file run/leader: "));
+}

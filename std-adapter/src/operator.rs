@@ -1,0 +1,372 @@
+//! Asking the nodes of a cluster for something, from outside (rules O1 to O4).
+
+use std::time::Duration;
+
+use graft_election_core::{
+    ControlAction, ControlOutcome, ControlRequest, ControlResponse, Life, Message, NodeId, Round,
+};
+use rand::TryRng;
+use rand::rngs::SysRng;
+use tokio::time::{Instant, timeout_at};
+
+use crate::observer::{ClusterView, Hearsay};
+use crate::transport::{Arrival, Ask};
+
+/// How often a request is repeated that is not answered.
+const REPEAT_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How often a request is made anew because another came first.
+const ATTEMPTS_MAX: usize = 5;
+
+/// Somebody who asks the nodes of a cluster for something without being one of them: to hand over,
+/// to pause, to resume. Who may do that is for the medium to say: on NATS by the permission to
+/// publish on `graft.<cluster>.control_request.<node>`.
+///
+/// ```
+/// use graft_election::{ClusterInfo, MemoryNetwork, MemoryVotes, Node, Operator};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let network = MemoryNetwork::new();
+/// let node = Node::builder(ClusterInfo::new("lamps", 1))
+///     .start(network.transport(), MemoryVotes::new())
+///     .await?;
+///
+/// let mut operator = Operator::connect(network.transport(), "lamps").await?;
+/// operator.pause(&node.id()).await?;
+/// assert!(node.status().is_paused);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Operator<M> {
+    medium: M,
+    hearsay: Hearsay,
+    patience: Duration,
+    /// What the medium has last said of its connection.
+    complaint: Option<String>,
+}
+
+/// A node, as it says itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NodeAnswer {
+    /// The node's id.
+    pub id: NodeId,
+    /// Its term.
+    pub term: u64,
+    /// The leader of that term, as far as it knows.
+    pub leader: Option<NodeId>,
+    /// Whether an operator has paused it.
+    pub is_paused: bool,
+}
+
+/// A leadership that has been handed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HandedOver {
+    /// Who led.
+    pub from: NodeId,
+    /// Who leads now, if anyone did in time.
+    pub to: Option<NodeId>,
+    /// The term of who leads now, or of who led.
+    pub term: u64,
+}
+
+/// Why a request has come to nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OperatorError<E: std::error::Error + 'static> {
+    /// The medium failed.
+    #[error(transparent)]
+    Medium(E),
+    /// The system's random source failed.
+    #[error("the system's random source failed")]
+    Random,
+    /// The node has not answered.
+    #[error(
+        "node {node} does not answer within {within:?}{}",
+        complaint.as_ref().map(|words| format!(": {words}")).unwrap_or_default()
+    )]
+    NoAnswer {
+        /// Which node.
+        node: NodeId,
+        /// For how long it was asked.
+        within: Duration,
+        /// What is wrong with the connection, if the medium has said so.
+        complaint: Option<String>,
+    },
+    /// Nobody was heard to lead, so there is nothing to hand over.
+    #[error("no leader was heard within {within:?}")]
+    NoLeader {
+        /// For how long.
+        within: Duration,
+    },
+    /// The node is set to refuse what operators ask.
+    #[error("node {node} refuses what operators ask")]
+    Refused {
+        /// Which node.
+        node: NodeId,
+    },
+    /// The node can't take over.
+    #[error(
+        "node {target} can't take over: it does not answer the leader, is paused or a witness, or \
+         is behind"
+    )]
+    UnfitTarget {
+        /// Which node.
+        target: NodeId,
+    },
+    /// Others asked the same node at the same time, again and again.
+    #[error("others ask node {node} for something at the same time")]
+    Contested {
+        /// Which node.
+        node: NodeId,
+    },
+}
+
+type Outcome<T, M> = Result<T, OperatorError<<M as crate::transport::Listen>::Error>>;
+
+impl<M: Ask> Operator<M> {
+    /// Begins to listen to a cluster.
+    ///
+    /// # Errors
+    ///
+    /// Those of the medium.
+    pub async fn connect(mut medium: M, cluster: &str) -> Result<Self, M::Error> {
+        medium.listen(cluster).await?;
+        let (hearsay, patience) = (Hearsay::new(cluster), Duration::from_secs(5));
+        Ok(Self { medium, hearsay, patience, complaint: None })
+    }
+
+    /// How long a node is asked, and waited for, at most: five seconds by default.
+    #[must_use]
+    pub fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// The cluster as it is known now.
+    pub fn view(&self) -> ClusterView {
+        self.hearsay.view(Instant::now())
+    }
+
+    /// Asks a node how it is.
+    ///
+    /// # Errors
+    ///
+    /// [`OperatorError::NoAnswer`], or that of the medium.
+    pub async fn ask(&mut self, node: &NodeId) -> Outcome<NodeAnswer, M> {
+        let end = Instant::now() + self.patience;
+        self.question(node, end).await.map(|response| NodeAnswer {
+            id: response.node,
+            term: response.term,
+            leader: response.leader,
+            is_paused: response.is_paused,
+        })
+    }
+
+    /// Keeps a node from leading until it is [resumed](Self::resume), restarts included; it goes on
+    /// voting. One that leads hands over first.
+    ///
+    /// # Errors
+    ///
+    /// Any but [`OperatorError::NoLeader`] and [`OperatorError::UnfitTarget`].
+    pub async fn pause(&mut self, node: &NodeId) -> Outcome<(), M> {
+        self.have(node, ControlAction::Pause).await
+    }
+
+    /// Lets a node lead again.
+    ///
+    /// # Errors
+    ///
+    /// As with [`pause`](Self::pause).
+    pub async fn resume(&mut self, node: &NodeId) -> Outcome<(), M> {
+        self.have(node, ControlAction::Resume).await
+    }
+
+    /// Has the leader hand over: to `to`, unless that leads already, or to whoever is fit. Waits
+    /// until another leads.
+    ///
+    /// # Errors
+    ///
+    /// Any of [`OperatorError`].
+    pub async fn hand_over(&mut self, to: Option<&NodeId>) -> Outcome<HandedOver, M> {
+        let end = Instant::now() + self.patience;
+        let within = self.patience;
+        for _ in 0..ATTEMPTS_MAX {
+            let Some((leader, term)) = self.wait_for_leader(0, end).await? else {
+                return Err(OperatorError::NoLeader { within });
+            };
+            if to == Some(&leader) {
+                return Ok(HandedOver { from: leader.clone(), to: Some(leader), term });
+            }
+            let order = Order { action: ControlAction::HandOver, term, target: to.cloned() };
+            match self.demand(&leader, &order, end).await? {
+                ControlOutcome::Done => {
+                    let next = self.wait_for_leader(term.saturating_add(1), end).await?;
+                    let (to, term) = match next {
+                        Some((to, term)) => (Some(to), term),
+                        None => (None, term),
+                    };
+                    return Ok(HandedOver { from: leader, to, term });
+                }
+                ControlOutcome::UnfitTarget => {
+                    let target = to.cloned().unwrap_or(leader);
+                    return Err(OperatorError::UnfitTarget { target });
+                }
+                ControlOutcome::Refused => return Err(OperatorError::Refused { node: leader }),
+                // It has lost its leadership meanwhile.
+                ControlOutcome::NotLeading | ControlOutcome::Outdated => {}
+            }
+        }
+        Err(OperatorError::NoLeader { within })
+    }
+
+    async fn have(&mut self, node: &NodeId, action: ControlAction) -> Outcome<(), M> {
+        let end = Instant::now() + self.patience;
+        let order = Order { action, term: 0, target: None };
+        match self.demand(node, &order, end).await? {
+            ControlOutcome::Done => Ok(()),
+            ControlOutcome::Refused => Err(OperatorError::Refused { node: node.clone() }),
+            _ => Err(OperatorError::Contested { node: node.clone() }),
+        }
+    }
+
+    /// Learns where the node stands, then has it do what is asked; again if another came first
+    /// (rule O4).
+    async fn demand(
+        &mut self,
+        node: &NodeId,
+        order: &Order,
+        end: Instant,
+    ) -> Outcome<ControlOutcome, M> {
+        for _ in 0..ATTEMPTS_MAX {
+            let known = self.question(node, end).await?;
+            let request = order.for_node(node, round()?, known.last, Some(known.life));
+            let outcome = match self.send_until_answered(&request, end).await? {
+                Answer::Response(response) => response.outcome,
+                Answer::Handover => ControlOutcome::Done,
+            };
+            if outcome != ControlOutcome::Outdated {
+                return Ok(outcome);
+            }
+        }
+        Err(OperatorError::Contested { node: node.clone() })
+    }
+
+    async fn question(&mut self, node: &NodeId, end: Instant) -> Outcome<ControlResponse, M> {
+        let order = Order { action: ControlAction::Ask, term: 0, target: None };
+        let request = order.for_node(node, round()?, None, None);
+        loop {
+            if let Answer::Response(response) = self.send_until_answered(&request, end).await? {
+                return Ok(response);
+            }
+        }
+    }
+
+    /// Repeats a request, which changes nothing (rule O4), until it is answered.
+    async fn send_until_answered(
+        &mut self,
+        request: &ControlRequest,
+        end: Instant,
+    ) -> Outcome<Answer, M> {
+        while Instant::now() < end {
+            self.medium.ask(request).await.map_err(OperatorError::Medium)?;
+            let until = end.min(Instant::now() + REPEAT_INTERVAL);
+            while let Some(message) = self.hear(until).await {
+                match message {
+                    Message::ControlResponse(response)
+                        if response.round == request.round && response.node == request.node =>
+                    {
+                        return Ok(Answer::Response(response));
+                    }
+                    // O4: that is what a leader says first.
+                    Message::Handover(handover)
+                        if handover.leader == request.node && handover.term == request.term =>
+                    {
+                        return Ok(Answer::Handover);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let (node, within) = (request.node.clone(), self.patience);
+        Err(OperatorError::NoAnswer { node, within, complaint: self.complaint.take() })
+    }
+
+    /// Waits until somebody is heard to lead, in this term or a later one; none if nobody is.
+    async fn wait_for_leader(
+        &mut self,
+        term_min: u64,
+        end: Instant,
+    ) -> Outcome<Option<(NodeId, u64)>, M> {
+        loop {
+            let leader = self.view().leader.filter(|leader| leader.term >= term_min);
+            if let Some(leader) = leader {
+                return Ok(Some((leader.id, leader.term)));
+            }
+            if Instant::now() >= end {
+                return Ok(None);
+            }
+            self.hear(end).await;
+        }
+    }
+
+    /// The next message, if one comes in time.
+    async fn hear(&mut self, until: Instant) -> Option<Message> {
+        loop {
+            match timeout_at(until, self.medium.hear()).await.ok()? {
+                Arrival::Message(message) => {
+                    self.hearsay.hear(&message, Instant::now());
+                    return Some(message);
+                }
+                Arrival::Connection(change) => self.complaint = Some(change.to_string()),
+                Arrival::Malformed { .. } => {}
+            }
+        }
+    }
+}
+
+/// How a node answers a request.
+enum Answer {
+    Response(ControlResponse),
+    /// It led in the named term, and no longer does.
+    Handover,
+}
+
+/// What a node is to do.
+struct Order {
+    action: ControlAction,
+    term: u64,
+    target: Option<NodeId>,
+}
+
+impl Order {
+    fn for_node(
+        &self,
+        node: &NodeId,
+        round: Round,
+        last: Option<Round>,
+        life: Option<Life>,
+    ) -> ControlRequest {
+        ControlRequest {
+            term: self.term,
+            node: node.clone(),
+            target: self.target.clone(),
+            action: self.action,
+            round,
+            last,
+            life,
+        }
+    }
+}
+
+/// A number that no other operator draws.
+fn round<E: std::error::Error + 'static>() -> Result<Round, OperatorError<E>> {
+    loop {
+        let number = SysRng.try_next_u32().map_err(|_| OperatorError::Random)?;
+        if let Some(round) = Round::new(number) {
+            return Ok(round);
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The page, in a real browser.
+
+use graft_election::{HttpService, NodeId};
+use graft_election_tests::browser::Page;
+use graft_election_tests::cluster::MemoryCluster;
+use tokio::net::TcpListener;
+
+/// How many nodes the page draws in this way, which have these names.
+fn drawn(classes: &str, ids: &[&NodeId]) -> String {
+    let one = |id: &&NodeId| format!("document.querySelector('{classes}[data-node=\"{id}\"]')");
+    ids.iter().map(one).collect::<Vec<_>>().join(" && ")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_draws_the_leader_and_its_followers_and_follows_a_change() {
+    let cluster = MemoryCluster::start(3).await;
+    let old = cluster.wait_for_leader().await;
+    let new = (old + 1) % 3;
+    let ids = cluster.ids(&[old, new, (old + 2) % 3]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let router = axum::Router::new().fallback_service(HttpService::new(&cluster.nodes[new]));
+    let server = tokio::spawn(async { axum::serve(listener, router).await });
+
+    let mut page = Page::open(&url);
+    page.wait_until(&drawn(".node.leader", &[&ids[0]]));
+    page.wait_until(&drawn(".node.follower.own", &[&ids[1]]));
+    let headline = "document.getElementById('headline').textContent";
+    page.wait_until(&format!("{headline}.startsWith('{} leads in term')", ids[0]));
+
+    assert!(cluster.nodes[old].hand_over(Some(ids[1].clone())).await);
+    page.wait_until(&drawn(".node.leader.own", &[&ids[1]]));
+    page.wait_until(&drawn(".node.follower", &[&ids[0], &ids[2]]));
+    page.wait_until(&format!("{headline}.startsWith('{} leads in term')", ids[1]));
+    assert_eq!(page.evaluate("document.querySelectorAll('.node').length"), 3);
+    assert_eq!(page.evaluate("document.querySelectorAll('#nodes tr').length"), 3);
+    page.wait_until(&format!("document.title === 'c: {}'", ids[1]));
+    for id in &ids[..2] {
+        page.wait_until(&format!("changes.textContent.includes('{id} leads in term')"));
+    }
+
+    assert_eq!(page.evaluate("lost.hidden"), true);
+    server.abort();
+    page.wait_until("!lost.hidden");
+}
