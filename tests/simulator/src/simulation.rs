@@ -2,6 +2,7 @@
 
 mod bounds;
 mod cluster;
+mod equal_draws;
 mod lists;
 mod migration;
 mod operators;
