@@ -124,9 +124,8 @@ impl Checker {
             self.history(node).is_told_paused = false;
         }
         self.require("O2", must_stop == stopped, || {
-            let [does, must] =
-                [stopped, must_stop].map(|stops| if stops { "stops" } else { "leads on" });
-            format!("{node} hears {request:?} and {does}, but it {must} by the rules")
+            let must = if must_stop { "must stop leading" } else { "must not stop leading" };
+            format!("{node} {must} because of {request:?}")
         });
     }
 
