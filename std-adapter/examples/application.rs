@@ -68,8 +68,8 @@ impl Application for Replica {
     }
 }
 
-/// Has three nodes elect a leader while the one that is preferred lacks an entry, and again when it
-/// has caught up; prints who leads.
+/// Has the leader of three nodes hand over to one that lacks an entry, and again when that has
+/// caught up; prints who leads.
 ///
 /// # Errors
 ///
@@ -77,28 +77,28 @@ impl Application for Replica {
 pub async fn play(output: &mut impl Write) -> Result<(), Failure> {
     let network = MemoryNetwork::new();
     let (mut nodes, mut replicas) = (Vec::new(), Vec::new());
-    for (id, number, priority) in [("n1", 1, 1), ("n2", 1, 1), ("n3", 0, 2)] {
+    for (id, number) in [("n1", 1), ("n2", 1), ("n3", 0)] {
         let replica = Arc::new(Replica::default());
         replica.append(Entry { token: 0, number });
         let node = Node::builder(ClusterInfo::new("ledger", 3))
             .id(NodeId::new(id)?)
-            .priority(priority)
             .application(Arc::clone(&replica))
             .start(network.transport(), MemoryVotes::new())
             .await?;
         nodes.push(node);
         replicas.push(replica);
     }
-    writeln!(output, "n3 is preferred, but lacks an entry")?;
+    let n3 = NodeId::new("n3")?;
     let (leader, token) = wait_for_leader(&nodes).await?;
-    writeln!(output, "{} leads with token {token}", leader.id())?;
+    writeln!(output, "{} leads with token {token}, and hands over to n3", leader.id())?;
+    leader.hand_over(Some(n3.clone())).await;
 
-    let entry = Entry { token, number: 2 };
-    replicas.iter().for_each(|replica| replica.append(entry));
-    writeln!(output, "{} writes an entry, and n3 catches up", leader.id())?;
-    let mut leader = leader;
-    while leader.id().as_str() != "n3" {
-        leader.hand_over(Some(NodeId::new("n3")?)).await;
+    let (mut leader, token) = wait_for_leader(&nodes).await?;
+    writeln!(output, "{} leads with token {token}, since n3 lacks an entry", leader.id())?;
+    replicas.iter().for_each(|replica| replica.append(Entry { token, number: 2 }));
+    writeln!(output, "all have the next entry, and n3 has caught up")?;
+    while leader.id() != n3 {
+        leader.hand_over(Some(n3.clone())).await;
         let (next, token) = wait_for_leader(&nodes).await?;
         writeln!(output, "{} leads with token {token}", next.id())?;
         leader = next;

@@ -143,7 +143,7 @@ async fn a_node_without_the_last_entry_leads_only_when_it_has_caught_up() {
     let mut told = Vec::new();
     timeout(PATIENCE, application::play(&mut told)).await.unwrap().unwrap();
     let lines = words(&told);
-    let caught_up = lines.iter().position(|line| line.contains(&"catches")).unwrap();
+    let caught_up = lines.iter().position(|line| line.contains(&"caught")).unwrap();
     let led = |line: &Vec<&str>| line[..2] == ["n3", "leads"];
     assert!(!lines[..caught_up].iter().any(led), "{lines:?}");
     assert!(lines.last().is_some_and(led), "{lines:?}");
