@@ -6,6 +6,7 @@
 mod application;
 mod bridge;
 mod driver;
+mod examples;
 mod fencing;
 mod firmware;
 mod firmware_show;
