@@ -21,6 +21,7 @@ mod mixed;
 mod nats;
 mod observer;
 mod own_parts;
+mod permissions;
 mod proxy;
 mod scenes;
 mod serial;
