@@ -8,6 +8,7 @@ mod handovers;
 mod history;
 mod incarnation;
 mod leases;
+mod operators;
 mod parting;
 mod pre_votes;
 mod promises;
@@ -107,11 +108,15 @@ impl Checker {
         incarnation.must_be_bound_until = incarnation.must_be_bound_until.max(promised_until);
         incarnation.may_be_bound_until = incarnation.may_be_bound_until.max(promised_until);
         let floor = history.floor;
+        let is_told_paused = history.is_told_paused;
         history.incarnation = Some(incarnation);
         history.stored = start.record.clone();
         let term = start.record.term;
         self.require("I3", term >= floor, || {
             format!("{node} starts in term {term}, but it was in term {floor}")
+        });
+        self.require("O3", !is_told_paused || start.record.is_paused, || {
+            format!("{node} starts, and is no longer paused")
         });
     }
 
@@ -137,6 +142,7 @@ impl Checker {
         };
         self.parts(node, program, was, now);
         self.runs(node, was, state);
+        self.keeps_back(node, state);
         self.require("A3", program.deadline() <= leads_until, || {
             format!("{node} leads in term {term}, and would not notice the loss of its quorum")
         });
@@ -190,6 +196,7 @@ impl Checker {
     pub(crate) fn stored(&mut self, node: Identity, record: &VoteRecord) {
         let history = self.history(node);
         let before = std::mem::replace(&mut history.stored, record.clone());
+        self.pause_stored(node, before.is_paused, record);
         self.require("I3", record.term >= before.term, || {
             format!("{node} stores term {} over term {}", record.term, before.term)
         });

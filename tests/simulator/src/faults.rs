@@ -90,6 +90,7 @@ pub(crate) struct Faults {
     pub(crate) progress: Odds,
     pub(crate) forgery: Odds,
     pub(crate) cut: Odds,
+    pub(crate) operators: Odds,
     /// The longest time for which a node is down, is paused, or waits for its disk.
     pub(crate) absence_max: Duration,
     /// Whether a crash amid a save can leave a torn record.
@@ -158,6 +159,7 @@ impl Faults {
             progress: Odds::NEVER,
             forgery: Odds::NEVER,
             cut: Odds::NEVER,
+            operators: Odds::NEVER,
             absence_max: Duration::ZERO,
             tears: false,
         }
@@ -202,6 +204,7 @@ impl Faults {
                 _ => Odds::NEVER,
             },
             cut: draw_odds(rng, 0.02),
+            operators: Odds::NEVER,
             absence_max: Duration::from_millis(rng.random_range(20..3_000)),
             tears: rng.random_bool(0.5),
         };
@@ -211,6 +214,11 @@ impl Faults {
             Kind::GoVoters => Self { duplication: Odds::NEVER, ..faults },
             _ => faults,
         }
+    }
+
+    /// How often operators do something. Most worlds have none.
+    pub(crate) fn draw_operators(rng: &mut SmallRng) -> Odds {
+        if rng.random_bool(0.3) { Odds::new(rng.random_range(0.01..0.1)) } else { Odds::NEVER }
     }
 
     /// The same without what keeps a running program from hearing soon what was said to it.

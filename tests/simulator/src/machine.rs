@@ -51,6 +51,8 @@ pub(crate) struct Machine {
     /// Every T_min, T_max and H that the node had, has, or will have from its next start on.
     pub(crate) all_times: Vec<[Duration; 3]>,
     starts: u64,
+    /// The seed of its random numbers at its next start, if it isn't the usual one.
+    next_seed: Option<u64>,
     program: Program,
 }
 
@@ -100,6 +102,7 @@ impl Machine {
             setup: node.clone(),
             listed: node.voters.clone(),
             starts: 0,
+            next_seed: None,
             program: Program::Down,
         }
     }
@@ -194,9 +197,10 @@ impl Machine {
         self.is_paused = false;
     }
 
-    fn random_numbers(&self, setup: &Setup) -> SmallRng {
+    fn random_numbers(&mut self, setup: &Setup) -> SmallRng {
         let place = (self.cluster * NodeIndex::COUNT_MAX + self.identity.index.get()) as u64;
-        SmallRng::seed_from_u64(setup.seed ^ (place + 1) << 56 ^ self.starts << 40)
+        let usual = setup.seed ^ (place + 1) << 56 ^ self.starts << 40;
+        SmallRng::seed_from_u64(self.next_seed.take().unwrap_or(usual))
     }
 
     /// The list of voters with which it starts; empty if it declares none.
@@ -211,6 +215,7 @@ impl Machine {
             Change::Priority(priority) => self.setup.priority = *priority,
             Change::Rho(rho) => self.setup.rho = *rho,
             Change::Voters(voters) => self.setup.voters = Some(voters.clone()),
+            Change::Draws(seed) => self.next_seed = Some(*seed),
         }
     }
 

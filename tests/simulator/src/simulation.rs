@@ -2,8 +2,10 @@
 
 mod bounds;
 mod cluster;
+mod equal_draws;
 mod lists;
 mod migration;
+mod operators;
 mod random_faults;
 mod recovery;
 mod recovery_drills;
@@ -26,6 +28,8 @@ use crate::{
     Condition, DiskMode, Event, Flight, FlightKey, Moment, NodeIndex, Observer, Pick, Remains,
     Setup, Step, World,
 };
+
+use operators::{Listeners, Operators};
 
 pub use cluster::{Cluster, Links};
 
@@ -52,6 +56,7 @@ pub struct Simulation {
     acknowledgements: Vec<Option<HeartbeatResponse>>,
     /// The handovers that were said, to come once more.
     handovers: Vec<Handover>,
+    operators: Operators,
     /// The steps so far, if they are recorded.
     recorded: Option<Vec<Step>>,
     figures: Figures,
@@ -123,6 +128,8 @@ impl Simulation {
         let setup = faults.draw_setup(&mut rng);
         let world = World::new(setup.clone(), &mut ());
         let mut simulation = Self::with_world(world, setup, faults, rng);
+        simulation.operators = Operators::new(seed, simulation.world.node_count());
+        simulation.faults.operators = simulation.operators.draw_odds();
         simulation.recorded = recorded.then(Vec::new);
         for node in simulation.world.nodes() {
             // Saves take time, and end as planned.
@@ -144,6 +151,7 @@ impl Simulation {
             plans: vec![plan; world.node_count()],
             rounds: vec![None; world.node_count()],
             acknowledgements: vec![None; world.node_count()],
+            operators: Operators::new(setup.seed, world.node_count()),
             world,
             setup,
             faults,
@@ -201,6 +209,7 @@ impl Simulation {
         while self.figures.steps < FAULTY_STEPS {
             let node = self.run_next();
             self.inject_fault(node);
+            self.operate();
             self.result()?;
         }
         Ok(())
@@ -297,7 +306,8 @@ impl Simulation {
         if !matches!(step, Step::Advance(_)) {
             self.figures.steps += 1;
         }
-        let done = self.world.apply(step, &mut self.figures);
+        let Self { figures, operators, .. } = self;
+        let done = self.world.apply(step, &mut Listeners { figures, operators });
         debug_assert_eq!(done, Ok(()), "{step}");
         self.world.take_departures(&mut self.departures);
         while let Some(key) = self.departures.pop() {

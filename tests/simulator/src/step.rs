@@ -152,6 +152,8 @@ pub enum Change {
     Rho(u8),
     /// `voters a b d`: its own list of voters.
     Voters(Vec<NodeIndex>),
+    /// `draws 7`: the seed of its random numbers, at that start only.
+    Draws(u64),
 }
 
 /// Which messages in flight: `a -> b` is the oldest one from a to b, `2nd a -> b` the one sent

@@ -117,6 +117,7 @@ impl fmt::Display for Change {
             Self::Priority(priority) => write!(f, "priority {priority}"),
             Self::Rho(rho) => write!(f, "rho {rho}"),
             Self::Voters(voters) => write!(f, "voters {}", NodesText(voters)),
+            Self::Draws(seed) => write!(f, "draws {seed}"),
         }
     }
 }
@@ -313,6 +314,9 @@ fn parse_change(words: &[&str]) -> Result<Step, String> {
             priority.parse().map_err(|_| format!("expected a priority, not \"{priority}\""))?,
         ),
         ["rho", rho] => Change::Rho(parse_rho(rho)?),
+        ["draws", seed] => {
+            Change::Draws(seed.parse().map_err(|_| format!("expected a seed, not \"{seed}\""))?)
+        }
         ["voters", voters @ ..] => Change::Voters(parse_nodes(voters)?),
         _ => return Err(format!("expected a setting, not \"{}\"", rest.join(" "))),
     };
@@ -449,6 +453,7 @@ mod tests {
             "change a mode graft",
             "change a priority 2",
             "change a rho 20",
+            "change a draws 7",
             "change a voters a b d",
             "rewrite a 7 a b d",
             "position a 7",

@@ -8,7 +8,7 @@ use graft_election_core::{Leadership, Round, State, VoteRecord};
 use crate::checker::Checker;
 use crate::clock::Clock;
 use crate::judgement::Violation;
-use crate::machine::{Condition, Machine};
+use crate::machine::{Condition, CoreNode, Machine};
 use crate::{
     Event, FlightKey, Identity, Moment, Network, NodeIndex, NodeSetup, Observer, Pick, Setup, Step,
 };
@@ -157,6 +157,13 @@ impl World {
     /// What is on a node's disk.
     pub(crate) fn record(&self, node: NodeIndex) -> Option<&VoteRecord> {
         self.machines[node.get()].disk.record()
+    }
+
+    /// Whether an operator has paused a node (rule O3).
+    pub(crate) fn is_paused(&self, node: NodeIndex) -> bool {
+        let machine = &self.machines[node.get()];
+        let stored = || machine.disk.record().is_some_and(|record| record.is_paused);
+        machine.node().map_or_else(stored, CoreNode::is_paused)
     }
 
     /// The list of voters for which a node's record was made, if the node declares one of its own.

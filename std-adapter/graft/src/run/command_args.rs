@@ -40,7 +40,7 @@ pub(crate) struct CommandArgs {
     /// all nodes exit with 0. They stay for ten of the greatest election timeouts before, so that
     /// nodes that start late learn it. If it ends otherwise, the next leader tries. All nodes have
     /// this option, or none. Needs Extended mode.
-    #[arg(long, requires = "command")]
+    #[arg(long, requires = "command", conflicts_with = "value")]
     once: bool,
     /// The command to run while this node leads, with GRAFT_TERM, GRAFT_ID and GRAFT_CLUSTER in its
     /// environment. GRAFT_TERM is the fencing token: pass it along with every write, and have the

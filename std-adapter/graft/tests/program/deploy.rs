@@ -146,11 +146,12 @@ fn manifest<'a>(all: &'a BTreeMap<(String, String), Value>, kind: &str, name: &s
     &all[&(kind.to_owned(), name.to_owned())]
 }
 
-/// A text or a list of texts, with paths of the machine for those of a pod, and any free port.
+/// A text or a list of texts, with paths of the machine for those of a pod.
 fn own(machine: &Machine, text: &str) -> String {
     let path = |name: &str| machine.path(name).display().to_string();
-    text.replace("0.0.0.0:8080", "127.0.0.1:0")
-        .replace("/votes", &path("votes"))
+    text.replace("/votes", &path("votes"))
+        // All of them are on one machine.
+        .replace("0.0.0.0:8080", "127.0.0.1:0")
         .replace("/run/graft", &path("run"))
         .replace("/scripts", &path("scripts"))
         .replace("/var/run/secrets/kubernetes.io/serviceaccount", &path("account"))
@@ -210,7 +211,13 @@ fn the_pods_elect_a_leader_which_labels_itself() {
         let words = [options, rest.into()].concat();
         programs.push(machine.start(&variables(machine, container, &name), &words));
     }
+    let at: Vec<_> =
+        programs.iter_mut().map(|it| it.wait_for(|line| line.is("http", &[]))).collect();
     let leader = agree(&mut programs);
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        let path = pod["containers"][0][probe]["httpGet"]["path"].as_str().unwrap();
+        at.iter().for_each(|at| assert_eq!(get(at.str("to"), path).0, 200, "{path}"));
+    }
     let called = |machine: &Machine| fs::read_to_string(machine.path("called")).unwrap_or_default();
     for (number, machine) in machines.iter().enumerate() {
         let name = format!("billing-{number}");
@@ -218,11 +225,6 @@ fn the_pods_elect_a_leader_which_labels_itself() {
         let label = format!("{{\"metadata\":{{\"labels\":{{\"graft-leader\":{value}}}}}}}");
         wait_until(|| called(machine).lines().any(|line| line == label));
         assert!(called(machine).contains(&format!("/api/v1/namespaces/shop/pods/{name}\n")));
-        let seen = programs[number].lines.iter().find(|line| line.is("http", &[])).unwrap();
-        for probe in ["livenessProbe", "readinessProbe"] {
-            let path = pod["containers"][0][probe]["httpGet"]["path"].as_str().unwrap();
-            wait_until(|| get(seen.str("to"), path).0 == 200);
-        }
     }
 }
 
@@ -249,6 +251,12 @@ fn the_manifests_fit_each_other() {
     let pods: Vec<_> = pods.iter().map(|it| it.as_str().unwrap()).collect();
     assert_eq!(voters["value"], pods.join(","));
     assert_eq!(set["replicas"].as_u64(), Some(pods.len() as u64));
+    let port = &pod["containers"][0]["ports"][0];
+    let http = env.iter().find(|it| it["name"] == "GRAFT_HTTP").unwrap();
+    assert_eq!(http["value"], format!("0.0.0.0:{}", port["containerPort"]));
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        assert_eq!(pod["containers"][0][probe]["httpGet"]["port"], port["name"]);
+    }
     let selector = &manifest(&all, "Service", "billing")["spec"]["selector"];
     assert_eq!(selector["graft-leader"], "true");
 }

@@ -71,10 +71,17 @@ fn a_job_that_is_told_to_end_is_not_done() {
 fn what_can_not_work_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let run = ["run", "--cluster", "c", "--size", "1", "--local", "d", "--once"];
-    for (arguments, code) in [(&["--mode", "graft", "--", "true"][..], 78), (&[], 64)] {
+    for (arguments, code, why) in [
+        (
+            &["--mode", "graft", "--", "true"][..],
+            78,
+            "a job can be done once in Extended mode only",
+        ),
+        (&["--value", "x", "--", "true"], 64, "cannot be used with '--value <TEXT>'"),
+        (&[], 64, "<COMMAND>"),
+    ] {
         let output = graft(directory.path(), &[&run, arguments].concat());
         assert_eq!(output.status.code(), Some(code), "{output:?}");
-        let told = text(&output.stderr);
-        assert!(told.contains("a job can be done once in") || told.contains("<COMMAND>"));
+        assert!(text(&output.stderr).contains(why), "{output:?}");
     }
 }

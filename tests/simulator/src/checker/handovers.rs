@@ -38,6 +38,7 @@ impl Checker {
                 | Reason::PriorityHandover
                 | Reason::DuplicateId
                 | Reason::OlderList
+                | Reason::KeptBack
         );
         if stops && hands_over {
             incarnation.parting.owes_handover = Some(reason);
@@ -61,6 +62,7 @@ impl Checker {
 
     /// A node says that it hands over.
     pub(super) fn hands_over(&mut self, node: Identity, handover: &Handover) {
+        self.names_successor(node, handover);
         let Some(incarnation) = &mut self.history(node).incarnation else { return };
         let owed = incarnation.parting.owes_handover.take();
         let names_nobody =
@@ -81,6 +83,7 @@ impl Checker {
 
     /// A node gets an input. By then it must have said what it had to say.
     pub(super) fn has_handed_over(&mut self, node: Identity) {
+        self.has_answered(node);
         let Some(incarnation) = &mut self.history(node).incarnation else { return };
         let owed = incarnation.parting.owes_handover.take();
         let rule = if owed == Some(Reason::LostQuorum) { "L4" } else { "H1" };

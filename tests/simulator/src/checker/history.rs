@@ -11,6 +11,8 @@ pub(super) struct History {
     pub(super) stored: VoteRecord,
     /// Until when, by its clock, it has promised to help to elect no one (rules V2, V3).
     pub(super) promised_until: Option<Instant>,
+    /// It has told an operator that it is paused, and obeyed no other word since (rule O3).
+    pub(super) is_told_paused: bool,
     /// Its votes, by rising terms.
     votes: Vec<Vote>,
     /// Its program, as last seen.

@@ -11,6 +11,7 @@ use graft_election_core::{
 
 use super::Start;
 use super::doubt::Doubt;
+use super::operators::Obedience;
 use super::parting::Parting;
 use super::pre_votes::PreVotes;
 use crate::Identity;
@@ -57,6 +58,9 @@ pub(super) struct Incarnation {
     heard_leaders: Vec<Followed>,
     pub(super) input: Input,
     pub(super) parting: Parting,
+    pub(super) obedience: Obedience,
+    /// How far its application is.
+    pub(super) position: u16,
     /// Its last save failed (rule C5).
     pub(super) save_failed: bool,
     /// How long its slowest save took.
@@ -87,6 +91,19 @@ struct Offer {
     priority: u32,
     /// Until when it is bound, on the leader's clock.
     until: Instant,
+    /// Whether it may lead, by its priority and its position (rule H1).
+    is_fit: bool,
+    /// Whether that was ever so.
+    was_fit: bool,
+}
+
+/// What is known of whether a leader may hand over to a follower (rule O2).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fitness {
+    /// Some life of it was fit, as far as the leader may know.
+    pub(super) may_be: bool,
+    /// Only one has answered, and is fit.
+    pub(super) is_sure: bool,
 }
 
 /// A leader that a node follows.
@@ -168,6 +185,8 @@ impl Incarnation {
             heard_leaders: Vec::new(),
             input: Input::default(),
             parting: Parting::default(),
+            obedience: Obedience::of(record),
+            position: setup.position,
             save_failed: false,
             slowest_save: Duration::ZERO,
             heard_late_vote: false,
@@ -441,10 +460,37 @@ impl Incarnation {
         }
         let HeartbeatResponse { life, priority, .. } = *response;
         let is_of_life = |offer: &&mut Offer| (offer.follower, offer.life) == (follower, life);
+        let is_behind = response.position.as_bytes() < self.position.to_be_bytes().as_slice();
+        let is_fit = priority > 0 && (self.position == 0 || !is_behind);
         match self.offers.iter_mut().find(is_of_life) {
-            Some(offer) => (offer.priority, offer.until) = (priority, until.max(offer.until)),
-            None => self.offers.push(Offer { follower, life, priority, until }),
+            Some(offer) => {
+                (offer.priority, offer.until) = (priority, until.max(offer.until));
+                (offer.is_fit, offer.was_fit) = (is_fit, is_fit || offer.was_fit);
+            }
+            None => {
+                self.offers.push(Offer {
+                    follower,
+                    life,
+                    priority,
+                    until,
+                    is_fit,
+                    was_fit: is_fit,
+                });
+            }
         }
+    }
+
+    /// Whether leadership may be given to this follower, judging by what it last said. Which of
+    /// several lives the leader goes by is not judged (N4); nor is, without a list of voters,
+    /// whether it has room for the follower (V6).
+    pub(super) fn fitness_of(&self, follower: Option<Identity>, now: Instant) -> Fitness {
+        let bound = |offer: &&Offer| offer.follower == follower && offer.until > now;
+        let of_it = self.offers.iter().filter(|offer| offer.follower == follower);
+        let is_single = of_it.count() == 1;
+        let mut offers = self.offers.iter().filter(bound);
+        let is_fit = |offer: &Offer| if is_single { offer.is_fit } else { offer.was_fit };
+        let may_be = offers.any(is_fit);
+        Fitness { may_be, is_sure: may_be && is_single && self.listed != 0 }
     }
 
     /// Whether this follower, as it last said, has a higher priority, and is bound at `now`. A new

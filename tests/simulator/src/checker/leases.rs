@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use graft_election_core::{Instant, Leadership};
+use graft_election_core::{Instant, Leadership, State};
 
 use super::Checker;
 use crate::judgement::Judged;
@@ -116,6 +116,7 @@ impl Checker {
         self.require("L3", is_earned || self.judged.is_of_nodes_alone(), || {
             format!("{node} has a lease until {valid_until:?}, and what it heard ends {earned:?}")
         });
+        self.keeps_back(node, State::Leader);
         let lease = Lease { holder: node, token, valid_until, since: now, ends_at };
         if let Judged::Doubles { .. } = self.judged {
             self.overlap_briefly(now);

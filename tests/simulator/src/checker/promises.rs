@@ -34,17 +34,20 @@ impl Checker {
         }
     }
 
-    /// A node is about to hear a message. Returns the terms that it may have afterwards.
+    /// A node whose application is at this position is about to hear a message. Returns the terms
+    /// that the node may have afterwards.
     pub(crate) fn hears(
         &mut self,
         node: Identity,
         now: Instant,
         message: &Message,
+        position: u16,
     ) -> RangeInclusive<u64> {
         self.has_handed_over(node);
         let name = self.name(node);
         let Some(incarnation) = &mut self.history(node).incarnation else { return 0..=u64::MAX };
         incarnation.begin_input(now);
+        incarnation.position = position;
         incarnation.input.round = message.round();
         let own_term = incarnation.term;
         // The inner one is absent for a forged id.
@@ -83,6 +86,12 @@ impl Checker {
                 }
                 return own_term..=own_term;
             }
+            // O1: an operator's word has no term to adopt.
+            Message::ControlRequest(request) => {
+                incarnation.is_asked(request, name);
+                return own_term..=own_term;
+            }
+            Message::ControlResponse(_) => return own_term..=own_term,
             _ if is_in_own_name => {
                 // V5, N3
                 let is_own = message.round().is_some_and(|round| incarnation.has_spoken_of(round));
@@ -180,6 +189,8 @@ impl Checker {
         // L1: a leader whose lease is over stops, and hears nothing.
         let gave_up = incarnation.leads_by_lease() && program.reason() == Reason::LostQuorum;
         let is_excused = gave_up || state == State::Closed;
+        self.obeys(node, program, gave_up);
+        let Some(incarnation) = &mut self.history(node).incarnation else { return };
         // A node that is about to close has other things to do, and one that has asked waits.
         let must_ask = input.is_anothers
             && incarnation.doubt.is_none()
@@ -226,6 +237,10 @@ impl Checker {
     pub(crate) fn save_ended(&mut self, node: Identity, has_failed: bool) {
         if let Some(incarnation) = &mut self.history(node).incarnation {
             incarnation.save_failed = has_failed;
+            if has_failed {
+                incarnation.parting.owes_handover = None;
+                incarnation.obedience.loses_answer();
+            }
             if let (true, Some(doubt)) = (has_failed, &mut incarnation.doubt) {
                 doubt.loses_question();
             }
@@ -265,9 +280,8 @@ impl Checker {
             format!("{node} answers {:?} with another round: {message:?}", input.round)
         });
         match message {
-            Message::HeartbeatResponse(response) if response.sent_at.is_some() => {
-                self.acknowledges(node, durable, response);
-            }
+            Message::HeartbeatResponse(response) => self.answers_leader(node, durable, response),
+            Message::ControlResponse(response) => self.answers_operator(node, durable, response),
             Message::VoteRequest(request) => self.asks_for_votes(node, request),
             Message::PreVoteRequest(request) => self.asks_for_pre_votes(node, request),
             Message::VoteResponse(VoteResponse { granted, .. })
@@ -281,11 +295,9 @@ impl Checker {
                 self.require("H1", !leads, || format!("{node} hands over, and still leads"));
             }
             Message::Heartbeat(_)
-            | Message::HeartbeatResponse(_)
             | Message::Who(_)
             | Message::Here(_)
-            | Message::ControlRequest(_)
-            | Message::ControlResponse(_) => {}
+            | Message::ControlRequest(_) => {}
         }
         let helps = match message {
             Message::VoteResponse(response) => response.granted,
@@ -299,6 +311,24 @@ impl Checker {
         self.require("V6", !(helps && input.has_other_list), || {
             format!("{node} helps a node that goes by another list of voters")
         });
+    }
+
+    /// A paused node says that it is, and doesn't offer to lead (rule O3).
+    fn answers_leader(
+        &mut self,
+        node: Identity,
+        durable: &VoteRecord,
+        response: &HeartbeatResponse,
+    ) {
+        let Some(incarnation) = &self.history(node).incarnation else { return };
+        let is_paused = incarnation.obedience.is_paused;
+        let offers = is_paused && response.priority > 0;
+        self.require("O3", response.is_paused == is_paused && !offers, || {
+            format!("{node} says {response:?}, and whether it is paused is {is_paused}")
+        });
+        if response.sent_at.is_some() {
+            self.acknowledges(node, durable, response);
+        }
     }
 
     /// An acknowledgement is a promise (rules V2, L2), which the record knows of (V3); a node that
@@ -332,8 +362,9 @@ impl Checker {
     /// A node says something to everyone: it is of a round of its own.
     pub(super) fn speaks_for_itself(&mut self, node: Identity, message: &Message, now: Moment) {
         let Some(incarnation) = &mut self.history(node).incarnation else { return };
+        let is_operators = matches!(message, Message::ControlResponse(_));
         let is_new = message.round().is_some_and(|round| !incarnation.has_spoken_of(round));
-        if let Some(round) = message.round() {
+        if let Some(round) = message.round().filter(|_| !is_operators) {
             incarnation.speaks_of(round);
         }
         match message {
@@ -391,11 +422,13 @@ impl Checker {
         let is_bound = incarnation.must_be_bound(input.at);
         let elects_alone = size == 1 || incarnation.mode == Mode::Graft;
         let is_witness = incarnation.priority == 0;
+        let is_paused = incarnation.obedience.is_paused;
         incarnation.begins_campaign();
         let pre_votes = incarnation.pre_votes.count(request.term);
         let may_run = input.names_it || elects_alone || pre_votes >= quorum(size);
         self.require("V2", !is_bound, || format!("{node} campaigns while it is bound"));
         self.require("H4", !is_witness, || format!("{node} campaigns, a witness"));
+        self.require("O3", !is_paused, || format!("{node} campaigns, and is paused"));
         self.require("C2", may_run, || {
             format!("{node} campaigns with {pre_votes} pre-votes of {size}")
         });
@@ -405,12 +438,13 @@ impl Checker {
         let Some(incarnation) = &mut self.history(node).incarnation else { return };
         let at = incarnation.input.at;
         let is_bound = incarnation.must_be_bound(at);
-        let is_witness = incarnation.priority == 0;
+        let (is_witness, is_paused) = (incarnation.priority == 0, incarnation.obedience.is_paused);
         let is_in_time = incarnation.pre_votes.ask(request, at, incarnation.times[0]);
         self.require("C1", is_in_time, || {
             format!("{node} asks for pre-votes in a round that is over")
         });
         self.require("H4", !is_witness, || format!("{node} asks for pre-votes, a witness"));
+        self.require("O3", !is_paused, || format!("{node} asks for pre-votes, and is paused"));
         self.require("V2", !is_bound, || format!("{node} asks for pre-votes while it is bound"));
     }
 }

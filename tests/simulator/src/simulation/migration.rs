@@ -6,7 +6,7 @@ use graft_election_core::Mode;
 use super::Simulation;
 use super::bounds::times_max;
 use crate::judgement::Violation;
-use crate::{Change, Condition, NodeIndex, Step};
+use crate::{Change, NodeIndex, Step};
 
 impl Simulation {
     /// All nodes come to Extended mode, and then to Graft mode. Whenever one of them has been
@@ -27,8 +27,7 @@ impl Simulation {
     /// counted this one for a while (N4).
     fn restart_in(&mut self, node: NodeIndex, mode: Mode) -> Result<(), Violation> {
         let [_, t_max, heartbeat] = times_max(&self.world);
-        let is_waiting = |this: &Self| this.world.condition(node) == Condition::Waiting;
-        self.until(is_waiting, self.world.now().plus(t_max), "I7", "a node still saves")?;
+        self.until_waiting(node)?;
         self.apply(&Step::Change { node, change: Change::Mode(mode) });
         self.apply(&Step::Close(node));
         self.plan(node);

@@ -12,9 +12,7 @@ use super::bounds::{POSITION_MAX, times_max};
 use super::{Action, Plan, Simulation};
 use crate::faults::{Faults, Kind, MESSAGE_TIME_MAX, draw_span};
 use crate::judgement::{Judged, Violation};
-use crate::{
-    Condition, Figures, Identity, Moment, NodeIndex, NodeSetup, Remains, Setup, Step, World,
-};
+use crate::{Condition, Figures, Identity, Moment, NodeIndex, Remains, Setup, Step, World};
 
 impl Simulation {
     /// A world after its faults, to see whether it recovers.
@@ -45,6 +43,8 @@ impl Simulation {
             return Ok(false);
         }
         self.end_faults();
+        self.resume_some()?;
+        self.favour_candidates();
         if self.faults.kind == Kind::Lists {
             // Those that heard of an older list stand aside for so long.
             self.run_until(
@@ -79,6 +79,11 @@ impl Simulation {
             self.until_all_follow(self.world.now())?;
         }
         self.keeps_leader()?;
+        if !self.paused_nodes().is_empty() {
+            self.resume_all()?;
+            self.until_all_follow(self.world.now())?;
+            self.keeps_leader()?;
+        }
         Ok(true)
     }
 
@@ -93,9 +98,9 @@ impl Simulation {
             nodes.any(|node| self.world.has_record(node))
         };
         let has_quorum = ids.iter().filter(can_vote).count() * 2 > self.setup.size;
-        // In Graft mode nobody stands aside, and a witness can't lead.
+        // In Graft mode nobody stands aside, and neither a witness nor a paused node leads.
         let is_simple =
-            self.all_extended() && self.settings().all(|settings| settings.priority > 0);
+            self.all_extended() && self.world.nodes().all(|node| self.is_eligible(node));
         if !has_quorum || !is_simple || !self.can_settle() {
             return Ok(());
         }
@@ -141,7 +146,16 @@ impl Simulation {
     pub(super) fn until_all_follow(&mut self, since: Moment) -> Result<(), Violation> {
         let limit = since.plus(self.recovery_max());
         let is_settled = |this: &Self| this.leader().is_some() || this.world.saw_two_leaders();
-        self.until(is_settled, limit, "A1", "not all nodes have one leader")?;
+        let rule = if self.paused_nodes().is_empty() { "A1" } else { "A6" };
+        self.until(is_settled, limit, rule, "not all nodes have one leader")?;
+        Ok(())
+    }
+
+    /// Waits until a node can hear.
+    pub(super) fn until_waiting(&mut self, node: NodeIndex) -> Result<(), Violation> {
+        let [_, t_max, _] = times_max(&self.world);
+        let is_waiting = |this: &Self| this.world.condition(node) == Condition::Waiting;
+        self.until(is_waiting, self.world.now().plus(t_max), "I7", "a node still saves")?;
         Ok(())
     }
 
@@ -220,10 +234,15 @@ impl Simulation {
     }
 
     /// G14: Go nodes learn a higher term from candidates and leaders alone, and a witness is never
-    /// one of them (H4).
+    /// one of them (H4). Nor is a paused node (O3).
     fn may_hide_term(&self) -> bool {
-        let is_witness = |settings: &NodeSetup| !settings.is_go && settings.priority == 0;
-        self.settings().any(|settings| settings.is_go) && self.settings().any(is_witness)
+        let is_witness = |node| !self.world.is_go(node) && !self.is_eligible(node);
+        self.settings().any(|settings| settings.is_go) && self.world.nodes().any(is_witness)
+    }
+
+    /// Whether a node may lead: it is neither a witness nor paused (rules H4, O3).
+    pub(super) fn is_eligible(&self, node: NodeIndex) -> bool {
+        self.world.settings(node).priority > 0 && !self.world.is_paused(node)
     }
 
     fn end_faults(&mut self) {
@@ -244,7 +263,6 @@ impl Simulation {
             }
         }
         self.correct_clocks();
-        self.favour_candidates();
     }
 
     /// From now on no clock is off by more than rho.
@@ -258,13 +276,13 @@ impl Simulation {
         }
     }
 
-    /// A witness can't lead, so it must not stay ahead of all others (A5). A Go node that refuses a
-    /// position doesn't adopt the term, and may do so again and again (G13).
+    /// Neither a witness nor a paused node can lead, so none must stay ahead of all others (A5). A
+    /// Go node that refuses a position doesn't adopt the term, and may do so again and again (G13).
     fn favour_candidates(&mut self) {
         let has_go = self.settings().any(|settings| settings.is_go);
-        let has_witness = self.settings().any(|settings| settings.priority == 0);
+        let has_witness = self.world.nodes().any(|node| !self.is_eligible(node));
         for node in self.world.nodes().filter(|_| has_go || has_witness) {
-            if has_go || self.world.settings(node).priority > 0 {
+            if has_go || self.is_eligible(node) {
                 self.apply(&Step::Position { node, position: POSITION_MAX });
             }
         }

@@ -64,6 +64,9 @@ impl Simulation {
         if is_extended && self.rng.random_bool(0.05) {
             self.lead_with_slow_disks()?;
         }
+        if self.rng.random_bool(0.05) {
+            self.elect_with_equal_draws()?;
+        }
         if self.setup.size > 2 && self.rng.random_bool(0.5) {
             self.rival_the_leader()?;
         }

@@ -264,11 +264,12 @@ impl World {
         let now = self.local(node);
         let machine = &self.machines[node.get()];
         let (identity, cluster) = (machine.identity, machine.cluster);
+        let position = machine.setup.position;
         observer.observe(Event::Heard(node, &message));
         if self.feed_go(node, |voter| voter.handle_message(now, &message), observer) {
             return;
         }
-        let terms = self.checkers[cluster].hears(identity, now, &message);
+        let terms = self.checkers[cluster].hears(identity, now, &message, position);
         self.feed_and(node, |program| program.handle_message(now, message), &terms, observer);
     }
 
@@ -449,7 +450,9 @@ impl World {
         let machine = &self.machines[from.get()];
         let checker = &mut self.checkers[machine.cluster];
         checker.said(machine.identity, machine.disk.confirmed(), outgoing, self.now);
-        if outgoing.to == Recipient::Everyone {
+        // The round of an answer to an operator is the operator's.
+        let is_operators = matches!(outgoing.message, Message::ControlResponse(_));
+        if outgoing.to == Recipient::Everyone && !is_operators {
             self.rounds[from.get()] = outgoing.message.round();
         }
         self.spread(from, outgoing, observer);
