@@ -22,6 +22,7 @@ mod mixed;
 mod nats;
 mod observer;
 mod own_parts;
+mod permissions;
 mod proxy;
 mod scenes;
 mod serial;
