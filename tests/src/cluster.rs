@@ -193,3 +193,14 @@ impl MemoryCluster {
             .expect("the node starts")
     }
 }
+
+/// The faults that have been reported so far and not read yet.
+pub fn faults_of(events: &mut Events) -> Vec<String> {
+    let mut faults = Vec::new();
+    while let Some(Some(event)) = futures_util::FutureExt::now_or_never(events.next()) {
+        if let EventKind::Fault(fault) = event.kind {
+            faults.push(format!("{fault:?}"));
+        }
+    }
+    faults
+}

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use graft_election::core::ListId;
 use graft_election::{
-    ClusterInfo, ConfigError, EventKind, Events, Fault, MemoryNetwork, MemoryVotes, Mode,
-    NatsTransport, Node, NodeBuilder, NodeId, Reason, Report, RunError, SerialLine,
-    SerialTransport, StartError, State, Transport, VoteRecord, VoteStore,
+    ClusterInfo, ConfigError, EventKind, Fault, MemoryNetwork, MemoryVotes, Mode, NatsTransport,
+    Node, NodeBuilder, NodeId, Reason, Report, RunError, SerialLine, SerialTransport, StartError,
+    State, Transport, VoteRecord, VoteStore,
 };
 use graft_election_tests::bus::{Bus, Member};
 use graft_election_tests::cluster::{
-    PATIENCE, builder, id, wait_for_agreement, wait_for_fault, wait_until,
+    PATIENCE, builder, faults_of, id, wait_for_agreement, wait_for_fault, wait_until,
 };
 use graft_election_tests::killable_node::KillableNode;
 use graft_election_tests::nats_server::NatsServer;
@@ -250,16 +250,6 @@ fn strict_configuration() -> String {
         )
     };
     format!("authorization {{ users: [{}] }}", ["a", "b", "c"].map(user).join(", "))
-}
-
-fn faults_of(events: &mut Events) -> Vec<String> {
-    let mut faults = Vec::new();
-    while let Some(Some(event)) = futures_util::FutureExt::now_or_never(events.next()) {
-        if let EventKind::Fault(fault) = event.kind {
-            faults.push(format!("{fault:?}"));
-        }
-    }
-    faults
 }
 
 /// Section 3: the server binds each voter's name to its credentials.

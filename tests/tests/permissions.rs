@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use async_nats::{Client, ConnectOptions, Event};
 use graft_election::proto::Kind;
 use graft_election::{
-    ClusterInfo, Config, EventKind, Events, MemoryVotes, Mode, NatsTransport, Node, Observer,
-    Operator, OperatorError, VoteRecord, VoteStore,
+    ClusterInfo, Config, MemoryVotes, Mode, NatsTransport, Node, Observer, Operator, OperatorError,
+    VoteRecord, VoteStore,
 };
-use graft_election_tests::cluster::{PATIENCE, id, wait_for_agreement, wait_until};
+use graft_election_tests::cluster::{PATIENCE, faults_of, id, wait_for_agreement, wait_until};
 use graft_election_tests::nats_server::NatsServer;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
@@ -185,16 +185,6 @@ async fn shutting_gos_subjects_ends_no_lease_in_extended_mode_and_is_no_fault() 
     for events in &mut events {
         assert_eq!(faults_of(events), [""; 0]);
     }
-}
-
-fn faults_of(events: &mut Events) -> Vec<String> {
-    let mut faults = Vec::new();
-    while let Some(Some(event)) = futures_util::FutureExt::now_or_never(events.next()) {
-        if let EventKind::Fault(fault) = event.kind {
-            faults.push(format!("{fault:?}"));
-        }
-    }
-    faults
 }
 
 /// The template without Go's subjects is for Extended mode alone.

@@ -17,6 +17,7 @@ use crate::exit_status::{self, ExitStatus, ExitsWith};
 use crate::nats_args::NatsArgs;
 use crate::report::{Reporter, Target, timestamp};
 use crate::run::ModeName;
+use crate::runtime;
 use crate::stop::{self, Stop};
 use crate::traces::Traces;
 
@@ -87,10 +88,7 @@ impl BridgeArgs {
     pub(crate) fn run(self) -> Result<ExitCode> {
         stop::hold()?;
         let _traces = Traces::start(self.json)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("could not start the runtime")?;
+        let runtime = runtime::on_this_thread()?;
         let carried = runtime.block_on(self.carry());
         // What still hangs must not hold up the end.
         runtime.shutdown_background();

@@ -9,13 +9,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use graft_election::{ErrorChain, Member, Mode, NodeId, Operator, Transport};
 
 use self::finding::{Finding, Verdict};
 use crate::election_timeout::{ElectionTimeout, parse_duration};
 use crate::medium::{Medium, MediumArgs};
+use crate::runtime;
 
 /// Find out what may keep a node, or a whole cluster, from electing a leader.
 ///
@@ -55,10 +56,7 @@ pub(crate) struct DoctorArgs {
 
 impl DoctorArgs {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("could not start the runtime")?;
+        let runtime = runtime::on_this_thread()?;
         let is_sound = runtime.block_on(self.examine())?;
         Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -27,6 +27,7 @@ mod process;
 mod quorum;
 mod report;
 mod run;
+mod runtime;
 mod seen;
 mod sources;
 mod status;

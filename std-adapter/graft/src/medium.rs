@@ -48,6 +48,14 @@ pub(crate) enum MediumError {
     Serial(#[from] SerialError),
 }
 
+impl MediumError {
+    /// Whether no node of the cluster has ever been on this machine.
+    pub(crate) fn is_of_no_cluster(&self) -> bool {
+        let Self::Local(LocalError::Directory { error, .. }) = self else { return false };
+        error.kind() == std::io::ErrorKind::NotFound
+    }
+}
+
 impl MediumArgs {
     /// How to connect to NATS, if that is meant.
     pub(crate) fn nats(&self) -> &NatsArgs {

@@ -4,12 +4,13 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::Args;
-use graft_election::{LocalError, NodeId, Operator, OperatorError};
+use graft_election::{NodeId, Operator, OperatorError};
 
 use crate::election_timeout::parse_duration;
 use crate::medium::{Medium, MediumArgs, MediumError};
+use crate::runtime;
 use crate::status::{look_at, nobody_is_heard};
 
 /// Have the leader of a cluster hand over, before maintenance for example.
@@ -116,10 +117,7 @@ impl ResumeArgs {
 
 /// Prints what was done.
 fn run(task: impl Future<Output = Result<String>>) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("could not start the runtime")?;
+    let runtime = runtime::on_this_thread()?;
     let done = runtime.block_on(task)?;
     writeln!(anstream::stdout(), "{done}")?;
     Ok(ExitCode::SUCCESS)
@@ -129,9 +127,7 @@ impl HowArgs {
     async fn operator(&self, cluster: &str) -> Result<Operator<Medium>> {
         match Operator::connect(self.medium.open().await?, cluster).await {
             Ok(operator) => Ok(operator.patience(self.wait)),
-            Err(MediumError::Local(LocalError::Directory { error, .. }))
-                if error.kind() == std::io::ErrorKind::NotFound =>
-            {
+            Err(error) if error.is_of_no_cluster() => {
                 Err(nobody_is_heard(&self.medium, cluster, self.wait).await)
             }
             Err(error) => Err(error.into()),

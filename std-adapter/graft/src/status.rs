@@ -5,14 +5,15 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use futures_util::future::try_join_all;
 use graft_election::{ClusterView, Connection, Observation, Observer};
 use tokio::time::{Instant, timeout_at};
 
 use crate::election_timeout::parse_duration;
-use crate::medium::{Medium, MediumArgs, MediumError};
+use crate::medium::{Medium, MediumArgs};
+use crate::runtime;
 use crate::seen::{Seen, as_text};
 
 /// Show who leads a cluster, and which nodes it has, without being one of them.
@@ -39,10 +40,7 @@ pub(crate) struct StatusArgs {
 
 impl StatusArgs {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("could not start the runtime")?;
+        let runtime = runtime::on_this_thread()?;
         let views = runtime.block_on(self.look())?;
         let mut out = anstream::stdout().lock();
         for (number, view) in views.iter().enumerate() {
@@ -112,11 +110,7 @@ pub(crate) async fn look_at(
 pub(crate) async fn listen(medium: Medium, cluster: &str) -> Result<Option<Observer<Medium>>> {
     match Observer::connect(medium, cluster).await {
         Ok(observer) => Ok(Some(observer)),
-        Err(MediumError::Local(graft_election::LocalError::Directory { error, .. }))
-            if error.kind() == std::io::ErrorKind::NotFound =>
-        {
-            Ok(None)
-        }
+        Err(error) if error.is_of_no_cluster() => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

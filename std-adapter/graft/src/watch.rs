@@ -18,6 +18,7 @@ use crate::election_timeout::parse_duration;
 use crate::medium::{Medium, MediumArgs};
 use crate::output::Output;
 use crate::report::time_of_day;
+use crate::runtime;
 use crate::seen::{Seen, as_text, said};
 use crate::status::{listen, nobody_is_heard};
 use crate::stop::{self, Stop};
@@ -77,10 +78,7 @@ impl WatchArgs {
         if draws {
             stop::hold()?;
         }
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("could not start the runtime")?;
+        let runtime = runtime::on_this_thread()?;
         runtime.block_on(async { if draws { self.draw().await } else { self.print().await } })
     }
 

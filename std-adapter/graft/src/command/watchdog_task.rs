@@ -31,6 +31,7 @@ use super::containment::{Containment, KILL_TIME_MAX};
 use super::messages::{ContainedBy, News, Order, line};
 use crate::machine_clock::now;
 use crate::process::own_program;
+use crate::runtime;
 
 /// The hidden subcommand that runs it. People see it in `ps`.
 pub(crate) const WATCHDOG_TASK: &str = "watchdog";
@@ -71,11 +72,7 @@ impl WatchdogArgs {
         ended.add(CaughtSignal::SIGCHLD);
         ended.thread_unblock().context("could not listen for signals")?;
         // It has one thread alone: COMMAND dies with the thread that started it.
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("could not start the runtime")?
-            .block_on(self.watch())
+        runtime::on_this_thread()?.block_on(self.watch())
     }
 
     async fn watch(self) -> Result<ExitCode> {
