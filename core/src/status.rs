@@ -89,11 +89,12 @@ pub enum Reason {
     DuplicateId,
     /// A voter of its own list goes by an older one (rule V6).
     OlderList,
-    /// It gave up its leadership (rules H1, H3).
+    /// It gave up its leadership: its program or an operator had it do so, or it is to lead no more
+    /// (rules H1, H3, O2, O3).
     HandedOver,
     /// It gave up its leadership to a node of higher priority (rule H4).
     PriorityHandover,
-    /// An operator has paused it, or its program holds it back (rule O3).
+    /// It stopped campaigning: an operator has paused it, or its program holds it back (rule O3).
     KeptBack,
     /// Its owner closed it.
     Closed,

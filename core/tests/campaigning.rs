@@ -145,6 +145,20 @@ fn c3_after_a_slow_save_timeouts_vary_more_until_one_is_fast() {
 }
 
 #[test]
+fn c3_a_slow_save_makes_the_only_voter_wait_no_longer() {
+    let mut a = extended("a", 1, record(4, Some("a")));
+    a.rolls(1 << 31);
+    let won_at = a.deadline().saturating_add(T_MIN * 3);
+    a.times_out()
+        .expect_save(record(5, Some("a")))
+        .lasts(T_MIN * 3)
+        .then_sends(to_everyone(extended_heartbeat("a", 5, 1, won_at)));
+    a.wait(T_MIN * 4);
+    a.wakes().expect_send(to_everyone(handover("a", 5, None)));
+    assert_eq!(a.timeout(), stretched(1));
+}
+
+#[test]
 fn c3_votes_that_come_too_late_make_timeouts_vary_more_until_there_is_a_leader() {
     let mut a = candidate("a", 3, 1);
     a.rolls(1 << 31);

@@ -271,6 +271,16 @@ fn n3_who_stands_aside_follows_and_does_nothing_else() {
     assert_eq!(a.refusal(), Some(Refusal::Bound));
 }
 
+/// H3 is for a successor, and it could answer none.
+#[test]
+fn n3_who_stands_aside_and_has_handed_over_closes_at_once() {
+    let mut a = leader_with_a_lease();
+    a.is_told_to_hand_over(Some("b")).expect_send(to_everyone(handover("a", 5, Some("b"))));
+    a.hears(foreign(heartbeat("a", 5))).expect_silence();
+    a.is_told_to_close().expect_silence();
+    assert_eq!(a.state(), State::Closed);
+}
+
 #[test]
 fn n3_unanswered_it_takes_part_again_after_t_min_and_says_nothing() {
     let (mut a, _) = aside();

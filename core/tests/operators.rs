@@ -176,7 +176,7 @@ fn o3_a_leader_that_is_paused_hands_over_once_that_is_stored() {
     // H1: the lease is gone before anything is said.
     assert_eq!(saving.node().leadership(sent_at), None);
     saving.then_sends(to_everyone(handover("a", 5, Some("b"))));
-    assert_eq!((a.state(), a.reason()), (State::Follower, Reason::KeptBack));
+    assert_eq!((a.state(), a.reason()), (State::Follower, Reason::HandedOver));
     let answer = answer_to(&mut a, &request);
     assert_eq!((answer.outcome, answer.is_paused), (ControlOutcome::Done, true));
 }
@@ -216,6 +216,9 @@ fn o3_who_campaigns_stops() {
         a.hears(pre_vote("b", term, 5, true)).expect_silence();
         a.hears(grant("b", 5)).expect_silence();
         assert_eq!((a.state(), a.term()), (State::Follower, term));
+        // H3: it has handed nothing over, and waits for no successor.
+        a.is_told_to_close().expect_silence();
+        assert_eq!(a.state(), State::Closed);
     }
 }
 
@@ -251,7 +254,8 @@ fn o3_its_own_program_holds_a_node_back() {
     let sent_at = a.now;
     acknowledged(&mut a, echo("b", 5, sent_at));
     a.is_held_back(true).expect_send(to_everyone(handover("a", 5, Some("b"))));
-    assert_eq!((a.state(), a.reason(), a.is_paused()), (State::Follower, Reason::KeptBack, false));
+    assert_eq!((a.state(), a.reason()), (State::Follower, Reason::HandedOver));
+    assert!(!a.is_paused());
     a.times_out().expect_silence();
     assert_eq!(a.state(), State::Follower);
     // Neither ends the other.

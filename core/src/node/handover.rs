@@ -20,22 +20,17 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         if !matches!(self.role, Role::Leader(_)) {
             return Output::Idle;
         }
-        let next = self.give_way(now, to, Reason::HandedOver);
+        let next = self.give_way(now, to);
         self.finish_input(next)
     }
 
     /// H1: a leader stops leading, lease and all, before it says so.
-    pub(super) fn give_way(
-        &mut self,
-        now: Instant,
-        to: Option<NodeId>,
-        reason: Reason,
-    ) -> AfterSave {
+    pub(super) fn give_way(&mut self, now: Instant, to: Option<NodeId>) -> AfterSave {
         let Role::Leader(leading) = &self.role else {
             return AfterSave::Nothing;
         };
         let (round, target) = (leading.round, to.or_else(|| self.successor(leading)));
-        self.await_leader(now, reason);
+        self.await_leader(now, Reason::HandedOver);
         self.announce_handover(round, target)
     }
 
@@ -47,6 +42,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// handed over, until a successor has shown itself. Any other node is closed at once.
     pub fn close(&mut self, now: Instant) -> Output<'_, R, A, VOTERS> {
         let now = self.begin_input(now);
+        let may_answer = !self.stands_aside();
         self.inquiry = None;
         let heartbeat = self.timing.heartbeat_interval;
         let closed_at = now.plus_micros(heartbeat).plus_micros(heartbeat);
@@ -58,7 +54,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
                 let next = self.announce_handover(round, target);
                 self.finish_input(next)
             }
-            Role::Follower(_) if self.awaits_successor() => {
+            // N3, N5, V6: who stands aside couldn't answer a successor.
+            Role::Follower(_) if may_answer && self.awaits_successor() => {
                 self.enter(closing, self.reason);
                 Output::Idle
             }
@@ -90,7 +87,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// H3: it has handed over, and nobody has asked for its vote or been elected since; either
     /// would have taken it to a term in which it didn't vote for itself.
     fn awaits_successor(&self) -> bool {
-        matches!(self.reason, Reason::HandedOver | Reason::PriorityHandover | Reason::KeptBack)
+        matches!(self.reason, Reason::HandedOver | Reason::PriorityHandover)
             && self.record.voted_for.as_ref() == Some(&self.id)
     }
 

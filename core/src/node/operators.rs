@@ -77,7 +77,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             ControlAction::Ask => AfterSave::Nothing,
             ControlAction::HandOver => {
                 let target = self.check_handover(now, request)?;
-                self.give_way(now, target, Reason::HandedOver)
+                self.give_way(now, target)
             }
             ControlAction::Pause => {
                 self.set_paused(true);
@@ -134,7 +134,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// O3: who may not lead doesn't, nor campaign.
     fn stop_if_kept_back(&mut self, now: Instant) -> AfterSave {
         match self.role {
-            Role::Leader(_) if self.is_kept_back() => self.give_way(now, None, Reason::KeptBack),
+            Role::Leader(_) if self.is_kept_back() => self.give_way(now, None),
             _ if self.is_kept_back() => self.stop_leading(now, Reason::KeptBack),
             _ => AfterSave::Nothing,
         }

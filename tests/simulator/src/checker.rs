@@ -130,7 +130,8 @@ impl Checker {
         let save = now.saturating_since(incarnation.input.at);
         incarnation.slowest_save = incarnation.slowest_save.max(save);
         let slowest_save = incarnation.slowest_save;
-        let stretch = if incarnation.has_patience() { STRETCH_MAX } else { 1 };
+        let is_patient = incarnation.has_patience() && incarnation.size > 1;
+        let stretch = if is_patient { STRETCH_MAX } else { 1 };
         let before = std::mem::replace(&mut incarnation.term, term);
         let was = incarnation.state;
         incarnation.changed_state(state, now);
@@ -337,16 +338,8 @@ impl Checker {
     pub(crate) fn takes_part(&self, node: Identity, now: Instant) -> bool {
         let history = self.histories.get(history_index(node));
         let incarnation = history.and_then(|history| history.incarnation.as_ref());
-        incarnation.is_some_and(|it| it.doubt.is_none() && now >= it.aside_until)
+        incarnation.is_some_and(|it| it.doubt.is_none() && it.goes_by_latest_list(now))
     }
-
-    /// Whether a node may know of slow disks, its own or another's (rule C3).
-    pub(crate) fn is_patient(&self, node: Identity) -> bool {
-        let history = self.histories.get(history_index(node));
-        let incarnation = history.and_then(|history| history.incarnation.as_ref());
-        incarnation.is_some_and(Incarnation::has_patience)
-    }
-
     /// Whether every leader so far was the first process of its id.
     fn only_firsts_led(&self) -> bool {
         self.leaders.iter().all(|(_, leader)| self.named[leader.index.get()].index == leader.index)

@@ -137,13 +137,6 @@ impl World {
         machine.condition() != Condition::Down
             && self.checkers[machine.cluster].takes_part(machine.identity, self.local(node))
     }
-
-    /// Whether a node may know of slow disks, and wait longer for that (rule C3).
-    pub(crate) fn is_patient(&self, node: NodeIndex) -> bool {
-        let machine = &self.machines[node.get()];
-        self.checkers[machine.cluster].is_patient(machine.identity)
-    }
-
     /// Which of the clusters on the medium a node belongs to.
     pub fn cluster(&self, node: NodeIndex) -> usize {
         self.machines[node.get()].cluster

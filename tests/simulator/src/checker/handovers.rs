@@ -12,7 +12,9 @@ impl Checker {
     pub(crate) fn closes(&mut self, node: Identity, now: Instant) {
         if let Some(incarnation) = &mut self.history(node).incarnation
             && (incarnation.state == State::Leader || incarnation.awaits_successor())
+            && !incarnation.must_stand_aside(now)
         {
+            incarnation.parting.may_leave = incarnation.may_stand_aside(now);
             let stays_until = now.saturating_add(incarnation.heartbeat() * 2);
             incarnation.parting.stays_until.get_or_insert(stays_until);
         }
@@ -38,7 +40,6 @@ impl Checker {
                 | Reason::PriorityHandover
                 | Reason::DuplicateId
                 | Reason::OlderList
-                | Reason::KeptBack
         );
         if stops && hands_over {
             incarnation.parting.owes_handover = Some(reason);
@@ -53,7 +54,8 @@ impl Checker {
         let leaves_at_once = incarnation.parting.stays_until.is_some_and(|until| {
             let ends =
                 state == State::Closed && before != State::Closed && reason != Reason::DuplicateId;
-            ends && now < until && !(is_freed && before != State::Leader)
+            let may_leave = incarnation.parting.may_leave;
+            ends && now < until && !may_leave && !(is_freed && before != State::Leader)
         });
         self.require("H3", !leaves_at_once, || {
             format!("{node} led, is closed, and leaves at once")

@@ -45,8 +45,10 @@ pub(super) struct Incarnation {
     pub(super) must_be_bound_until: Instant,
     /// Whether it is sure to be the only process of its id (rules N3, N5).
     pub(super) doubt: Option<Doubt>,
-    /// Until when it stands aside because a voter goes by an older list (rule V6).
-    pub(super) aside_until: Instant,
+    /// Until when it may stand aside because a voter goes by an older list (rule V6).
+    may_be_aside_until: Instant,
+    /// Until when it must do so.
+    must_be_aside_until: Instant,
     /// The rounds that it has drawn and spoken of (rule N1).
     rounds: Vec<Round>,
     pub(super) life: Option<Life>,
@@ -146,8 +148,8 @@ pub(super) struct Input {
     pub(super) heartbeat: Option<Followed>,
     /// It is another process's, in the node's own name (rule N3).
     pub(super) is_anothers: bool,
-    /// It is of a voter that goes by an older list (rule V6).
-    pub(super) is_of_older_list: bool,
+    /// It is of a voter that goes by an older list (rule V6), and whether it is read for certain.
+    pub(super) is_of_older_list: Option<bool>,
     /// What allows a closing node to stop (rule H3).
     pub(super) frees_it: bool,
 }
@@ -177,7 +179,8 @@ impl Incarnation {
             may_be_bound_until: bound_until,
             must_be_bound_until: bound_until,
             doubt: Some(Doubt::at_start()),
-            aside_until: now,
+            may_be_aside_until: now,
+            must_be_aside_until: now,
             rounds: Vec::new(),
             life: None,
             campaign: None,
@@ -221,18 +224,26 @@ impl Incarnation {
     pub(super) fn must_stand_aside(&self, now: Instant) -> bool {
         let is_extended = self.mode == Mode::Extended;
         let is_silenced = |doubt: &Doubt| doubt.silences(now, is_extended);
-        now < self.aside_until || self.doubt.as_ref().is_some_and(is_silenced)
+        now < self.must_be_aside_until || self.doubt.as_ref().is_some_and(is_silenced)
     }
 
     pub(super) fn may_stand_aside(&self, now: Instant) -> bool {
         let is_extended = self.mode == Mode::Extended;
         let is_silenced = |doubt: &Doubt| doubt.may_silence(is_extended);
-        now < self.aside_until || self.doubt.as_ref().is_some_and(is_silenced)
+        now < self.may_be_aside_until || self.doubt.as_ref().is_some_and(is_silenced)
     }
 
-    /// It hears a voter of its own list go by an older one (rule V6).
-    pub(super) fn yields_to_older_list(&mut self, now: Instant) {
-        self.aside_until = now.saturating_add(self.times[1] * 2);
+    /// V6: whether it takes part, as far as lists go.
+    pub(super) fn goes_by_latest_list(&self, now: Instant) -> bool {
+        now >= self.may_be_aside_until
+    }
+
+    /// It hears a voter of its own list go by an older one (rule V6), or may do so.
+    fn yields_to_older_list(&mut self, now: Instant, is_sure: bool) {
+        self.may_be_aside_until = now.saturating_add(self.times[1] * 2);
+        if is_sure {
+            self.must_be_aside_until = self.may_be_aside_until;
+        }
     }
 
     /// Whether the list in a message was replaced by the node's, on which the sender still is (rule
@@ -292,8 +303,8 @@ impl Incarnation {
         if input.is_anothers && self.doubt.is_none() && !is_closing {
             self.doubt = Some(Doubt::of_own_name());
         }
-        if input.is_of_older_list {
-            self.yields_to_older_list(input.at);
+        if let Some(is_sure) = input.is_of_older_list {
+            self.yields_to_older_list(input.at, is_sure);
         }
         if let Some(heartbeat) = &input.heartbeat {
             self.may_follow(heartbeat, program);

@@ -10,6 +10,8 @@ pub(super) struct Parting {
     /// Until when a closing node goes on answering, unless its successor no longer needs it (rule
     /// H3).
     pub(super) stays_until: Option<Instant>,
+    /// Whether it may leave at once all the same: who stands aside could answer nobody.
+    pub(super) may_leave: bool,
 }
 
 impl Parting {

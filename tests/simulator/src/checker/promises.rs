@@ -102,7 +102,8 @@ impl Checker {
             _ => {}
         }
         if incarnation.is_left_behind(sender.flatten(), message.list()) {
-            incarnation.input.is_of_older_list = true;
+            let is_sure = awaited.is_none_or(|(_, is_sure)| is_sure);
+            incarnation.input.is_of_older_list = Some(is_sure);
             incarnation.input.may_restart_timer = true;
             return own_term..=own_term.max(message.term());
         }
@@ -137,7 +138,12 @@ impl Checker {
             }
             Message::Handover(handover) => {
                 let names_it = handover.target.as_ref().and_then(Identity::of) == Some(name);
-                return incarnation.hears_handover(handover, names_it);
+                let terms = incarnation.hears_handover(handover, names_it);
+                let is_free = incarnation.must_be_bound_until <= incarnation.input.at;
+                // H2: of what it promised to earlier leaders, too. Their leases had run out.
+                let history = self.history(node);
+                history.promised_until = history.promised_until.filter(|_| !is_free);
+                return terms;
             }
             _ => {
                 let leads = incarnation.leads_by_lease();

@@ -5,7 +5,6 @@ use std::time::Duration;
 use graft_election_core::Mode;
 
 use super::Simulation;
-use crate::checker::STRETCH_MAX;
 use crate::faults::{Kind, MESSAGE_TIME_MAX, SAVE_TIME_MAX, WILD_DRIFT_MAX};
 use crate::time_shape::{TimeShape, drift_max};
 use crate::{NodeSetup, World};
@@ -106,13 +105,7 @@ impl Simulation {
         let others = i32::try_from(self.world.node_count() - 1).unwrap_or(i32::MAX);
         let split = 1.0 - alone.powi(others);
         let rounds = if others == 0 { 1.0 } else { (BAD_LUCK.ln() / split.ln()).ceil() };
-        let usual = t_max.mul_f64(1.0 + rounds);
-        // C3: whoever remembers a slow save draws from a longer span. It matters where nobody else
-        // campaigns: the rounds of several have room for it.
-        let is_patient = others == 0 && self.world.nodes().any(|node| self.world.is_patient(node));
-        let spans = self.world.all_times().map(|[t_min, t_max, _]| t_max - t_min);
-        let patience = spans.max().filter(|_| is_patient).unwrap_or_default();
-        (usual + patience * (STRETCH_MAX - 1)).mul_f64(1.0 + self.rho())
+        t_max.mul_f64(1.0 + rounds).mul_f64(1.0 + self.rho())
     }
 }
 

@@ -246,7 +246,8 @@ impl Simulation {
     }
 
     fn end_faults(&mut self) {
-        self.faults = Faults::none(self.faults.kind);
+        let Faults { kind, shape, .. } = self.faults;
+        self.faults = Faults { shape, ..Faults::none(kind) };
         self.apply(&Step::Heal);
         self.hurry_messages();
         for node in self.world.nodes() {
