@@ -42,7 +42,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// handed over, until a successor has shown itself. Any other node is closed at once.
     pub fn close(&mut self, now: Instant) -> Output<'_, R, A, VOTERS> {
         let now = self.begin_input(now);
-        let may_answer = !self.stands_aside();
+        let awaits_successor = self.awaits_successor();
         self.inquiry = None;
         let heartbeat = self.timing.heartbeat_interval;
         let closed_at = now.plus_micros(heartbeat).plus_micros(heartbeat);
@@ -54,8 +54,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
                 let next = self.announce_handover(round, target);
                 self.finish_input(next)
             }
-            // N3, N5, V6: who stands aside couldn't answer a successor.
-            Role::Follower(_) if may_answer && self.awaits_successor() => {
+            Role::Follower(_) if awaits_successor => {
                 self.enter(closing, self.reason);
                 Output::Idle
             }
@@ -85,10 +84,12 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     }
 
     /// H3: it has handed over, and nobody has asked for its vote or been elected since; either
-    /// would have taken it to a term in which it didn't vote for itself.
+    /// would have taken it to a term in which it didn't vote for itself. One that stands aside
+    /// could answer nobody.
     fn awaits_successor(&self) -> bool {
         matches!(self.reason, Reason::HandedOver | Reason::PriorityHandover)
             && self.record.voted_for.as_ref() == Some(&self.id)
+            && !self.stands_aside()
     }
 
     /// H1, L4: says that the node no longer leads.
