@@ -42,8 +42,9 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         };
         self.patience.forget_late_votes();
         let election_at = self.draw_election_timeout(now);
-        let value = heartbeat.value.clone();
-        let following = Following { leader: Some(leader), value, promoted: None, election_at };
+        let (leader, value) = (Some(leader), heartbeat.value.clone());
+        let (promoted, awaits_successor) = (None, false);
+        let following = Following { leader, value, promoted, awaits_successor, election_at };
         self.enter(Role::Follower(following), reason);
         self.acknowledge(now, heartbeat)
     }

@@ -36,6 +36,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         };
         let (round, target) = (leading.round, to.or_else(|| self.successor(leading)));
         self.await_leader(now, reason);
+        self.role.await_successor();
         self.announce_handover(round, target)
     }
 
@@ -75,7 +76,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         let election_at = self.draw_election_timeout(now);
         let promoted = Some(target.clone());
         let value = LeaderValue::EMPTY;
-        let following = Following { leader: None, value, promoted, election_at };
+        let following =
+            Following { leader: None, value, promoted, awaits_successor: true, election_at };
         self.enter(Role::Follower(following), Reason::PriorityHandover);
         self.announce_handover(round, Some(target))
     }
@@ -90,8 +92,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// H3: it has handed over, and nobody has asked for its vote or been elected since; either
     /// would have taken it to a term in which it didn't vote for itself.
     fn awaits_successor(&self) -> bool {
-        matches!(self.reason, Reason::HandedOver | Reason::PriorityHandover | Reason::KeptBack)
-            && self.record.voted_for.as_ref() == Some(&self.id)
+        self.role.awaits_successor() && self.record.voted_for.as_ref() == Some(&self.id)
     }
 
     /// H1, L4: says that the node no longer leads.

@@ -25,6 +25,8 @@ pub(super) struct Following {
     pub(super) value: LeaderValue,
     /// To whom it gave way, and who doesn't lead yet (rule H4).
     pub(super) promoted: Option<NodeId>,
+    /// It led before, and has handed over: closed now, it would stay for its successor (rule H3).
+    pub(super) awaits_successor: bool,
     pub(super) election_at: Instant,
 }
 
@@ -85,7 +87,8 @@ impl<const VOTERS: usize> Role<VOTERS> {
     /// A follower that waits for any leader until `election_at`.
     pub(super) const fn waiting(election_at: Instant) -> Self {
         let value = LeaderValue::EMPTY;
-        Self::Follower(Following { leader: None, value, promoted: None, election_at })
+        let (leader, promoted, awaits_successor) = (None, None, false);
+        Self::Follower(Following { leader, value, promoted, awaits_successor, election_at })
     }
 
     /// When the node has to be woken.
@@ -145,6 +148,17 @@ impl<const VOTERS: usize> Role<VOTERS> {
             Self::PreCandidate(campaign) => campaign.leader.as_ref(),
             Self::Candidate(_) | Self::Leader(_) | Self::Closing(_) | Self::Closed => None,
         }
+    }
+
+    /// It has just handed over (rule H3).
+    pub(super) fn await_successor(&mut self) {
+        if let Self::Follower(following) = self {
+            following.awaits_successor = true;
+        }
+    }
+
+    pub(super) fn awaits_successor(&self) -> bool {
+        matches!(self, Self::Follower(following) if following.awaits_successor)
     }
 
     /// The leader of the term is this one, though it has fallen silent.
