@@ -294,10 +294,8 @@ impl Checker {
                 self.hands_over(node, handover);
                 self.require("H1", !leads, || format!("{node} hands over, and still leads"));
             }
-            Message::Heartbeat(_)
-            | Message::Who(_)
-            | Message::Here(_)
-            | Message::ControlRequest(_) => {}
+            Message::Heartbeat(_) => self.goes_on(node),
+            Message::Who(_) | Message::Here(_) | Message::ControlRequest(_) => {}
         }
         let helps = match message {
             Message::VoteResponse(response) => response.granted,
@@ -372,7 +370,7 @@ impl Checker {
                 incarnation.campaign = request.round.map(|round| (request.term, round));
             }
             Message::Heartbeat(heartbeat) => {
-                incarnation.campaign = heartbeat.round.map(|round| (heartbeat.term, round));
+                incarnation.beats(heartbeat);
             }
             Message::Who(question) => {
                 let until = incarnation.input.at.saturating_add(incarnation.times[0]);

@@ -117,7 +117,7 @@ impl World {
         }
         let machine = &self.machines[node.get()];
         self.checkers[machine.cluster].wakes(machine.identity, now);
-        self.feed_and(node, |program| program.handle_timeout(now), &(0..=u64::MAX), observer);
+        self.feed(node, |program| program.handle_timeout(now), observer);
         Ok(())
     }
 
@@ -133,6 +133,8 @@ impl World {
             None => None,
         };
         let now = self.local(node);
+        let machine = &self.machines[node.get()];
+        self.checkers[machine.cluster].is_told_to_hand_over(machine.identity, to.as_ref(), now);
         self.feed(node, |program| program.hand_over(now, to), observer);
         Ok(())
     }
@@ -145,7 +147,7 @@ impl World {
         self.expect_input(node)?;
         let now = self.local(node);
         let machine = &self.machines[node.get()];
-        self.checkers[machine.cluster].closes(machine.identity, now);
+        self.checkers[machine.cluster].is_told_to_close(machine.identity, now);
         self.feed(node, |program| program.close(now), observer);
         Ok(())
     }
@@ -273,15 +275,13 @@ impl World {
         self.feed_and(node, |program| program.handle_message(now, message), &terms, observer);
     }
 
+    /// Gives a node an input that is not a message.
     fn feed(
         &mut self,
         node: NodeIndex,
         input: impl FnOnce(&mut CoreNode) -> CoreOutput<'_>,
         observer: &mut impl Observer,
     ) {
-        let now = self.local(node);
-        let machine = &self.machines[node.get()];
-        self.checkers[machine.cluster].acts(machine.identity, now);
         self.feed_and(node, input, &(0..=u64::MAX), observer);
     }
 
