@@ -16,6 +16,7 @@ use super::operators::Obedience;
 use super::parting::Parting;
 use super::pre_votes::PreVotes;
 use crate::Identity;
+use crate::application::SimulatedApplication;
 use crate::machine::CoreNode;
 
 /// What a program was when the checker last looked at it, and what it owes to what it heard and
@@ -60,8 +61,8 @@ pub(super) struct Incarnation {
     pub(super) input: Input,
     pub(super) parting: Parting,
     pub(super) obedience: Obedience,
-    /// How far its application is.
-    pub(super) position: u16,
+    /// Its application, when it last heard something.
+    pub(super) application: SimulatedApplication,
     /// Its last save failed (rule C5).
     pub(super) save_failed: bool,
     /// How long its slowest save took.
@@ -107,6 +108,8 @@ pub(super) struct Input {
     pub(super) names_it: bool,
     /// A request that the node must refuse, and whose term it must not adopt (rule V2).
     pub(super) is_barred: bool,
+    /// A request of a candidate that its application refuses (rule V4).
+    pub(super) is_unacceptable: bool,
     /// Something that may restart its election timer (rule V8).
     pub(super) may_restart_timer: bool,
     /// A leader of Extended mode learns of a higher term (rule H5).
@@ -171,7 +174,7 @@ impl Incarnation {
             input: Input::default(),
             parting: Parting::default(),
             obedience: Obedience::of(record),
-            position: setup.position,
+            application: SimulatedApplication::default(),
             save_failed: false,
             slowest_save: Duration::ZERO,
             heard_late_vote: false,
@@ -369,9 +372,11 @@ impl Incarnation {
         let input = &mut self.input;
         input.is_barred = !is_released && is_barred || must_be_aside;
         input.has_other_size = is_other_size(request.size, self.size);
-        input.may_restart_timer = !input.is_barred && matches!(message, Message::VoteRequest(_));
-        input.frees_it = input.may_restart_timer;
-        let must_stay = input.is_barred || !input.may_restart_timer;
+        input.is_unacceptable = !self.application.accepts(request.position.as_bytes());
+        let may_vote = !input.is_barred && matches!(message, Message::VoteRequest(_));
+        input.may_restart_timer = may_vote && !input.is_unacceptable;
+        input.frees_it = may_vote;
+        let must_stay = input.is_barred || !may_vote;
         let must_adopt = !must_stay && !may_be_aside && (is_released || !is_bound);
         let highest = if must_stay { self.term } else { request.term.max(self.term) };
         let lowest = if must_adopt { highest } else { self.term };
@@ -455,8 +460,7 @@ impl Incarnation {
             None => self.echoes.push((follower, until)),
         }
         let HeartbeatResponse { life, priority, .. } = *response;
-        let is_behind = response.position.as_bytes() < self.position.to_be_bytes().as_slice();
-        let is_fit = priority > 0 && (self.position == 0 || !is_behind);
+        let is_fit = priority > 0 && self.application.accepts(response.position.as_bytes());
         let has_room = self.listed != 0;
         self.followers.hear(follower, Offer { life, priority, is_fit }, until, now, has_room);
     }

@@ -9,6 +9,7 @@ use graft_election_core::{
 };
 
 use super::{Checker, TERM_END};
+use crate::application::SimulatedApplication;
 use crate::judgement::Judged;
 use crate::machine::CoreNode;
 use crate::{Identity, Moment};
@@ -34,20 +35,20 @@ impl Checker {
         }
     }
 
-    /// A node whose application is at this position is about to hear a message. Returns the terms
-    /// that the node may have afterwards.
+    /// A node with this application is about to hear a message. Returns the terms that the node may
+    /// have afterwards.
     pub(crate) fn hears(
         &mut self,
         node: Identity,
         now: Instant,
         message: &Message,
-        position: u16,
+        application: SimulatedApplication,
     ) -> RangeInclusive<u64> {
         self.has_handed_over(node);
         let name = self.name(node);
         let Some(incarnation) = &mut self.history(node).incarnation else { return 0..=u64::MAX };
         incarnation.begin_input(now);
-        incarnation.position = position;
+        incarnation.application = application;
         incarnation.input.round = message.round();
         let own_term = incarnation.term;
         // The inner one is absent for a forged id.
@@ -288,6 +289,9 @@ impl Checker {
             | Message::PreVoteResponse(PreVoteResponse { granted, .. }) => {
                 self.require("V2", !(*granted && input.is_barred), || {
                     format!("{node} helps to elect a leader while it is bound, or leads")
+                });
+                self.require("V4", !(*granted && input.is_unacceptable), || {
+                    format!("{node} helps a candidate that its application refuses")
                 });
             }
             Message::Handover(handover) => {

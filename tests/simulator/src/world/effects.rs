@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use graft_election_core::{Instant, Message, Outgoing, Reason, Recipient, Round, State};
+use graft_election_core::{Instant, Message, Mode, Outgoing, Reason, Recipient, Round, State};
 
 use super::{CannotHappen, DELIVERIES_MAX, World, Written};
 use crate::checker::Start;
@@ -266,12 +266,12 @@ impl World {
         let now = self.local(node);
         let machine = &self.machines[node.get()];
         let (identity, cluster) = (machine.identity, machine.cluster);
-        let position = machine.setup.position;
+        let application = machine.application;
         observer.observe(Event::Heard(node, &message));
         if self.feed_go(node, |voter| voter.handle_message(now, &message), observer) {
             return;
         }
-        let terms = self.checkers[cluster].hears(identity, now, &message, position);
+        let terms = self.checkers[cluster].hears(identity, now, &message, application);
         self.feed_and(node, |program| program.handle_message(now, message), &terms, observer);
     }
 
@@ -460,7 +460,10 @@ impl World {
 
     /// Sends a message on its ways, whatever it says.
     fn spread(&mut self, from: NodeIndex, outgoing: &Outgoing, observer: &mut impl Observer) {
-        let cluster = self.machines[from.get()].cluster;
+        let sender = &self.machines[from.get()];
+        let cluster = sender.cluster;
+        // What is said in Extended mode isn't said on Go's subjects.
+        let reaches_go = sender.is_go() || sender.setup.mode == Mode::Graft;
         let (mut reached, mut cut) = (0, 0);
         for to in self.nodes() {
             let receiver = &self.machines[to.get()];
@@ -470,6 +473,7 @@ impl World {
                 Recipient::Node(id) => *id == receiver.id,
             };
             let is_addressed = is_addressed && (to != from || self.setup.echo);
+            let is_addressed = is_addressed && (reaches_go || !receiver.is_go());
             if !is_addressed {
                 continue;
             }
