@@ -216,10 +216,28 @@ fn o3_who_campaigns_stops() {
         a.hears(pre_vote("b", term, 5, true)).expect_silence();
         a.hears(grant("b", 5)).expect_silence();
         assert_eq!((a.state(), a.term()), (State::Follower, term));
-        // H3: it has handed nothing over, and waits for no successor.
-        a.is_told_to_close().expect_silence();
-        assert_eq!(a.state(), State::Closed);
     }
+}
+
+/// Its vote is its own, too, but it has no successor to wait for.
+#[test]
+fn h3_a_candidate_that_was_paused_closes_at_once() {
+    let mut a = candidate("a", 3, 5);
+    pause(&mut a);
+    assert_eq!((a.state(), a.reason()), (State::Follower, Reason::KeptBack));
+    a.is_told_to_close().expect_silence();
+    assert_eq!(a.state(), State::Closed);
+}
+
+#[test]
+fn h3_a_leader_that_was_paused_stays_for_its_successor() {
+    let mut a = extended_leader("a", 3, 5);
+    let request = next(&mut a, ControlAction::Pause);
+    a.hears_verbatim(Message::ControlRequest(request))
+        .expect_save(record(5, Some("a")))
+        .then_sends(to_everyone(handover("a", 5, None)));
+    a.is_told_to_close().expect_silence();
+    assert_eq!((a.state(), a.timeout()), (State::Follower, H * 2));
 }
 
 #[test]

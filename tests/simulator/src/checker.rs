@@ -4,6 +4,7 @@
 //! reasoning with the core. What it keeps about a node outlives the node's program.
 
 mod doubt;
+mod followers;
 mod handovers;
 mod history;
 mod incarnation;
@@ -141,7 +142,10 @@ impl Checker {
         } else {
             Instant::FAR_FUTURE
         };
+        let leader = program.leader().filter(|_| state == State::Follower).map(Identity::of);
+        incarnation.promotions.look(leader, state != State::Follower);
         self.parts(node, program, was, now);
+        self.closes(node, state);
         self.runs(node, was, state);
         self.keeps_back(node, state);
         self.require("A3", program.deadline() <= leads_until, || {

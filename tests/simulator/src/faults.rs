@@ -91,6 +91,7 @@ pub(crate) struct Faults {
     pub(crate) forgery: Odds,
     pub(crate) cut: Odds,
     pub(crate) operators: Odds,
+    pub(crate) answers: Odds,
     /// The longest time for which a node is down, is paused, or waits for its disk.
     pub(crate) absence_max: Duration,
     /// Whether a crash amid a save can leave a torn record.
@@ -160,6 +161,7 @@ impl Faults {
             forgery: Odds::NEVER,
             cut: Odds::NEVER,
             operators: Odds::NEVER,
+            answers: Odds::NEVER,
             absence_max: Duration::ZERO,
             tears: false,
         }
@@ -205,6 +207,7 @@ impl Faults {
             },
             cut: draw_odds(rng, 0.02),
             operators: Odds::NEVER,
+            answers: Odds::NEVER,
             absence_max: Duration::from_millis(rng.random_range(20..3_000)),
             tears: rng.random_bool(0.5),
         };
@@ -219,6 +222,11 @@ impl Faults {
     /// How often operators do something. Most worlds have none.
     pub(crate) fn draw_operators(rng: &mut SmallRng) -> Odds {
         if rng.random_bool(0.3) { Odds::new(rng.random_range(0.01..0.1)) } else { Odds::NEVER }
+    }
+
+    /// How often an application begins to answer in another way. In most worlds none does.
+    pub(crate) fn draw_answers(rng: &mut SmallRng) -> Odds {
+        if rng.random_bool(0.2) { Odds::new(rng.random_range(0.002..0.03)) } else { Odds::NEVER }
     }
 
     /// The same without what keeps a running program from hearing soon what was said to it.

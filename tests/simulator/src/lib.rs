@@ -7,6 +7,7 @@
     reason = "only tests use this crate"
 )]
 
+mod application;
 mod checker;
 mod clock;
 mod disk;
@@ -32,6 +33,7 @@ pub mod times;
 mod transcript;
 mod world;
 
+pub use application::Answers;
 pub use clock::Moment;
 pub use disk::{DiskMode, Remains};
 pub use event::{Event, Observer};

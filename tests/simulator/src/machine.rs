@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use graft_election_core::{
-    Application, Config, ConfigError, Instant, ListId, Node, NodeId, Outgoing, Output, Position,
-    Unsaved, VoteRecord,
+    Config, ConfigError, Instant, ListId, Node, NodeId, Outgoing, Output, Unsaved, VoteRecord,
 };
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use self_cell::{MutBorrow, self_cell};
 
+use crate::application::SimulatedApplication;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::go_voter::GoVoter;
@@ -44,6 +44,8 @@ pub(crate) struct Machine {
     pub(crate) clock: Clock,
     pub(crate) disk: Disk,
     pub(crate) is_paused: bool,
+    /// What runs beside its program.
+    pub(crate) application: SimulatedApplication,
     /// What its program is started with.
     pub(crate) setup: NodeSetup,
     /// The list of voters for which its record was made, if it declares one of its own.
@@ -51,6 +53,8 @@ pub(crate) struct Machine {
     /// Every T_min, T_max and H that the node had, has, or will have from its next start on.
     pub(crate) all_times: Vec<[Duration; 3]>,
     starts: u64,
+    /// The last program that ran was Go's, which leaves no id in the record.
+    ran_go: bool,
     /// The seed of its random numbers at its next start, if it isn't the usual one.
     next_seed: Option<u64>,
     program: Program,
@@ -99,9 +103,11 @@ impl Machine {
             disk: Disk::new(record),
             is_paused: false,
             all_times: vec![node.times],
+            application: SimulatedApplication::at(node.position),
             setup: node.clone(),
             listed: node.voters.clone(),
             starts: 0,
+            ran_go: false,
             next_seed: None,
             program: Program::Down,
         }
@@ -144,10 +150,19 @@ impl Machine {
         }
     }
 
+    /// Whether it is Go's, or will be at its next start if it is down.
+    pub(crate) fn is_go(&self) -> bool {
+        match self.program {
+            Program::Down => self.setup.is_go,
+            Program::Go(_) => true,
+            Program::Waiting(_) | Program::Saving(_) => false,
+        }
+    }
+
     /// Gives a Go node an input. Whatever comes of it is stored at once.
     pub(crate) fn feed_go<T>(&mut self, input: impl FnOnce(&mut GoVoter) -> T) -> Option<T> {
         let Program::Go(voter) = &mut self.program else { return None };
-        voter.position = self.setup.position;
+        voter.position = self.application.progress();
         let outcome = input(voter);
         self.disk.begin_save(voter.record().clone());
         self.disk.complete_save();
@@ -175,26 +190,36 @@ impl Machine {
             clock_drift_percent: self.setup.rho,
             ..Config::new("simulated", size)
         };
+        if std::mem::take(&mut self.ran_go) {
+            self.change_id();
+        }
         self.starts += 1;
         let rng = self.random_numbers(setup);
-        let application = SimulatedApplication { position: self.setup.position };
-        let node = Node::new(self.id.clone(), &config, record, application, rng, now)?;
+        let node = Node::new(self.id.clone(), &config, record, self.application, rng, now)?;
         self.program = Program::Waiting(Box::new(node));
         self.is_paused = false;
         Ok(())
     }
 
-    /// Starts a Go node, which comes back under another id (G8).
+    /// Starts a Go node, which comes back under another id (G8), and knows of a term and a vote
+    /// alone.
     pub(crate) fn start_go(&mut self, setup: &Setup, record: VoteRecord, now: Instant) {
         if self.starts > 0 {
-            self.identity.generation = self.identity.generation.saturating_add(1);
-            self.id = self.identity.id();
+            self.change_id();
         }
+        self.ran_go = true;
         self.starts += 1;
         let rng = self.random_numbers(setup);
+        let VoteRecord { term, voted_for, .. } = record;
+        let record = VoteRecord { term, voted_for, ..VoteRecord::default() };
         let voter = GoVoter::new(self.id.clone(), setup.size, self.setup.times, record, rng, now);
         self.program = Program::Go(Box::new(voter));
         self.is_paused = false;
+    }
+
+    fn change_id(&mut self) {
+        self.identity.generation = self.identity.generation.saturating_add(1);
+        self.id = self.identity.id();
     }
 
     fn random_numbers(&mut self, setup: &Setup) -> SmallRng {
@@ -215,6 +240,7 @@ impl Machine {
             Change::Priority(priority) => self.setup.priority = *priority,
             Change::Rho(rho) => self.setup.rho = *rho,
             Change::Voters(voters) => self.setup.voters = Some(voters.clone()),
+            Change::Program { is_go } => self.setup.is_go = *is_go,
             Change::Draws(seed) => self.next_seed = Some(*seed),
         }
     }
@@ -262,7 +288,7 @@ impl Machine {
             if succeeded { unsaved.saved(now) } else { None }
         });
         let mut node = saving.into_owner().into_inner();
-        node.application_mut().position = self.setup.position;
+        *node.application_mut() = self.application;
         self.program = Program::Waiting(node);
         outgoing
     }
@@ -275,8 +301,7 @@ impl Machine {
 
     /// Gives the node an empty disk, and with it a new id (rule V9).
     pub(crate) fn lose_disk(&mut self) {
-        self.identity.generation += 1;
-        self.id = self.identity.id();
+        self.change_id();
         self.disk.replace();
     }
 
@@ -286,11 +311,11 @@ impl Machine {
         self.all_times.push(times);
     }
 
-    /// Sets the position of the node's application.
-    pub(crate) fn set_position(&mut self, position: u16) {
-        self.setup.position = position;
+    /// The node's application changes. A program that saves asks it nothing.
+    pub(crate) fn change_application(&mut self, change: impl FnOnce(&mut SimulatedApplication)) {
+        change(&mut self.application);
         if let Program::Waiting(node) = &mut self.program {
-            node.application_mut().position = position;
+            *node.application_mut() = self.application;
         }
     }
 }
@@ -304,23 +329,4 @@ fn declared_voters(setup: &Setup, node: &NodeSetup, id: &NodeId) -> Vec<NodeId> 
         None => Vec::new(),
     };
     if voters.contains(id) { voters } else { Vec::new() }
-}
-
-/// An application that accepts any candidate that is at least as far as itself.
-#[derive(Clone, Debug)]
-pub(crate) struct SimulatedApplication {
-    position: u16,
-}
-
-impl Application for SimulatedApplication {
-    fn position(&mut self) -> Position {
-        if self.position == 0 {
-            return Position::EMPTY;
-        }
-        Position::new(&self.position.to_be_bytes()).expect("two bytes are a short position")
-    }
-
-    fn grants_vote(&mut self, position: &[u8]) -> bool {
-        self.position == 0 || position >= self.position.to_be_bytes().as_slice()
-    }
 }

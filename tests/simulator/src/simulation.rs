@@ -1,5 +1,6 @@
 //! A cluster's fate, drawn from one seed: first faults, then recovery.
 
+mod applications;
 mod bounds;
 mod cluster;
 mod equal_draws;
@@ -29,6 +30,7 @@ use crate::{
     Setup, Step, World,
 };
 
+use applications::Applications;
 use operators::{Listeners, Operators};
 
 pub use cluster::{Cluster, Links};
@@ -57,6 +59,7 @@ pub struct Simulation {
     /// The handovers that were said, to come once more.
     handovers: Vec<Handover>,
     operators: Operators,
+    applications: Applications,
     /// The steps so far, if they are recorded.
     recorded: Option<Vec<Step>>,
     figures: Figures,
@@ -82,6 +85,8 @@ enum Action {
     Crash(Remains),
     Resume,
     Restart,
+    /// The same, once it has been down for long enough.
+    Start,
     /// It is down for good.
     Rest,
 }
@@ -130,6 +135,8 @@ impl Simulation {
         let mut simulation = Self::with_world(world, setup, faults, rng);
         simulation.operators = Operators::new(seed, simulation.world.node_count());
         simulation.faults.operators = simulation.operators.draw_odds();
+        simulation.applications = Applications::new(seed);
+        simulation.faults.answers = simulation.applications.draw_odds();
         simulation.recorded = recorded.then(Vec::new);
         for node in simulation.world.nodes() {
             // Saves take time, and end as planned.
@@ -152,6 +159,7 @@ impl Simulation {
             rounds: vec![None; world.node_count()],
             acknowledgements: vec![None; world.node_count()],
             operators: Operators::new(setup.seed, world.node_count()),
+            applications: Applications::new(setup.seed),
             world,
             setup,
             faults,
@@ -210,6 +218,7 @@ impl Simulation {
             let node = self.run_next();
             self.inject_fault(node);
             self.operate();
+            self.change_answers();
             self.result()?;
         }
         Ok(())
@@ -292,7 +301,10 @@ impl Simulation {
             Action::FailSave { written } => self.apply(&Step::FailSave { node, written }),
             Action::Crash(remains) => self.apply(&Step::Crash { node, remains }),
             Action::Resume => self.apply(&Step::Resume(node)),
+            // It stays down for a while.
+            Action::Restart if self.returns_to_go(node) => return,
             Action::Restart => self.restart(node),
+            Action::Start => self.apply(&Step::Restart(node)),
             Action::Rest => {}
         }
         self.plan(node);

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use graft_election_core::{Message, Mode};
 
-use crate::{DiskMode, NodeIndex, Remains};
+use crate::{Answers, DiskMode, NodeIndex, Remains};
 
 /// One thing that happens in a world.
 ///
@@ -129,6 +129,13 @@ pub enum Step {
         /// Which position.
         position: u16,
     },
+    /// `answers a refuses`: how the node's application answers from now on.
+    Answers {
+        /// Which node.
+        node: NodeIndex,
+        /// How it answers.
+        answers: Answers,
+    },
     /// `forge heartbeat term=5 leader=x -> a`: the node hears a message that no node sent. With
     /// `of b` before the arrow, it is of the last round that this node spoke of (rule N1).
     Forge {
@@ -152,6 +159,11 @@ pub enum Change {
     Rho(u8),
     /// `voters a b d`: its own list of voters.
     Voters(Vec<NodeIndex>),
+    /// `program go`, `program ours`: whether it is the Go original.
+    Program {
+        /// It is.
+        is_go: bool,
+    },
     /// `draws 7`: the seed of its random numbers, at that start only.
     Draws(u64),
 }

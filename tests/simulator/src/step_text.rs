@@ -11,7 +11,7 @@ use crate::setup::{NodesText, parse_mode, parse_nodes, parse_rho};
 use crate::{Change, DiskMode, NodeIndex, Pick, Remains, Step};
 
 /// The first words of all steps.
-const VERBS: [&str; 27] = [
+const VERBS: [&str; 28] = [
     "advance",
     "timeout",
     "deliver",
@@ -38,6 +38,7 @@ const VERBS: [&str; 27] = [
     "change",
     "rewrite",
     "position",
+    "answers",
     "forge",
 ];
 
@@ -94,6 +95,7 @@ impl fmt::Display for Step {
                 write!(f, "times {node} {t_min} {t_max} {heartbeat}")
             }
             Self::Position { node, position } => write!(f, "position {node} {position}"),
+            Self::Answers { node, answers } => write!(f, "answers {node} {answers}"),
             Self::Change { node, change } => write!(f, "change {node} {change}"),
             Self::Rewrite { node, term, voters } => {
                 write!(f, "rewrite {node} {term} {}", NodesText(voters))
@@ -117,6 +119,8 @@ impl fmt::Display for Change {
             Self::Priority(priority) => write!(f, "priority {priority}"),
             Self::Rho(rho) => write!(f, "rho {rho}"),
             Self::Voters(voters) => write!(f, "voters {}", NodesText(voters)),
+            Self::Program { is_go: true } => f.write_str("program go"),
+            Self::Program { is_go: false } => f.write_str("program ours"),
             Self::Draws(seed) => write!(f, "draws {seed}"),
         }
     }
@@ -236,6 +240,10 @@ fn parse_step(words: &[&str]) -> Result<Step, String> {
         "change" => parse_change(rest)?,
         "rewrite" => parse_rewrite(rest)?,
         "position" => parse_position(rest)?,
+        "answers" => {
+            let (node, rest) = parse_node(rest)?;
+            Step::Answers { node, answers: one(rest, "how it answers")?.parse()? }
+        }
         "forge" => parse_forge(rest)?,
         other => return Err(format!("expected one of {}, not \"{other}\"", VERBS.join(", "))),
     })
@@ -314,6 +322,8 @@ fn parse_change(words: &[&str]) -> Result<Step, String> {
             priority.parse().map_err(|_| format!("expected a priority, not \"{priority}\""))?,
         ),
         ["rho", rho] => Change::Rho(parse_rho(rho)?),
+        ["program", "go"] => Change::Program { is_go: true },
+        ["program", "ours"] => Change::Program { is_go: false },
         ["draws", seed] => {
             Change::Draws(seed.parse().map_err(|_| format!("expected a seed, not \"{seed}\""))?)
         }
@@ -454,9 +464,14 @@ mod tests {
             "change a priority 2",
             "change a rho 20",
             "change a draws 7",
+            "change a program go",
+            "change a program ours",
             "change a voters a b d",
             "rewrite a 7 a b d",
             "position a 7",
+            "answers a current",
+            "answers a outdated",
+            "answers a refuses",
             "forge vote-request term=3 candidate=x position=01ff handover-from=2 size=3 -> a",
             "forge vote-response term=3 granted -> a",
             "forge vote-response term=3 refused voter=b -> a",

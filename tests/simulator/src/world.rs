@@ -10,7 +10,8 @@ use crate::clock::Clock;
 use crate::judgement::Violation;
 use crate::machine::{Condition, CoreNode, Machine};
 use crate::{
-    Event, FlightKey, Identity, Moment, Network, NodeIndex, NodeSetup, Observer, Pick, Setup, Step,
+    Answers, Event, FlightKey, Identity, Moment, Network, NodeIndex, NodeSetup, Observer, Pick,
+    Setup, Step,
 };
 
 /// Nodes that still send messages after this many deliveries will never stop.
@@ -117,7 +118,7 @@ impl World {
 
     /// Whether a node is Go's.
     pub(crate) fn is_go(&self, node: NodeIndex) -> bool {
-        self.machines[node.get()].setup.is_go
+        self.machines[node.get()].is_go()
     }
 
     /// Who a node is now: that changes when its disk is replaced.
@@ -152,11 +153,19 @@ impl World {
         self.machines[node.get()].disk.record()
     }
 
-    /// Whether an operator has paused a node (rule O3).
+    /// Whether an operator has paused a node (rule O3). Go knows of no such thing.
     pub(crate) fn is_paused(&self, node: NodeIndex) -> bool {
         let machine = &self.machines[node.get()];
+        if machine.is_go() {
+            return false;
+        }
         let stored = || machine.disk.record().is_some_and(|record| record.is_paused);
         machine.node().map_or_else(stored, CoreNode::is_paused)
+    }
+
+    /// How a node's application answers.
+    pub(crate) fn answers(&self, node: NodeIndex) -> Answers {
+        self.machines[node.get()].application.answers()
     }
 
     /// The list of voters for which a node's record was made, if the node declares one of its own.
@@ -241,7 +250,11 @@ impl World {
                 Ok(())
             }
             Step::Position { node, position } => {
-                self.machine(*node)?.set_position(*position);
+                self.machine(*node)?.change_application(|it| it.advance(*position));
+                Ok(())
+            }
+            Step::Answers { node, answers } => {
+                self.machine(*node)?.change_application(|it| it.answer(*answers));
                 Ok(())
             }
         }

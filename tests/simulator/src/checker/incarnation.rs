@@ -11,10 +11,12 @@ use graft_election_core::{
 
 use super::Start;
 use super::doubt::Doubt;
+use super::followers::{Followers, Offer, Promotions};
 use super::operators::Obedience;
 use super::parting::Parting;
 use super::pre_votes::PreVotes;
 use crate::Identity;
+use crate::application::SimulatedApplication;
 use crate::machine::CoreNode;
 
 /// What a program was when the checker last looked at it, and what it owes to what it heard and
@@ -61,8 +63,8 @@ pub(super) struct Incarnation {
     pub(super) input: Input,
     pub(super) parting: Parting,
     pub(super) obedience: Obedience,
-    /// How far its application is.
-    pub(super) position: u16,
+    /// Its application, when it last heard something.
+    pub(super) application: SimulatedApplication,
     /// Its last save failed (rule C5).
     pub(super) save_failed: bool,
     /// How long its slowest save took.
@@ -78,34 +80,14 @@ pub(super) struct Incarnation {
     pub(super) takes_over: Vec<u64>,
     /// Until when each follower is bound, on this leader's clock (rule L3).
     echoes: Vec<(Option<Identity>, Instant)>,
-    /// What its followers last said of themselves, one entry for each life (rule H4).
-    offers: Vec<Offer>,
+    /// The last heartbeat that it sent, by its clock (rule L2).
+    heartbeat_sent_at: Instant,
+    /// What its followers said of themselves (rules H1, H4).
+    pub(super) followers: Followers,
+    pub(super) promotions: Promotions,
     pub(super) pre_votes: PreVotes,
     /// Who answered its campaign, and whether with a vote: as many as count (rule V6).
     answers: Vec<(Option<Identity>, bool)>,
-}
-
-/// A follower's last acknowledgement in one life.
-#[derive(Clone, Copy, Debug)]
-struct Offer {
-    follower: Option<Identity>,
-    life: Option<Life>,
-    priority: u32,
-    /// Until when it is bound, on the leader's clock.
-    until: Instant,
-    /// Whether it may lead, by its priority and its position (rule H1).
-    is_fit: bool,
-    /// Whether that was ever so.
-    was_fit: bool,
-}
-
-/// What is known of whether a leader may hand over to a follower (rule O2).
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Fitness {
-    /// Some life of it was fit, as far as the leader may know.
-    pub(super) may_be: bool,
-    /// Only one has answered, and is fit.
-    pub(super) is_sure: bool,
 }
 
 /// A leader that a node follows.
@@ -128,6 +110,8 @@ pub(super) struct Input {
     pub(super) names_it: bool,
     /// A request that the node must refuse, and whose term it must not adopt (rule V2).
     pub(super) is_barred: bool,
+    /// A request of a candidate that its application refuses (rule V4).
+    pub(super) is_unacceptable: bool,
     /// Something that may restart its election timer (rule V8).
     pub(super) may_restart_timer: bool,
     /// A leader of Extended mode learns of a higher term (rule H5).
@@ -152,6 +136,10 @@ pub(super) struct Input {
     pub(super) is_of_older_list: Option<bool>,
     /// What allows a closing node to stop (rule H3).
     pub(super) frees_it: bool,
+    /// It is told to hand over to this node.
+    pub(super) successor: Option<NodeId>,
+    /// It is told to close, and has no successor to wait for (rule H3).
+    pub(super) must_close: bool,
 }
 
 impl Incarnation {
@@ -189,7 +177,7 @@ impl Incarnation {
             input: Input::default(),
             parting: Parting::default(),
             obedience: Obedience::of(record),
-            position: setup.position,
+            application: SimulatedApplication::default(),
             save_failed: false,
             slowest_save: Duration::ZERO,
             heard_late_vote: false,
@@ -198,7 +186,9 @@ impl Incarnation {
             gave_up: Vec::new(),
             takes_over: Vec::new(),
             echoes: Vec::new(),
-            offers: Vec::new(),
+            heartbeat_sent_at: Instant::from_micros(0),
+            followers: Followers::default(),
+            promotions: Promotions::default(),
             pre_votes: PreVotes::default(),
             answers: Vec::new(),
         }
@@ -311,6 +301,14 @@ impl Incarnation {
         }
     }
 
+    /// It says a heartbeat.
+    pub(super) fn beats(&mut self, heartbeat: &Heartbeat) {
+        self.campaign = heartbeat.round.map(|round| (heartbeat.term, round));
+        if let Some(sent_at) = heartbeat.sent_at {
+            self.heartbeat_sent_at = Instant::from_micros(sent_at.get());
+        }
+    }
+
     /// It has heard this heartbeat, and may follow its leader.
     fn may_follow(&mut self, heartbeat: &Followed, program: &CoreNode) {
         let follows = program.term() == heartbeat.term
@@ -353,7 +351,7 @@ impl Incarnation {
             self.led_since = now;
             self.led_in = self.term;
             self.echoes.clear();
-            self.offers.clear();
+            self.followers.clear();
         }
         if state != State::PreCandidate {
             self.pre_votes.end();
@@ -385,9 +383,11 @@ impl Incarnation {
         let input = &mut self.input;
         input.is_barred = !is_released && is_barred || must_be_aside;
         input.has_other_size = is_other_size(request.size, self.size);
-        input.may_restart_timer = !input.is_barred && matches!(message, Message::VoteRequest(_));
-        input.frees_it = input.may_restart_timer;
-        let must_stay = input.is_barred || !input.may_restart_timer;
+        input.is_unacceptable = !self.application.accepts(request.position.as_bytes());
+        let may_vote = !input.is_barred && matches!(message, Message::VoteRequest(_));
+        input.may_restart_timer = may_vote && !input.is_unacceptable;
+        input.frees_it = may_vote;
+        let must_stay = input.is_barred || !may_vote;
         let must_adopt = !must_stay && !may_be_aside && (is_released || !is_bound);
         let highest = if must_stay { self.term } else { request.term.max(self.term) };
         let lowest = if must_adopt { highest } else { self.term };
@@ -461,7 +461,8 @@ impl Incarnation {
             return;
         };
         let sent_at = Instant::from_micros(sent_at.get());
-        if !self.leads_by_lease() || response.term != self.term || sent_at > now {
+        let is_early = sent_at > self.heartbeat_sent_at;
+        if !self.leads_by_lease() || response.term != self.term || is_early {
             return;
         }
         let until = sent_at.saturating_add(self.sure_for(bound_for.get()));
@@ -470,45 +471,14 @@ impl Incarnation {
             None => self.echoes.push((follower, until)),
         }
         let HeartbeatResponse { life, priority, .. } = *response;
-        let is_of_life = |offer: &&mut Offer| (offer.follower, offer.life) == (follower, life);
-        let is_behind = response.position.as_bytes() < self.position.to_be_bytes().as_slice();
-        let is_fit = priority > 0 && (self.position == 0 || !is_behind);
-        match self.offers.iter_mut().find(is_of_life) {
-            Some(offer) => {
-                (offer.priority, offer.until) = (priority, until.max(offer.until));
-                (offer.is_fit, offer.was_fit) = (is_fit, is_fit || offer.was_fit);
-            }
-            None => {
-                self.offers.push(Offer {
-                    follower,
-                    life,
-                    priority,
-                    until,
-                    is_fit,
-                    was_fit: is_fit,
-                });
-            }
-        }
+        let is_fit = priority > 0 && self.application.accepts(response.position.as_bytes());
+        let has_room = self.listed != 0;
+        self.followers.hear(follower, Offer { life, priority, is_fit }, until, now, has_room);
     }
 
-    /// Whether leadership may be given to this follower, judging by what it last said. Which of
-    /// several lives the leader goes by is not judged (N4); nor is, without a list of voters,
-    /// whether it has room for the follower (V6).
-    pub(super) fn fitness_of(&self, follower: Option<Identity>, now: Instant) -> Fitness {
-        let bound = |offer: &&Offer| offer.follower == follower && offer.until > now;
-        let of_it = self.offers.iter().filter(|offer| offer.follower == follower);
-        let is_single = of_it.count() == 1;
-        let mut offers = self.offers.iter().filter(bound);
-        let is_fit = |offer: &Offer| if is_single { offer.is_fit } else { offer.was_fit };
-        let may_be = offers.any(is_fit);
-        Fitness { may_be, is_sure: may_be && is_single && self.listed != 0 }
-    }
-
-    /// Whether this follower, as it last said, has a higher priority, and is bound at `now`. A new
-    /// life doesn't count at first (N4), so that the one before it does until its promise ends.
-    pub(super) fn is_exceeded_by(&self, follower: Option<Identity>, now: Instant) -> bool {
-        let mut offers = self.offers.iter().filter(|offer| offer.follower == follower);
-        offers.any(|offer| offer.priority > self.priority && offer.until > now)
+    /// For how long a follower must have been steady before the node gives way to it (rule H4).
+    pub(super) fn steady_for(&self) -> Duration {
+        self.promotions.wait(self.times[1])
     }
 
     /// A voter answers its campaign. Of voters that are not declared, the first ones that answer

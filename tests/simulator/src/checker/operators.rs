@@ -89,7 +89,7 @@ impl Incarnation {
     /// lives the leader counts (N4): if several have answered, the leader decides.
     fn is_fit(&self, target: &NodeId, leader_says_so: bool) -> bool {
         let target = Identity::of(target);
-        let known = self.fitness_of(target, self.input.at);
+        let known = self.followers.fitness_of(target, self.input.at);
         if leader_says_so { known.may_be } else { known.is_sure }
     }
 }
@@ -170,14 +170,16 @@ impl Checker {
         self.history(node).is_told_paused = response.is_paused;
     }
 
-    /// O2: a leader hands over as it was told to.
-    pub(super) fn names_successor(&mut self, node: Identity, handover: &Handover) {
-        let Some(incarnation) = &mut self.history(node).incarnation else { return };
-        let successor = incarnation.obedience.successor.take();
+    /// O2: a leader hands over as it was told to. Returns whether it was told to whom.
+    pub(super) fn names_successor(&mut self, node: Identity, handover: &Handover) -> bool {
+        let Some(incarnation) = &mut self.history(node).incarnation else { return false };
+        let operators = incarnation.obedience.successor.take();
+        let successor = operators.or_else(|| incarnation.input.successor.clone());
         let is_named = successor.is_none() || handover.target == successor;
         self.require("O2", is_named, || {
             format!("{node} is to hand over to {successor:?}, and says {handover:?}")
         });
+        successor.is_some()
     }
 
     /// O3: a paused node is now in this state.

@@ -9,6 +9,7 @@ use graft_election_core::{
 };
 
 use super::{Checker, TERM_END};
+use crate::application::SimulatedApplication;
 use crate::judgement::Judged;
 use crate::machine::CoreNode;
 use crate::{Identity, Moment};
@@ -34,20 +35,20 @@ impl Checker {
         }
     }
 
-    /// A node whose application is at this position is about to hear a message. Returns the terms
-    /// that the node may have afterwards.
+    /// A node with this application is about to hear a message. Returns the terms that the node may
+    /// have afterwards.
     pub(crate) fn hears(
         &mut self,
         node: Identity,
         now: Instant,
         message: &Message,
-        position: u16,
+        application: SimulatedApplication,
     ) -> RangeInclusive<u64> {
         self.has_handed_over(node);
         let name = self.name(node);
         let Some(incarnation) = &mut self.history(node).incarnation else { return 0..=u64::MAX };
         incarnation.begin_input(now);
-        incarnation.position = position;
+        incarnation.application = application;
         incarnation.input.round = message.round();
         let own_term = incarnation.term;
         // The inner one is absent for a forged id.
@@ -295,15 +296,16 @@ impl Checker {
                 self.require("V2", !(*granted && input.is_barred), || {
                     format!("{node} helps to elect a leader while it is bound, or leads")
                 });
+                self.require("V4", !(*granted && input.is_unacceptable), || {
+                    format!("{node} helps a candidate that its application refuses")
+                });
             }
             Message::Handover(handover) => {
                 self.hands_over(node, handover);
                 self.require("H1", !leads, || format!("{node} hands over, and still leads"));
             }
-            Message::Heartbeat(_)
-            | Message::Who(_)
-            | Message::Here(_)
-            | Message::ControlRequest(_) => {}
+            Message::Heartbeat(_) => self.goes_on(node),
+            Message::Who(_) | Message::Here(_) | Message::ControlRequest(_) => {}
         }
         let helps = match message {
             Message::VoteResponse(response) => response.granted,
@@ -378,7 +380,7 @@ impl Checker {
                 incarnation.campaign = request.round.map(|round| (request.term, round));
             }
             Message::Heartbeat(heartbeat) => {
-                incarnation.campaign = heartbeat.round.map(|round| (heartbeat.term, round));
+                incarnation.beats(heartbeat);
             }
             Message::Who(question) => {
                 let until = incarnation.input.at.saturating_add(incarnation.times[0]);

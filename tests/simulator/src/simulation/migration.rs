@@ -1,12 +1,16 @@
-//! A cluster that is moved from one mode to the other and back, node by node, as
-//! `docs/migrating.md` tells operators to.
+//! A cluster that is moved from Go's program to this one, from one mode to the other, and back, node
+//! by node, as `docs/migrating.md` tells operators to.
+
+use std::time::Duration;
 
 use graft_election_core::Mode;
+use rand::RngExt;
 
-use super::Simulation;
 use super::bounds::times_max;
+use super::{Action, Plan, Simulation};
+use crate::faults::Kind;
 use crate::judgement::Violation;
-use crate::{Change, NodeIndex, Step};
+use crate::{Change, Condition, NodeIndex, Remains, Step};
 
 impl Simulation {
     /// All nodes come to Extended mode, and then to Graft mode. Whenever one of them has been
@@ -36,5 +40,60 @@ impl Simulation {
         self.until_all_follow(closed_at)?;
         self.run_until(self.world.now().plus(t_max * 2))?;
         self.until_all_follow(self.world.now())
+    }
+
+    /// A node that is about to restart, among Go's, may do so as another program, or in another
+    /// mode. It takes over the record that is there.
+    pub(super) fn move_over(&mut self, node: NodeIndex) {
+        if self.rng.random_bool(0.6) {
+            return;
+        }
+        let change = match self.world.settings(node).mode {
+            Mode::Graft if self.world.is_go(node) => Change::Program { is_go: false },
+            Mode::Graft => Change::Mode(Mode::Extended),
+            Mode::Extended => Change::Mode(Mode::Graft),
+        };
+        self.apply(&Step::Change { node, change });
+    }
+
+    /// A node that is about to restart in Graft mode, among Go's, may return to Go's program: then
+    /// it stays down until no promise of its own holds any more, since Go keeps none (section 2 of
+    /// the protocol).
+    pub(super) fn returns_to_go(&mut self, node: NodeIndex) -> bool {
+        let is_meant = self.faults.kind == Kind::GoVoters && !self.world.is_go(node);
+        let settings = self.world.settings(node);
+        if !is_meant || settings.mode == Mode::Extended || !self.rng.random_bool(0.4) {
+            return false;
+        }
+        let [t_min, ..] = settings.times;
+        let promised = self.world.record(node).map_or(0, |record| record.bound_for);
+        let wait = t_min.max(Duration::from_micros(promised.into()));
+        self.apply(&Step::Change { node, change: Change::Program { is_go: true } });
+        let at = self.world.now().plus(wait);
+        self.plans[node.get()] = Plan { at, action: Action::Start };
+        true
+    }
+
+    /// Whether a node that is down must stay so for a while.
+    pub(super) fn waits_to_start(&self, node: NodeIndex) -> bool {
+        matches!(self.plans[node.get()].action, Action::Start)
+    }
+
+    /// While there are Go nodes, all others must be in Graft mode: an Extended node counts no votes
+    /// of Go's, and Go doesn't hear it.
+    pub(super) fn await_go(&mut self) {
+        if !self.settings().any(|settings| settings.is_go) {
+            return;
+        }
+        for node in self.world.nodes() {
+            if self.world.settings(node).mode == Mode::Graft {
+                continue;
+            }
+            if self.world.condition(node) != Condition::Down {
+                self.apply(&Step::Crash { node, remains: Remains::Old });
+            }
+            self.apply(&Step::Change { node, change: Change::Mode(Mode::Graft) });
+            self.plan(node);
+        }
     }
 }

@@ -197,7 +197,7 @@ impl Simulation {
     }
 
     /// Whether a node has a program, or soon will.
-    fn runs(&self, node: NodeIndex) -> bool {
+    pub(super) fn runs(&self, node: NodeIndex) -> bool {
         !matches!(self.plans[node.get()].action, Action::Rest)
     }
 

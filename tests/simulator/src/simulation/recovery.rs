@@ -43,6 +43,7 @@ impl Simulation {
             return Ok(false);
         }
         self.end_faults();
+        self.await_go();
         self.resume_some()?;
         self.favour_candidates();
         if self.faults.kind == Kind::Lists {
@@ -84,6 +85,7 @@ impl Simulation {
             self.until_all_follow(self.world.now())?;
             self.keeps_leader()?;
         }
+        self.correct_all_answers();
         Ok(true)
     }
 
@@ -146,7 +148,11 @@ impl Simulation {
     pub(super) fn until_all_follow(&mut self, since: Moment) -> Result<(), Violation> {
         let limit = since.plus(self.recovery_max());
         let is_settled = |this: &Self| this.leader().is_some() || this.world.saw_two_leaders();
-        let rule = if self.paused_nodes().is_empty() { "A1" } else { "A6" };
+        let rule = match self.paused_nodes().is_empty() {
+            false => "A6",
+            true if self.has_refusers() => "A5",
+            true => "A1",
+        };
         self.until(is_settled, limit, rule, "not all nodes have one leader")?;
         Ok(())
     }
@@ -260,10 +266,12 @@ impl Simulation {
                     self.apply(&Step::Resume(node));
                     self.plan(node);
                 }
+                Condition::Down if self.waits_to_start(node) => {}
                 Condition::Waiting | Condition::Saving | Condition::Down => self.plan(node),
             }
         }
         self.correct_clocks();
+        self.correct_most_answers();
     }
 
     /// From now on no clock is off by more than rho.

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use graft_election_core::{Instant, Message, Outgoing, Reason, Recipient, Round, State};
+use graft_election_core::{Instant, Message, Mode, Outgoing, Reason, Recipient, Round, State};
 
 use super::{CannotHappen, DELIVERIES_MAX, World, Written};
 use crate::checker::Start;
@@ -117,7 +117,7 @@ impl World {
         }
         let machine = &self.machines[node.get()];
         self.checkers[machine.cluster].wakes(machine.identity, now);
-        self.feed_and(node, |program| program.handle_timeout(now), &(0..=u64::MAX), observer);
+        self.feed(node, |program| program.handle_timeout(now), observer);
         Ok(())
     }
 
@@ -133,6 +133,8 @@ impl World {
             None => None,
         };
         let now = self.local(node);
+        let machine = &self.machines[node.get()];
+        self.checkers[machine.cluster].is_told_to_hand_over(machine.identity, to.as_ref(), now);
         self.feed(node, |program| program.hand_over(now, to), observer);
         Ok(())
     }
@@ -145,7 +147,7 @@ impl World {
         self.expect_input(node)?;
         let now = self.local(node);
         let machine = &self.machines[node.get()];
-        self.checkers[machine.cluster].closes(machine.identity, now);
+        self.checkers[machine.cluster].is_told_to_close(machine.identity, now);
         self.feed(node, |program| program.close(now), observer);
         Ok(())
     }
@@ -264,24 +266,22 @@ impl World {
         let now = self.local(node);
         let machine = &self.machines[node.get()];
         let (identity, cluster) = (machine.identity, machine.cluster);
-        let position = machine.setup.position;
+        let application = machine.application;
         observer.observe(Event::Heard(node, &message));
         if self.feed_go(node, |voter| voter.handle_message(now, &message), observer) {
             return;
         }
-        let terms = self.checkers[cluster].hears(identity, now, &message, position);
+        let terms = self.checkers[cluster].hears(identity, now, &message, application);
         self.feed_and(node, |program| program.handle_message(now, message), &terms, observer);
     }
 
+    /// Gives a node an input that is not a message.
     fn feed(
         &mut self,
         node: NodeIndex,
         input: impl FnOnce(&mut CoreNode) -> CoreOutput<'_>,
         observer: &mut impl Observer,
     ) {
-        let now = self.local(node);
-        let machine = &self.machines[node.get()];
-        self.checkers[machine.cluster].acts(machine.identity, now);
         self.feed_and(node, input, &(0..=u64::MAX), observer);
     }
 
@@ -460,7 +460,10 @@ impl World {
 
     /// Sends a message on its ways, whatever it says.
     fn spread(&mut self, from: NodeIndex, outgoing: &Outgoing, observer: &mut impl Observer) {
-        let cluster = self.machines[from.get()].cluster;
+        let sender = &self.machines[from.get()];
+        let cluster = sender.cluster;
+        // What is said in Extended mode isn't said on Go's subjects.
+        let reaches_go = sender.is_go() || sender.setup.mode == Mode::Graft;
         let (mut reached, mut cut) = (0, 0);
         for to in self.nodes() {
             let receiver = &self.machines[to.get()];
@@ -470,6 +473,7 @@ impl World {
                 Recipient::Node(id) => *id == receiver.id,
             };
             let is_addressed = is_addressed && (to != from || self.setup.echo);
+            let is_addressed = is_addressed && (reaches_go || !receiver.is_go());
             if !is_addressed {
                 continue;
             }
