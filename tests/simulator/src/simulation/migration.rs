@@ -4,11 +4,9 @@
 use std::time::Duration;
 
 use graft_election_core::Mode;
-use rand::RngExt;
 
 use super::bounds::times_max;
 use super::{Action, Plan, Simulation};
-use crate::faults::Kind;
 use crate::judgement::Violation;
 use crate::{Change, Condition, NodeIndex, Remains, Step};
 
@@ -45,7 +43,7 @@ impl Simulation {
     /// A node that is about to restart, among Go's, may do so as another program, or in another
     /// mode. It takes over the record that is there.
     pub(super) fn move_over(&mut self, node: NodeIndex) {
-        if self.rng.random_bool(0.6) {
+        if !self.faults.migration.happens(&mut self.rng) {
             return;
         }
         let change = match self.world.settings(node).mode {
@@ -60,9 +58,9 @@ impl Simulation {
     /// it stays down until no promise of its own holds any more, since Go keeps none (section 2 of
     /// the protocol).
     pub(super) fn returns_to_go(&mut self, node: NodeIndex) -> bool {
-        let is_meant = self.faults.kind == Kind::GoVoters && !self.world.is_go(node);
         let settings = self.world.settings(node);
-        if !is_meant || settings.mode == Mode::Extended || !self.rng.random_bool(0.4) {
+        let is_meant = settings.mode == Mode::Graft && !settings.is_go;
+        if !is_meant || !self.faults.migration.happens(&mut self.rng) {
             return false;
         }
         let [t_min, ..] = settings.times;
