@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use graft_election_core::{Application, Position};
+use graft_election_core::{Application, LeaderValue, Position};
 
 /// How an application answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,12 +25,14 @@ pub(crate) struct SimulatedApplication {
     /// How far it says that it is.
     said: u16,
     answers: Answers,
+    /// What it wants known while its node leads (rule L7): how often it has changed its answers.
+    value: u16,
 }
 
 impl SimulatedApplication {
     /// One that is this far.
     pub(crate) fn at(position: u16) -> Self {
-        Self { position, said: position, answers: Answers::Current }
+        Self { position, said: position, ..Self::default() }
     }
 
     /// How far it is, whatever it says.
@@ -54,6 +56,7 @@ impl SimulatedApplication {
     /// From now on it answers so.
     pub(crate) fn answer(&mut self, answers: Answers) {
         self.answers = answers;
+        self.value = self.value.wrapping_add(1);
         if answers != Answers::Outdated {
             self.said = self.position;
         }
@@ -76,6 +79,13 @@ impl Application for SimulatedApplication {
 
     fn grants_vote(&mut self, position: &[u8]) -> bool {
         self.accepts(position)
+    }
+
+    fn leader_value(&mut self) -> LeaderValue {
+        if self.value == 0 {
+            return LeaderValue::EMPTY;
+        }
+        LeaderValue::new(&self.value.to_be_bytes()).expect("two bytes are a short value")
     }
 }
 

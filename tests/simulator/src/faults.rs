@@ -76,6 +76,8 @@ pub(crate) struct Faults {
     /// For each restart.
     pub(crate) lost_disk: Odds,
     pub(crate) change: Odds,
+    /// Of another program, or another mode, in a cluster with Go nodes.
+    pub(crate) migration: Odds,
     /// For each timer that is due.
     pub(crate) late_timer: Odds,
     /// For each step.
@@ -148,6 +150,7 @@ impl Faults {
             slow_disks: 0,
             lost_disk: Odds::NEVER,
             change: Odds::NEVER,
+            migration: Odds::NEVER,
             late_timer: Odds::NEVER,
             crash: Odds::NEVER,
             pause: Odds::NEVER,
@@ -190,6 +193,7 @@ impl Faults {
             slow_disks: 0,
             lost_disk: if kind == Kind::LostDisks { Odds::new(0.3) } else { Odds::NEVER },
             change: draw_odds(rng, 0.5),
+            migration: if kind == Kind::GoVoters { Odds::new(0.4) } else { Odds::NEVER },
             late_timer: draw_odds(rng, 0.2),
             crash: draw_odds(rng, 0.01),
             pause: draw_odds(rng, 0.01),

@@ -53,6 +53,8 @@ pub(crate) struct Machine {
     /// Every T_min, T_max and H that the node had, has, or will have from its next start on.
     pub(crate) all_times: Vec<[Duration; 3]>,
     starts: u64,
+    /// Its program keeps the node that runs from leading (rule O3).
+    pub(crate) is_held_back: bool,
     /// The last program that ran was Go's, which leaves no id in the record.
     ran_go: bool,
     /// The seed of its random numbers at its next start, if it isn't the usual one.
@@ -107,6 +109,7 @@ impl Machine {
             setup: node.clone(),
             listed: node.voters.clone(),
             starts: 0,
+            is_held_back: false,
             ran_go: false,
             next_seed: None,
             program: Program::Down,
@@ -186,6 +189,7 @@ impl Machine {
             heartbeat_interval,
             mode: self.setup.mode,
             priority: self.setup.priority,
+            obeys_operators: self.setup.obeys_operators,
             clock_tick: self.setup.tick,
             clock_drift_percent: self.setup.rho,
             ..Config::new("simulated", size)
@@ -296,7 +300,7 @@ impl Machine {
     /// The node's program is gone.
     pub(crate) fn stop(&mut self) {
         self.program = Program::Down;
-        self.is_paused = false;
+        (self.is_paused, self.is_held_back) = (false, false);
     }
 
     /// Gives the node an empty disk, and with it a new id (rule V9).

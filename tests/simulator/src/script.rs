@@ -205,7 +205,12 @@ impl Player {
 fn is_input(step: &Step) -> bool {
     matches!(
         step,
-        Step::TimeOut(_) | Step::Settle | Step::HandOver { .. } | Step::Close(_) | Step::Save(_)
+        Step::TimeOut(_)
+            | Step::Settle
+            | Step::HandOver { .. }
+            | Step::Close(_)
+            | Step::HoldBack { .. }
+            | Step::Save(_)
     )
 }
 

@@ -130,11 +130,14 @@ impl Simulation {
     pub fn new(seed: u64, recorded: bool) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let faults = Faults::draw(&mut rng);
-        let setup = faults.draw_setup(&mut rng);
+        let mut setup = faults.draw_setup(&mut rng);
+        let mut operators = Operators::new(seed, setup.nodes.len());
+        let odds = operators.draw_odds();
+        operators.draw_disobedient(&mut setup, odds);
         let world = World::new(setup.clone(), &mut ());
         let mut simulation = Self::with_world(world, setup, faults, rng);
-        simulation.operators = Operators::new(seed, simulation.world.node_count());
-        simulation.faults.operators = simulation.operators.draw_odds();
+        simulation.operators = operators;
+        simulation.faults.operators = odds;
         simulation.applications = Applications::new(seed);
         simulation.faults.answers = simulation.applications.draw_odds();
         simulation.recorded = recorded.then(Vec::new);

@@ -65,6 +65,14 @@ pub enum Step {
     },
     /// `close a`: the node is told to close.
     Close(NodeIndex),
+    /// `hold-back a`: the node's own program keeps it from leading, until it ends, or until
+    /// `let-lead a`.
+    HoldBack {
+        /// Which node.
+        node: NodeIndex,
+        /// Whether it is kept from leading.
+        is_held_back: bool,
+    },
     /// `cut a -> b`: what the first node sends no longer reaches the second.
     Cut {
         /// The sender.

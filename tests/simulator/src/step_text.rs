@@ -11,7 +11,7 @@ use crate::setup::{NodesText, parse_mode, parse_nodes, parse_rho};
 use crate::{Change, DiskMode, NodeIndex, Pick, Remains, Step};
 
 /// The first words of all steps.
-const VERBS: [&str; 28] = [
+const VERBS: [&str; 30] = [
     "advance",
     "timeout",
     "deliver",
@@ -28,6 +28,8 @@ const VERBS: [&str; 28] = [
     "resume",
     "hand-over",
     "close",
+    "hold-back",
+    "let-lead",
     "cut",
     "mend",
     "partition",
@@ -77,6 +79,8 @@ impl fmt::Display for Step {
             Self::HandOver { node, to: None } => write!(f, "hand-over {node}"),
             Self::HandOver { node, to: Some(to) } => write!(f, "hand-over {node} -> {to}"),
             Self::Close(node) => write!(f, "close {node}"),
+            Self::HoldBack { node, is_held_back: true } => write!(f, "hold-back {node}"),
+            Self::HoldBack { node, is_held_back: false } => write!(f, "let-lead {node}"),
             Self::Cut { from, to } => write!(f, "cut {from} -> {to}"),
             Self::Mend { from, to } => write!(f, "mend {from} -> {to}"),
             Self::Partition(groups) => {
@@ -218,6 +222,8 @@ fn parse_step(words: &[&str]) -> Result<Step, String> {
         "resume" => Step::Resume(parse_only_node(rest)?),
         "hand-over" => parse_hand_over(rest)?,
         "close" => Step::Close(parse_only_node(rest)?),
+        "hold-back" => Step::HoldBack { node: parse_only_node(rest)?, is_held_back: true },
+        "let-lead" => Step::HoldBack { node: parse_only_node(rest)?, is_held_back: false },
         "cut" => {
             let (from, to) = parse_link(rest)?;
             Step::Cut { from, to }
@@ -453,6 +459,8 @@ mod tests {
             "hand-over a",
             "hand-over a -> b",
             "close a",
+            "hold-back a",
+            "let-lead a",
             "cut a -> b",
             "mend a -> b",
             "partition a b | c",

@@ -163,6 +163,11 @@ impl World {
         machine.node().map_or_else(stored, CoreNode::is_paused)
     }
 
+    /// Whether a node's own program keeps it from leading (rule O3).
+    pub(crate) fn is_held_back(&self, node: NodeIndex) -> bool {
+        self.machines[node.get()].is_held_back
+    }
+
     /// How a node's application answers.
     pub(crate) fn answers(&self, node: NodeIndex) -> Answers {
         self.machines[node.get()].application.answers()
@@ -225,6 +230,7 @@ impl World {
             Step::Resume(node) => self.resume(*node),
             Step::HandOver { node, to } => self.hand_over(*node, *to, observer),
             Step::Close(node) => self.close(*node, observer),
+            Step::HoldBack { node, is_held_back } => self.hold_back(*node, *is_held_back, observer),
             Step::Cut { from, to } => self.set_cut(*from, *to, true),
             Step::Mend { from, to } => self.set_cut(*from, *to, false),
             Step::Partition(groups) => self.partition(groups),

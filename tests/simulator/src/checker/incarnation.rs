@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use graft_election_core::{
-    Handover, Heartbeat, HeartbeatResponse, Instant, Life, ListId, Message, Mode, NodeId, Round,
-    State, VoteRequest, VoteResponse, quorum,
+    Handover, Heartbeat, HeartbeatResponse, Instant, LeaderValue, Life, ListId, Message, Mode,
+    NodeId, Round, State, VoteRequest, VoteResponse, quorum,
 };
 
 use super::Start;
@@ -29,6 +29,8 @@ pub(super) struct Incarnation {
     pub(super) deadline: Instant,
     pub(super) mode: Mode,
     pub(super) priority: u32,
+    /// O1
+    pub(super) obeys_operators: bool,
     pub(super) times: [Duration; 3],
     /// How long it is in quarantine after its start (rule V3).
     pub(super) quarantine: Duration,
@@ -58,6 +60,8 @@ pub(super) struct Incarnation {
     pub(super) campaign: Option<(u64, Round)>,
     /// The leader that it follows, and the term (rules L2, N2).
     pub(super) followed: Option<Followed>,
+    /// What that leader said beside, if that is certain (rule L7).
+    followed_value: Option<LeaderValue>,
     /// All leaders of its term whose heartbeats it may have accepted.
     heard_leaders: Vec<Followed>,
     pub(super) input: Input,
@@ -130,6 +134,8 @@ pub(super) struct Input {
     pub(super) is_of_second: bool,
     /// The leader whose heartbeat it is.
     pub(super) heartbeat: Option<Followed>,
+    /// What that leader says beside (rule L7).
+    value: LeaderValue,
     /// It is another process's, in the node's own name (rule N3).
     pub(super) is_anothers: bool,
     /// It is of a voter that goes by an older list (rule V6), and whether it is read for certain.
@@ -157,6 +163,7 @@ impl Incarnation {
             deadline: Instant::FAR_FUTURE,
             mode: setup.mode,
             priority: setup.priority,
+            obeys_operators: setup.obeys_operators,
             times: setup.times,
             quarantine,
             rho: setup.rho,
@@ -173,6 +180,7 @@ impl Incarnation {
             life: None,
             campaign: None,
             followed: None,
+            followed_value: None,
             heard_leaders: Vec::new(),
             input: Input::default(),
             parting: Parting::default(),
@@ -295,9 +303,22 @@ impl Incarnation {
         }
         if let Some(is_sure) = input.is_of_older_list {
             self.yields_to_older_list(input.at, is_sure);
+            self.followed_value = None;
         }
         if let Some(heartbeat) = &input.heartbeat {
-            self.may_follow(heartbeat, program);
+            self.may_follow(heartbeat, &input.value, program);
+        }
+    }
+
+    /// L7: whether it knows what the last heartbeat that it accepted said, and nothing once it has
+    /// no leader.
+    pub(super) fn knows_value(&self, program: &CoreNode) -> bool {
+        let value = program.leader_value();
+        match (program.state(), program.leader()) {
+            (State::Follower, Some(_)) => {
+                self.followed_value.as_ref().is_none_or(|known| known == value)
+            }
+            _ => value.is_empty(),
         }
     }
 
@@ -310,7 +331,7 @@ impl Incarnation {
     }
 
     /// It has heard this heartbeat, and may follow its leader.
-    fn may_follow(&mut self, heartbeat: &Followed, program: &CoreNode) {
+    fn may_follow(&mut self, heartbeat: &Followed, value: &LeaderValue, program: &CoreNode) {
         let follows = program.term() == heartbeat.term
             && program.state() == State::Follower
             && program.leader() == Some(&heartbeat.leader);
@@ -322,6 +343,7 @@ impl Incarnation {
             self.followed.as_ref().is_some_and(|known| known.leader == heartbeat.leader);
         if follows && !(self.is_second(heartbeat) && is_same_id) {
             self.followed = Some(heartbeat.clone());
+            self.followed_value = Some(value.clone());
             self.heard_late_vote = false;
         }
     }
@@ -355,6 +377,9 @@ impl Incarnation {
         }
         if state != State::PreCandidate {
             self.pre_votes.end();
+        }
+        if state != State::Follower {
+            self.followed_value = Some(LeaderValue::EMPTY);
         }
         self.state = state;
     }
@@ -405,6 +430,7 @@ impl Incarnation {
         let heard = Followed { term: *term, leader: leader.clone(), round: *round };
         self.input.is_of_second = self.is_second(&heard);
         self.input.heartbeat = Some(heard);
+        self.input.value = heartbeat.value.clone();
         if is_current {
             self.parting.hears_leader();
         }

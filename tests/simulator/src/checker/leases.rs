@@ -75,6 +75,12 @@ impl Leases {
         held.find(|lease| lease.token == token && lease.ends_at > now).map(|lease| lease.holder)
     }
 
+    /// A lease of another node and an earlier term that is valid at `now`.
+    fn outlived(&self, node: Identity, term: u64, now: Moment) -> Option<Lease> {
+        let is_meant = |it: &&Lease| it.holder != node && it.token < term && it.ends_at > now;
+        self.held.iter().flatten().find(is_meant).copied()
+    }
+
     /// Notes the lease, which must be the latest one or have a higher token than all before it
     /// (I5). Returns the latest one otherwise.
     pub(super) fn succeed(&mut self, lease: Lease) -> Option<(Identity, u64)> {
@@ -135,6 +141,19 @@ impl Checker {
         let before = self.leases.succeed(lease);
         self.require("I5", before.is_none(), || {
             format!("{node} has a lease with token {token} after {before:?}")
+        });
+    }
+
+    /// I4: a node has been elected at `now`, in whatever mode. Whoever is bound to a leader with a
+    /// lease has not helped.
+    pub(crate) fn elected(&mut self, node: Identity, term: u64, now: Moment) {
+        if self.judged != Judged::Everything || !self.is_voter(node) {
+            return;
+        }
+        let outlived = self.leases.outlived(node, term, now);
+        self.require("I4", outlived.is_none(), || {
+            let lease = outlived.map(|lease| (lease.holder.to_string(), lease.token));
+            format!("{node} is elected in term {term} at {now}, beside the lease of {lease:?}")
         });
     }
 

@@ -1,8 +1,8 @@
 //! What a node owes to operators: whether it may lead, and how it answers (rules O1 to O4).
 
 use graft_election_core::{
-    ControlAction, ControlOutcome, ControlRequest, ControlResponse, Handover, NodeId, Round, State,
-    VoteRecord,
+    ControlAction, ControlOutcome, ControlRequest, ControlResponse, Handover, Instant, NodeId,
+    Round, State, VoteRecord,
 };
 
 use super::Checker;
@@ -14,7 +14,9 @@ use crate::machine::CoreNode;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Obedience {
     /// O3: its record said so when it started, or it has been paused since.
-    pub(super) is_paused: bool,
+    is_paused: bool,
+    /// O3: its own program keeps it from leading.
+    is_held_back: bool,
     /// O4: the round of the last request that it obeyed.
     last: Option<Round>,
     /// What it has just heard, and must obey or not.
@@ -47,6 +49,11 @@ impl Obedience {
         Self { is_paused: record.is_paused, ..Self::default() }
     }
 
+    /// O3: whether it may not lead.
+    pub(super) fn is_kept_back(&self) -> bool {
+        self.is_paused || self.is_held_back
+    }
+
     /// Its save failed: what it was about to say is lost.
     pub(super) fn loses_answer(&mut self) {
         self.owes = None;
@@ -68,6 +75,7 @@ impl Incarnation {
         let is_its_life = request.life.is_some() && request.life == self.life;
         match request.action {
             ControlAction::Ask => Due::Answer(ControlOutcome::Done),
+            _ if !self.obeys_operators => Due::Answer(ControlOutcome::Refused),
             _ if !is_its_life => Due::Answer(ControlOutcome::Outdated),
             _ if last == Some(request.round) => Due::Answer(ControlOutcome::Done),
             _ if last != request.last => Due::Answer(ControlOutcome::Outdated),
@@ -129,6 +137,14 @@ impl Checker {
         });
     }
 
+    /// O3: its own program is about to hold a node back, or no longer does.
+    pub(crate) fn is_held_back(&mut self, node: Identity, is_held_back: bool, now: Instant) {
+        self.acts(node, now);
+        if let Some(incarnation) = &mut self.history(node).incarnation {
+            incarnation.obedience.is_held_back = is_held_back;
+        }
+    }
+
     /// A node gets an input. By then it must have answered what it was asked.
     pub(super) fn has_answered(&mut self, node: Identity) {
         let Some(incarnation) = &mut self.history(node).incarnation else { return };
@@ -182,12 +198,14 @@ impl Checker {
         successor.is_some()
     }
 
-    /// O3: a paused node is now in this state.
+    /// O3: a node that may be kept back is now in this state.
     pub(super) fn keeps_back(&mut self, node: Identity, state: State) {
         let incarnation = self.history(node).incarnation.as_ref();
-        let is_paused = incarnation.is_some_and(|it| it.obedience.is_paused);
+        let is_kept_back = incarnation.is_some_and(|it| it.obedience.is_kept_back());
         let seeks = matches!(state, State::Leader | State::PreCandidate | State::Candidate);
-        self.require("O3", !(is_paused && seeks), || format!("{node} is paused, and a {state}"));
+        self.require("O3", !(is_kept_back && seeks), || {
+            format!("{node} is kept from leading, and a {state}")
+        });
     }
 
     /// O3: a record with another word on whether the node is paused is on its disk.

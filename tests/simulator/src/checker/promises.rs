@@ -203,6 +203,11 @@ impl Checker {
             && incarnation.doubt.is_none()
             && incarnation.parting.stays_until.is_none();
         incarnation.takes_in(&input, program, is_excused);
+        let knows_value = incarnation.knows_value(program);
+        // Which of two leaders of one id it follows is uncertain.
+        self.require("L7", knows_value || self.judged.is_of_nodes_alone(), || {
+            format!("{node} believes that {:?} says {:?}", program.leader(), program.leader_value())
+        });
         self.require("T3", term >= *terms.start() || is_excused, || {
             format!("{node} heard of term {} and stays in term {term}", terms.start())
         });
@@ -321,7 +326,7 @@ impl Checker {
         });
     }
 
-    /// A paused node says that it is, and doesn't offer to lead (rule O3).
+    /// A node that is kept back says that it is, and doesn't offer to lead (rule O3).
     fn answers_leader(
         &mut self,
         node: Identity,
@@ -329,10 +334,10 @@ impl Checker {
         response: &HeartbeatResponse,
     ) {
         let Some(incarnation) = &self.history(node).incarnation else { return };
-        let is_paused = incarnation.obedience.is_paused;
-        let offers = is_paused && response.priority > 0;
-        self.require("O3", response.is_paused == is_paused && !offers, || {
-            format!("{node} says {response:?}, and whether it is paused is {is_paused}")
+        let is_kept_back = incarnation.obedience.is_kept_back();
+        let offers = is_kept_back && response.priority > 0;
+        self.require("O3", response.is_paused == is_kept_back && !offers, || {
+            format!("{node} says {response:?}, and whether it may not lead is {is_kept_back}")
         });
         if response.sent_at.is_some() {
             self.acknowledges(node, durable, response);
@@ -430,13 +435,13 @@ impl Checker {
         let is_bound = incarnation.must_be_bound(input.at);
         let elects_alone = size == 1 || incarnation.mode == Mode::Graft;
         let is_witness = incarnation.priority == 0;
-        let is_paused = incarnation.obedience.is_paused;
+        let is_kept_back = incarnation.obedience.is_kept_back();
         incarnation.begins_campaign();
         let pre_votes = incarnation.pre_votes.count(request.term);
         let may_run = input.names_it || elects_alone || pre_votes >= quorum(size);
         self.require("V2", !is_bound, || format!("{node} campaigns while it is bound"));
         self.require("H4", !is_witness, || format!("{node} campaigns, a witness"));
-        self.require("O3", !is_paused, || format!("{node} campaigns, and is paused"));
+        self.require("O3", !is_kept_back, || format!("{node} campaigns, and may not lead"));
         self.require("C2", may_run, || {
             format!("{node} campaigns with {pre_votes} pre-votes of {size}")
         });
@@ -446,13 +451,16 @@ impl Checker {
         let Some(incarnation) = &mut self.history(node).incarnation else { return };
         let at = incarnation.input.at;
         let is_bound = incarnation.must_be_bound(at);
-        let (is_witness, is_paused) = (incarnation.priority == 0, incarnation.obedience.is_paused);
+        let is_witness = incarnation.priority == 0;
+        let is_kept_back = incarnation.obedience.is_kept_back();
         let is_in_time = incarnation.pre_votes.ask(request, at, incarnation.times[0]);
         self.require("C1", is_in_time, || {
             format!("{node} asks for pre-votes in a round that is over")
         });
         self.require("H4", !is_witness, || format!("{node} asks for pre-votes, a witness"));
-        self.require("O3", !is_paused, || format!("{node} asks for pre-votes, and is paused"));
+        self.require("O3", !is_kept_back, || {
+            format!("{node} asks for pre-votes, and may not lead")
+        });
         self.require("V2", !is_bound, || format!("{node} asks for pre-votes while it is bound"));
     }
 }

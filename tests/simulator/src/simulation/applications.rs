@@ -1,12 +1,13 @@
 //! Applications that say where they were, or refuse everyone, for a while or for good (rules V4,
-//! A5).
+//! A5), and that keep their own node from leading (rule O3).
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::Simulation;
 use crate::faults::{Faults, Kind, Odds};
-use crate::{Answers, NodeIndex, Step};
+use crate::judgement::Violation;
+use crate::{Answers, Condition, NodeIndex, Step};
 
 /// What sets the random numbers of a world's applications apart from those of its faults.
 const SALT: u64 = 0x616e_7377_6572_7321;
@@ -38,12 +39,34 @@ impl Simulation {
         }
         let rng = &mut self.applications.rng;
         let node = NodeIndex::new(rng.random_range(0..self.world.node_count()));
+        if self.faults.kind != Kind::Doubles && rng.random_bool(0.4) {
+            let is_held_back = rng.random_bool(0.7);
+            return self.hold_back(node, is_held_back);
+        }
         let answers = match rng.random_range(0..10) {
             0..=3 => Answers::Current,
             4..=6 => Answers::Outdated,
             _ => Answers::RefusesAll,
         };
         self.apply(&Step::Answers { node, answers });
+    }
+
+    fn hold_back(&mut self, node: NodeIndex, is_held_back: bool) {
+        if self.world.condition(node) == Condition::Waiting && !self.world.is_go(node) {
+            self.apply(&Step::HoldBack { node, is_held_back });
+            self.plan(node);
+        }
+    }
+
+    /// No application keeps its node from leading any more (rule O3).
+    pub(super) fn let_all_lead(&mut self) -> Result<(), Violation> {
+        for node in self.world.nodes() {
+            if self.world.is_held_back(node) {
+                self.until_waiting(node)?;
+                self.hold_back(node, false);
+            }
+        }
+        Ok(())
     }
 
     /// After the faults, applications say where they are, and accept whoever is as far. Some that

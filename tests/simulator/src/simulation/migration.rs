@@ -4,11 +4,9 @@
 use std::time::Duration;
 
 use graft_election_core::Mode;
-use rand::RngExt;
 
-use super::bounds::times_max;
+use super::bounds::{POSITION_MAX, times_max};
 use super::{Action, Plan, Simulation};
-use crate::faults::Kind;
 use crate::judgement::Violation;
 use crate::{Change, Condition, NodeIndex, Remains, Step};
 
@@ -45,7 +43,7 @@ impl Simulation {
     /// A node that is about to restart, among Go's, may do so as another program, or in another
     /// mode. It takes over the record that is there.
     pub(super) fn move_over(&mut self, node: NodeIndex) {
-        if self.rng.random_bool(0.6) {
+        if !self.faults.migration.happens(&mut self.rng) {
             return;
         }
         let change = match self.world.settings(node).mode {
@@ -60,18 +58,58 @@ impl Simulation {
     /// it stays down until no promise of its own holds any more, since Go keeps none (section 2 of
     /// the protocol).
     pub(super) fn returns_to_go(&mut self, node: NodeIndex) -> bool {
-        let is_meant = self.faults.kind == Kind::GoVoters && !self.world.is_go(node);
         let settings = self.world.settings(node);
-        if !is_meant || settings.mode == Mode::Extended || !self.rng.random_bool(0.4) {
+        let is_meant = settings.mode == Mode::Graft && !settings.is_go;
+        if !is_meant || !self.faults.migration.happens(&mut self.rng) {
             return false;
         }
-        let [t_min, ..] = settings.times;
+        self.send_back_to_go(node);
+        true
+    }
+
+    /// A node that is down starts as Go's, once it has been down for as long as it may have
+    /// promised not to vote.
+    fn send_back_to_go(&mut self, node: NodeIndex) {
+        let [t_min, ..] = self.world.settings(node).times;
         let promised = self.world.record(node).map_or(0, |record| record.bound_for);
         let wait = t_min.max(Duration::from_micros(promised.into()));
         self.apply(&Step::Change { node, change: Change::Program { is_go: true } });
         let at = self.world.now().plus(wait);
         self.plans[node.get()] = Plan { at, action: Action::Start };
-        true
+    }
+
+    /// All nodes come to Extended mode. Then all except the leader go back to Go's program, those
+    /// first that the leader can spare. They don't hear the leader and run against it, and nobody
+    /// may vote for them while the lease lasts (I4).
+    pub(super) fn return_beside_a_lease(&mut self) -> Result<(), Violation> {
+        for node in self.world.nodes() {
+            self.apply(&Step::Position { node, position: POSITION_MAX });
+            self.stop(node);
+            for change in [Change::Program { is_go: false }, Change::Mode(Mode::Extended)] {
+                self.apply(&Step::Change { node, change });
+            }
+            self.plan(node);
+        }
+        self.run_until(self.world.now().plus(times_max(&self.world)[0]))?;
+        self.until_all_follow(self.world.now())?;
+        let Some((leader, _)) = self.leader() else { return Ok(()) };
+        let others: Vec<_> = self.world.nodes().filter(|node| *node != leader).collect();
+        let (spared, needed) = others.split_at((self.setup.size - 1) / 2);
+        for nodes in [spared, needed] {
+            for node in nodes.iter().copied() {
+                self.stop(node);
+                self.apply(&Step::Change { node, change: Change::Mode(Mode::Graft) });
+                self.send_back_to_go(node);
+            }
+            self.run_until(self.world.now().plus(times_max(&self.world)[1] * 2))?;
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self, node: NodeIndex) {
+        if self.world.condition(node) != Condition::Down {
+            self.apply(&Step::Crash { node, remains: Remains::Old });
+        }
     }
 
     /// Whether a node that is down must stay so for a while.
@@ -89,9 +127,7 @@ impl Simulation {
             if self.world.settings(node).mode == Mode::Graft {
                 continue;
             }
-            if self.world.condition(node) != Condition::Down {
-                self.apply(&Step::Crash { node, remains: Remains::Old });
-            }
+            self.stop(node);
             self.apply(&Step::Change { node, change: Change::Mode(Mode::Graft) });
             self.plan(node);
         }

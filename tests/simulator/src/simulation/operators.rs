@@ -10,7 +10,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use super::{Action, Simulation};
 use crate::faults::{Faults, Odds};
 use crate::judgement::Violation;
-use crate::{Condition, Event, Figures, NodeIndex, Observer, Step};
+use crate::{Condition, Event, Figures, NodeIndex, Observer, Setup, Step};
 
 /// What sets the random numbers of a world's operators apart from those of its faults.
 const SALT: u64 = 0x6f70_6572_6174_6f72;
@@ -41,6 +41,16 @@ impl Operators {
     /// How often one of them does something.
     pub(super) fn draw_odds(&mut self) -> Odds {
         Faults::draw_operators(&mut self.rng)
+    }
+
+    /// In some of the worlds in which operators do something, some nodes refuse it (rule O1).
+    pub(super) fn draw_disobedient(&mut self, setup: &mut Setup, odds: Odds) {
+        if odds == Odds::NEVER || self.rng.random_bool(0.7) {
+            return;
+        }
+        for node in &mut setup.nodes {
+            node.obeys_operators = self.rng.random_bool(0.7);
+        }
     }
 
     fn hear(&mut self, node: NodeIndex, response: &ControlResponse) {

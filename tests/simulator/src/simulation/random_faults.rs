@@ -177,11 +177,10 @@ impl Simulation {
         let loses_disk = (!self.setup.declared || self.can_spare(node))
             && self.world.identity(node).generation < u8::MAX
             && self.faults.lost_disk.happens(&mut self.rng);
-        match self.faults.kind {
-            Kind::Lists => self.edit_list(node),
-            Kind::GoVoters => self.move_over(node),
-            _ => {}
+        if self.faults.kind == Kind::Lists {
+            self.edit_list(node);
         }
+        self.move_over(node);
         if self.faults.change.happens(&mut self.rng) {
             let change = self.faults.draw_change(&mut self.rng);
             self.apply(&Step::Change { node, change });

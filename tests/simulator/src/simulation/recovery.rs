@@ -44,6 +44,7 @@ impl Simulation {
         }
         self.end_faults();
         self.await_go();
+        self.let_all_lead()?;
         self.resume_some()?;
         self.favour_candidates();
         if self.faults.kind == Kind::Lists {

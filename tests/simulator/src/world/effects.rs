@@ -152,6 +152,21 @@ impl World {
         Ok(())
     }
 
+    pub(super) fn hold_back(
+        &mut self,
+        node: NodeIndex,
+        is_held_back: bool,
+        observer: &mut impl Observer,
+    ) -> Result<(), CannotHappen> {
+        self.expect_input(node)?;
+        let now = self.local(node);
+        let machine = &mut self.machines[node.get()];
+        machine.is_held_back = is_held_back;
+        self.checkers[machine.cluster].is_held_back(machine.identity, is_held_back, now);
+        self.feed(node, |program| program.hold_back(now, is_held_back), observer);
+        Ok(())
+    }
+
     pub(super) fn forge(
         &mut self,
         message: &Message,
@@ -298,6 +313,9 @@ impl World {
         let Some(voter) = machine.go_voter() else { return false };
         let (state, reason, term) = voter.view();
         self.checkers[machine.cluster].is_go(machine.identity, state, term, sent.as_ref());
+        if state == State::Leader && before.0 != state {
+            self.checkers[machine.cluster].elected(machine.identity, term, self.now);
+        }
         if before != (state, reason, term) {
             observer.observe(Event::Changed { node, before: before.0, state, reason, term });
         }
@@ -402,11 +420,11 @@ impl World {
         Ok(())
     }
 
-    /// Shows the checker what is on a disk after a change.
+    /// Shows the checker what is on a disk after a change, unless a Go node's record is.
     fn change_disk<T>(&mut self, node: NodeIndex, change: impl FnOnce(&mut Disk) -> T) -> T {
         let machine = &mut self.machines[node.get()];
         let done = change(&mut machine.disk);
-        if let Some(record) = machine.disk.record() {
+        if let Some(record) = machine.disk.record().filter(|_| !machine.is_go()) {
             self.checkers[machine.cluster].stored(machine.identity, record);
         }
         done
@@ -416,7 +434,11 @@ impl World {
         let now = self.local(node);
         let machine = &self.machines[node.get()];
         let (Some(before), Some(program)) = (before, machine.node()) else { return };
-        self.checkers[machine.cluster].looked_at(machine.identity, program, now);
+        let checker = &mut self.checkers[machine.cluster];
+        checker.looked_at(machine.identity, program, now);
+        if program.state() == State::Leader && before.state != State::Leader {
+            checker.elected(machine.identity, program.term(), self.now);
+        }
         self.look_at_lease(node);
         let Some(program) = self.machines[node.get()].node() else { return };
         let Snapshot { state, reason, term, leader, has_lease } = Snapshot::of(program, now);
