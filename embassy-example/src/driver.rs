@@ -6,12 +6,14 @@ use embassy_futures::select::{Either, Either3, select, select3};
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_time::{TimeoutError, Timer, with_deadline};
 use graft_election_core::{
-    Application, Config, ConfigError, Instant, Message, Node, NodeId, Outgoing, Output, Reason,
-    State,
+    Application, Config, ConfigError, Instant, LeaderValue, Message, Node, NodeId, Outgoing,
+    Output, Reason, State,
 };
 use rand_core::Rng;
 
 use crate::announcer::Announcer;
+use crate::lease::Request;
+use crate::spokesman::Spokesman;
 use crate::{Lease, Observer, SendError, Transport, VoteStore, clock};
 
 /// What a board brings to the election.
@@ -40,7 +42,7 @@ pub struct Board<T, V, R, O> {
 /// count the time asleep (protocol, section 1).
 #[derive(Debug)]
 pub struct Driver<T, V, R, A, O, const VOTERS: usize> {
-    node: Node<R, A, VOTERS>,
+    node: Node<R, Spokesman<A>, VOTERS>,
     transport: T,
     votes: V,
     observer: O,
@@ -81,6 +83,7 @@ where
             let Board { transport, votes, rng, mut observer } = board;
             let clock_tick = config.clock_tick.max(clock::TICK);
             let config = &Config { clock_tick, ..*config };
+            let application = Spokesman::new(application);
             let node = Node::new(id, config, record, application, rng, clock::now())?;
             observer.started(node.id(), node.record());
             Ok(Self {
@@ -119,10 +122,16 @@ where
         lease.begin(self.heartbeat_interval, self.election_timeout_max);
         let mut stop = pin!(stop);
         loop {
-            let next = select3(stop.as_mut(), lease.handover_requested(), self.next_input());
+            let next = select3(stop.as_mut(), lease.next_request(), self.next_input());
             let input = match next.await {
                 Either3::First(()) => break,
-                Either3::Second(()) => Input::HandOver,
+                Either3::Second(Request::HandOver) => Input::HandOver,
+                Either3::Second(Request::HoldBack(is_held_back)) => Input::HoldBack(is_held_back),
+                Either3::Second(Request::SetValue(value)) => {
+                    self.node.application_mut().set_value(value);
+                    lease.hear(self.leader_value());
+                    continue;
+                }
                 Either3::Third(input) => input,
             };
             self.handle(input, lease).await;
@@ -191,11 +200,20 @@ where
             let Self { votes, announcer, observer, .. } = self;
             let outgoing = save(output, votes, announcer, observer, lease).await;
             lease.update(self.node.leadership(clock::now()));
+            lease.hear(self.leader_value());
             self.announcer.announce(&self.node, &mut self.observer);
             lease.released().await;
             if let Some(outgoing) = &outgoing {
                 self.send(outgoing).await;
             }
+        }
+    }
+
+    /// What the leader says, as far as this node knows; it may lead itself.
+    fn leader_value(&mut self) -> LeaderValue {
+        match self.node.state() {
+            State::Leader => self.node.application_mut().leader_value(),
+            _ => self.node.leader_value().clone(),
         }
     }
 
@@ -250,6 +268,7 @@ enum Input {
     /// The node's deadline may have come.
     Timeout,
     HandOver,
+    HoldBack(bool),
     Close,
 }
 
@@ -266,6 +285,7 @@ impl Input {
             Self::Message(message) => node.handle_message(now, message),
             Self::Timeout => node.handle_timeout(now),
             Self::HandOver => node.hand_over(now, None),
+            Self::HoldBack(is_held_back) => node.hold_back(now, is_held_back),
             Self::Close => node.close(now),
         }
     }

@@ -9,7 +9,7 @@ use embassy_sync::blocking_mutex::Mutex;
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_sync::waitqueue::MultiWakerRegistration;
 use embassy_time::Timer;
-use graft_election_core::{self as election, Instant};
+use graft_election_core::{self as election, Instant, LeaderValue};
 
 use crate::clock;
 
@@ -17,7 +17,8 @@ use crate::clock;
 const WAITING_MAX: usize = 4;
 
 /// The lease of this board's node, which its [`Driver`](crate::Driver) shares with the tasks that
-/// act as the leader (rule L3).
+/// act as the leader (rule L3); and their handle of the node, to [hold it back](Self::hold_back) or
+/// to [say something](Self::set_value) with its leadership.
 ///
 /// While it is valid, no other node of the cluster has a valid one. `M` says who may share it:
 /// `CriticalSectionRawMutex` of [`embassy_sync`] is for a `static`, which even interrupts may read;
@@ -40,6 +41,13 @@ struct Shared {
     next_job_at: Instant,
     /// The token of the leadership that is to be handed over.
     handing_over: Option<u64>,
+    /// Whether the node is kept from leading, and whether it was the last time that it was told.
+    is_held_back: bool,
+    was_held_back: bool,
+    /// What the node is to say while it leads, until the driver has taken it.
+    next_value: Option<LeaderValue>,
+    /// What the leader says.
+    leader_value: LeaderValue,
     /// The end of a lease that was given up early, and on which a task may still be acting.
     given_up_until: Option<Instant>,
     /// How many [`Leadership`]s exist.
@@ -56,6 +64,10 @@ impl<M: RawMutex> Lease<M> {
             election_timeout_max: Duration::ZERO,
             next_job_at: Instant::from_micros(0),
             handing_over: None,
+            is_held_back: false,
+            was_held_back: false,
+            next_value: None,
+            leader_value: LeaderValue::EMPTY,
             given_up_until: None,
             holders: 0,
             waiting: MultiWakerRegistration::new(),
@@ -76,10 +88,11 @@ impl<M: RawMutex> Lease<M> {
     }
 
     /// Runs `job` whenever this node leads, from the moment its lease begins, until a run ends by
-    /// itself. The result of that run is returned, and the leadership handed over (rule H1). A job
-    /// that failed may be run again: it begins in a later term, and at least the greatest election
-    /// timeout after it last began, so that a job that always fails at once doesn't wear out the
-    /// memory that holds the votes.
+    /// itself. The result of that run is returned, and the leadership handed over (rule H1). So a
+    /// job that has failed, or gives the leadership up though nothing is wrong, returns; an endless
+    /// one needs no result. Call this again to have it run again: it begins in a later term, and at
+    /// least the greatest election timeout after it last began, so that a job that always fails at
+    /// once doesn't wear out the memory that holds the votes.
     ///
     /// The job's future is dropped when half a heartbeat interval is left of a lease that was not
     /// renewed, or at once if the leadership is lost or handed over earlier; the other nodes learn
@@ -112,6 +125,33 @@ impl<M: RawMutex> Lease<M> {
         }
     }
 
+    /// Keeps the node from leading, or no longer does: while the board isn't fit to act as the
+    /// leader, for example. One that leads has no lease from now on, and hands over. It goes on
+    /// voting. What an operator has asked is another matter, and neither ends the other (rule O3).
+    /// A driver that starts later obeys as well, but this isn't stored.
+    pub fn hold_back(&self, is_held_back: bool) {
+        self.with(|shared| {
+            shared.is_held_back = is_held_back;
+            shared.waiting.wake();
+        });
+    }
+
+    /// Has the node say this with its leadership, from its next heartbeat on, while it leads, in
+    /// place of what its [`Application`](election::Application) would say: an address at which
+    /// others find it, for example (rule L7).
+    pub fn set_value(&self, value: LeaderValue) {
+        self.with(|shared| {
+            shared.next_value = Some(value);
+            shared.waiting.wake();
+        });
+    }
+
+    /// What the leader says with its leadership, this node included (rule L7); empty if it says
+    /// nothing, or none is known.
+    pub fn leader_value(&self) -> LeaderValue {
+        self.with(|shared| shared.leader_value.clone())
+    }
+
     /// Waits for a leadership that is not about to end.
     async fn next(&self) -> Leadership<'_, M> {
         loop {
@@ -132,6 +172,7 @@ impl<M: RawMutex> Lease<M> {
         self.with(|shared| {
             shared.heartbeat_interval = interval;
             shared.election_timeout_max = election_timeout_max;
+            shared.was_held_back = false;
         });
     }
 
@@ -150,9 +191,14 @@ impl<M: RawMutex> Lease<M> {
         });
     }
 
-    /// Waits until the leadership is to be handed over. Cancel-safe.
-    pub(crate) fn handover_requested(&self) -> impl Future<Output = ()> {
-        self.until(|shared| shared.current.is_some() && shared.usable().is_none())
+    /// Takes what the leader of the driver's node says.
+    pub(crate) fn hear(&self, value: LeaderValue) {
+        self.with(|shared| shared.leader_value = value);
+    }
+
+    /// Waits until a task wants something of the node. Cancel-safe.
+    pub(crate) fn next_request(&self) -> impl Future<Output = Request> {
+        self.take(Shared::next_request)
     }
 
     /// Waits until nobody acts on a lease that was given up early, or until it would have ended.
@@ -166,13 +212,18 @@ impl<M: RawMutex> Lease<M> {
 
     /// Waits until the condition holds, which is checked after each change.
     fn until(&self, condition: impl Fn(&Shared) -> bool) -> impl Future<Output = ()> {
+        self.take(move |shared| condition(shared).then_some(()))
+    }
+
+    /// Waits until there is something to take, for which it looks after each change.
+    fn take<T>(&self, look: impl Fn(&mut Shared) -> Option<T>) -> impl Future<Output = T> {
         poll_fn(move |context| {
             self.with(|shared| {
-                if condition(shared) {
-                    return Poll::Ready(());
+                let taken = look(shared);
+                if taken.is_none() {
+                    shared.waiting.register(context.waker());
                 }
-                shared.waiting.register(context.waker());
-                Poll::Pending
+                taken.map_or(Poll::Pending, Poll::Ready)
             })
         })
     }
@@ -197,8 +248,30 @@ impl<M: RawMutex> fmt::Debug for Lease<M> {
 impl Shared {
     /// The node's leadership, unless it is to be handed over.
     fn usable(&self) -> Option<election::Leadership> {
-        self.current.filter(|current| self.handing_over != Some(current.token))
+        let is_given_up = |token| self.is_held_back || self.handing_over == Some(token);
+        self.current.filter(|current| !is_given_up(current.token))
     }
+
+    fn next_request(&mut self) -> Option<Request> {
+        if self.was_held_back != self.is_held_back {
+            self.was_held_back = self.is_held_back;
+            return Some(Request::HoldBack(self.is_held_back));
+        }
+        if let Some(value) = self.next_value.take() {
+            return Some(Request::SetValue(value));
+        }
+        (self.current.is_some() && self.usable().is_none()).then_some(Request::HandOver)
+    }
+}
+
+/// What a task wants of the driver's node.
+pub(crate) enum Request {
+    /// That it hand its leadership over (rule H1).
+    HandOver,
+    /// That it doesn't lead, or may again (rule O3).
+    HoldBack(bool),
+    /// What it is to say while it leads (rule L7).
+    SetValue(LeaderValue),
 }
 
 /// The right to act as the leader, for as long as its lease lasts (rules L3, I4).

@@ -11,6 +11,7 @@ mod driver;
 mod lease;
 mod observer;
 mod serial;
+mod spokesman;
 mod transport;
 mod vote_flash;
 mod vote_store;

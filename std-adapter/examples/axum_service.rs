@@ -20,7 +20,6 @@
 //! is. So on a signal the job ends first, by itself, between two invoices. Then the node closes and
 //! hands over. The server goes last: while the others elect, `/leader` says that it isn't here.
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
@@ -126,13 +125,13 @@ async fn send_invoices(
     leadership: Leadership,
     stop: CancellationToken,
     _running: TaskTrackerToken,
-) -> Result<u64, Infallible> {
+) -> u64 {
     let mut sent = 0;
     while !stop.is_cancelled() {
         send_invoice(leadership.token()).await;
         sent += 1;
     }
-    Ok(sent)
+    sent
 }
 
 /// Stands for a request to a store that rejects any token lower than the highest it has seen.

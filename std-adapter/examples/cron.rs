@@ -66,18 +66,21 @@ impl Ledger {
     }
 }
 
-/// The job of the leader: it never ends by itself, and is dropped when the lease ends.
+/// The job of the leader: it is dropped when the lease ends, and gives the leadership up by itself
+/// only if nobody wants its ticks any more.
 async fn run_ticks(
     leadership: Leadership,
     id: NodeId,
     ledger: Arc<Ledger>,
     ran: UnboundedSender<Ran>,
-) -> Result<(), Failure> {
+) {
     loop {
         let (token, tick) = (leadership.token(), next_tick().await);
         if ledger.begin(token, tick) {
             // Here the work is done.
-            ran.send(Ran { tick, by: id.clone(), token })?;
+            if ran.send(Ran { tick, by: id.clone(), token }).is_err() {
+                return;
+            }
         }
     }
 }
@@ -107,7 +110,7 @@ pub async fn play(output: &mut impl Write) -> Result<(), Failure> {
         nodes.push(Arc::clone(&node));
         let (ledger, ran) = (Arc::clone(&ledger), ran.clone());
         tokio::spawn(async move {
-            // The job has no end of its own: this returns `RunError::Closed` when the node closes.
+            // When the node closes, this returns `RunError::Closed`.
             let job =
                 |leadership| run_ticks(leadership, id.clone(), Arc::clone(&ledger), ran.clone());
             node.run_while_leader(job).await

@@ -42,8 +42,6 @@ pub struct Counts {
     pub saves: Times,
     /// How often its vote could not be stored.
     pub saves_failed: u64,
-    /// Jobs of [`Node::run_while_leader`](crate::Node::run_while_leader) that failed or panicked.
-    pub jobs_failed: u64,
 }
 
 /// Why a node dropped a message, that it had received or was to send.

@@ -79,8 +79,6 @@ pub(crate) struct HandoverRequest {
     pub(crate) to: Option<NodeId>,
     /// The leadership to hand over; otherwise any.
     pub(crate) token: Option<u64>,
-    /// What went wrong, if that is why.
-    pub(crate) fault: Option<Fault>,
     /// Receives, at the end, whether there was such a leadership.
     pub(crate) done: oneshot::Sender<bool>,
 }
@@ -155,9 +153,6 @@ impl<T: Transport> Driver<T> {
     }
 
     async fn hand_over(&mut self, request: HandoverRequest) {
-        if let Some(fault) = request.fault {
-            self.publisher.job_failed(fault);
-        }
         let leads = self.node.state() == State::Leader;
         let is_meant = leads && request.token.is_none_or(|token| token == self.node.term());
         if is_meant {

@@ -220,13 +220,6 @@ pub enum Fault {
     /// last one it knew.
     #[error("the application's position has {0} bytes, more than a message carries")]
     PositionTooLong(usize),
-    /// The job of [`Node::run_while_leader`](crate::Node::run_while_leader) returned this error.
-    /// The node hands its leadership over.
-    #[error("the leader's job failed: {0}")]
-    JobFailed(String),
-    /// That job panicked with this message. The node hands its leadership over.
-    #[error("the leader's job panicked: {0}")]
-    JobPanicked(String),
     /// So many faults, refusals and restored connections were not reported, since ten were in the
     /// same second. [`Node::counts`](crate::Node::counts) counts refusals nevertheless.
     #[error("{0} more events are not reported: ten a second are")]
@@ -258,8 +251,6 @@ impl Fault {
             Self::ApplicationStuck(_) => "application_stuck",
             Self::ApplicationPanicked => "application_panicked",
             Self::PositionTooLong(_) => "position_too_long",
-            Self::JobFailed(_) => "job_failed",
-            Self::JobPanicked(_) => "job_panicked",
             Self::Withheld(_) => "withheld",
             Self::Missed(_) => "missed",
         }

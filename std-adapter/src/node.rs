@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use graft_election_core::{LeaderValue, Mode, NodeId, State};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::counts::Counts;
 use crate::driver::{HandoverRequest, Request};
-use crate::events::{ClusterInfo, Event, Events, Fault, Status};
+use crate::events::{ClusterInfo, Event, Events, Status};
 use crate::leadership::{Leadership, Leases};
 use crate::observer::{ClusterView, Hearsay};
 
@@ -35,6 +36,8 @@ pub struct Node {
     leases: Leases,
     mode: Mode,
     election_timeout_max: Duration,
+    /// No job begins before then.
+    next_job_at: Mutex<Instant>,
     requests: mpsc::Sender<Request>,
     /// Taken by the first caller of [`events`](Self::events), which so misses nothing.
     first_events: Mutex<Option<Events>>,
@@ -104,7 +107,7 @@ impl Node {
     /// lease: that is [`leadership`](Self::leadership).
     pub fn view(&self) -> ClusterView {
         let mut hearsay = self.hearsay.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = tokio::time::Instant::now();
+        let now = Instant::now();
         hearsay.forget(now);
         hearsay.view(now)
     }
@@ -133,7 +136,7 @@ impl Node {
     /// It waits until every [`Leadership`] is dropped, though not beyond the end of the lease. Go
     /// nodes don't know this message, so among them it only stops this node from leading.
     pub async fn hand_over(&self, to: Option<NodeId>) -> bool {
-        self.request_handover(to, None, None).await
+        self.request_handover(to, None).await
     }
 
     /// Keeps the node from leading, or no longer does: while its program isn't fit to act as the
@@ -167,21 +170,25 @@ impl Node {
         self.requests.send(Request::Answer(answer)).await.is_ok() && answered.await.is_ok()
     }
 
-    /// Gives the leadership of `token` up, because its job is done or has failed.
-    pub(crate) async fn give_up(&self, token: u64, fault: Option<Fault>) {
-        self.request_handover(None, Some(token), fault).await;
+    /// Hands the leadership of `token` over, because its job has ended.
+    pub(crate) async fn give_up(&self, token: u64) {
+        self.request_handover(None, Some(token)).await;
     }
 
-    async fn request_handover(
-        &self,
-        to: Option<NodeId>,
-        token: Option<u64>,
-        fault: Option<Fault>,
-    ) -> bool {
+    async fn request_handover(&self, to: Option<NodeId>, token: Option<u64>) -> bool {
         let (done, is_done) = oneshot::channel();
-        let request = Request::HandOver(HandoverRequest { to, token, fault, done });
+        let request = Request::HandOver(HandoverRequest { to, token, done });
         // A node that has closed no longer leads.
         self.requests.send(request).await.is_ok() && is_done.await.unwrap_or(false)
+    }
+
+    /// When the next job may begin.
+    pub(crate) fn next_job_at(&self) -> Instant {
+        *self.next_job_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn rest_jobs_until(&self, at: Instant) {
+        *self.next_job_at.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 
     pub(crate) fn mode(&self) -> Mode {

@@ -212,12 +212,6 @@ impl Publisher {
         }
     }
 
-    /// Reports that the leader's job failed or panicked.
-    pub(crate) fn job_failed(&mut self, fault: Fault) {
-        self.counts.send_modify(|counts| counts.jobs_failed += 1);
-        self.emit(EventKind::Fault(fault));
-    }
-
     /// Reports a fault that may last, but not each time that it shows.
     pub(crate) fn recurring(&mut self, now: Instant, fault: Fault) {
         if self.news.remember(now, ErrorChain(&fault).to_string()) {

@@ -1,18 +1,15 @@
 //! A job that runs while this node leads, and never twice at once.
 
-use std::any::Any;
-use std::fmt::Display;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 
 use futures_util::FutureExt;
 use graft_election_core::{Mode, Reason};
 use tokio::time::{Instant, sleep_until};
 
-use crate::events::Fault;
 use crate::leadership::Leadership;
 use crate::node::Node;
 
-/// Why a job was ended before it succeeded.
+/// Why no run of a job has come to its own end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
@@ -29,8 +26,9 @@ pub enum RunError {
 }
 
 impl Node {
-    /// Runs `job` whenever this node leads, from the moment that its lease begins, until one run of
-    /// it succeeds. That run's result is returned, and the leadership handed over (rule H1).
+    /// Runs `job` whenever this node leads, from the moment that its lease begins, until a run ends
+    /// by itself. The result of that run is returned, and the leadership handed over to a follower
+    /// that is fit to lead (rule H1).
     ///
     /// Each run receives its [`Leadership`]. If the lease is not renewed, [`Leadership::ending`]
     /// returns one heartbeat interval before its end, and the run's future is dropped when half an
@@ -38,10 +36,25 @@ impl Node {
     /// overlap: the future is polled in place, and the next run begins after the last was dropped,
     /// when the node leads again.
     ///
-    /// A run that returns an error or panics is reported as [`Fault::JobFailed`] or
-    /// [`Fault::JobPanicked`]. The node hands its leadership over, since another node may fare
-    /// better, and runs the job again in a later term, no sooner than the greatest election timeout
-    /// after that run began: a job that always fails at once doesn't keep the cluster electing.
+    /// The job decides whether it ends. An endless one needs no result. One that has failed, or
+    /// that gives the leadership up though nothing is wrong, returns, with a result of any type. To
+    /// have it run again when this node leads again, call this again:
+    ///
+    /// ```
+    /// # use graft_election::{Leadership, Node, RunError};
+    /// # async fn send_invoices(_: Leadership) -> Result<(), std::io::Error> { Ok(()) }
+    /// # async fn example(node: &Node) -> Result<(), RunError> {
+    /// while let Err(error) = node.run_while_leader(send_invoices).await? {
+    ///     eprintln!("could not send all invoices: {error}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// A run begins no sooner than the greatest election timeout after the last one that ended by
+    /// itself began: a job that always fails at once doesn't keep the cluster electing. Who has no
+    /// more work as the leader [closes](Self::close) the node or [holds it
+    /// back](Self::hold_back), since it may be elected again.
     ///
     /// Three things can't be promised. A future that blocks its thread can't be dropped meanwhile,
     /// nor can tasks that it has spawned. A process can be paused between any two instructions. And
@@ -59,27 +72,25 @@ impl Node {
     ///
     /// # Panics
     ///
-    /// If the job's future panics while it is dropped.
-    pub async fn run_while_leader<T, E, F>(
+    /// If the job does. Its leadership is handed over first, unless it panics while it is dropped.
+    pub async fn run_while_leader<T, F>(
         &self,
         mut job: impl FnMut(Leadership) -> F,
     ) -> Result<T, RunError>
     where
         // Not an `AsyncFnMut`: Rust has no way yet to require that its future can be sent to
         // another thread, as that of a spawned task must be.
-        F: Future<Output = Result<T, E>>,
-        E: Display,
+        F: Future<Output = T>,
     {
         if self.mode() == Mode::Graft {
             return Err(RunError::NoLease);
         }
-        let mut rested_at = Instant::now();
         loop {
             let leadership = self.wait_for_leadership().await.ok_or_else(|| self.run_error())?;
             tokio::select! {
                 biased;
                 () = leadership.ended() => continue,
-                () = sleep_until(rested_at) => {}
+                () = sleep_until(self.next_job_at()) => {}
             }
             let token = leadership.token();
             let began_at = Instant::now();
@@ -89,18 +100,10 @@ impl Node {
                 continue;
             };
             drop(leadership);
-            let fault = match ran {
-                Ok(Ok(done)) => {
-                    self.give_up(token, None).await;
-                    return Ok(done);
-                }
-                // In this form an error may have its causes in its text; those of anyhow do.
-                Ok(Err(error)) => Fault::JobFailed(format!("{error:#}")),
-                Err(panic) => Fault::JobPanicked(message_of(&*panic)),
-            };
-            rested_at = began_at + self.election_timeout_max();
+            self.rest_jobs_until(began_at + self.election_timeout_max());
             // When it returns, this leadership is over.
-            self.give_up(token, Some(fault)).await;
+            self.give_up(token).await;
+            return Ok(ran.unwrap_or_else(|panic| resume_unwind(panic)));
         }
     }
 }
@@ -113,10 +116,4 @@ impl Node {
             _ => RunError::Closed,
         }
     }
-}
-
-/// The message of a panic, if it has one.
-fn message_of(panic: &(dyn Any + Send)) -> String {
-    let message = panic.downcast_ref::<&str>().map(|message| (*message).to_owned());
-    message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }

@@ -83,8 +83,6 @@ fn faults() -> Vec<Fault> {
         Fault::PositionTooLong(65),
         Fault::Malformed { from: "graft.c.heartbeat".into(), error: Arc::new(io_error()) },
         Fault::GoNodeUndeclared,
-        Fault::JobFailed(REASON.into()),
-        Fault::JobPanicked(REASON.into()),
         Fault::Withheld(312),
         Fault::Missed(3),
     ]

@@ -158,7 +158,7 @@ fn port_at_the_end_of(line: &str) -> u16 {
 }
 
 /// The server that `cargo xtask test` installs, unless the environment or the path names another.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     if let Some(program) = std::env::var_os("NATS_SERVER") {
         return program.into();
     }

@@ -94,7 +94,7 @@ async fn n5_a_double_is_refused_and_says_why_and_the_first_keeps_its_lease() {
         // A clone of the machine, with a copy of the vote file.
         let double = place.start(name.as_str(), first_votes(name.as_str())).await;
         let mut events = double.events();
-        let ran = timeout(DOUBT, double.run_while_leader(async |_| Ok::<_, String>(()))).await;
+        let ran = timeout(DOUBT, double.run_while_leader(async |_| ())).await;
         assert_eq!(ran.expect("it gives up soon"), Err(RunError::DuplicateId));
         closes_as_a_double(&double).await;
         wait_for_fault(&mut events, |fault| matches!(fault, Fault::Report(Report::DuplicateId)))

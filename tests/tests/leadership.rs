@@ -2,17 +2,17 @@
 
 use std::convert::Infallible;
 use std::future::pending;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use graft_election::core::Message;
 use graft_election::{
-    Config, Fault, Leadership, MemoryNetwork, MemoryVotes, Mode, Node, Reason, RunError, State,
+    Config, Leadership, MemoryNetwork, MemoryVotes, Mode, Node, Reason, RunError, State,
 };
-use graft_election_tests::cluster::{
-    MemoryCluster, builder, graft_builder, id, wait_for_fault, wait_until,
-};
+use graft_election_tests::cluster::{MemoryCluster, builder, graft_builder, id, wait_until};
 use graft_election_tests::peer::Peer;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -57,13 +57,13 @@ async fn l3_a_leadership_is_valid_while_its_lease_lasts_and_not_a_moment_longer(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_runs_under_its_token_and_its_success_hands_the_leadership_over() {
+async fn a_job_runs_under_its_token_and_its_end_hands_the_leadership_over() {
     let node = start_alone().await;
     let done = node.run_while_leader(|leadership: Leadership| async move {
         assert!(leadership.is_valid());
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(leadership.is_valid());
-        Ok::<_, Infallible>(leadership.token())
+        leadership.token()
     });
     assert_eq!(done.await, Ok(1));
     assert_eq!((node.state(), node.status().reason), (State::Follower, Reason::HandedOver));
@@ -75,15 +75,12 @@ async fn a_job_can_be_spawned_and_ends_with_its_node() {
     let node = Arc::new(start_alone().await);
     let running = Arc::clone(&node);
     let job = tokio::spawn(async move {
-        running.run_while_leader(async |_| pending::<Result<(), Infallible>>().await).await
+        running.run_while_leader(async |_| pending::<Infallible>().await).await
     });
     node.wait_for_leadership().await.unwrap();
     node.close().await;
     assert_eq!(job.await.unwrap(), Err(RunError::Closed));
-    assert_eq!(
-        node.run_while_leader(async |_| Ok::<_, Infallible>(())).await,
-        Err(RunError::Closed)
-    );
+    assert_eq!(node.run_while_leader(async |_| ()).await, Err(RunError::Closed));
     assert!(!node.hand_over(None).await);
 }
 
@@ -106,9 +103,8 @@ async fn a_job_is_told_one_heartbeat_before_its_lease_ends_and_dropped_half_a_on
         let witness = Witness(leadership.clone(), dropped.clone());
         leadership.ending().await;
         told.send(leadership.remaining()).unwrap();
-        let never = pending::<Result<(), Infallible>>().await;
+        pending::<()>().await;
         drop(witness);
-        never
     });
     let scene = async {
         leader.wait_for_leadership().await.unwrap();
@@ -148,30 +144,57 @@ async fn a_job_is_told_one_heartbeat_before_its_lease_ends_and_dropped_half_a_on
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_fails_or_panics_is_told_of_and_run_again_in_a_later_term() {
+async fn a_job_that_returns_gives_the_leadership_up_and_may_be_run_again_in_a_later_term() {
     let node = start_alone().await;
-    let mut events = node.events();
-    let runs = AtomicUsize::new(0);
-    let last_token = AtomicU64::new(0);
-    let done = node.run_while_leader(async |leadership: Leadership| {
-        assert!(leadership.token() > last_token.swap(leadership.token(), Ordering::SeqCst));
-        match runs.fetch_add(1, Ordering::SeqCst) {
-            0 => Err("out of paper"),
-            1 => panic!("out of ink"),
-            _ => Ok("printed"),
-        }
-    });
-    assert_eq!(done.await, Ok("printed"));
-    for words in ["the leader's job failed: out of paper", "the leader's job panicked: out of ink"]
-    {
-        wait_for_fault(&mut events, |fault| {
-            matches!(fault, Fault::JobFailed(_) | Fault::JobPanicked(_))
-                && fault.to_string() == words
-        })
-        .await;
+    let (mut tokens, mut began) = (vec![0], Instant::now() - Config::ELECTION_TIMEOUT_MAX);
+    for outcome in [Err("out of paper"), Ok("printed")] {
+        let run = node.run_while_leader(async |leadership: Leadership| {
+            (leadership.token(), Instant::now(), outcome)
+        });
+        let (token, began_again, returned) = run.await.unwrap();
+        assert_eq!(returned, outcome);
+        assert!(began_again - began >= Config::ELECTION_TIMEOUT_MAX, "it rests in between");
+        began = began_again;
+        tokens.push(token);
     }
-    assert_eq!(node.counts().jobs_failed, 2);
-    assert_eq!(node.counts().step_downs[&Reason::HandedOver], 3);
+    assert!(tokens.is_sorted_by(|earlier, later| earlier < later), "I5: {tokens:?}");
+    assert_eq!(node.counts().step_downs[&Reason::HandedOver], 2);
+    node.close().await;
+}
+
+/// H1, O3.
+#[tokio::test(start_paused = true)]
+async fn h1_a_job_that_gives_the_leadership_up_leaves_it_to_the_follower_that_is_fit() {
+    let network = MemoryNetwork::new();
+    let nodes = start_three(&network).await;
+    let first = nodes.iter().map(|node| Box::pin(node.wait_for_leadership()));
+    let leader = futures_util::future::select_all(first).await.1;
+    let [unfit, fit] = [1, 2].map(|offset| &nodes[(leader + offset) % 3]);
+    unfit.hold_back(true).await;
+    // Until both have acknowledged since.
+    tokio::time::sleep(2 * H).await;
+    let endless = fit.run_while_leader(async |_| pending::<Infallible>().await);
+    let given_up =
+        nodes[leader].run_while_leader(async |leadership: Leadership| leadership.token());
+    let (given_up, began) = (given_up.await.unwrap(), Instant::now());
+    assert!(nodes[leader].leadership().is_none());
+    tokio::select! {
+        ended = endless => panic!("{ended:?}"),
+        successor = fit.wait_for_leadership() => {
+            assert_eq!(successor.unwrap().token(), given_up + 1);
+        }
+    }
+    assert!(began.elapsed() < Config::ELECTION_TIMEOUT_MIN, "nobody waits for a timeout");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_a_job_reaches_its_caller_and_its_leadership_is_handed_over_first() {
+    let node = start_alone().await;
+    let job = node.run_while_leader(async |_| -> () { panic!("out of ink") });
+    let panic = AssertUnwindSafe(job).catch_unwind().await.unwrap_err();
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"out of ink"));
+    assert!(node.leadership().is_none());
+    assert_eq!(node.counts().step_downs[&Reason::HandedOver], 1);
     node.close().await;
 }
 
@@ -184,12 +207,11 @@ async fn a_job_that_always_fails_at_once_does_not_keep_the_cluster_electing() {
     for node in &nodes {
         let (node, runs) = (Arc::clone(node), Arc::clone(&runs));
         tokio::spawn(async move {
-            node.run_while_leader(async |_| {
+            let mut job = async |_| {
                 runs.fetch_add(1, Ordering::SeqCst);
                 tokio::time::sleep(Duration::from_millis(1)).await;
-                Err::<Infallible, _>("out of paper")
-            })
-            .await
+            };
+            while node.run_while_leader(&mut job).await.is_ok() {}
         });
     }
     let timeouts = 100;
@@ -209,7 +231,7 @@ async fn a_job_that_always_fails_at_once_does_not_keep_the_cluster_electing() {
 async fn a_node_in_graft_mode_has_no_lease_and_says_so_at_once() {
     let network = MemoryNetwork::new();
     let node = graft_builder("a", 1).start(network.transport(), MemoryVotes::new()).await.unwrap();
-    let ran = node.run_while_leader(async |_| Ok::<_, Infallible>(())).await;
+    let ran = node.run_while_leader(async |_| ()).await;
     assert_eq!(ran, Err(RunError::NoLease));
     wait_until(&node, |status| status.state == State::Leader).await;
     assert!(node.leadership().is_none());
@@ -271,10 +293,11 @@ async fn i4_i5_whatever_is_split_or_handed_over_never_do_two_act_and_tokens_rise
     let nodes = start_three(&network).await;
     let (acting, last_token, runs) =
         <(Arc<AtomicUsize>, Arc<AtomicU64>, Arc<AtomicUsize>)>::default();
+    let mut jobs = Vec::new();
     for node in &nodes {
         let (node, acting) = (Arc::clone(node), Arc::clone(&acting));
         let (last_token, runs) = (Arc::clone(&last_token), Arc::clone(&runs));
-        tokio::spawn(async move {
+        jobs.push(tokio::spawn(async move {
             let job = |leadership: Leadership| {
                 let acting = Acting::begin(&acting);
                 let before = last_token.swap(leadership.token(), Ordering::SeqCst);
@@ -285,11 +308,10 @@ async fn i4_i5_whatever_is_split_or_handed_over_never_do_two_act_and_tokens_rise
                         tokio::time::sleep(Duration::from_millis(7)).await;
                     }
                     drop(acting);
-                    Err::<Infallible, _>("the job outlived its leadership")
                 }
             };
             node.run_while_leader(job).await
-        });
+        }));
     }
     let places: Vec<_> = nodes.iter().map(|node| node.id()).collect();
     for round in 0_usize..200 {
@@ -311,9 +333,9 @@ async fn i4_i5_whatever_is_split_or_handed_over_never_do_two_act_and_tokens_rise
         }
         tokio::time::sleep(Duration::from_millis(137 * (1 + round as u64 % 11))).await;
     }
-    for node in &nodes {
-        let counts = node.counts();
-        assert_eq!(counts.jobs_failed, 0, "{counts:?}");
+    for (node, job) in nodes.iter().zip(jobs) {
+        node.close().await;
+        assert_eq!(job.await.unwrap(), Err(RunError::Closed), "no job outlived its leadership");
     }
     assert!(runs.load(Ordering::SeqCst) > 50, "{runs:?}");
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use embassy_time::Timer;
 use graft_election_core::{
-    Config, Heartbeat, HeartbeatResponse, Message, Mode, Position, Reason, State,
+    Config, Heartbeat, HeartbeatResponse, LeaderValue, Message, Mode, Position, Reason, State,
 };
 
 use crate::machine::{Machine, SharedLease, now};
@@ -178,6 +178,81 @@ fn h1_the_end_of_a_job_hands_the_leadership_over_and_it_begins_again_in_a_later_
         let timeout_max = Config::ELECTION_TIMEOUT_MAX.as_millis() as u64;
         assert!(own.is_sorted_by(|earlier, later| earlier + timeout_max <= *later), "{runs:?}");
     }
+}
+
+#[test]
+fn o3_a_board_that_its_program_holds_back_hands_over_at_once_and_votes_on() {
+    let mut world = World::with_cluster(&THREE);
+    let leader = world.wait_for_lease();
+    world.look(leader, |machine| {
+        machine.lease.hold_back(true);
+        assert!(machine.lease.leadership().is_none(), "from that moment on");
+    });
+    let took = world.run_until(3_000, |world| THREE.iter().any(|name| world.token(name).is_some()));
+    assert!(took < Config::ELECTION_TIMEOUT_MIN.as_millis() as u64, "{took}: it said nothing");
+    let lost = world.look(leader, |machine| machine.changes().last().copied());
+    assert_eq!(lost.map(|change| change.reason), Some(Reason::KeptBack));
+
+    // The others need its vote, and it doesn't lead in place of one that is cut off.
+    let [second, third] = [1, 2]
+        .map(|offset| THREE[(THREE.iter().position(|name| *name == leader).unwrap() + offset) % 3]);
+    world.with(second, |machine| machine.is_cut_off = true);
+    world.run_for(3_000);
+    assert!(world.token(third).is_some());
+    world.look(third, |machine| machine.lease.hold_back(true));
+    world.run_for(5_000);
+    assert!(THREE.iter().all(|name| world.token(name).is_none()));
+    world.look(leader, |machine| machine.lease.hold_back(false));
+    world.run_until(3_000, |world| world.token(leader).is_some());
+}
+
+#[test]
+fn o3_a_board_that_is_held_back_before_it_starts_does_not_lead() {
+    let has_never_led = |world: &World| {
+        world.look("a", |machine| machine.changes().all(|change| change.to != State::Leader))
+    };
+    let mut world = World::new();
+    world.machine("a").borrow().lease.hold_back(true);
+    world.start("a", 1);
+    world.run_for(5_000);
+    assert!(has_never_led(&world));
+    // The next driver of the same tasks obeys as well.
+    world.stop("a");
+    world.run_until(2 * H + 1, |world| world.has_ended("a"));
+    world.start("a", 1);
+    world.run_for(5_000);
+    assert!(has_never_led(&world));
+    world.look("a", |machine| machine.lease.hold_back(false));
+    world.run_until(3_000, |world| world.token("a").is_some());
+}
+
+#[test]
+fn l7_what_a_board_says_with_its_leadership_is_known_to_all_for_as_long_as_it_leads() {
+    let value = |name: &str| LeaderValue::new(name.as_bytes()).unwrap();
+    let heard = |world: &World, name: &str| world.look(name, |m| m.lease.leader_value());
+    let mut world = World::with_cluster(&THREE);
+    for name in THREE {
+        world.look(name, |machine| machine.lease.set_value(value(name)));
+    }
+    let leader = world.wait_for_lease();
+    world.run_for(H);
+    assert!(THREE.iter().all(|name| heard(&world, name) == value(leader)));
+    // It may change.
+    world.look(leader, |machine| machine.lease.set_value(value("elsewhere")));
+    world.run_for(0);
+    assert_eq!(heard(&world, leader), value("elsewhere"));
+    world.run_for(H);
+    assert!(THREE.iter().all(|name| heard(&world, name) == value("elsewhere")));
+
+    world.with(leader, |machine| machine.is_cut_off = true);
+    world.run_until(3_000, |world| {
+        world.token(leader).is_none() && THREE.iter().any(|name| world.token(name).is_some())
+    });
+    world.run_for(H);
+    let next = THREE.into_iter().find(|name| world.token(name).is_some()).unwrap();
+    assert_eq!(heard(&world, leader), LeaderValue::EMPTY, "it is forgotten with its leader");
+    let others = THREE.iter().filter(|name| **name != leader);
+    assert!(others.into_iter().all(|name| heard(&world, name) == value(next)));
 }
 
 #[test]

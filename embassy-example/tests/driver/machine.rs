@@ -71,7 +71,7 @@ pub(crate) struct Machine {
     /// How far time advances with each receive, in milliseconds.
     pub(crate) receive_takes: u64,
 
-    /// The lease of the node, since its last start.
+    /// The lease of the node, since the power came on.
     pub(crate) lease: Rc<SharedLease>,
     pub(crate) record: VoteRecord,
     pub(crate) saves: usize,

@@ -138,7 +138,10 @@ impl World {
     ) -> Board<T, V, SmallRng, Recorder> {
         self.seed += u64::from(!self.has_equal_seeds);
         let machine = self.machine(name);
-        machine.borrow_mut().lease = Rc::default();
+        // A driver that has ended in order leaves its lease to the next one.
+        if self.tasks.contains_key(name) {
+            machine.borrow_mut().lease = Rc::default();
+        }
         machine.borrow_mut().inbox.clear();
         machine.borrow_mut().stop = false;
         let rng = SmallRng::seed_from_u64(self.seed);
@@ -150,6 +153,7 @@ impl World {
         self.tasks.remove(name);
         self.jobs.remove(name);
         self.machine(name).borrow_mut().observed.clear();
+        self.machine(name).borrow_mut().lease = Rc::default();
     }
 
     /// Asks the node to close.

@@ -131,9 +131,7 @@ impl Snapshot {
         writer.counter("save_failures", "Times that the vote could not be stored", None, failed)?;
         let mut drops: BTreeMap<_, _> = DropCause::ALL.map(|cause| (cause.name(), 0)).into();
         drops.extend(by_name(&counts.drops, |cause| cause.name()));
-        writer.counters("messages_dropped", "Messages that were dropped", "cause", drops)?;
-        let failed = as_float(counts.jobs_failed);
-        writer.counter("jobs_failed", "Jobs of the leader that failed or panicked", None, failed)
+        writer.counters("messages_dropped", "Messages that were dropped", "cause", drops)
     }
 }
 

@@ -253,6 +253,7 @@ impl NodeBuilder {
             },
             mode: self.mode,
             election_timeout_max: self.election_timeout.1,
+            next_job_at: Mutex::new(tokio::time::Instant::now()),
             requests,
             first_events: Mutex::new(Some(publisher.listen())),
             events: publisher.subscribe(),

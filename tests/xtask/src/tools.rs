@@ -48,6 +48,9 @@ const CXX: (&str, &str) = ("c++", "g++");
 /// What reads units of systemd.
 const SYSTEMD: (&str, &str) = ("systemd-analyze", "systemd");
 
+/// What lays cables between namespaces of the network is `ip`, which doesn't tell its version so.
+const IPROUTE: (&str, &str) = ("ss", "iproute2");
+
 /// What draws the page: programs of Debian's packages of the same names. The second has no windows,
 /// and is a quarter smaller to install.
 const BROWSERS: [&str; 2] = ["chromium", "chromium-headless-shell"];
@@ -86,7 +89,9 @@ impl Tools {
             need_component("fmt", "rustfmt")?;
             need_component("clippy", "clippy")
         })?;
-        steps.run("tools: packages of Debian", || debian::need(&[SIZE, EMULATOR, CXX, SYSTEMD]))?;
+        steps.run("tools: packages of Debian", || {
+            debian::need(&[SIZE, EMULATOR, CXX, SYSTEMD, IPROUTE])
+        })?;
         Ok(Self {
             toolchain: steps.run("tools: compiler for microcontrollers", Toolchain::install)?,
             nats_server: steps.run("tools: nats-server", nats_server)?,

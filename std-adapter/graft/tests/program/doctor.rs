@@ -1,6 +1,7 @@
 //! `graft doctor`: what may keep a cluster from electing a leader.
 
 use std::fs;
+use std::path::Path;
 use std::process::Output;
 
 use serde_json::Value;
@@ -107,4 +108,38 @@ fn a_cluster_on_its_way_from_go_is_told_how_to_run() {
     let output = graft(directory.path(), &[&["doctor", "jobs", "--json"], &LOCAL[..]].concat());
     finds(&output, "leader", "fine", " leads in term 1");
     assert!(output.status.success(), "{output:?}");
+}
+
+/// With a voter's own login, and with one that may only listen.
+#[test]
+fn what_a_login_may_not_do_is_said_once_and_is_not_wrong() {
+    let directory = tempfile::tempdir().unwrap();
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/deploy/nats/extended.conf");
+    fs::copy(deploy, directory.path().join("extended.conf")).unwrap();
+    let users = ["A", "B", "C", "OBSERVER", "OPERATOR"];
+    let passwords: String = users.map(|it| format!("PASSWORD_OF_{it}: \"pw\"\n")).concat();
+    fs::write(directory.path().join("passwords.conf"), passwords).unwrap();
+    let server = NatsServer::start_with(&directory.path().join("extended.conf"));
+    let login =
+        |user| ["--password", "pw", "--nats", &server.url(), "--user", user].map(str::to_owned);
+    let start = |id: &'static str| {
+        let login = login(id);
+        let node = ["run", "--json", "--cluster", "billing", "--size", "3", "--id", id];
+        let words = [&node[..], &login.each_ref().map(String::as_str)].concat();
+        Program::start(directory.path(), &words)
+    };
+    let mut nodes = ["a", "b"].map(start);
+    nodes.iter_mut().for_each(|node| drop(node.wait_for_leader()));
+    for (user, verdict, words) in
+        [("c", "fine", "nobody else"), ("observer", "warning", "may not ask it")]
+    {
+        let login = login(user);
+        let doctor = ["doctor", "billing", "--json", "--wait", "500ms", "--id", "c"];
+        let words_of = [&doctor[..], &login.each_ref().map(String::as_str)].concat();
+        let output = graft(directory.path(), &words_of);
+        finds(&output, "id", verdict, words);
+        finds(&output, "round_trip", "fine", "this login may not ask them");
+        finds(&output, "leader", "fine", " leads in term ");
+        assert_eq!(findings(&output).iter().filter(|it| it.0 == "round_trip").count(), 1);
+    }
 }

@@ -25,6 +25,7 @@ mod inspect;
 mod keep;
 mod leader_file;
 mod login;
+mod machines;
 mod manual;
 mod nats;
 /// What the other tests start servers with: they are of another package.
