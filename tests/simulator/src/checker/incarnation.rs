@@ -14,6 +14,7 @@ use super::doubt::Doubt;
 use super::operators::Obedience;
 use super::parting::Parting;
 use super::pre_votes::PreVotes;
+use super::standing_back::{Asked, StandingBack};
 use crate::Identity;
 use crate::machine::CoreNode;
 
@@ -79,6 +80,7 @@ pub(super) struct Incarnation {
     /// What its followers last said of themselves, one entry for each life (rule H4).
     offers: Vec<Offer>,
     pub(super) pre_votes: PreVotes,
+    pub(super) standing_back: StandingBack,
     /// Who answered its campaign, and whether with a vote: as many as count (rule V6).
     answers: Vec<(Option<Identity>, bool)>,
 }
@@ -128,6 +130,10 @@ pub(super) struct Input {
     pub(super) is_barred: bool,
     /// Something that may restart its election timer (rule V8).
     pub(super) may_restart_timer: bool,
+    /// A request for pre-votes for which it may put its timer off (rule C1a).
+    pub(super) asked: Option<Asked>,
+    /// It asks for votes in the campaign in which it last did (rule C2a).
+    pub(super) is_repeated: bool,
     /// A leader of Extended mode learns of a higher term (rule H5).
     pub(super) deposes_it: bool,
     /// The node must be ready to campaign within this time (rule H2).
@@ -197,6 +203,7 @@ impl Incarnation {
             echoes: Vec::new(),
             offers: Vec::new(),
             pre_votes: PreVotes::default(),
+            standing_back: StandingBack::default(),
             answers: Vec::new(),
         }
     }
@@ -260,9 +267,7 @@ impl Incarnation {
         let campaign = self.campaign.filter(|(term, _)| *term == self.term);
         let campaign = campaign.map(|(_, round)| round);
         match (answer, self.state) {
-            (Message::PreVoteResponse(_), State::PreCandidate) => {
-                self.pre_votes.awaited().map(|round| (round, true))
-            }
+            (Message::PreVoteResponse(_), State::PreCandidate) => self.pre_votes.awaited(),
             (Message::VoteResponse(_), State::PreCandidate) => campaign.map(|round| (round, false)),
             (Message::VoteResponse(_), State::Candidate | State::Leader)
             | (Message::HeartbeatResponse(_), State::Leader) => campaign.map(|round| (round, true)),
@@ -375,6 +380,12 @@ impl Incarnation {
         input.is_barred = !is_released && is_barred || must_be_aside;
         input.has_other_size = is_other_size(request.size, self.size);
         input.may_restart_timer = !input.is_barred && matches!(message, Message::VoteRequest(_));
+        let is_pre_vote = matches!(message, Message::PreVoteRequest(_));
+        if is_pre_vote && !input.is_barred && self.mode == Mode::Extended {
+            let VoteRequest { candidate, round, .. } = request;
+            input.asked = Some(Asked { candidate: candidate.clone(), round: *round });
+            self.pre_votes.may_stand_back();
+        }
         input.frees_it = input.may_restart_timer;
         let must_stay = input.is_barred || !input.may_restart_timer;
         let must_adopt = !must_stay && !may_be_aside && (is_released || !is_bound);

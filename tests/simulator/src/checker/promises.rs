@@ -164,7 +164,8 @@ impl Checker {
                 if let (Message::PreVoteResponse(response), Some(voter)) = (message, voter) {
                     incarnation.pre_votes.hear(voter, response);
                     // The last pre-vote that was missing makes it campaign.
-                    return highest..=term.max(own_term + 1);
+                    let lowest = if is_awaited { highest } else { own_term };
+                    return lowest..=term.max(own_term + 1);
                 }
                 if !is_awaited {
                     return own_term..=highest;
@@ -228,7 +229,18 @@ impl Checker {
             format!("{node} heard another process in its own name, and doesn't ask in time")
         });
         let restarts = waits && deadline > before;
-        self.require("V8", !restarts || input.may_restart_timer, || {
+        let Some(incarnation) = &mut self.history(node).incarnation else { return };
+        if input.may_restart_timer {
+            incarnation.standing_back.forget();
+        }
+        let may_restart = match &input.asked {
+            Some(asked) if restarts => {
+                deadline <= input.at.saturating_add(heartbeat * 2)
+                    && incarnation.standing_back.stands_back(asked)
+            }
+            _ => input.may_restart_timer,
+        };
+        self.require("V8", !restarts || may_restart, || {
             format!("{node} restarts its election timer without cause")
         });
     }
@@ -369,7 +381,9 @@ impl Checker {
         }
         match message {
             Message::VoteRequest(request) => {
-                incarnation.campaign = request.round.map(|round| (request.term, round));
+                let campaign = request.round.map(|round| (request.term, round));
+                incarnation.input.is_repeated = incarnation.campaign == campaign;
+                incarnation.campaign = campaign;
             }
             Message::Heartbeat(heartbeat) => {
                 incarnation.campaign = heartbeat.round.map(|round| (heartbeat.term, round));
@@ -423,9 +437,13 @@ impl Checker {
         let elects_alone = size == 1 || incarnation.mode == Mode::Graft;
         let is_witness = incarnation.priority == 0;
         let is_paused = incarnation.obedience.is_paused;
-        incarnation.begins_campaign();
+        let is_candidate = incarnation.state == State::Candidate;
+        if !input.is_repeated {
+            incarnation.begins_campaign();
+        }
         let pre_votes = incarnation.pre_votes.count(request.term);
-        let may_run = input.names_it || elects_alone || pre_votes >= quorum(size);
+        let may_begin = input.names_it || elects_alone || pre_votes >= quorum(size);
+        let may_run = if input.is_repeated { is_candidate } else { may_begin };
         self.require("V2", !is_bound, || format!("{node} campaigns while it is bound"));
         self.require("H4", !is_witness, || format!("{node} campaigns, a witness"));
         self.require("O3", !is_paused, || format!("{node} campaigns, and is paused"));
