@@ -73,6 +73,7 @@ impl fmt::Display for Step {
             Self::Replace(node) => write!(f, "replace {node}"),
             Self::Pause(node) => write!(f, "pause {node}"),
             Self::Resume(node) => write!(f, "resume {node}"),
+            Self::NoDouble(node) => write!(f, "no-double {node}"),
             Self::HandOver { node, to: None } => write!(f, "hand-over {node}"),
             Self::HandOver { node, to: Some(to) } => write!(f, "hand-over {node} -> {to}"),
             Self::Close(node) => write!(f, "close {node}"),
@@ -212,6 +213,7 @@ fn parse_step(words: &[&str]) -> Result<Step, String> {
         "replace" => Step::Replace(parse_only_node(rest)?),
         "pause" => Step::Pause(parse_only_node(rest)?),
         "resume" => Step::Resume(parse_only_node(rest)?),
+        "no-double" => Step::NoDouble(parse_only_node(rest)?),
         "hand-over" => parse_hand_over(rest)?,
         "close" => Step::Close(parse_only_node(rest)?),
         "cut" => {
@@ -440,6 +442,7 @@ mod tests {
             "replace a",
             "pause a",
             "resume a",
+            "no-double a",
             "hand-over a",
             "hand-over a -> b",
             "close a",

@@ -267,7 +267,9 @@ impl Incarnation {
         let campaign = self.campaign.filter(|(term, _)| *term == self.term);
         let campaign = campaign.map(|(_, round)| round);
         match (answer, self.state) {
-            (Message::PreVoteResponse(_), State::PreCandidate) => self.pre_votes.awaited(),
+            (Message::PreVoteResponse(_), State::PreCandidate) => {
+                self.pre_votes.awaited().map(|round| (round, true))
+            }
             (Message::VoteResponse(_), State::PreCandidate) => campaign.map(|round| (round, false)),
             (Message::VoteResponse(_), State::Candidate | State::Leader)
             | (Message::HeartbeatResponse(_), State::Leader) => campaign.map(|round| (round, true)),
@@ -380,11 +382,13 @@ impl Incarnation {
         input.is_barred = !is_released && is_barred || must_be_aside;
         input.has_other_size = is_other_size(request.size, self.size);
         input.may_restart_timer = !input.is_barred && matches!(message, Message::VoteRequest(_));
+        if input.may_restart_timer {
+            self.standing_back.forget();
+        }
         let is_pre_vote = matches!(message, Message::PreVoteRequest(_));
         if is_pre_vote && !input.is_barred && self.mode == Mode::Extended {
             let VoteRequest { candidate, round, .. } = request;
             input.asked = Some(Asked { candidate: candidate.clone(), round: *round });
-            self.pre_votes.may_stand_back();
         }
         input.frees_it = input.may_restart_timer;
         let must_stay = input.is_barred || !input.may_restart_timer;
@@ -398,6 +402,9 @@ impl Incarnation {
     pub(super) fn hears_heartbeat(&mut self, heartbeat: &Heartbeat) {
         let is_current = heartbeat.term >= self.term;
         self.input.may_restart_timer = is_current;
+        if is_current {
+            self.standing_back.forget();
+        }
         self.input.has_other_size = is_other_size(heartbeat.size, self.size);
         self.input.is_of_second_leader = self.state == State::Leader && heartbeat.term == self.term;
         self.input.frees_it = heartbeat.term > self.term;

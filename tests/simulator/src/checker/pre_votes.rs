@@ -11,10 +11,8 @@ use crate::Identity;
 pub(super) struct PreVotes {
     round: Option<Round>,
     asked_at: Instant,
-    /// Its candidacy has ended.
+    /// Its candidacy has ended, or it has stood back for another candidate (rule C1a).
     is_over: bool,
-    /// It may have stood back for another candidate, which ends the round (rule C1a).
-    may_be_over: bool,
     /// The term for which it would campaign.
     term: u64,
     /// Nobody, for a forged id.
@@ -26,7 +24,6 @@ impl PreVotes {
     /// less than T_min has passed and the candidacy is the same.
     pub(super) fn ask(&mut self, request: &VoteRequest, at: Instant, t_min: Duration) -> bool {
         if request.round == self.round {
-            self.may_be_over = false;
             let is_fresh = at < self.asked_at.saturating_add(t_min);
             return self.round.is_some() && is_fresh && !self.is_over;
         }
@@ -35,14 +32,9 @@ impl PreVotes {
         true
     }
 
-    /// The round of which answers are awaited, and whether that is certain.
-    pub(super) fn awaited(&self) -> Option<(Round, bool)> {
-        self.round.filter(|_| !self.is_over).map(|round| (round, !self.may_be_over))
-    }
-
-    /// Another candidate asks it.
-    pub(super) fn may_stand_back(&mut self) {
-        self.may_be_over = true;
+    /// The round of which answers are awaited.
+    pub(super) fn awaited(&self) -> Option<Round> {
+        self.round.filter(|_| !self.is_over)
     }
 
     /// A voter answers.

@@ -8,6 +8,7 @@ use graft_election_core::{
     VoteRequest, VoteResponse, quorum,
 };
 
+use super::doubt::Doubt;
 use super::{Checker, TERM_END};
 use crate::judgement::Judged;
 use crate::machine::CoreNode;
@@ -21,6 +22,15 @@ impl Checker {
             incarnation.begin_input(now);
             // V8 is about messages.
             incarnation.input.may_restart_timer = true;
+        }
+    }
+
+    /// A node is about to be told that no other process has its id (rule N5).
+    pub(crate) fn has_no_double(&mut self, node: Identity) {
+        if let Some(incarnation) = &mut self.history(node).incarnation
+            && incarnation.doubt.as_ref().is_some_and(Doubt::may_be_dispelled)
+        {
+            incarnation.doubt = None;
         }
     }
 
@@ -164,8 +174,7 @@ impl Checker {
                 if let (Message::PreVoteResponse(response), Some(voter)) = (message, voter) {
                     incarnation.pre_votes.hear(voter, response);
                     // The last pre-vote that was missing makes it campaign.
-                    let lowest = if is_awaited { highest } else { own_term };
-                    return lowest..=term.max(own_term + 1);
+                    return highest..=term.max(own_term + 1);
                 }
                 if !is_awaited {
                     return own_term..=highest;
@@ -186,6 +195,7 @@ impl Checker {
         let Some(incarnation) = &mut self.history(node).incarnation else { return };
         let (input, before) = (incarnation.input.clone(), incarnation.deadline);
         let waits = incarnation.state == State::Follower && state == State::Follower;
+        let asks = incarnation.state == State::PreCandidate && state == State::PreCandidate;
         let (heartbeat, mode) = (incarnation.heartbeat(), incarnation.mode);
         // L1: a leader whose lease is over stops, and hears nothing.
         let gave_up = incarnation.leads_by_lease() && program.reason() == Reason::LostQuorum;
@@ -228,13 +238,11 @@ impl Checker {
         self.require("N3", !must_ask || asks_in_time, || {
             format!("{node} heard another process in its own name, and doesn't ask in time")
         });
-        let restarts = waits && deadline > before;
+        let restarts = (waits || asks && input.asked.is_some()) && deadline > before;
         let Some(incarnation) = &mut self.history(node).incarnation else { return };
-        if input.may_restart_timer {
-            incarnation.standing_back.forget();
-        }
         let may_restart = match &input.asked {
             Some(asked) if restarts => {
+                incarnation.pre_votes.end();
                 deadline <= input.at.saturating_add(heartbeat * 2)
                     && incarnation.standing_back.stands_back(asked)
             }

@@ -30,6 +30,7 @@ const WATCHED: Duration = UNIT.saturating_mul(20);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scene {
     ColdStart,
+    ColdStartInNoDoubt,
     StaggeredStart,
     StaggeredRestart,
     StartWithoutSome,
@@ -58,8 +59,9 @@ pub(super) enum Scene {
 
 impl Scene {
     /// All scenes, each with the sizes of cluster with which it is played.
-    pub(super) const ALL: [(Self, &[usize]); 25] = [
+    pub(super) const ALL: [(Self, &[usize]); 26] = [
         (Self::ColdStart, &[3, 5, 7, 9]),
+        (Self::ColdStartInNoDoubt, &[3, 5, 7, 9]),
         (Self::StaggeredStart, &[3, 5]),
         (Self::StaggeredRestart, &[3, 5]),
         (Self::StartWithoutSome, &[3, 5]),
@@ -102,6 +104,10 @@ impl Scene {
         let healthy = &mut cluster(&links);
         match self {
             Self::ColdStart => until_led(healthy),
+            Self::ColdStartInNoDoubt => {
+                healthy.dispel_doubts();
+                until_led(healthy)
+            }
             Self::StaggeredStart => staggered(healthy, size),
             Self::StaggeredRestart => {
                 let record = VoteRecord { term: 1, ..VoteRecord::default() };
@@ -193,6 +199,7 @@ impl fmt::Display for Scene {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ColdStart => "all start together",
+            Self::ColdStartInNoDoubt => "all start together, of ids that are their own",
             Self::StaggeredStart => "they start one by one",
             Self::StaggeredRestart => "they start one by one, with records",
             Self::StartWithoutSome => "only a quorum starts",
