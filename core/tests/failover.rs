@@ -102,15 +102,25 @@ fn n5_who_has_no_double_does_not_wait_for_an_answer() {
 }
 
 #[test]
-fn n5_the_quarantine_lasts_though_there_is_no_double() {
-    for (roll, jitter) in ROLLS.into_iter().zip([TICK * 0, H / 2 - TICK]) {
-        let mut a = Voter::start("a", &extended_config(3), record(4, None));
-        a.rolls(roll);
+fn n5_who_has_run_before_asks_though_there_is_no_double() {
+    for record in [record(4, None), promised(T_MIN, record(0, None))] {
+        let mut a = Voter::start("a", &extended_config(3), record);
         let now = a.now;
         a.handle_no_double(now);
-        assert_eq!(a.timeout(), BOUND + jitter);
-        a.hears(vote_request("b", 5)).expect_send(to("b", denial("a", 4)));
+        a.settles(T_MIN - TICK);
+        a.hears(vote_request("b", 5)).expect_send(to("b", denial("a", a.term())));
     }
+}
+
+#[test]
+fn n5_what_an_earlier_life_said_makes_no_node_stand_aside_that_asks_anyway() {
+    let mut a = Voter::start("a", &extended_config(3), record(4, None));
+    let now = a.now;
+    a.handle_no_double(now);
+    a.hears_verbatim(in_round(7, handover("a", 4, Some("b")))).expect_silence();
+    a.settles(TICK);
+    let now = a.now;
+    a.hears(extended_heartbeat("b", 5, 3, now)).expect_save(record(5, None));
 }
 
 #[test]

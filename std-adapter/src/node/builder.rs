@@ -209,7 +209,8 @@ impl NodeBuilder {
         }
         let mut node = self.core_node(&id, record, seed, &clock)?;
         node.application_mut().set_value(self.value.clone());
-        let start_question = if is_drawn || transport.has_id_to_itself() {
+        let is_new = node.record().term == 0 && node.record().bound_for == 0;
+        let start_question = if is_new && (is_drawn || transport.has_id_to_itself()) {
             node.handle_no_double(clock.now());
             StartQuestion::needless()
         } else {

@@ -28,6 +28,8 @@ impl Checker {
     /// A node is about to be told that no other process has its id (rule N5).
     pub(crate) fn has_no_double(&mut self, node: Identity) {
         if let Some(incarnation) = &mut self.history(node).incarnation
+            && incarnation.term == 0
+            && incarnation.quarantine.is_zero()
             && incarnation.doubt.as_ref().is_some_and(Doubt::may_be_dispelled)
         {
             incarnation.doubt = None;

@@ -192,13 +192,11 @@ impl Simulation {
         self.dispel_doubt(node);
     }
 
-    /// Some media tell a node that starts whether another process has its id (rule N5), and here
-    /// none has, except in the worlds that are about that.
+    /// Some media tell a node that starts whether another process has its id (rule N5).
     pub(super) fn dispel_doubt(&mut self, node: NodeIndex) {
-        let may_have_double = matches!(self.faults.kind, Kind::Doubles | Kind::TwinClusters);
         let is_fit =
             self.world.condition(node) == Condition::Waiting && !self.world.settings(node).is_go;
-        if is_fit && !may_have_double && self.rng.random_bool(0.5) {
+        if is_fit && self.faults.no_double.happens(&mut self.rng) {
             self.apply(&Step::NoDouble(node));
         }
     }
