@@ -1,7 +1,7 @@
 //! C1, C1a, C2a and N5 as they decide how soon there is a leader again: when a node asks, for whom
 //! it stands back, and what it says again.
 
-use graft_election_core::{Config, Message, Round, State, VoteRecord};
+use graft_election_core::{Config, HeartbeatResponse, Message, Round, State, VoteRecord};
 
 use crate::common::*;
 
@@ -120,7 +120,10 @@ fn n5_what_an_earlier_life_said_makes_no_node_stand_aside_that_asks_anyway() {
     a.hears_verbatim(in_round(7, handover("a", 4, Some("b")))).expect_silence();
     a.settles(TICK);
     let now = a.now;
-    a.hears(extended_heartbeat("b", 5, 3, now)).expect_save(record(5, None));
+    let acknowledgement = HeartbeatResponse { priority: 0, ..echo("a", 5, now) };
+    a.hears(extended_heartbeat("b", 5, 3, now))
+        .expect_save(record(5, None))
+        .then_sends(to("b", Message::HeartbeatResponse(acknowledgement)));
 }
 
 #[test]

@@ -90,8 +90,9 @@ impl NodeBuilder {
         Self { voters: voters.into_iter().collect(), ..self }
     }
 
-    /// How long a follower waits for a leader: a random time between `min` and `max`, drawn each
-    /// time. 500 ms to 1 s by default.
+    /// How long a follower waits for a leader: `min` and a little more, where it has promised its
+    /// vote to one (rule C1); otherwise, and always in Graft mode, a random time between `min` and
+    /// `max`. 500 ms to 1 s by default.
     pub fn election_timeout(self, min: Duration, max: Duration) -> Self {
         Self { election_timeout: (min, max), ..self }
     }
