@@ -103,12 +103,12 @@ fn n5_who_has_no_double_does_not_wait_for_an_answer() {
 
 #[test]
 fn n5_who_has_run_before_asks_though_there_is_no_double() {
-    for record in [record(4, None), promised(T_MIN, record(0, None))] {
+    for (term, record) in [(4, record(4, None)), (0, promised(T_MIN, record(0, None)))] {
         let mut a = Voter::start("a", &extended_config(3), record);
         let now = a.now;
         a.handle_no_double(now);
         a.settles(T_MIN - TICK);
-        a.hears(vote_request("b", 5)).expect_send(to("b", denial("a", a.term())));
+        a.hears(vote_request("b", 5)).expect_send(to("b", denial("a", term)));
     }
 }
 
