@@ -81,8 +81,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// with which it starts (rule N5).
     ///
     /// It has no effect once another process has answered, nor on a node that has run before: that
-    /// one is bound for as long in any case (rule V3), and its question keeps it from taking what it
-    /// said in its earlier life for another process's (rule N3).
+    /// one is bound for as long in any case (rule V3), and its question keeps it from taking what
+    /// it said in its earlier life for another process's (rule N3).
     pub fn handle_no_double(&mut self, now: Instant) {
         let now = self.begin_input(now);
         let has_run = self.record.term > 0 || self.record.bound_for > 0;
