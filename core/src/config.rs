@@ -54,7 +54,8 @@ pub struct Config<'a> {
     pub priority: u32,
     /// The least time a follower waits for a leader before it campaigns: T_min.
     pub election_timeout_min: Duration,
-    /// The time before which every follower that hears no leader has campaigned: T_max.
+    /// The time before which every follower that hears no leader has campaigned, unless it lets
+    /// others go first (rule C1a): T_max.
     pub election_timeout_max: Duration,
     /// How often a leader says that it leads: H.
     pub heartbeat_interval: Duration,

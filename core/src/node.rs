@@ -11,6 +11,7 @@ mod output;
 mod patience;
 mod priority_backoff;
 mod role;
+mod standing_back;
 mod voting;
 
 use core::num::NonZeroU32;
@@ -23,6 +24,7 @@ pub use self::output::{Output, Unsaved};
 use self::patience::Patience;
 use self::priority_backoff::PriorityBackoff;
 use self::role::Role;
+use self::standing_back::StandingBack;
 use crate::rounds::Rounds;
 use crate::timing::Timing;
 use crate::votes::Electorate;
@@ -72,6 +74,8 @@ pub struct Node<R, A, const VOTERS: usize> {
     priority_backoff: PriorityBackoff,
     /// What it knows of slow disks (rule C3).
     patience: Patience,
+    /// For whom it has stood back (rule C1a).
+    standing_back: StandingBack<VOTERS>,
     /// Whether it does what operators ask (rule O1).
     obeys_operators: bool,
     /// The last request of an operator that it obeyed in this life (rule O4).
@@ -115,7 +119,6 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         let quarantine = timing.election_timeout_min.max(record.bound_for);
         let bound_until = now.plus_micros(quarantine).plus_micros(timing.clock_tick);
         let rounds = Rounds::new(&mut rng, &id);
-        let election_at = timing.draw_election_timeout(&mut rng, now, timing.election_timeout_span);
         // V6: the list that is declared for the first time stays with the record.
         let list = list.or(record.list);
         let unsaved = list != record.list;
@@ -128,7 +131,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             record: VoteRecord { list, ..record },
             unsaved,
             save_failed: false,
-            role: Role::waiting(election_at),
+            role: Role::waiting(now),
             reason: Reason::Started,
             report: None,
             refusal: None,
@@ -140,6 +143,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             older_list_until: now,
             priority_backoff: PriorityBackoff::default(),
             patience: Patience::default(),
+            standing_back: StandingBack::default(),
             obeys_operators: config.obeys_operators,
             obeyed: None,
             is_held_back: false,
@@ -148,6 +152,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             application,
         };
         node.inquiry = Some(node.first_inquiry(now));
+        node.start_timer(now);
         Ok(node)
     }
 
@@ -167,7 +172,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             return Output::Idle;
         }
         if self.is_late_vote(&message) {
-            self.patience.note_late_vote();
+            self.patience.note_late_vote(message.round());
         }
         if let Err(dropped) = self.check_message(&message) {
             self.report = dropped;
@@ -213,6 +218,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         }
         let own_lease = self.lease_by_itself(now);
         let next = match &mut self.role {
+            Role::Candidate(campaign) if now < campaign.election_at => self.repeat_request(now),
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
                 self.handle_election_timeout(now)
             }
@@ -242,13 +248,6 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     #[cfg(feature = "test-clone")]
     pub fn set_rounds_drawn(&mut self, drawn: u32) {
         self.rounds.set_drawn(drawn);
-    }
-
-    /// Pretends that the node has asked whether its id is its own, and that nobody answered: for a
-    /// model checker in whose clusters there is no other process of that id.
-    #[cfg(feature = "test-clone")]
-    pub fn end_inquiry(&mut self) {
-        self.inquiry = None;
     }
 
     fn begin_input(&mut self, now: Instant) -> Instant {
@@ -342,12 +341,12 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         // A slow save must not use up the time that others have to answer or to be heard.
         let asked_at = self.latest;
         let now = self.advance_clock(now);
-        let mut deadline = self.role.deadline().later_by(asked_at, now);
+        self.role.make_up_for(asked_at, now);
         if self.mode == Mode::Graft && matches!(self.role, Role::Candidate(_)) {
             // C3: the voters' disks may be as slow, and they may have two saves to make.
-            deadline = deadline.later_by(asked_at, now).later_by(asked_at, now);
+            self.role.make_up_for(asked_at, now);
+            self.role.make_up_for(asked_at, now);
         }
-        self.role.restart_timer(deadline);
         let micros = now.micros_since(asked_at);
         // C3: nobody gets in the way of the only voter.
         if self.electorate.size() > 1 {
@@ -400,6 +399,21 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// An instant drawn evenly from the `span` microseconds that follow `earliest`.
     fn draw(&mut self, earliest: Instant, span: u32) -> Instant {
         self.timing.draw(&mut self.rng, earliest, span)
+    }
+
+    /// C1: when a node asks for pre-votes that has just started. It follows nobody, so nobody else
+    /// is known to be about to ask.
+    fn start_timer(&mut self, now: Instant) {
+        let election_at = match self.mode {
+            Mode::Extended => self.draw_first_request(),
+            Mode::Graft => self.draw_election_timeout(now),
+        };
+        self.role.restart_timer(election_at);
+    }
+
+    /// C1: as soon as the node is free it asks, but not at the same moment as all others.
+    fn draw_first_request(&mut self) -> Instant {
+        self.draw(self.free_at(), self.timing.heartbeat_interval / 2)
     }
 
     fn draw_election_timeout(&mut self, now: Instant) -> Instant {

@@ -544,7 +544,7 @@ fn n5_a_predecessor_that_closes_in_time_is_followed() {
     asks(&mut a);
     a.hears(vote_request("b", 5)).expect_silence();
     a.wait(T_MIN);
-    a.wakes().expect_silence();
+    a.wakes().expect_send(to_everyone(in_round(LIFE + 4, pre_request("a", 5, 3))));
     a.hears(vote_request("b", 5))
         .expect_save(record(5, Some("b")))
         .then_sends(to("b", grant("a", 5)));
@@ -729,6 +729,7 @@ fn c3_votes_count_for_as_long_as_the_term_is_the_candidates_own() {
     a.hears(pre_vote("b", 4, 5, true))
         .expect_save(record(5, Some("a")))
         .then_sends(to_everyone(in_round(3, request("a", 5, 3))));
+    a.repeats_for(T_MIN, &in_round(3, request("a", 5, 3)));
     a.times_out().expect_send(to_everyone(in_round(4, pre_request("a", 6, 3))));
     a.times_out().expect_send(to_everyone(in_round(4, pre_request("a", 6, 3))));
     // The voter was slow to store its vote.

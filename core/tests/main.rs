@@ -7,6 +7,7 @@
 mod campaigning;
 mod common;
 mod config;
+mod failover;
 mod handover;
 mod identity;
 mod leading;

@@ -145,7 +145,7 @@ fn c3_a_campaign_that_gets_nowhere_goes_back_to_asking() {
     a.hears(pre_vote("b", 4, 5, true))
         .expect_save(record(5, Some("a")))
         .then_sends(to_everyone(request("a", 5, 3)));
-    assert_eq!(a.timeout(), T_MIN);
+    a.repeats_for(T_MIN, &request("a", 5, 3));
     a.times_out().expect_send(to_everyone(pre_request("a", 6, 3)));
     assert_eq!((a.state(), a.term()), (State::PreCandidate, 5));
     // The pre-votes of the term before are of no use.
@@ -250,6 +250,16 @@ fn h5_a_request_is_repeated_in_the_same_place() {
     while a.now < asks_until {
         a.times_out().expect_send(to_everyone(successors_pre_request("a", 8, 3, 5)));
     }
+}
+
+#[test]
+fn c1a_a_deposed_leader_that_runs_again_does_not_stand_back() {
+    let mut b = extended_leader("b", 3, 5);
+    b.hears(refusal("a", 7))
+        .expect_save(record(7, None))
+        .then_sends(to_everyone(successors_pre_request("b", 8, 3, 5)));
+    b.hears(pre_vote_request("a", 8)).expect_send(to("a", pre_vote("b", 7, 8, true)));
+    assert_eq!(b.timeout(), H / 2);
 }
 
 #[test]

@@ -107,6 +107,11 @@ impl Transport for LocalTransport {
         Ok(())
     }
 
+    /// The id is the name of the node's socket, and whoever starts keeps the directory locked.
+    fn has_id_to_itself(&self) -> bool {
+        self.joined.is_some()
+    }
+
     async fn receive(&mut self) -> Arrival {
         match &mut self.joined {
             Some(joined) => joined.receive().await,

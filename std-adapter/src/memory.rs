@@ -166,6 +166,11 @@ impl Transport for MemoryTransport {
         Ok(())
     }
 
+    /// An id that is taken is an error.
+    fn has_id_to_itself(&self) -> bool {
+        self.own.is_some()
+    }
+
     async fn receive(&mut self) -> Arrival {
         if let Some((_, messages)) = &mut self.own
             && let Some(message) = messages.recv().await

@@ -29,6 +29,11 @@ impl StartQuestion {
         Self { span, state: State::Unsent }
     }
 
+    /// There is nothing to ask: no other process has the node's id.
+    pub(crate) const fn needless() -> Self {
+        Self { span: Duration::ZERO, state: State::Over }
+    }
+
     /// A question was given to the transport at `now`.
     pub(crate) fn sent(&mut self, now: Instant, is_sent: bool) {
         if self.state == State::Unsent {
@@ -73,6 +78,13 @@ mod tests {
         assert!(question.link_is_up());
         question.sent(at(10), true);
         assert!(!question.link_is_up(), "it was heard");
+    }
+
+    #[test]
+    fn n5_a_question_that_was_needless_at_the_start_remains_so() {
+        let mut question = StartQuestion::needless();
+        question.link_lost(at(10));
+        assert!(!question.link_is_up());
     }
 
     #[test]

@@ -22,6 +22,15 @@ pub trait Transport: Send + 'static {
     fn join(&mut self, member: &Member<'_>)
     -> impl Future<Output = Result<(), Self::Error>> + Send;
 
+    /// Whether it is certain, once this has joined, that no other process has joined with the
+    /// node's id, not even at the same moment: by a name, say, that only one process can hold. A
+    /// node that has never run need not wait then for another to answer (rule N5), so the first
+    /// leader is elected at once and not after the least election timeout. Where nothing can be
+    /// said, as by default, it waits.
+    fn has_id_to_itself(&self) -> bool {
+        false
+    }
+
     /// Waits for the next arrival. It must be cancel-safe: a call that is dropped loses nothing. A
     /// transport that can no longer receive reports that once, and then waits for ever.
     fn receive(&mut self) -> impl Future<Output = Arrival> + Send;

@@ -10,8 +10,8 @@ use super::output::AfterSave;
 use super::role::{Campaign, PreCampaign, Role};
 use crate::votes::{Answer, Count, TwoLives, Voter};
 use crate::{
-    Application, Config, Instant, Message, Mode, PreVoteResponse, Reason, Report, Round, TERM_END,
-    VoteRequest, VoteResponse,
+    Application, Config, Instant, Message, Mode, NodeId, PreVoteResponse, Reason, Report, Round,
+    TERM_END, VoteRequest, VoteResponse,
 };
 
 impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
@@ -24,7 +24,10 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             AfterSave::Nothing
         } else if self.is_bound(now) {
             // V2: a bound node doesn't vote for itself either.
-            let election_at = self.draw(self.free_at(), self.timing.heartbeat_interval);
+            let election_at = match self.mode {
+                Mode::Extended => self.draw_first_request(),
+                Mode::Graft => self.draw(self.free_at(), self.timing.heartbeat_interval),
+            };
             self.role.restart_timer(election_at);
             AfterSave::Nothing
         } else if self.mode == Mode::Graft {
@@ -86,8 +89,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         let Some(term) = self.next_term(now) else {
             return AfterSave::Nothing;
         };
-        let half = self.timing.heartbeat_interval / 2;
-        let election_at = self.draw(now.plus_micros(half), half);
+        let election_at = self.draw_repetition(now);
         let (round, handover_from) = match &mut self.role {
             // C1: what the round has brought still counts, unless ids that are gone leave no room
             // for others (V6).
@@ -182,15 +184,62 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             return AfterSave::Nothing;
         };
         let election_at = self.draw_election_timeout(now);
+        let repeats_at = match self.mode {
+            Mode::Extended => self.draw_repetition(now),
+            Mode::Graft => Instant::FAR_FUTURE,
+        };
         self.set_record(term, Some(self.id.clone()));
         let count = self.start_count();
         let (round, has_won) = (count.round, count.has_quorum(self.electorate.size()));
-        self.enter(Role::Candidate(Campaign { count, handover_from, election_at }), reason);
+        let campaign = Campaign { count, handover_from, repeats_at, election_at };
+        self.enter(Role::Candidate(campaign), reason);
         if has_won {
             return AfterSave::Lead(round);
         }
         let request = self.request(term, handover_from, round);
         AfterSave::to_everyone(Message::VoteRequest(request))
+    }
+
+    /// C2a: the request, or the answer to it, may have been lost. Who has voted for this campaign
+    /// says so again.
+    pub(super) fn repeat_request(&mut self, now: Instant) -> AfterSave {
+        let repeats_at = self.draw_repetition(now);
+        let Role::Candidate(campaign) = &mut self.role else {
+            return AfterSave::Nothing;
+        };
+        campaign.repeats_at = repeats_at;
+        let (round, handover_from) = (campaign.count.round, campaign.handover_from);
+        let request = self.request(self.record.term, handover_from, round);
+        AfterSave::to_everyone(Message::VoteRequest(request))
+    }
+
+    /// C2a, C3: when a request is repeated.
+    fn draw_repetition(&mut self, now: Instant) -> Instant {
+        let half = self.timing.heartbeat_interval / 2;
+        self.draw(now.plus_micros(half), half)
+    }
+
+    /// C1a: the node has granted a pre-vote, and lets that candidate go first. Two that ask at the
+    /// same time would both win their rounds, and then split the votes: so of those the one with
+    /// the smaller id goes first. Who runs in a leader's place does not wait (rules H2, H5).
+    pub(super) fn stand_back(&mut self, now: Instant, candidate: &NodeId, round: Option<Round>) {
+        let is_first = match &self.role {
+            Role::Follower(_) => false,
+            Role::PreCandidate(own) => own.handover_from.is_some() || self.id < *candidate,
+            Role::Candidate(own) => own.handover_from.is_some(),
+            Role::Leader(_) | Role::Closing(_) | Role::Closed => true,
+        };
+        if self.mode == Mode::Graft || is_first || !self.standing_back.note(candidate, round) {
+            return;
+        }
+        let heartbeat = self.timing.heartbeat_interval;
+        let election_at = self.draw(now.plus_micros(heartbeat), heartbeat);
+        self.role.put_timer_off(election_at);
+        if let Role::PreCandidate(own) = &mut self.role {
+            // Answers to the round that it asked in no longer count (N1); it asks in another.
+            own.count = Count::new(self.rounds.draw());
+            own.round_until = now;
+        }
     }
 
     /// Counts a vote; with a quorum of them the node leads. It counts for as long as the term is

@@ -8,7 +8,8 @@ use super::Node;
 use super::output::AfterSave;
 use super::role::{Following, HeardLeader, Role};
 use crate::{
-    Application, Config, Heartbeat, HeartbeatResponse, Instant, Message, Reason, Refusal, Report,
+    Application, Config, Heartbeat, HeartbeatResponse, Instant, Message, Mode, Reason, Refusal,
+    Report,
 };
 
 impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
@@ -41,6 +42,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             Role::Closing(_) | Role::Closed => return self.refuse_second(heartbeat),
         };
         self.patience.forget_late_votes();
+        self.standing_back.forget();
         let election_at = self.draw_election_timeout(now);
         let value = heartbeat.value.clone();
         let following = Following { leader: Some(leader), value, promoted: None, election_at };
@@ -70,6 +72,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             return AfterSave::Nothing;
         };
         self.bind(now);
+        self.await_promise_end();
         if self.report.is_some() {
             // V6, L6: the heartbeat is followed, and its sender gets no help.
             return AfterSave::Nothing;
@@ -85,6 +88,19 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             (self.bound_until, self.is_quarantined) = (bound_until, false);
         }
         self.promise();
+    }
+
+    /// C1: a follower asks for pre-votes soon after its promise has ended: a little later, so that
+    /// those who heard the heartbeat later are free too, and not all at the same moment. Where
+    /// disks are slow it leaves others more time (rule C3).
+    fn await_promise_end(&mut self) {
+        if self.mode == Mode::Graft || self.patience.is_needed() {
+            return;
+        }
+        let heartbeat = self.timing.heartbeat_interval;
+        let margin = (heartbeat / 20).max(self.timing.clock_tick);
+        let election_at = self.draw(self.bound_until.plus_micros(margin), heartbeat / 4);
+        self.role.restart_timer(election_at);
     }
 
     /// C5, N5, O3: whether it may campaign as soon as it is told to.

@@ -132,7 +132,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         let heartbeat = self.timing.heartbeat_interval;
         let wait_min = if handover.target.is_some() { heartbeat } else { 0 };
         let election_at = self.draw(now.plus_micros(wait_min), heartbeat);
-        self.role.restart_timer(self.deadline().min(election_at));
+        self.role.bring_timer_forward(election_at);
         AfterSave::Nothing
     }
 }

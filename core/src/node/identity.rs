@@ -76,6 +76,27 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         }
     }
 
+    /// Says that no other process has the node's id, as its transport was told, or as is certain of
+    /// an id that was just drawn at random: the node no longer waits for an answer to the question
+    /// with which it starts (rule N5).
+    ///
+    /// It has no effect once another process has answered, nor on a node that has run before: that
+    /// one is bound for as long in any case (rule V3), and its question keeps it from taking what
+    /// it said in its earlier life for another process's (rule N3).
+    pub fn handle_no_double(&mut self, now: Instant) {
+        let now = self.begin_input(now);
+        let has_run = self.record.term > 0 || self.record.bound_for > 0;
+        let waits = |it: &mut Inquiry| it.is_at_start() && !it.is_answered;
+        if has_run || self.inquiry.take_if(waits).is_none() {
+            return;
+        }
+        // C1: it may ask that much sooner, unless it has heard of others.
+        let has_heard = self.leader().is_some() || self.vote_round.is_some();
+        if matches!(self.role, Role::Follower(_)) && self.reason == Reason::Started && !has_heard {
+            self.start_timer(now);
+        }
+    }
+
     pub(super) fn first_inquiry(&self, now: Instant) -> Inquiry {
         let (heartbeat, timeout) =
             (self.timing.heartbeat_interval, self.timing.election_timeout_max());

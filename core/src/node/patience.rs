@@ -1,5 +1,7 @@
 //! How much longer a node waits where votes take long to store (rule C3).
 
+use crate::Round;
+
 /// How often late votes double the span at most.
 const DOUBLINGS_MAX: u8 = 3;
 
@@ -11,8 +13,10 @@ const STRETCH_MAX: u32 = 8;
 pub(super) struct Patience {
     /// How many microseconds the node's own last save took, if it was a slow one.
     slow_save: u32,
-    /// How many votes came too late for the campaigns that they were meant for.
-    late_votes: u8,
+    /// How many campaigns had votes that came too late for them.
+    late_campaigns: u8,
+    /// The last one of them. A voter that answers late answers each repeated request (rule C2a).
+    last_late: Option<Round>,
 }
 
 impl Patience {
@@ -22,14 +26,17 @@ impl Patience {
         self.slow_save = if micros >= slow_from { micros } else { 0 };
     }
 
-    /// A vote has come too late.
-    pub(super) fn note_late_vote(&mut self) {
-        self.late_votes = self.late_votes.saturating_add(1).min(DOUBLINGS_MAX);
+    /// A vote has come too late for the campaign of this round.
+    pub(super) fn note_late_vote(&mut self, round: Option<Round>) {
+        if self.last_late != round {
+            self.late_campaigns = self.late_campaigns.saturating_add(1).min(DOUBLINGS_MAX);
+            self.last_late = round;
+        }
     }
 
     /// There is a leader, so the votes of its campaign came in time.
     pub(super) fn forget_late_votes(&mut self) {
-        self.late_votes = 0;
+        (self.late_campaigns, self.last_late) = (0, None);
     }
 
     /// Whether the node has to wait for slow disks at all.
@@ -40,7 +47,7 @@ impl Patience {
     /// The span, in microseconds, from which an election timeout is drawn in place of `span`.
     pub(super) fn stretch(self, span: u32) -> u32 {
         let stretched = span.saturating_add(self.slow_save.saturating_mul(2));
-        stretched.saturating_mul(1 << self.late_votes).min(span.saturating_mul(STRETCH_MAX))
+        stretched.saturating_mul(1 << self.late_campaigns).min(span.saturating_mul(STRETCH_MAX))
     }
 }
 
@@ -56,9 +63,10 @@ mod tests {
         assert_eq!(patience.stretch(500), 500);
         patience.note_save(600, 500);
         assert_eq!((patience.stretch(500), patience.is_needed()), (1700, true));
-        patience.note_late_vote();
+        patience.note_late_vote(Round::new(1));
+        patience.note_late_vote(Round::new(1));
         assert_eq!(patience.stretch(500), 3400);
-        patience.note_late_vote();
+        patience.note_late_vote(Round::new(2));
         assert_eq!(patience.stretch(500), 4000);
         patience.note_save(3, 500);
         assert_eq!(patience.stretch(500), 2000);
@@ -70,8 +78,8 @@ mod tests {
     fn c3_nothing_overflows() {
         let mut patience = Patience::default();
         patience.note_save(u64::MAX, 1);
-        for _ in 0..300 {
-            patience.note_late_vote();
+        for round in 1..300 {
+            patience.note_late_vote(Round::new(round));
         }
         assert_eq!(patience.stretch(u32::MAX), u32::MAX);
         assert_eq!(patience.stretch(1), 8);

@@ -58,6 +58,8 @@ pub(super) struct Campaign<const VOTERS: usize> {
     pub(super) count: Count<VOTERS>,
     /// The term of the leader in whose place it runs (rule H2).
     pub(super) handover_from: Option<NonZeroU64>,
+    /// When it asks again (rule C2a).
+    pub(super) repeats_at: Instant,
     pub(super) election_at: Instant,
 }
 
@@ -93,20 +95,51 @@ impl<const VOTERS: usize> Role<VOTERS> {
         match self {
             Self::Follower(following) => following.election_at,
             Self::PreCandidate(campaign) => campaign.election_at,
-            Self::Candidate(campaign) => campaign.election_at,
+            Self::Candidate(campaign) => campaign.election_at.min(campaign.repeats_at),
             Self::Leader(leading) => leading.heartbeat_at.min(leading.gives_up_at),
             Self::Closing(closing) => closing.closed_at,
             Self::Closed => Instant::FAR_FUTURE,
         }
     }
 
-    /// Sets the timer of a node that waits for a leader or for votes; other roles have none.
-    pub(super) fn restart_timer(&mut self, at: Instant) {
+    /// The timer of a node that waits for a leader or for votes; other roles have none.
+    fn election_at(&mut self) -> Option<&mut Instant> {
         match self {
-            Self::Follower(following) => following.election_at = at,
-            Self::PreCandidate(campaign) => campaign.election_at = at,
-            Self::Candidate(campaign) => campaign.election_at = at,
-            Self::Leader(_) | Self::Closing(_) | Self::Closed => {}
+            Self::Follower(following) => Some(&mut following.election_at),
+            Self::PreCandidate(campaign) => Some(&mut campaign.election_at),
+            Self::Candidate(campaign) => Some(&mut campaign.election_at),
+            Self::Leader(_) | Self::Closing(_) | Self::Closed => None,
+        }
+    }
+
+    /// Sets the timer of a node that waits for a leader or for votes.
+    pub(super) fn restart_timer(&mut self, at: Instant) {
+        if let Some(election_at) = self.election_at() {
+            *election_at = at;
+        }
+    }
+
+    /// Sets that timer to no later than `at`.
+    pub(super) fn bring_timer_forward(&mut self, at: Instant) {
+        if let Some(election_at) = self.election_at() {
+            *election_at = at.min(*election_at);
+        }
+    }
+
+    /// Sets that timer to no earlier than `at`.
+    pub(super) fn put_timer_off(&mut self, at: Instant) {
+        if let Some(election_at) = self.election_at() {
+            *election_at = at.max(*election_at);
+        }
+    }
+
+    /// The node was deaf and mute from one instant to another, so it waits for as much longer.
+    pub(super) fn make_up_for(&mut self, from: Instant, to: Instant) {
+        if let Some(election_at) = self.election_at() {
+            *election_at = election_at.later_by(from, to);
+        }
+        if let Self::Candidate(campaign) = self {
+            campaign.repeats_at = campaign.repeats_at.later_by(from, to);
         }
     }
 

@@ -37,7 +37,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         AfterSave::to_node(&request.candidate, Message::VoteResponse(response))
     }
 
-    /// C1: answering a pre-vote changes nothing, whatever the answer.
+    /// C1: answering a pre-vote changes nothing but when the node itself asks (rule C1a).
     pub(super) fn handle_pre_vote_request(
         &mut self,
         now: Instant,
@@ -49,8 +49,9 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             None => self.check_candidate(request),
         };
         let granted = verdict.is_ok();
-        if let Err(objection) = verdict {
-            self.keep(objection);
+        match verdict {
+            Ok(()) => self.stand_back(now, &request.candidate, request.round),
+            Err(objection) => self.keep(objection),
         }
         let response = PreVoteResponse {
             term: self.record.term,
@@ -122,12 +123,15 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     }
 
     /// V1: the vote is part of the record, so it is stored before it is given. V8: only this and an
-    /// accepted heartbeat restart the election timer.
+    /// accepted heartbeat restart the election timer. C2a: a vote that is given again changes
+    /// nothing.
     fn cast_vote(&mut self, now: Instant, request: &VoteRequest) {
-        if self.record.voted_for.is_none() {
-            self.set_record(self.record.term, Some(request.candidate.clone()));
-            self.vote_round = Some(request.round);
+        if self.record.voted_for.is_some() {
+            return;
         }
+        self.set_record(self.record.term, Some(request.candidate.clone()));
+        self.vote_round = Some(request.round);
+        self.standing_back.forget();
         let election_at = self.draw_election_timeout(now);
         match self.role {
             Role::PreCandidate(_) => {

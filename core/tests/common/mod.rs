@@ -100,8 +100,10 @@ pub(crate) fn extended(id: &str, size: usize, record: VoteRecord) -> Voter {
 
 /// The same, with settings of its own.
 pub(crate) fn extended_with(id: &str, config: &Config<'_>, record: VoteRecord) -> Voter {
+    // V3: who never stored a term is bound by its question alone (N5).
+    let tick = if record.term > 0 { config.clock_tick } else { Duration::ZERO };
     let mut voter = Voter::start(id, config, record);
-    voter.settles(T_MIN + config.clock_tick);
+    voter.settles(T_MIN + tick);
     voter
 }
 
@@ -215,6 +217,11 @@ impl Voter {
         completed(message, self.asked.get())
     }
 
+    /// The round of what it said last to everyone.
+    pub(crate) fn asked_round(&self) -> Option<Round> {
+        self.asked.get()
+    }
+
     /// Hears a message to which nothing is added.
     pub(crate) fn hears_verbatim(&mut self, message: Message) -> Heard<'_> {
         let output = self.node.handle_message(self.now, message);
@@ -227,6 +234,16 @@ impl Voter {
         assert_ne!(self.node.deadline(), Instant::FAR_FUTURE);
         self.now = self.now.max(self.node.deadline());
         self.wakes()
+    }
+
+    /// Nothing comes of its campaign for `span`, in which it repeats its request (rule C2a).
+    #[track_caller]
+    pub(crate) fn repeats_for(&mut self, span: Duration, request: &Message) {
+        let end = self.now.saturating_add(span);
+        while self.node.deadline() < end {
+            self.times_out().expect_send(to_everyone(request.clone()));
+        }
+        assert_eq!(self.node.deadline(), end);
     }
 
     /// Wakes the node now, due or not.

@@ -90,8 +90,9 @@ impl NodeBuilder {
         Self { voters: voters.into_iter().collect(), ..self }
     }
 
-    /// How long a follower waits for a leader: a random time between `min` and `max`, drawn each
-    /// time. 500 ms to 1 s by default.
+    /// How long a follower waits for a leader: `min` and a little more, where it has promised its
+    /// vote to one (rule C1); otherwise, and always in Graft mode, a random time between `min` and
+    /// `max`. 500 ms to 1 s by default.
     pub fn election_timeout(self, min: Duration, max: Duration) -> Self {
         Self { election_timeout: (min, max), ..self }
     }
@@ -180,6 +181,7 @@ impl NodeBuilder {
         let stored = stored.map_err(|error| StartError::Load(Box::new(error)))?;
         let StoredVote { record, id: kept, warnings } = stored;
         let id = choose_id(self.id.as_ref(), kept.as_ref())?;
+        let is_drawn = self.id.is_none() && kept.is_none();
         let (record, is_first) = self.choose_record(&id, record)?;
         let seed = self.seed.map_or_else(random_seed, Ok)?;
         let clock = Clock::start();
@@ -208,8 +210,15 @@ impl NodeBuilder {
         }
         let mut node = self.core_node(&id, record, seed, &clock)?;
         node.application_mut().set_value(self.value.clone());
+        let is_new = node.record().term == 0 && node.record().bound_for == 0;
+        let start_question = if is_new && (is_drawn || transport.has_id_to_itself()) {
+            node.handle_no_double(clock.now());
+            StartQuestion::needless()
+        } else {
+            StartQuestion::new(self.election_timeout.0)
+        };
         let votes = Arc::new(Mutex::new(votes));
-        self.run(Joined { node, transport, votes, queries, clock }, faults)
+        self.run(Joined { node, transport, votes, queries, clock, start_question }, faults)
     }
 
     /// The record to start from, and whether it is made now.
@@ -235,7 +244,7 @@ impl NodeBuilder {
 
     /// Starts the tasks of a node that has joined its cluster.
     fn run<T: Transport>(self, joined: Joined<T>, faults: Vec<Fault>) -> Result<Node, StartError> {
-        let Joined { node, transport, votes, queries, clock } = joined;
+        let Joined { node, transport, votes, queries, clock, start_question } = joined;
         let mut publisher = Publisher::new(&node, self.cluster, clock.clone());
         let (closing, close) = watch::channel(false);
         let (finish, finished) = watch::channel(());
@@ -285,7 +294,7 @@ impl NodeBuilder {
             overdue_messages: 0,
             is_partial: false,
             is_abandoned: false,
-            start_question: StartQuestion::new(self.election_timeout.0),
+            start_question,
             looks_for_go_nodes: self.mode == Mode::Graft && !self.voters.is_empty(),
         };
         tokio::spawn(async move {
@@ -329,6 +338,7 @@ struct Joined<T> {
     votes: Arc<Mutex<dyn SaveVote>>,
     queries: ApplicationQueries,
     clock: Clock,
+    start_question: StartQuestion,
 }
 
 /// Does what may block, for as long as a disk hangs, where it holds nothing up.

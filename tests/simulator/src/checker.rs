@@ -13,6 +13,7 @@ mod operators;
 mod parting;
 mod pre_votes;
 mod promises;
+mod standing_back;
 
 use std::time::Duration;
 

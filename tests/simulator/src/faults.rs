@@ -73,6 +73,8 @@ pub(crate) struct Faults {
     /// How long each save takes at least, on so many of the nodes: the first ones.
     pub(crate) save_time_min: Duration,
     pub(crate) slow_disks: usize,
+    /// For each start: the node is told that no other process has its id (rule N5).
+    pub(crate) no_double: Odds,
     /// For each restart.
     pub(crate) lost_disk: Odds,
     pub(crate) change: Odds,
@@ -148,6 +150,7 @@ impl Faults {
             slow_save: Odds::NEVER,
             save_time_min: Duration::ZERO,
             slow_disks: 0,
+            no_double: Odds::NEVER,
             lost_disk: Odds::NEVER,
             change: Odds::NEVER,
             migration: Odds::NEVER,
@@ -191,6 +194,11 @@ impl Faults {
             slow_save: draw_odds(rng, 0.2),
             save_time_min: Duration::ZERO,
             slow_disks: 0,
+            // No other process has it, except in the worlds that are about that.
+            no_double: match kind {
+                Kind::Doubles | Kind::TwinClusters => Odds::NEVER,
+                _ => Odds::new(0.5),
+            },
             lost_disk: if kind == Kind::LostDisks { Odds::new(0.3) } else { Odds::NEVER },
             change: draw_odds(rng, 0.5),
             migration: if kind == Kind::GoVoters { Odds::new(0.4) } else { Odds::NEVER },

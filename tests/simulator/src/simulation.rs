@@ -145,6 +145,10 @@ impl Simulation {
             // Saves take time, and end as planned.
             simulation.apply(&Step::Disk { node, mode: DiskMode::Holds });
         }
+        for node in simulation.world.nodes() {
+            simulation.dispel_doubt(node);
+            simulation.plan(node);
+        }
         let drifts = simulation.rng.random_bool(0.5);
         for node in simulation.world.nodes().filter(|_| drifts) {
             let max = simulation.drift_max();

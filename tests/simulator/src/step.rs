@@ -56,6 +56,8 @@ pub enum Step {
     Pause(NodeIndex),
     /// `resume a`: the node's program continues.
     Resume(NodeIndex),
+    /// `no-double a`: the node's transport was told that no other process has its id (rule N5).
+    NoDouble(NodeIndex),
     /// `hand-over a`, `hand-over a -> b`: the node is told to give up its leadership.
     HandOver {
         /// Which node.

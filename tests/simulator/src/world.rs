@@ -228,6 +228,7 @@ impl World {
             Step::Replace(node) => self.replace(*node, observer),
             Step::Pause(node) => self.pause(*node),
             Step::Resume(node) => self.resume(*node),
+            Step::NoDouble(node) => self.has_no_double(*node, observer),
             Step::HandOver { node, to } => self.hand_over(*node, *to, observer),
             Step::Close(node) => self.close(*node, observer),
             Step::HoldBack { node, is_held_back } => self.hold_back(*node, *is_held_back, observer),

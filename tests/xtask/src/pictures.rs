@@ -17,8 +17,9 @@ const DELIVERY: i64 = 20;
 /// When the last heartbeat that still arrives is sent, in milliseconds.
 const LAST_HEARTBEAT: i64 = 200;
 
-/// The election timeout that b drew, between T_min and T_max, in milliseconds.
-const TIMEOUT_DRAWN: i64 = 640;
+/// How long after the last heartbeat b asks, in milliseconds: T_min, H/20, and what it drew from 0
+/// to H/4 (rule C1).
+const ASKS_AFTER: i64 = 520;
 
 /// Where the picture ends, in milliseconds.
 const END: i64 = 1_200;
@@ -59,7 +60,7 @@ fn lease() -> String {
     let cut_off = LAST_HEARTBEAT + heartbeat / 2;
     let heard = LAST_HEARTBEAT + DELIVERY;
     let (lease_end, bound_end) = (LAST_HEARTBEAT + sure, heard + t_min);
-    let pre_vote = heard + TIMEOUT_DRAWN;
+    let pre_vote = heard + ASKS_AFTER;
     let campaign = pre_vote + 2 * DELIVERY;
     let elected = campaign + 2 * DELIVERY;
     let next_lease = elected + 2 * DELIVERY;
@@ -96,7 +97,7 @@ fn lease() -> String {
     picture.moment(lease_end, "a stops");
     picture.moment(next_lease, "b may act");
     picture.span(A, LAST_HEARTBEAT, lease_end, &format!("T_min × (1 − rho) = {sure} ms"));
-    picture.span(B, heard, pre_vote, &format!("b's election timeout: {TIMEOUT_DRAWN} ms"));
+    picture.span(B, heard, pre_vote, &format!("b asks after {ASKS_AFTER} ms"));
     picture.span(C, heard, bound_end, &format!("T_min = {t_min} ms, by c's own clock"));
     picture.span(A, lease_end, next_lease, "no lease");
     picture.span(C, pre_vote, next_lease, "pre-vote, vote, heartbeat");

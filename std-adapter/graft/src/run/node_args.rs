@@ -50,9 +50,10 @@ pub(crate) struct NodeArgs {
     // Go's users call that file a log.
     #[arg(long, alias = "log", value_name = "FILE")]
     vote_file: Option<PathBuf>,
-    /// How long a node waits for a leader before it campaigns: a random time from MIN to MAX. MIN
-    /// is also the length of the lease, less the clocks' drift. All voters take the same; longer
-    /// times suit slow disks and busy machines.
+    /// How long a node waits for a leader before it campaigns: MIN and a little more after it has
+    /// heard one, otherwise a random time from MIN to MAX. MIN is also the length of the lease,
+    /// less the clocks' drift. All voters take the same; longer times suit slow disks and busy
+    /// machines.
     #[arg(long, value_name = "MIN..MAX", default_value_t)]
     election_timeout: ElectionTimeout,
     /// How often a leader says that it leads. At most half of MIN; with a COMMAND or a leader file

@@ -77,6 +77,11 @@ impl Doubt {
         !is_over || self.is_answered
     }
 
+    /// Whether its question may be as good as unanswered (rule N5).
+    pub(super) fn may_be_dispelled(&self) -> bool {
+        self.cause == Cause::Start && !self.is_answered
+    }
+
     /// Whether it must not help to elect anyone, since it has just started (rule N5).
     pub(super) fn binds(&self, now: Instant) -> bool {
         self.cause == Cause::Start && self.is_unsure(now)

@@ -15,6 +15,7 @@ use super::followers::{Followers, Offer, Promotions};
 use super::operators::Obedience;
 use super::parting::Parting;
 use super::pre_votes::PreVotes;
+use super::standing_back::{Asked, StandingBack};
 use crate::Identity;
 use crate::application::SimulatedApplication;
 use crate::machine::CoreNode;
@@ -90,6 +91,7 @@ pub(super) struct Incarnation {
     pub(super) followers: Followers,
     pub(super) promotions: Promotions,
     pub(super) pre_votes: PreVotes,
+    pub(super) standing_back: StandingBack,
     /// Who answered its campaign, and whether with a vote: as many as count (rule V6).
     answers: Vec<(Option<Identity>, bool)>,
 }
@@ -118,6 +120,10 @@ pub(super) struct Input {
     pub(super) is_unacceptable: bool,
     /// Something that may restart its election timer (rule V8).
     pub(super) may_restart_timer: bool,
+    /// A request for pre-votes for which it may put its timer off (rule C1a).
+    pub(super) asked: Option<Asked>,
+    /// It asks for votes in the campaign in which it last did (rule C2a).
+    pub(super) is_repeated: bool,
     /// A leader of Extended mode learns of a higher term (rule H5).
     pub(super) deposes_it: bool,
     /// The node must be ready to campaign within this time (rule H2).
@@ -198,6 +204,7 @@ impl Incarnation {
             followers: Followers::default(),
             promotions: Promotions::default(),
             pre_votes: PreVotes::default(),
+            standing_back: StandingBack::default(),
             answers: Vec::new(),
         }
     }
@@ -411,6 +418,14 @@ impl Incarnation {
         input.is_unacceptable = !self.application.accepts(request.position.as_bytes());
         let may_vote = !input.is_barred && matches!(message, Message::VoteRequest(_));
         input.may_restart_timer = may_vote && !input.is_unacceptable;
+        if input.may_restart_timer {
+            self.standing_back.forget();
+        }
+        let is_pre_vote = matches!(message, Message::PreVoteRequest(_));
+        if is_pre_vote && !input.is_barred && self.mode == Mode::Extended {
+            let VoteRequest { candidate, round, .. } = request;
+            input.asked = Some(Asked { candidate: candidate.clone(), round: *round });
+        }
         input.frees_it = may_vote;
         let must_stay = input.is_barred || !may_vote;
         let must_adopt = !must_stay && !may_be_aside && (is_released || !is_bound);
@@ -423,6 +438,9 @@ impl Incarnation {
     pub(super) fn hears_heartbeat(&mut self, heartbeat: &Heartbeat) {
         let is_current = heartbeat.term >= self.term;
         self.input.may_restart_timer = is_current;
+        if is_current {
+            self.standing_back.forget();
+        }
         self.input.has_other_size = is_other_size(heartbeat.size, self.size);
         self.input.is_of_second_leader = self.state == State::Leader && heartbeat.term == self.term;
         self.input.frees_it = heartbeat.term > self.term;

@@ -11,7 +11,7 @@ use crate::Identity;
 pub(super) struct PreVotes {
     round: Option<Round>,
     asked_at: Instant,
-    /// Its candidacy has ended.
+    /// Its candidacy has ended, or it has stood back for another candidate (rule C1a).
     is_over: bool,
     /// The term for which it would campaign.
     term: u64,
@@ -28,7 +28,7 @@ impl PreVotes {
             return self.round.is_some() && is_fresh && !self.is_over;
         }
         let (round, term) = (request.round, request.term);
-        *self = Self { round, asked_at: at, is_over: false, term, granted_by: Vec::new() };
+        *self = Self { round, asked_at: at, term, ..Self::default() };
         true
     }
 

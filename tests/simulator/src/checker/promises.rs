@@ -8,6 +8,7 @@ use graft_election_core::{
     VoteRequest, VoteResponse, quorum,
 };
 
+use super::doubt::Doubt;
 use super::{Checker, TERM_END};
 use crate::application::SimulatedApplication;
 use crate::judgement::Judged;
@@ -22,6 +23,17 @@ impl Checker {
             incarnation.begin_input(now);
             // V8 is about messages.
             incarnation.input.may_restart_timer = true;
+        }
+    }
+
+    /// A node is about to be told that no other process has its id (rule N5).
+    pub(crate) fn has_no_double(&mut self, node: Identity) {
+        if let Some(incarnation) = &mut self.history(node).incarnation
+            && incarnation.term == 0
+            && incarnation.quarantine.is_zero()
+            && incarnation.doubt.as_ref().is_some_and(Doubt::may_be_dispelled)
+        {
+            incarnation.doubt = None;
         }
     }
 
@@ -192,6 +204,7 @@ impl Checker {
         let Some(incarnation) = &mut self.history(node).incarnation else { return };
         let (input, before) = (incarnation.input.clone(), incarnation.deadline);
         let waits = incarnation.state == State::Follower && state == State::Follower;
+        let asks = incarnation.state == State::PreCandidate && state == State::PreCandidate;
         let (heartbeat, mode) = (incarnation.heartbeat(), incarnation.mode);
         // L1: a leader whose lease is over stops, and hears nothing.
         let gave_up = incarnation.leads_by_lease() && program.reason() == Reason::LostQuorum;
@@ -239,8 +252,17 @@ impl Checker {
         self.require("N3", !must_ask || asks_in_time, || {
             format!("{node} heard another process in its own name, and doesn't ask in time")
         });
-        let restarts = waits && deadline > before;
-        self.require("V8", !restarts || input.may_restart_timer, || {
+        let restarts = (waits || asks && input.asked.is_some()) && deadline > before;
+        let Some(incarnation) = &mut self.history(node).incarnation else { return };
+        let may_restart = match &input.asked {
+            Some(asked) if restarts => {
+                incarnation.pre_votes.end();
+                deadline <= input.at.saturating_add(heartbeat * 2)
+                    && incarnation.standing_back.stands_back(asked)
+            }
+            _ => input.may_restart_timer,
+        };
+        self.require("V8", !restarts || may_restart, || {
             format!("{node} restarts its election timer without cause")
         });
     }
@@ -382,7 +404,9 @@ impl Checker {
         }
         match message {
             Message::VoteRequest(request) => {
-                incarnation.campaign = request.round.map(|round| (request.term, round));
+                let campaign = request.round.map(|round| (request.term, round));
+                incarnation.input.is_repeated = incarnation.campaign == campaign;
+                incarnation.campaign = campaign;
             }
             Message::Heartbeat(heartbeat) => {
                 incarnation.beats(heartbeat);
@@ -436,9 +460,13 @@ impl Checker {
         let elects_alone = size == 1 || incarnation.mode == Mode::Graft;
         let is_witness = incarnation.priority == 0;
         let is_kept_back = incarnation.obedience.is_kept_back();
-        incarnation.begins_campaign();
+        let is_candidate = incarnation.state == State::Candidate;
+        if !input.is_repeated {
+            incarnation.begins_campaign();
+        }
         let pre_votes = incarnation.pre_votes.count(request.term);
-        let may_run = input.names_it || elects_alone || pre_votes >= quorum(size);
+        let may_begin = input.names_it || elects_alone || pre_votes >= quorum(size);
+        let may_run = if input.is_repeated { is_candidate } else { may_begin };
         self.require("V2", !is_bound, || format!("{node} campaigns while it is bound"));
         self.require("H4", !is_witness, || format!("{node} campaigns, a witness"));
         self.require("O3", !is_kept_back, || format!("{node} campaigns, and may not lead"));

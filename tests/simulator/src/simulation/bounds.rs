@@ -102,7 +102,9 @@ impl Simulation {
     /// waits for up to T_max before it tries again (rule C4). From then on the most up-to-date node
     /// campaigns at least once every T_max, since only a vote or a leader restarts its timer (rule
     /// V8). It wins unless another node campaigns while its request is under way, which takes as
-    /// long as a save and a message, before and after. From how likely that is follows the number
+    /// long as a save and a message, before and after. (Those who ask at the same time stand back
+    /// for one of them, for 2H and four times at most for each, C1a. That only saves rounds, and
+    /// is never as long as those that are allowed here.) From how likely that is follows the number
     /// of rounds after which it has almost certainly won. Clocks may be slow by rho.
     pub(super) fn recovery_max(&self) -> Duration {
         let [_, t_max, _] = times_max(&self.world);

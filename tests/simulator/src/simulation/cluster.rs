@@ -107,6 +107,15 @@ impl Cluster {
         self.apply(&Step::Close(node));
     }
 
+    /// All nodes that run are told that no other process has their id.
+    pub fn dispel_doubts(&mut self) {
+        for node in self.world().nodes() {
+            if self.world().condition(node) == Condition::Waiting {
+                self.apply(&Step::NoDouble(node));
+            }
+        }
+    }
+
     /// Pauses a node for a while.
     pub fn pause(&mut self, node: NodeIndex, span: Duration) {
         self.simulation.apply(&Step::Pause(node));

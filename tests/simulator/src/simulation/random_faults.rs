@@ -190,6 +190,16 @@ impl Simulation {
         } else {
             self.apply(&Step::Restart(node));
         }
+        self.dispel_doubt(node);
+    }
+
+    /// Some media tell a node that starts whether another process has its id (rule N5).
+    pub(super) fn dispel_doubt(&mut self, node: NodeIndex) {
+        let is_fit =
+            self.world.condition(node) == Condition::Waiting && !self.world.settings(node).is_go;
+        if is_fit && self.faults.no_double.happens(&mut self.rng) {
+            self.apply(&Step::NoDouble(node));
+        }
     }
 
     fn change_links(&mut self) {

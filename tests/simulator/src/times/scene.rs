@@ -20,6 +20,9 @@ const MESSAGE_TIME_MAX: Duration = Duration::from_millis(4);
 /// The share of messages that is lost in the scene with lossy links.
 const LOSS: f64 = 0.1;
 
+/// How long the slow disk takes, at least.
+const SLOW_SAVE: Duration = Duration::from_millis(300);
+
 /// For how long times without a leader are added up where there may be several.
 const WATCHED: Duration = UNIT.saturating_mul(20);
 
@@ -27,14 +30,23 @@ const WATCHED: Duration = UNIT.saturating_mul(20);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scene {
     ColdStart,
+    ColdStartInNoDoubt,
     StaggeredStart,
     StaggeredRestart,
     StartWithoutSome,
+    AllRestarted,
     LeaderCrashes,
     AnotherIsDown,
     LossyLinks,
     SlowLinks,
+    SlowAndLossyLinks,
     OneWayAmongSurvivors,
+    CutAmongSurvivors,
+    DeafSurvivor,
+    MuteSurvivor,
+    SlowDiskAmongSurvivors,
+    Witnesses,
+    CandidateIsBehind,
     GracefulClose,
     HandoverToTheDead,
     RollingRestart,
@@ -47,16 +59,25 @@ pub(super) enum Scene {
 
 impl Scene {
     /// All scenes, each with the sizes of cluster with which it is played.
-    pub(super) const ALL: [(Self, &[usize]); 17] = [
-        (Self::ColdStart, &[3, 5]),
+    pub(super) const ALL: [(Self, &[usize]); 26] = [
+        (Self::ColdStart, &[3, 5, 7, 9]),
+        (Self::ColdStartInNoDoubt, &[3, 5, 7, 9]),
         (Self::StaggeredStart, &[3, 5]),
         (Self::StaggeredRestart, &[3, 5]),
         (Self::StartWithoutSome, &[3, 5]),
-        (Self::LeaderCrashes, &[3, 5]),
+        (Self::AllRestarted, &[3, 5]),
+        (Self::LeaderCrashes, &[3, 5, 7, 9]),
         (Self::AnotherIsDown, &[5]),
         (Self::LossyLinks, &[3, 5]),
         (Self::SlowLinks, &[3, 5]),
+        (Self::SlowAndLossyLinks, &[3, 5]),
         (Self::OneWayAmongSurvivors, &[5]),
+        (Self::CutAmongSurvivors, &[5]),
+        (Self::DeafSurvivor, &[5, 7]),
+        (Self::MuteSurvivor, &[5, 7]),
+        (Self::SlowDiskAmongSurvivors, &[3, 5]),
+        (Self::Witnesses, &[5]),
+        (Self::CandidateIsBehind, &[3, 5]),
         (Self::GracefulClose, &[3, 5]),
         (Self::HandoverToTheDead, &[3, 5]),
         (Self::RollingRestart, &[3, 5]),
@@ -83,6 +104,10 @@ impl Scene {
         let healthy = &mut cluster(&links);
         match self {
             Self::ColdStart => until_led(healthy),
+            Self::ColdStartInNoDoubt => {
+                healthy.dispel_doubts();
+                until_led(healthy)
+            }
             Self::StaggeredStart => staggered(healthy, size),
             Self::StaggeredRestart => {
                 let record = VoteRecord { term: 1, ..VoteRecord::default() };
@@ -96,6 +121,7 @@ impl Scene {
                 }
                 until_led(healthy)
             }
+            Self::AllRestarted => all_restarted(healthy),
             Self::LeaderCrashes => leader_crashes(healthy),
             Self::AnotherIsDown => {
                 healthy.crash(NodeIndex::new(0), None);
@@ -106,13 +132,22 @@ impl Scene {
                 let delay = UNIT.mul_f64(0.2)..=UNIT.mul_f64(0.3);
                 leader_crashes(&mut cluster(&Links { delay, ..links }))
             }
-            Self::OneWayAmongSurvivors => {
-                let leader = lead(healthy)?;
-                let others = others(healthy, leader);
-                healthy.cut(others[0], others[1]);
-                healthy.crash(leader, None);
-                until_led(healthy)
+            Self::SlowAndLossyLinks => {
+                let delay = UNIT.mul_f64(0.2)..=UNIT.mul_f64(0.3);
+                leader_crashes(&mut cluster(&Links { delay, loss: LOSS }))
             }
+            Self::OneWayAmongSurvivors
+            | Self::CutAmongSurvivors
+            | Self::DeafSurvivor
+            | Self::MuteSurvivor
+            | Self::SlowDiskAmongSurvivors => self.handicap_a_survivor(healthy),
+            Self::Witnesses => {
+                let mut setup = Setup::new(size);
+                setup.nodes.iter_mut().for_each(|node| node.mode = mode);
+                setup.nodes.iter_mut().take(2).for_each(|node| node.priority = Config::WITNESS);
+                leader_crashes(&mut Cluster::new(setup, &links, seed))
+            }
+            Self::CandidateIsBehind => candidate_is_behind(healthy),
             Self::GracefulClose => {
                 let leader = lead(healthy)?;
                 healthy.close(leader, None);
@@ -142,20 +177,45 @@ impl Scene {
             Self::HigherTermReturns => higher_term_returns(healthy, mode),
         }
     }
+
+    /// Something is wrong with one of those whom the leader leaves behind.
+    fn handicap_a_survivor(self, cluster: &mut Cluster) -> Result<Duration, Violation> {
+        let leader = lead(cluster)?;
+        let others = others(cluster, leader);
+        let first = others[0];
+        match self {
+            Self::CutAmongSurvivors => cluster.part(first, others[1]),
+            Self::DeafSurvivor => others[1..].iter().for_each(|other| cluster.cut(*other, first)),
+            Self::MuteSurvivor => others[1..].iter().for_each(|other| cluster.cut(first, *other)),
+            Self::SlowDiskAmongSurvivors => cluster.slow_disks(first.get() + 1, SLOW_SAVE),
+            _ => cluster.cut(first, others[1]),
+        }
+        cluster.crash(leader, None);
+        until_led(cluster)
+    }
 }
 
 impl fmt::Display for Scene {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ColdStart => "all start together",
+            Self::ColdStartInNoDoubt => "all start together, of ids that are their own",
             Self::StaggeredStart => "they start one by one",
             Self::StaggeredRestart => "they start one by one, with records",
             Self::StartWithoutSome => "only a quorum starts",
+            Self::AllRestarted => "all crash, and are back at once",
             Self::LeaderCrashes => "the leader crashes",
             Self::AnotherIsDown => "the leader crashes, and one is down already",
             Self::LossyLinks => "the leader crashes, and a tenth of all messages is lost",
             Self::SlowLinks => "the leader crashes, and messages take 0.2 to 0.3",
             Self::OneWayAmongSurvivors => "the leader crashes, and one link works one way",
+            Self::SlowAndLossyLinks => "the leader crashes, and messages are slow and lost",
+            Self::CutAmongSurvivors => "the leader crashes, and one link is cut",
+            Self::DeafSurvivor => "the leader crashes, and one survivor hears nobody",
+            Self::MuteSurvivor => "the leader crashes, and nobody hears one survivor",
+            Self::SlowDiskAmongSurvivors => "the leader crashes, and one survivor saves slowly",
+            Self::Witnesses => "the leader crashes, and two others are witnesses",
+            Self::CandidateIsBehind => "the leader crashes, and one survivor has a higher term",
             Self::GracefulClose => "the leader is closed",
             Self::HandoverToTheDead => "the leader hands over to a dead node",
             Self::RollingRestart => "all are restarted in turn: sum",
@@ -242,6 +302,31 @@ fn staggered(cluster: &mut Cluster, size: usize) -> Result<Duration, Violation> 
 fn leader_crashes(cluster: &mut Cluster) -> Result<Duration, Violation> {
     let leader = lead(cluster)?;
     cluster.crash(leader, None);
+    until_led(cluster)
+}
+
+/// All lose their power at once, with their records. Time is measured from their start.
+fn all_restarted(cluster: &mut Cluster) -> Result<Duration, Violation> {
+    lead(cluster)?;
+    for node in cluster.world().nodes() {
+        cluster.crash(node, Some(UNIT / 10));
+    }
+    cluster.run_for(UNIT / 10)?;
+    until_led(cluster)
+}
+
+/// A survivor has a higher term than it says before it is asked. It is a stray handover that gave
+/// it the term, when it was bound to nobody any more.
+fn candidate_is_behind(cluster: &mut Cluster) -> Result<Duration, Violation> {
+    let leader = lead(cluster)?;
+    let ahead = others(cluster, leader)[0];
+    until(cluster, |cluster| cluster.world().condition(ahead) == Condition::Waiting)?;
+    let term = cluster.world().view(ahead).map_or(0, |(_, term, _)| term + 1);
+    let id = cluster.world().identity(leader).id();
+    let handover = Handover { term, leader: id, target: None, round: None };
+    let message = Box::new(Message::Handover(handover));
+    cluster.crash(leader, None);
+    cluster.apply(&Step::Forge { message, round_of: None, to: ahead });
     until_led(cluster)
 }
 

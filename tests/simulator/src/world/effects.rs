@@ -139,6 +139,26 @@ impl World {
         Ok(())
     }
 
+    pub(super) fn has_no_double(
+        &mut self,
+        node: NodeIndex,
+        observer: &mut impl Observer,
+    ) -> Result<(), CannotHappen> {
+        self.expect_input(node)?;
+        let now = self.local(node);
+        let machine = &self.machines[node.get()];
+        self.checkers[machine.cluster].has_no_double(machine.identity);
+        self.feed(
+            node,
+            |program| {
+                program.handle_no_double(now);
+                CoreOutput::Idle
+            },
+            observer,
+        );
+        Ok(())
+    }
+
     pub(super) fn close(
         &mut self,
         node: NodeIndex,
