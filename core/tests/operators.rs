@@ -267,6 +267,16 @@ fn o3_a_term_does_not_end_a_pause() {
 }
 
 #[test]
+fn l1_a_leader_whose_lease_is_over_stops_whatever_its_program_says() {
+    for is_held_back in [false, true] {
+        let mut a = extended_leader("a", 3, 5);
+        a.wait(T_MIN);
+        a.is_held_back(is_held_back).expect_send(to_everyone(handover("a", 5, None)));
+        assert_eq!((a.state(), a.reason()), (State::Follower, Reason::LostQuorum));
+    }
+}
+
+#[test]
 fn o3_its_own_program_holds_a_node_back() {
     let mut a = extended_leader("a", 3, 5);
     let sent_at = a.now;

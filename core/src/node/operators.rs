@@ -18,7 +18,11 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     pub fn hold_back(&mut self, now: Instant, is_held_back: bool) -> Output<'_, R, A, VOTERS> {
         let now = self.begin_input(now);
         self.is_held_back = is_held_back;
-        let next = self.stop_if_kept_back(now);
+        let next = match &self.role {
+            // L1: whatever its program says, the lease is over.
+            Role::Leader(leading) if leading.has_lost_quorum(now) => self.step_down(now),
+            _ => self.stop_if_kept_back(now),
+        };
         self.finish_input(next)
     }
 

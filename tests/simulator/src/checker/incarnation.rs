@@ -322,9 +322,10 @@ impl Incarnation {
     pub(super) fn knows_value(&self, program: &CoreNode) -> bool {
         let value = program.leader_value();
         match (program.state(), program.leader()) {
-            (State::Follower, Some(_)) => {
+            (State::Follower, Some(_)) if self.is_sure_whom_it_follows() => {
                 self.followed_value.as_ref().is_none_or(|known| known == value)
             }
+            (State::Follower, Some(_)) => true,
             _ => value.is_empty(),
         }
     }
@@ -353,6 +354,12 @@ impl Incarnation {
             self.followed_value = Some(value.clone());
             self.heard_late_vote = false;
         }
+    }
+
+    /// Whether it can have accepted only one leader of its term: which of two it follows is decided
+    /// by what it accepted first, and forgot since.
+    fn is_sure_whom_it_follows(&self) -> bool {
+        self.heard_leaders.len() < 2
     }
 
     /// L2: whether the node follows another leader of that term, which is not a stranger (V6).
@@ -481,7 +488,8 @@ impl Incarnation {
             if names_it {
                 self.takes_over.push(handover.term);
             }
-            let is_sure = self.followed.take().is_some_and(|followed| followed == heard);
+            let is_followed = self.followed.take().is_some_and(|followed| followed == heard);
+            let is_sure = is_followed && self.is_sure_whom_it_follows();
             if is_sure && self.state == State::Follower && !self.may_stand_aside(now) {
                 self.may_be_bound_until = now;
             }

@@ -217,8 +217,7 @@ impl Checker {
             && incarnation.parting.stays_until.is_none();
         incarnation.takes_in(&input, program, is_excused);
         let knows_value = incarnation.knows_value(program);
-        // Which of two leaders of one id it follows is uncertain.
-        self.require("L7", knows_value || self.judged.is_of_nodes_alone(), || {
+        self.require("L7", knows_value, || {
             format!("{node} believes that {:?} says {:?}", program.leader(), program.leader_value())
         });
         self.require("T3", term >= *terms.start() || is_excused, || {

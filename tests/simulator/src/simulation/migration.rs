@@ -1,5 +1,5 @@
-//! A cluster that is moved from Go's program to this one, from one mode to the other, and back, node
-//! by node, as `docs/migrating.md` tells operators to.
+//! A cluster that is moved from Go's program to this one, from one mode to the other, and back,
+//! node by node, as `docs/migrating.md` tells operators to.
 
 use std::time::Duration;
 
