@@ -4,6 +4,7 @@
 
 mod checks;
 mod command;
+mod compare;
 mod crash_files;
 mod crate_count;
 mod firmware;
@@ -43,6 +44,15 @@ enum Task {
     Test,
     /// Check the house rules that no other tool knows.
     Tidy,
+    /// Run `graft run` and other programs that keep one of several commands running side by side.
+    Compare {
+        /// How often each of them is struck in each way.
+        #[arg(long, default_value_t = compare::RUNS)]
+        runs: usize,
+        /// Put the table into docs/comparison.md.
+        #[arg(long)]
+        write: bool,
+    },
     /// Count the crates that a user of the library compiles.
     CrateCount,
     /// Prove that the core and the wire format need neither std nor an allocator.
@@ -126,6 +136,7 @@ fn main() -> ExitCode {
         None => Arguments::command().print_help().map_err(Error::from),
         Some(Task::Test) => test::test(),
         Some(Task::Tidy) => tidy::tidy(),
+        Some(Task::Compare { runs, write }) => compare::compare(runs, write),
         Some(Task::CrateCount) => crate_count::crate_count(),
         Some(Task::NoStd) => proofs::no_std(),
         Some(Task::Follow) => follow::follow(),
