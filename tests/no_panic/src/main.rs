@@ -183,7 +183,8 @@ fn election() -> Option<()> {
 fn record() -> Option<VoteRecord> {
     let list = (byte() != 0).then(|| ListId { term: number(), version: number() as u32 });
     let (bound_for, is_paused) = (number() as u32, byte() != 0);
-    let stored = VoteRecord { term: number(), voted_for: id(), list, bound_for, is_paused };
+    let (voted_for, starts) = (id(), number() as u32);
+    let stored = VoteRecord { term: number(), voted_for, list, bound_for, is_paused, starts };
     let voters = [id()?, id()?, id()?];
     let voters = voters.get(usize::from(byte())..).unwrap_or_default();
     Some(match byte() {

@@ -59,6 +59,7 @@ fn start(place: &mut MaybeUninit<Voter>) -> Option<&mut Voter> {
         list: None,
         bound_for: Device.number() as u32,
         is_paused: false,
+        starts: 0,
     };
     let node = Node::new(id()?, &config, record, AlwaysGrant, Device, now()).ok()?;
     Some(place.write(Voter { node, frames: FrameReader::new(CLUSTER) }))
