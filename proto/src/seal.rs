@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use graft_election_core::{Life, Identity, Message, NodeId, Outgoing, Recipient, Round};
-//! use graft_election_proto::seal::{Key, Keys, OpenError, SEALED_MAX, Seals};
+//! use graft_election_proto::seal::{Key, Keys, SealFault, SEALED_MAX, Seals};
 //! use graft_election_proto::{Kind, decode};
 //!
 //! let keys = Keys { current: Key::new([7; Key::LEN]), other: None };
@@ -28,10 +28,10 @@
 //! let mut others = Seals::<8>::of_listener("lamps", &keys);
 //! assert_eq!(others.open(&message, &Recipient::Everyone, payload), Ok(()));
 //! let again = others.open(&message, &Recipient::Everyone, payload);
-//! assert_eq!(again, Err(OpenError::Replayed));
+//! assert_eq!(again, Err(SealFault::Replayed));
 //! let mut doors = Seals::<8>::of_listener("doors", &keys);
 //! let elsewhere = doors.open(&message, &Recipient::Everyone, payload);
-//! assert_eq!(elsewhere, Err(OpenError::WrongSeal));
+//! assert_eq!(elsewhere, Err(SealFault::WrongSeal));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -181,25 +181,25 @@ impl<const SENDERS: usize> Seals<SENDERS> {
     ///
     /// # Errors
     ///
-    /// [`OpenError`] says why the message must be dropped; nothing has changed then.
+    /// [`SealFault`] says why the message must be dropped; nothing has changed then.
     pub fn open(
         &mut self,
         message: &Message,
         to: &Recipient,
         payload: &[u8],
-    ) -> Result<(), OpenError> {
-        let (content, number, mac) = split(payload).ok_or(OpenError::Unsealed)?;
+    ) -> Result<(), SealFault> {
+        let (content, number, mac) = split(payload).ok_or(SealFault::Unsealed)?;
         let is_by = |key: &Hmac<Sha256>| {
             authenticate(key, message, to, number, content).verify_truncated_left(mac).is_ok()
         };
         if !is_by(&self.current) && !self.other.as_ref().is_some_and(is_by) {
-            return Err(OpenError::WrongSeal);
+            return Err(SealFault::WrongSeal);
         }
         match message {
             Message::ControlRequest(ControlRequest { .. }) => Ok(()),
             message => {
                 // A Go node's answer names nobody, and has no seal.
-                let sender = message.sender().ok_or(OpenError::WrongSeal)?;
+                let sender = message.sender().ok_or(SealFault::WrongSeal)?;
                 let number = u64::from_le_bytes(number);
                 if self.said.is_own(sender) {
                     return self.said.check_echo(number);
@@ -295,7 +295,7 @@ impl core::error::Error for SealError {}
 /// Why a message must be dropped although it could be read (rule K3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum OpenError {
+pub enum SealFault {
     /// It has no seal: its sender has no key, or somebody forged it.
     Unsealed,
     /// Its seal is not that of the cluster's key, or not of this message from there to here.
@@ -307,7 +307,19 @@ pub enum OpenError {
     EarlierLife,
 }
 
-impl fmt::Display for OpenError {
+impl SealFault {
+    /// Its name for programs. It stays the same from version to version.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unsealed => "unsealed",
+            Self::WrongSeal => "wrong_seal",
+            Self::Replayed => "replayed",
+            Self::EarlierLife => "earlier_life",
+        }
+    }
+}
+
+impl fmt::Display for SealFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unsealed => "it is not sealed with the cluster's key",
@@ -321,4 +333,4 @@ impl fmt::Display for OpenError {
     }
 }
 
-impl core::error::Error for OpenError {}
+impl core::error::Error for SealFault {}

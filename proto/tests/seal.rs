@@ -7,7 +7,7 @@ use graft_election_core::{
     ControlAction, ControlRequest, Handover, Identity, Life, Message, NodeId, Outgoing, Recipient,
     Round, VoteResponse,
 };
-use graft_election_proto::seal::{Key, Keys, OpenError, SEALED_MAX, SealError, Seals};
+use graft_election_proto::seal::{Key, Keys, SEALED_MAX, SealError, SealFault, Seals};
 use graft_election_proto::{EncodeError, Kind, SEAL_LEN, decode, encode};
 use proptest::prelude::*;
 
@@ -64,7 +64,7 @@ fn k1_a_message_can_not_be_turned_against_anyone_else() {
     let vote_for_b = vote("a", "b");
     let sealed = node("a", 1).seal(&vote_for_b);
     let Outgoing { message, .. } = &vote_for_b;
-    let wrong = Err(OpenError::WrongSeal);
+    let wrong = Err(SealFault::WrongSeal);
     // Reflected, or said to everyone.
     for to in [Recipient::Node(id("a")), Recipient::Node(id("c")), Recipient::Everyone] {
         assert_eq!(node("c", 1).0.open(message, &to, &sealed), wrong);
@@ -84,7 +84,7 @@ fn k1_a_message_can_not_be_turned_against_anyone_else() {
 fn k1_another_sender_is_another_seal() {
     let sealed = node("a", 1).seal(&handover("a"));
     // The medium's word and the message's agree, but the seal says otherwise.
-    assert_eq!(listener().open(&handover("b"), &sealed), Err(OpenError::WrongSeal));
+    assert_eq!(listener().open(&handover("b"), &sealed), Err(SealFault::WrongSeal));
 }
 
 #[test]
@@ -95,14 +95,14 @@ fn k2_a_message_is_taken_once_and_in_any_order_within_the_window() {
     assert_eq!(open(70), Ok(()));
     for index in [69, 6, 7, 71, 8] {
         assert_eq!(open(index), Ok(()), "{index}");
-        assert_eq!(open(index), Err(OpenError::Replayed), "{index} again");
+        assert_eq!(open(index), Err(SealFault::Replayed), "{index} again");
     }
-    assert_eq!(open(70), Err(OpenError::Replayed), "the highest before");
-    assert_eq!(open(6), Err(OpenError::Replayed), "below the window");
+    assert_eq!(open(70), Err(SealFault::Replayed), "the highest before");
+    assert_eq!(open(6), Err(SealFault::Replayed), "below the window");
     assert_eq!(open(99), Ok(()));
     assert_eq!(open(35), Ok(()), "the last of the window");
-    assert_eq!(open(34), Err(OpenError::Replayed), "below the window, though never heard");
-    assert_eq!(open(71), Err(OpenError::Replayed), "remembered when the window moved");
+    assert_eq!(open(34), Err(SealFault::Replayed), "below the window, though never heard");
+    assert_eq!(open(71), Err(SealFault::Replayed), "remembered when the window moved");
     assert_eq!(open(72), Ok(()));
 }
 
@@ -113,7 +113,7 @@ fn k2_the_window_moves_by_its_whole_width() {
         let sealed: Vec<_> = (0..=rise).map(|_| a.seal(&handover("a"))).collect();
         assert_eq!(b.open(&handover("a"), &sealed[0]), Ok(()));
         assert_eq!(b.open(&handover("a"), &sealed[rise]), Ok(()));
-        assert_eq!(b.open(&handover("a"), &sealed[0]), Err(OpenError::Replayed), "{rise}");
+        assert_eq!(b.open(&handover("a"), &sealed[0]), Err(SealFault::Replayed), "{rise}");
         assert_eq!(b.open(&handover("a"), &sealed[1]), Ok(()), "{rise}");
     }
 }
@@ -124,8 +124,8 @@ fn k2_a_start_outdates_all_that_was_said_before() {
     let (old, held_back) = (before.seal(&handover("a")), before.seal(&handover("a")));
     assert_eq!(b.open(&handover("a"), &old), Ok(()));
     assert_eq!(b.open(&handover("a"), &after.seal(&handover("a"))), Ok(()));
-    assert_eq!(b.open(&handover("a"), &held_back), Err(OpenError::EarlierLife));
-    assert_eq!(b.open(&handover("a"), &old), Err(OpenError::EarlierLife));
+    assert_eq!(b.open(&handover("a"), &held_back), Err(SealFault::EarlierLife));
+    assert_eq!(b.open(&handover("a"), &old), Err(SealFault::EarlierLife));
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn k2_ones_own_voice_counts_if_it_is_of_this_life_or_of_a_double() {
     let double = node("a", 2).seal(&handover("a"));
     assert_eq!(own.open(&handover("a"), &double), Ok(()), "it must be heard (N3)");
     let of_old = node("a", 1).seal(&handover("a"));
-    assert_eq!(own.open(&handover("a"), &of_old), Err(OpenError::EarlierLife));
+    assert_eq!(own.open(&handover("a"), &of_old), Err(SealFault::EarlierLife));
 }
 
 #[test]
@@ -158,8 +158,8 @@ fn k2_whoever_was_silent_longest_makes_room() {
     assert_eq!(open("c", &from_c), Ok(()));
     assert_eq!(open("a", &later_from_a), Ok(()));
     assert_eq!(open("d", &from_d), Ok(()), "in the place of c");
-    assert_eq!(open("a", &from_a), Err(OpenError::Replayed));
-    assert_eq!(open("d", &from_d), Err(OpenError::Replayed));
+    assert_eq!(open("a", &from_a), Err(SealFault::Replayed));
+    assert_eq!(open("d", &from_d), Err(SealFault::Replayed));
     assert_eq!(open("c", &from_c), Ok(()), "c was forgotten");
 }
 
@@ -170,7 +170,7 @@ fn k2_a_forgery_leaves_no_trace() {
     let mut forged = sealed.clone();
     let number_at = sealed.len() - 17;
     forged[number_at] = 0xff;
-    assert_eq!(b.open(&handover("a"), &forged), Err(OpenError::WrongSeal));
+    assert_eq!(b.open(&handover("a"), &forged), Err(SealFault::WrongSeal));
     assert_eq!(b.open(&handover("a"), &sealed), Ok(()), "its number was not taken");
 }
 
@@ -185,11 +185,11 @@ fn k2_a_request_may_be_repeated_since_o4_tells_an_old_one() {
 #[test]
 fn k3_what_has_no_seal_is_told_from_what_has_a_wrong_one() {
     let plain = plain(&handover("a"));
-    assert_eq!(listener().open(&handover("a"), &plain), Err(OpenError::Unsealed));
-    assert_eq!(listener().open(&handover("a"), b""), Err(OpenError::Unsealed));
+    assert_eq!(listener().open(&handover("a"), &plain), Err(SealFault::Unsealed));
+    assert_eq!(listener().open(&handover("a"), b""), Err(SealFault::Unsealed));
     let mut other = Sealing(Seals::of_node("lamps", &keys([9; Key::LEN], None), id("a"), 1));
     let sealed = other.seal(&handover("a"));
-    assert_eq!(listener().open(&handover("a"), &sealed), Err(OpenError::WrongSeal));
+    assert_eq!(listener().open(&handover("a"), &sealed), Err(SealFault::WrongSeal));
 }
 
 /// A Go node's answer names nobody (V6).
@@ -205,7 +205,7 @@ fn k3_an_answer_without_a_name_is_never_taken() {
     });
     let nameless = Outgoing { to: Recipient::Node(id("b")), message };
     let sealed = node("a", 1).seal(&nameless);
-    assert_eq!(node("b", 1).open(&nameless, &sealed), Err(OpenError::WrongSeal));
+    assert_eq!(node("b", 1).open(&nameless, &sealed), Err(SealFault::WrongSeal));
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn k4_two_keys_open_and_the_first_seals() {
         }
     }
     let sealed = with(stages[0], "a").seal(&handover("a"));
-    assert_eq!(with(stages[3], "b").open(&handover("a"), &sealed), Err(OpenError::WrongSeal));
+    assert_eq!(with(stages[3], "b").open(&handover("a"), &sealed), Err(SealFault::WrongSeal));
 }
 
 /// Nothing that is printed has any byte of the key.
@@ -268,7 +268,7 @@ impl Sealing {
         self.0.encode(outgoing, &mut [0; SEALED_MAX]).unwrap().to_vec()
     }
 
-    fn open(&mut self, outgoing: &Outgoing, sealed: &[u8]) -> Result<(), OpenError> {
+    fn open(&mut self, outgoing: &Outgoing, sealed: &[u8]) -> Result<(), SealFault> {
         self.0.open(&outgoing.message, &outgoing.to, sealed)
     }
 }

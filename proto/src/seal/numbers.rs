@@ -2,7 +2,7 @@
 
 use graft_election_core::NodeId;
 
-use super::OpenError;
+use super::SealFault;
 
 /// How many bits of a number count the messages of one life; those above count the starts.
 const MESSAGE_BITS: u32 = 32;
@@ -41,8 +41,8 @@ impl Said {
     /// Judges a message in the node's own name. Its echo harms nobody, and a double that is alive
     /// has to be heard (rules V5, N3), whose numbers may be any; but not what the node itself said
     /// in an earlier life, with which anybody could make it stand aside.
-    pub(super) fn check_echo(&self, number: u64) -> Result<(), OpenError> {
-        if starts_of(number) < self.starts { Err(OpenError::EarlierLife) } else { Ok(()) }
+    pub(super) fn check_echo(&self, number: u64) -> Result<(), SealFault> {
+        if starts_of(number) < self.starts { Err(SealFault::EarlierLife) } else { Ok(()) }
     }
 }
 
@@ -69,7 +69,7 @@ impl<const SENDERS: usize> Numbers<SENDERS> {
     }
 
     /// Takes the number of an authentic message, unless it was heard before.
-    pub(super) fn take(&mut self, sender: &NodeId, number: u64) -> Result<(), OpenError> {
+    pub(super) fn take(&mut self, sender: &NodeId, number: u64) -> Result<(), SealFault> {
         let taken = self.taken.saturating_add(1);
         let mut known = self.of_senders.iter_mut().flatten();
         if let Some(heard) = known.find(|heard| heard.sender == *sender) {
@@ -89,7 +89,7 @@ impl<const SENDERS: usize> Numbers<SENDERS> {
 }
 
 impl Heard {
-    fn take(&mut self, number: u64) -> Result<(), OpenError> {
+    fn take(&mut self, number: u64) -> Result<(), SealFault> {
         if number > self.highest {
             let rise = number.saturating_sub(self.highest);
             let shifted = u32::try_from(rise).ok().and_then(|rise| self.below.checked_shl(rise));
@@ -103,9 +103,9 @@ impl Heard {
             return Ok(());
         }
         if starts_of(number) < starts_of(self.highest) {
-            return Err(OpenError::EarlierLife);
+            return Err(SealFault::EarlierLife);
         }
-        Err(OpenError::Replayed)
+        Err(SealFault::Replayed)
     }
 }
 
