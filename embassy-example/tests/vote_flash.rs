@@ -215,6 +215,22 @@ fn k2_the_records_of_layout_3_have_no_starts() {
     assert_eq!(load(&chip), Some(Ok(new)));
 }
 
+#[cfg(feature = "seal")]
+#[test]
+fn k2_starts_are_counted_and_a_cut_repeats_none() {
+    let chip = Chip::new(3, 1);
+    let vote = VoteRecord { term: 9, voted_for: Some(id("a")), ..VoteRecord::default() };
+    assert_eq!(save(&chip, &vote), Some(Ok(())));
+    let count = |chip: &Chip| powered(chip, VoteFlash::new(chip.clone(), 0).unwrap().count_start());
+    for starts in 1..=3 {
+        let before = VoteRecord { starts: starts - 1, ..vote.clone() };
+        let after = VoteRecord { starts, ..vote.clone() };
+        at_every_cut(&chip, count, |chip| drop(found(chip, &[&before, &after])));
+        assert_eq!(count(&chip), Some(Ok(starts)));
+        assert_eq!(load(&chip), Some(Ok(after)));
+    }
+}
+
 #[test]
 fn v3_v6_the_records_of_layout_1_have_no_list_and_no_promise() {
     let of_layout_1 =

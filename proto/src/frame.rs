@@ -309,16 +309,28 @@ pub struct FrameErrors {
     pub id: u32,
     /// Its payload is not a message of its kind (rule V7).
     pub payload: u32,
+    /// Its seal is missing or wrong (rule K3). A reader doesn't look at seals: whoever opens them
+    /// counts this.
+    pub unauthentic: u32,
 }
 
 impl FrameErrors {
     /// No frame was dropped.
-    pub const NONE: Self =
-        Self { cut_off: 0, too_long: 0, checksum: 0, other_cluster: 0, kind: 0, id: 0, payload: 0 };
+    pub const NONE: Self = Self {
+        cut_off: 0,
+        too_long: 0,
+        checksum: 0,
+        other_cluster: 0,
+        kind: 0,
+        id: 0,
+        payload: 0,
+        unauthentic: 0,
+    };
 
     /// How many frames were dropped, whatever was wrong with them.
     pub fn total(&self) -> u32 {
-        [self.cut_off, self.too_long, self.checksum, self.kind, self.id, self.payload]
+        let Self { cut_off, too_long, checksum, kind, id, payload, unauthentic, .. } = *self;
+        [cut_off, too_long, checksum, kind, id, payload, unauthentic]
             .into_iter()
             .fold(0, u32::saturating_add)
     }
