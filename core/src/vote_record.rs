@@ -4,8 +4,8 @@ use crate::{ListId, NodeId};
 pub const TERM_END: u64 = 1 << 63;
 
 /// What a node must never forget: its term, whom it voted for in that term, by which list of voters
-/// it goes, for how long it promises to help to elect no one, whether it is paused, and how often it
-/// has started with a key.
+/// it goes, for how long it promises to help to elect no one, whether it is paused, and how often
+/// it has started with a key.
 ///
 /// The only thing ever stored. It must be durable before a message that depends on it is sent (rule
 /// T1), and a normal stop never deletes it (rule V1). The default is that of a node which has yet

@@ -19,8 +19,9 @@ const READ_MAX: usize = 64;
 ///
 /// A send writes one whole frame and waits until it is out, so the line must carry a frame within a
 /// heartbeat interval. At 9,600 baud the longest frame takes 356 ms; with short ids and no
-/// position, about 40 ms. Seals make each 26 bytes longer. On a line where two nodes that talk at once spoil each other's frames,
-/// the writing half should be a [`CarrierSense`](crate::CarrierSense).
+/// position, about 40 ms. Seals make each 26 bytes longer. On a line where two nodes that talk at
+/// once spoil each other's frames, the writing half should be a
+/// [`CarrierSense`](crate::CarrierSense).
 #[derive(Debug)]
 pub struct SerialTransport<'e, R, W, S = Plain> {
     envelope: S,

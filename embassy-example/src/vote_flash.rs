@@ -249,8 +249,8 @@ impl Buffer {
 }
 
 /// A record as it is in flash: the version of this layout; the term; the list's term and its
-/// version, which is 0 if no list is declared; the promise; whether the node is paused; how often it
-/// has started with a key; the record's number; and the id of the node voted for, or nothing.
+/// version, which is 0 if no list is declared; the promise; whether the node is paused; how often
+/// it has started with a key; the record's number; and the id of the node voted for, or nothing.
 /// Numbers are in little-endian order. sequential-storage adds the length and checksums.
 struct Encoded {
     bytes: [u8; Self::LEN_MAX],

@@ -17,8 +17,8 @@ pub enum StartError {
     /// [`VoteStore`](crate::VoteStore)'s error.
     #[error("could not save the node's id")]
     Save(#[source] Box<dyn Error + Send + Sync>),
-    /// The count of the node's starts could not be saved, which a cluster's key needs (rule K2): the
-    /// [`VoteStore`](crate::VoteStore)'s error.
+    /// The count of the node's starts could not be saved, which a cluster's key needs (rule K2):
+    /// the [`VoteStore`](crate::VoteStore)'s error.
     #[error("could not save how often the node has started, which its key needs")]
     SaveStart(#[source] Box<dyn Error + Send + Sync>),
     /// The node has started as often with a key as can be counted.

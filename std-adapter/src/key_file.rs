@@ -74,8 +74,8 @@ pub enum KeyTextError {
     },
 }
 
-/// Reads a cluster's key from a file: one line, or two while the key is replaced, of which the first
-/// is the one that seals (rule K4). A key is 64 hexadecimal digits, or its base64.
+/// Reads a cluster's key from a file: one line, or two while the key is replaced, of which the
+/// first is the one that seals (rule K4). A key is 64 hexadecimal digits, or its base64.
 ///
 /// The file must be this user's and for nobody else to read, as `chmod 600` makes it, or root's,
 /// which its group may read. A pipe may be anybody's.

@@ -46,8 +46,8 @@ const START_ATTEMPTS: usize = 400;
 
 /// The cluster as processes of one machine, without a server: each node is a Unix datagram socket,
 /// all in one directory. A datagram is the number of its [`Kind`] and the message. Copies for those
-/// who only listen name the node that a message is for, if it is for one: a zero byte, the kind, the
-/// length of the id, the id and the message.
+/// who only listen name the node that a message is for, if it is for one: a zero byte, the kind,
+/// the length of the id, the id and the message.
 ///
 /// The directory is private to its owner (mode 0700): anyone who can write to it can vote. A socket
 /// that is removed under its node is noticed, and bound anew.

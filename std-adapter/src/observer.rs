@@ -75,8 +75,8 @@ pub enum Observation {
     },
     /// Something differs among the nodes that must not.
     Disagreement(Disagreement),
-    /// A message was dropped since it isn't sealed as the cluster's key demands (rule K3); told once
-    /// of each name. Only an observer that has the key notices.
+    /// A message was dropped since it isn't sealed as the cluster's key demands (rule K3); told
+    /// once of each name. Only an observer that has the key notices.
     Unauthentic {
         /// In whose name it was said, if it names anybody.
         sender: Option<NodeId>,

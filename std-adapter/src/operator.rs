@@ -139,8 +139,8 @@ impl<M: Ask> Operator<M> {
         Self::connect_with(medium, cluster, None).await
     }
 
-    /// Like [`connect`](Self::connect), to a cluster that has a key: its nodes take no requests from
-    /// anybody else.
+    /// Like [`connect`](Self::connect), to a cluster that has a key: its nodes take no requests
+    /// from anybody else.
     ///
     /// # Errors
     ///

@@ -14,6 +14,9 @@ use graft_election_tests::cluster::{
 use graft_election_tests::peer::Peer;
 use tokio::time::{sleep, timeout};
 
+/// Names that nothing but their place tells apart.
+pub(crate) const NAMES: [&str; 3] = ["n1", "n2", "n3"];
+
 const OLD: [u8; Key::LEN] = [1; Key::LEN];
 const NEW: [u8; Key::LEN] = [2; Key::LEN];
 
@@ -28,9 +31,6 @@ fn keys(current: [u8; Key::LEN], other: Option<[u8; Key::LEN]>) -> Keys {
 pub(crate) fn sealed(name: &str) -> NodeBuilder {
     builder(name, 3).keys(key())
 }
-
-/// Names that nothing but their place tells apart.
-pub(crate) const NAMES: [&str; 3] = ["n1", "n2", "n3"];
 
 pub(crate) async fn agreed_leader(nodes: &[Node]) -> usize {
     wait_for_agreement(&nodes.iter().collect::<Vec<_>>()).await

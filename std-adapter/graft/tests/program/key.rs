@@ -61,7 +61,8 @@ fn a_key_that_can_not_be_is_refused_before_anything_is_made() {
     write_key(&directory.path().join("open"), KEY, 0o644);
     write_key(&directory.path().join("wrong"), &format!("{KEY}\n{}", &KEY[1..]), 0o600);
     write_key(&directory.path().join("k"), KEY, 0o600);
-    let cases: [(&[(&str, &str)], &[&str], &str); 6] = [
+    type Variables<'v> = &'v [(&'v str, &'v str)];
+    let cases: [(Variables<'_>, &[&str], &str); 6] = [
         (&[], &["--key-file", "none"], "could not read the cluster's key in none"),
         (&[], &["--key-file", "open"], "open, whose mode is 0644: chmod 600 it"),
         (&[], &["--key-file", "wrong"], "wrong has no cluster's key: word 2 is not a key"),
