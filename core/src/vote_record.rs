@@ -4,7 +4,8 @@ use crate::{ListId, NodeId};
 pub const TERM_END: u64 = 1 << 63;
 
 /// What a node must never forget: its term, whom it voted for in that term, by which list of voters
-/// it goes, for how long it promises to help to elect no one, and whether it is paused.
+/// it goes, for how long it promises to help to elect no one, whether it is paused, and how often
+/// it has started with a key.
 ///
 /// The only thing ever stored. It must be durable before a message that depends on it is sent (rule
 /// T1), and a normal stop never deletes it (rule V1). The default is that of a node which has yet
@@ -23,6 +24,9 @@ pub struct VoteRecord {
     pub bound_for: u32,
     /// An operator has asked the node not to lead (rule O3).
     pub is_paused: bool,
+    /// How often the node has started with a cluster's key (rule K2). The driver counts it; the
+    /// node only keeps it. 0 if it never had a key.
+    pub starts: u32,
 }
 
 impl VoteRecord {

@@ -190,6 +190,6 @@ fn outputs_are_shown_to_programmers() {
     assert_eq!(
         saved,
         "Save(VoteRecord { term: 5, voted_for: Some(\"b\"), list: None, bound_for: 500000, \
-         is_paused: false })"
+         is_paused: false, starts: 0 })"
     );
 }

@@ -5,9 +5,10 @@ use embassy_futures::yield_now;
 use embedded_io_async::{Read, Write};
 use graft_election_core::{Message, NodeId, Outgoing};
 use graft_election_proto::EncodeError;
-use graft_election_proto::frame::{ClusterTag, FRAME_MAX, FrameErrors, FrameReader, encode_frame};
+use graft_election_proto::frame::{ClusterTag, FRAME_MAX, FrameErrors, FrameReader};
 
 use crate::Transport;
+use crate::envelope::{Envelope, Plain, Unwritten};
 
 /// How many bytes are taken from the line at a time.
 const READ_MAX: usize = 64;
@@ -17,11 +18,13 @@ const READ_MAX: usize = 64;
 /// skips those that are addressed to another node, or are of another cluster.
 ///
 /// A send writes one whole frame and waits until it is out, so the line must carry a frame within a
-/// heartbeat interval. At 9,600 baud the longest frame takes 353 ms; with short ids and no
-/// position, about 40 ms. On a line where two nodes that talk at once spoil each other's frames,
-/// the writing half should be a [`CarrierSense`](crate::CarrierSense).
+/// heartbeat interval. At 9,600 baud the longest frame takes 356 ms; with short ids and no
+/// position, about 40 ms. Seals make each 26 bytes longer. On a line where two nodes that talk at
+/// once spoil each other's frames, the writing half should be a
+/// [`CarrierSense`](crate::CarrierSense).
 #[derive(Debug)]
-pub struct SerialTransport<'e, R, W> {
+pub struct SerialTransport<'e, R, W, S = Plain> {
+    envelope: S,
     cluster: ClusterTag,
     id: NodeId,
     input: R,
@@ -49,9 +52,25 @@ impl<'e, R: Read, W: Write<Error = R::Error>> SerialTransport<'e, R, W> {
         errors: &'e Cell<FrameErrors>,
     ) -> Self {
         let frames = FrameReader::new(cluster);
-        Self { cluster, id, input, output, frames, buffer: [0; READ_MAX], unread: 0..0, errors }
+        let (envelope, buffer, unread) = (Plain, [0; READ_MAX], 0..0);
+        Self { envelope, cluster, id, input, output, frames, buffer, unread, errors }
     }
 
+    /// Seals what the node says and drops what isn't sealed, as the cluster's key demands (rules K1
+    /// to K3). What is dropped is counted among the frames, as
+    /// [`unauthentic`](FrameErrors::unauthentic).
+    #[cfg(feature = "seal")]
+    pub fn with_seals<const SENDERS: usize>(
+        self,
+        seals: graft_election_proto::seal::Seals<SENDERS>,
+    ) -> SerialTransport<'e, R, W, crate::Sealed<SENDERS>> {
+        let Self { cluster, id, input, output, frames, buffer, unread, errors, .. } = self;
+        let envelope = crate::Sealed::new(seals);
+        SerialTransport { envelope, cluster, id, input, output, frames, buffer, unread, errors }
+    }
+}
+
+impl<R, W, S: Envelope> SerialTransport<'_, R, W, S> {
     /// The next message in the buffer for this node. Its own may come back: the election ignores
     /// them, and one in its name that it didn't send makes it ask whether another node uses its id
     /// (rules V5, N3).
@@ -60,14 +79,17 @@ impl<'e, R: Read, W: Write<Error = R::Error>> SerialTransport<'e, R, W> {
     #[inline(never)]
     fn buffered_message(&mut self) -> Option<Message> {
         let mut unread = self.buffer.get(self.unread.clone()).unwrap_or_default();
-        let message = self.frames.read_for(&self.id, &mut unread);
+        let message = self.envelope.read(&mut self.frames, &self.id, &mut unread);
         self.unread.start = self.unread.end.saturating_sub(unread.len());
-        self.errors.set(self.frames.errors());
+        let unauthentic = self.envelope.unauthentic();
+        self.errors.set(FrameErrors { unauthentic, ..self.frames.errors() });
         message
     }
 }
 
-impl<R: Read<Error: 'static>, W: Write<Error = R::Error>> Transport for SerialTransport<'_, R, W> {
+impl<R: Read<Error: 'static>, W: Write<Error = R::Error>, S: Envelope> Transport
+    for SerialTransport<'_, R, W, S>
+{
     type Error = SerialError<R::Error>;
 
     async fn receive(&mut self) -> Result<Message, Self::Error> {
@@ -88,7 +110,11 @@ impl<R: Read<Error: 'static>, W: Write<Error = R::Error>> Transport for SerialTr
     /// A frame given up halfway spoils only itself, since each begins with a delimiter.
     async fn send(&mut self, outgoing: &Outgoing) -> Result<(), Self::Error> {
         let mut buffer = [0; FRAME_MAX];
-        let mut rest = encode_frame(self.cluster, &self.id, outgoing, &mut buffer)?;
+        let written = self.envelope.write(self.cluster, &self.id, outgoing, &mut buffer);
+        let mut rest = written.map_err(|unwritten| match unwritten {
+            Unwritten::TooLong(error) => SerialError::Frame(error),
+            Unwritten::Exhausted => SerialError::Exhausted,
+        })?;
         while !rest.is_empty() {
             let len = self.output.write(rest).await.map_err(SerialError::Line)?;
             if len == 0 {
@@ -113,4 +139,7 @@ pub enum SerialError<E> {
     /// The message doesn't fit in a frame.
     #[error("the message does not fit in a frame")]
     Frame(#[from] EncodeError),
+    /// All numbers of this life are used up, after 2^32 sealed messages: the board must restart.
+    #[error("no number is left for another seal")]
+    Exhausted,
 }

@@ -19,8 +19,11 @@ const HEADER_LEN: usize = 8;
 
 const ERASED: u8 = 0xff;
 
-/// Of the layout in which records are written.
-const VERSION: u8 = 3;
+/// Of the layout in which the records of nodes with a key are written.
+const VERSION: u8 = 4;
+
+/// Of the layout that doesn't count the starts: that of nodes without a key.
+const VERSION_3: u8 = 3;
 
 /// Of the layout that doesn't say whether the node is paused.
 const VERSION_2: u8 = 2;
@@ -80,7 +83,7 @@ impl<F: NorFlash> VoteFlash<F> {
     ///
     /// A node saves once when it starts, at most twice per term, and once more when it is given
     /// other timeouts or declared voters. A power cut during a save costs at most two more
-    /// erasures.
+    /// erasures. With a cluster's key a save takes four bytes more.
     pub const fn saves(erase_cycles: u32, id_len: usize) -> u64 {
         let on_page = Self::CONTENT_LEN / Self::item_len(Encoded::LEN_WITHOUT_ID + id_len);
         PAGES as u64 * on_page as u64 * erase_cycles as u64
@@ -229,9 +232,11 @@ impl Numbered {
     }
 
     /// Orders records by age: terms never fall, and within a term a vote is never taken back (rules
-    /// T1, V1). Whatever a number were to say, an older vote could not come back.
-    fn rank(&self) -> (u64, bool, u16) {
-        (self.record.term, self.record.voted_for.is_some(), self.number)
+    /// T1, V1), nor do starts (K2). Whatever a number were to say, an older vote could not come
+    /// back.
+    fn rank(&self) -> (u64, bool, u32, u16) {
+        let VoteRecord { term, voted_for, starts, .. } = &self.record;
+        (*term, voted_for.is_some(), *starts, self.number)
     }
 }
 
@@ -244,9 +249,9 @@ impl Buffer {
 }
 
 /// A record as it is in flash: the version of this layout; the term; the list's term and its
-/// version, which is 0 if no list is declared; the promise; whether the node is paused; the
-/// record's number; and the id of the node voted for, or nothing. Numbers are in little-endian
-/// order. sequential-storage adds the length and checksums.
+/// version, which is 0 if no list is declared; the promise; whether the node is paused; how often
+/// it has started with a key; the record's number; and the id of the node voted for, or nothing.
+/// Numbers are in little-endian order. sequential-storage adds the length and checksums.
 struct Encoded {
     bytes: [u8; Self::LEN_MAX],
     len: usize,
@@ -254,19 +259,25 @@ struct Encoded {
 
 impl Encoded {
     const LEN_WITHOUT_ID: usize = 1 + 8 + 8 + 4 + 4 + 1 + 2;
-    const LEN_MAX: usize = Self::LEN_WITHOUT_ID + NodeId::CAPACITY;
+    const STARTS_LEN: usize = 4;
+    const LEN_MAX: usize = Self::LEN_WITHOUT_ID + Self::STARTS_LEN + NodeId::CAPACITY;
 
     fn of(Numbered { record, number }: &Numbered) -> Self {
         let (list_term, list_version) =
             record.list.map_or((0, 0), |list| (list.term, list.version));
         let id = record.voted_for.as_ref().map_or("", NodeId::as_str);
+        // Flash lasts longer where there is no key.
+        let starts = record.starts.to_le_bytes();
+        let (version, starts) =
+            if record.starts == 0 { (VERSION_3, &[][..]) } else { (VERSION, &starts[..]) };
         let parts = [
-            &[VERSION][..],
+            &[version][..],
             &record.term.to_le_bytes(),
             &list_term.to_le_bytes(),
             &list_version.to_le_bytes(),
             &record.bound_for.to_le_bytes(),
             &[record.is_paused.into()],
+            starts,
             &number.to_le_bytes(),
             id.as_bytes(),
         ];
@@ -274,7 +285,8 @@ impl Encoded {
         for (to, from) in bytes.iter_mut().zip(parts.into_iter().flatten()) {
             *to = *from;
         }
-        Self { bytes, len: Self::LEN_WITHOUT_ID.saturating_add(id.len()) }
+        let len = Self::LEN_WITHOUT_ID.saturating_add(starts.len()).saturating_add(id.len());
+        Self { bytes, len }
     }
 
     fn as_bytes(&self) -> &[u8] {
@@ -283,7 +295,7 @@ impl Encoded {
 }
 
 /// The inverse of [`Encoded::of`]; none if the bytes are not a record. Layout 1 has the term and
-/// the id alone; layout 2 knows of no pause.
+/// the id alone; layout 2 knows of no pause, and layout 3 of no starts.
 fn decode(bytes: &[u8]) -> Option<Numbered> {
     let (version, rest) = bytes.split_first()?;
     let (term, mut rest) = rest.split_first_chunk()?;
@@ -291,13 +303,17 @@ fn decode(bytes: &[u8]) -> Option<Numbered> {
     let mut number = 0;
     match *version {
         VERSION_1 => {}
-        VERSION_2 | VERSION => {
+        VERSION_2 | VERSION_3 | VERSION => {
             let (list_term, after) = rest.split_first_chunk()?;
             let (list_version, after) = after.split_first_chunk()?;
             let (bound_for, after) = after.split_first_chunk()?;
             let (is_paused, after) = match *version {
-                VERSION => after.split_first()?,
-                _ => (&0, after),
+                VERSION_2 => (&0, after),
+                _ => after.split_first()?,
+            };
+            let (starts, after) = match *version {
+                VERSION => after.split_first_chunk()?,
+                _ => (&[0; 4], after),
             };
             let (number_bytes, id) = after.split_first_chunk()?;
             let (term, version) =
@@ -305,6 +321,7 @@ fn decode(bytes: &[u8]) -> Option<Numbered> {
             record.list = (version != 0).then_some(ListId { term, version });
             record.bound_for = u32::from_le_bytes(*bound_for);
             record.is_paused = *is_paused != 0;
+            record.starts = u32::from_le_bytes(*starts);
             number = u16::from_le_bytes(*number_bytes);
             rest = id;
         }

@@ -81,6 +81,40 @@ pub trait VoteStore {
         }
         self.save(&VoteRecord::first(voters)).await.map_err(ProvisionError::Save)
     }
+
+    /// Counts a start with a cluster's key, and returns the count, with which the seals are made
+    /// (rule K2): call it once at each start, before the node says anything. If power is cut during
+    /// the call, the next one counts again.
+    ///
+    /// A board whose record is lost counts from 1 again, and is not heard by those that remember a
+    /// higher count, which is right for an id that may have voted (rule V9).
+    ///
+    /// # Errors
+    ///
+    /// [`CountError`]; then the board must not speak.
+    #[cfg(feature = "seal")]
+    async fn count_start(&mut self) -> Result<u32, CountError<Self::Error>> {
+        let record = self.load().await.map_err(CountError::Load)?;
+        let starts = record.starts.checked_add(1).ok_or(CountError::NoneLeft)?;
+        self.save(&VoteRecord { starts, ..record }).await.map_err(CountError::Save)?;
+        Ok(starts)
+    }
+}
+
+/// Why a start can't be counted.
+#[cfg(feature = "seal")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum CountError<E> {
+    /// There were 2^32 of them.
+    #[error("this board has started 2^32 times with a key")]
+    NoneLeft,
+    /// The memory can't be read, or its content makes no sense.
+    #[error("could not load the vote record")]
+    Load(#[source] E),
+    /// The count was not saved.
+    #[error("could not save the count of starts")]
+    Save(#[source] E),
 }
 
 /// Why a first record can't be made.

@@ -220,6 +220,32 @@ fn transport<'c>(
     SerialTransport::new(CLUSTER, id("a"), Script(script), Pen(log), errors)
 }
 
+/// K1 to K3: what isn't sealed, or was heard before, is passed over and counted.
+#[cfg(feature = "seal")]
+#[test]
+fn k1_k2_k3_of_sealed_frames_each_is_taken_once_and_of_others_none() {
+    use graft_election_proto::seal::{Key, Keys, Seals};
+
+    let keys = || Keys { current: Key::new([1; Key::LEN]), other: None };
+    let (errors, log) = (Cell::default(), Cell::new(Log { taken: 64, ..Log::default() }));
+    let sender = transport(VecDeque::new(), &errors, &log);
+    let mut sender = sender.with_seals(Seals::<4>::of_node("test", &keys(), id("a"), 1));
+    for term in 1..=2 {
+        assert_eq!(poll(sender.send(&everyone(heartbeat(term)))), Some(Ok(())));
+    }
+    let sealed = log.take().written;
+    let line = [&frame(&heartbeat(9)), &sealed[..], &sealed, &frame(&heartbeat(9))].concat();
+
+    let script = [Step::Bytes(line), Step::End];
+    let receiver =
+        SerialTransport::new(CLUSTER, id("b"), Script(script.into()), Pen(&log), &errors);
+    let mut receiver = receiver.with_seals(Seals::<4>::of_node("test", &keys(), id("b"), 1));
+    assert_eq!(receive_impatiently(&mut receiver), Ok(heartbeat(1)));
+    assert_eq!(receive_impatiently(&mut receiver), Ok(heartbeat(2)));
+    assert_eq!(receive_impatiently(&mut receiver), Err(SerialError::Closed));
+    assert_eq!(errors.get(), FrameErrors { unauthentic: 4, ..FrameErrors::NONE });
+}
+
 /// Receives like a driver whose timer runs out each time it has to wait.
 fn receive_impatiently(
     transport: &mut impl Transport<Error = SerialError<ErrorKind>>,

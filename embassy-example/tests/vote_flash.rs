@@ -44,13 +44,13 @@ fn v1_the_longest_and_the_shortest_records_are_kept() {
     let chip = Chip::new(3, 1);
     let longest = id(&"n".repeat(NodeId::CAPACITY));
     let list = ListId { term: u64::MAX, version: u32::MAX };
-    for (term, voted_for, list, bound_for, is_paused) in [
-        (0, None, None, 0, false),
-        (1, Some(longest), Some(list), u32::MAX, true),
-        (u64::MAX - 1, None, None, 0, true),
-        (u64::MAX, Some(id("n")), Some(ListId { term: 0, version: 1 }), 1, false),
+    for (term, voted_for, list, bound_for, is_paused, starts) in [
+        (0, None, None, 0, false, 0),
+        (1, Some(longest), Some(list), u32::MAX, true, u32::MAX),
+        (u64::MAX - 1, None, None, 0, true, 0),
+        (u64::MAX, Some(id("n")), Some(ListId { term: 0, version: 1 }), 1, false, 1),
     ] {
-        let record = VoteRecord { term, voted_for, list, bound_for, is_paused };
+        let record = VoteRecord { term, voted_for, list, bound_for, is_paused, starts };
         assert_eq!(save(&chip, &record), Some(Ok(())));
         assert_eq!(load(&chip), Some(Ok(record)));
     }
@@ -191,12 +191,44 @@ fn o3_the_records_of_layout_2_have_no_pause() {
     let of_layout_2 = b"\x02\x09\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x05\0\0\0\x06\0\0\0\x01\0a";
     powered(&chip, log.push(of_layout_2, false)).unwrap().unwrap();
     let list = Some(ListId { term: 3, version: 5 });
-    let old =
-        VoteRecord { term: 9, voted_for: Some(id("a")), list, bound_for: 6, is_paused: false };
+    let voted_for = Some(id("a"));
+    let old = VoteRecord { term: 9, voted_for, list, bound_for: 6, ..VoteRecord::default() };
     assert_eq!(load(&chip), Some(Ok(old.clone())));
     let new = VoteRecord { is_paused: true, ..old };
     assert_eq!(save(&chip, &new), Some(Ok(())));
     assert_eq!(load(&chip), Some(Ok(new)));
+}
+
+#[test]
+fn k2_the_records_of_layout_3_have_no_starts() {
+    let chip = Chip::new(3, 1);
+    let page = QueueConfig::new(0..PAGE as u32);
+    let mut log = QueueStorage::new(chip.clone(), page, Cache::new_uncached());
+    let of_layout_3 = b"\x03\x09\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x05\0\0\0\x06\0\0\0\x01\x01\0a";
+    powered(&chip, log.push(of_layout_3, false)).unwrap().unwrap();
+    let list = Some(ListId { term: 3, version: 5 });
+    let voted_for = Some(id("a"));
+    let old = VoteRecord { term: 9, voted_for, list, bound_for: 6, is_paused: true, starts: 0 };
+    assert_eq!(load(&chip), Some(Ok(old.clone())));
+    let new = VoteRecord { starts: 1, ..old };
+    assert_eq!(save(&chip, &new), Some(Ok(())));
+    assert_eq!(load(&chip), Some(Ok(new)));
+}
+
+#[cfg(feature = "seal")]
+#[test]
+fn k2_starts_are_counted_and_a_cut_repeats_none() {
+    let chip = Chip::new(3, 1);
+    let vote = VoteRecord { term: 9, voted_for: Some(id("a")), ..VoteRecord::default() };
+    assert_eq!(save(&chip, &vote), Some(Ok(())));
+    let count = |chip: &Chip| powered(chip, VoteFlash::new(chip.clone(), 0).unwrap().count_start());
+    for starts in 1..=3 {
+        let before = VoteRecord { starts: starts - 1, ..vote.clone() };
+        let after = VoteRecord { starts, ..vote.clone() };
+        at_every_cut(&chip, count, |chip| drop(found(chip, &[&before, &after])));
+        assert_eq!(count(&chip), Some(Ok(starts)));
+        assert_eq!(load(&chip), Some(Ok(after)));
+    }
 }
 
 #[test]
@@ -329,6 +361,7 @@ fn record(number: u64) -> VoteRecord {
         list: (step >= term % 3).then_some(ListId { term: term / 50, version: 7 }),
         bound_for: [500_000, 250_000, 300_000, 1_000_000, 900_000][step as usize],
         is_paused: step % 2 == 1,
+        starts: number as u32,
     }
 }
 

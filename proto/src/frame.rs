@@ -39,7 +39,7 @@ use crc::{CRC_32_ISCSI, Crc, NoTable};
 use graft_election_core::{Message, NodeId, Outgoing, Recipient};
 
 use crate::kind::Kind;
-use crate::message::{ENCODED_MAX, decode, encode};
+use crate::message::{ENCODED_MAX, SEAL_LEN, decode, encode};
 use crate::writer::EncodeError;
 
 /// The most bytes that a frame takes, its two delimiters included.
@@ -49,8 +49,9 @@ pub const FRAME_MAX: usize = cobs::max_encoding_length(CONTENT_MAX) + 2;
 pub const DELIMITER: u8 = 0;
 
 /// What a frame holds before it is stuffed: the cluster's tag, the kind, two ids with their
-/// lengths, the payload, and the checksum.
-const CONTENT_MAX: usize = TAG_LEN + 1 + 2 * (1 + NodeId::CAPACITY) + ENCODED_MAX + CHECKSUM_LEN;
+/// lengths, the payload, perhaps sealed, and the checksum.
+const CONTENT_MAX: usize =
+    TAG_LEN + 1 + 2 * (1 + NodeId::CAPACITY) + ENCODED_MAX + SEAL_LEN + CHECKSUM_LEN;
 
 const TAG_LEN: usize = 2;
 
@@ -200,13 +201,29 @@ impl FrameReader {
         })
     }
 
+    /// Like [`read_for`](Self::read_for), with all that a seal is bound to (rule K1).
+    pub fn read_frame_for(&mut self, node: &NodeId, bytes: &mut &[u8]) -> Option<Frame<'_>> {
+        self.read_frame(bytes, |parsed| match &parsed.to {
+            Recipient::Node(receiver) if receiver != node => None,
+            Recipient::Node(_) | Recipient::Everyone => Some(parsed),
+        })
+    }
+
     /// Takes bytes from the front of `bytes` until a frame is complete, whoever it is for, and
     /// returns it. Once it returns `None`, all bytes have been taken.
     ///
     /// This is for bridges, and for those who only watch a line. A node that counted votes for
     /// another candidate could lead without a majority: it reads with [`read_for`](Self::read_for).
     pub fn read_any(&mut self, bytes: &mut &[u8]) -> Option<Frame<'_>> {
-        let Parsed { sender, to, message, payload_at } = self.read(bytes, Some)?;
+        self.read_frame(bytes, Some)
+    }
+
+    fn read_frame(
+        &mut self,
+        bytes: &mut &[u8],
+        select: impl Fn(Parsed) -> Option<Parsed>,
+    ) -> Option<Frame<'_>> {
+        let Parsed { sender, to, message, payload_at } = self.read(bytes, select)?;
         let end = self.content_len.saturating_sub(CHECKSUM_LEN);
         let payload = self.content.get(payload_at..end).unwrap_or_default();
         Some(Frame { sender, to, message, payload })
@@ -292,16 +309,28 @@ pub struct FrameErrors {
     pub id: u32,
     /// Its payload is not a message of its kind (rule V7).
     pub payload: u32,
+    /// Its seal is missing or wrong (rule K3). A reader doesn't look at seals: whoever opens them
+    /// counts this.
+    pub unauthentic: u32,
 }
 
 impl FrameErrors {
     /// No frame was dropped.
-    pub const NONE: Self =
-        Self { cut_off: 0, too_long: 0, checksum: 0, other_cluster: 0, kind: 0, id: 0, payload: 0 };
+    pub const NONE: Self = Self {
+        cut_off: 0,
+        too_long: 0,
+        checksum: 0,
+        other_cluster: 0,
+        kind: 0,
+        id: 0,
+        payload: 0,
+        unauthentic: 0,
+    };
 
     /// How many frames were dropped, whatever was wrong with them.
     pub fn total(&self) -> u32 {
-        [self.cut_off, self.too_long, self.checksum, self.kind, self.id, self.payload]
+        let Self { cut_off, too_long, checksum, kind, id, payload, unauthentic, .. } = *self;
+        [cut_off, too_long, checksum, kind, id, payload, unauthentic]
             .into_iter()
             .fold(0, u32::saturating_add)
     }

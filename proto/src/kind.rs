@@ -67,6 +67,22 @@ impl Kind {
         }
     }
 
+    /// Whether messages of this kind are for everyone, and not for one node (protocol, section 3).
+    pub const fn is_for_everyone(self) -> bool {
+        match self {
+            Self::VoteRequest
+            | Self::Heartbeat
+            | Self::PreVoteRequest
+            | Self::Handover
+            | Self::Who
+            | Self::ControlRequest
+            | Self::ControlResponse => true,
+            Self::VoteResponse | Self::HeartbeatResponse | Self::PreVoteResponse | Self::Here => {
+                false
+            }
+        }
+    }
+
     /// The last token of the NATS subjects that carry it (protocol, section 3).
     pub const fn name(self) -> &'static str {
         match self {

@@ -7,10 +7,12 @@ pub mod frame;
 mod kind;
 mod message;
 mod reader;
+#[cfg(feature = "seal")]
+pub mod seal;
 mod wire_type;
 mod writer;
 
 pub use kind::Kind;
-pub use message::{DecodeError, ENCODED_MAX, decode, encode};
+pub use message::{DecodeError, ENCODED_MAX, SEAL_LEN, decode, encode};
 pub use reader::WireError;
 pub use writer::EncodeError;

@@ -17,6 +17,10 @@ use crate::writer::EncodeError;
 /// The most bytes that any message takes: those of a heartbeat response with everything in it.
 pub const ENCODED_MAX: usize = 201;
 
+/// How many bytes a seal adds to a message (rule K1): the key of the field `Seal`, its length, the
+/// number and the MAC. Who has no key reads past it, as past any unknown field.
+pub const SEAL_LEN: usize = 2 + 8 + 16;
+
 /// The fields of the id of a list, which belong together.
 const LIST_TERM: u32 = 12;
 const LIST_VERSION: u32 = 13;

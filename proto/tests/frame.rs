@@ -14,7 +14,7 @@ use graft_election_core::{
 use graft_election_proto::frame::{
     ClusterTag, DELIMITER, FRAME_MAX, FrameErrors, FrameReader, encode_frame, encode_payload,
 };
-use graft_election_proto::{ENCODED_MAX, EncodeError, Kind};
+use graft_election_proto::{ENCODED_MAX, EncodeError, Kind, SEAL_LEN, encode};
 use proptest::prelude::*;
 
 const FORMAT: &str = include_str!("../../docs/serial-frames.md");
@@ -38,10 +38,22 @@ fn the_examples_of_the_format_are_what_is_written_and_read() {
 
 #[test]
 fn the_longest_frame_fills_the_greatest_buffer() {
-    let longest = encoded(&longest());
-    assert_eq!(longest.len(), FRAME_MAX);
-    assert!(FORMAT.contains(&format!("at most {FRAME_MAX} bytes")));
+    let sent = longest();
+    let longest = encoded(&sent);
+    assert!(FORMAT.contains(&format!("at most {} bytes", longest.len())));
     assert_eq!(read(&longest).0.len(), 1);
+
+    let Sent { sender, outgoing: Outgoing { to, message } } = &sent;
+    let (mut payload, mut buffer) = ([0; ENCODED_MAX + SEAL_LEN], [0; FRAME_MAX]);
+    let len = encode(message, &mut payload).unwrap().len();
+    assert_eq!(len, ENCODED_MAX);
+    // An unknown field as long as a seal, without a key to make one.
+    payload[len..][..2].copy_from_slice(&[0x7a, SEAL_LEN as u8 - 2]);
+    let kind = Kind::of(message);
+    let sealed = encode_payload(CLUSTER, kind, sender, to, &payload, &mut buffer).unwrap();
+    assert_eq!(sealed.len(), FRAME_MAX);
+    assert!(FORMAT.contains(&format!("{FRAME_MAX} with a [seal]")));
+    assert_eq!(read(sealed).0, [sent]);
 }
 
 /// A heartbeat to a cluster of three, and its two acknowledgements.
@@ -91,8 +103,9 @@ fn a_heartbeat_and_its_answers_are_as_long_as_the_format_says() {
 #[test]
 fn a_buffer_that_is_too_small_is_told_the_size_it_should_have() {
     let Sent { sender, outgoing } = &longest();
-    let too_small = EncodeError { required: FRAME_MAX };
-    for len in 0..FRAME_MAX {
+    let required = FRAME_MAX - SEAL_LEN;
+    let too_small = EncodeError { required };
+    for len in 0..required {
         assert_eq!(encode_frame(CLUSTER, sender, outgoing, &mut vec![0; len]), Err(too_small));
     }
 }
@@ -101,7 +114,7 @@ fn a_buffer_that_is_too_small_is_told_the_size_it_should_have() {
 fn a_payload_that_no_reader_would_take_is_not_sent() {
     let longest_id = id(&"n".repeat(NodeId::CAPACITY));
     let to = Recipient::Node(longest_id.clone());
-    let payload = [1; ENCODED_MAX + 1];
+    let payload = [1; ENCODED_MAX + SEAL_LEN + 1];
     let mut buffer = [0; 2 * FRAME_MAX];
     let result = encode_payload(CLUSTER, Kind::Handover, &longest_id, &to, &payload, &mut buffer);
     assert_eq!(result, Err(EncodeError { required: FRAME_MAX + 1 }));

@@ -11,13 +11,14 @@
 //! | 1 | the number of the message's [`Kind`], which never changes its meaning |
 //! | 1 | the length of the recipient's id; zero if the message is for everyone |
 //! | as many | the recipient's id |
-//! | the rest | the message, as `graft_election::proto` encodes it |
+//! | the rest | the message, as the [`Codec`] writes it: sealed, if the cluster has a key |
 //!
 //! UDP may lose, delay, duplicate and reorder datagrams, all of which the election expects. It must
 //! not change messages, and UDP's checksum sees to that. A cluster is known by its addresses here;
 //! a transport that carries several tells them apart by [`Member::cluster`].
 //!
-//! Anyone who can send datagrams to these ports can vote. Use it where only nodes can, or encrypt.
+//! Anyone who can send datagrams to these ports can vote, unless the nodes have a key
+//! ([`NodeBuilder::keys`](graft_election::NodeBuilder::keys)).
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -26,14 +27,15 @@ use std::sync::Arc;
 
 use futures_util::future::select_all;
 use graft_election::core::{Message, Outgoing, Recipient};
-use graft_election::proto::{ENCODED_MAX, Kind, decode, encode};
+use graft_election::proto::seal::SEALED_MAX;
+use graft_election::proto::{Kind, decode};
 use graft_election::{
-    Arrival, ClusterInfo, Connection, Member, MemoryVotes, Node, NodeId, Transport,
+    Arrival, ClusterInfo, Codec, Connection, Member, MemoryVotes, Node, NodeId, Transport,
 };
 use tokio::net::UdpSocket;
 
 /// More than any datagram has: its two numbers, an id, and a message.
-const DATAGRAM_MAX: usize = 2 + u8::MAX as usize + ENCODED_MAX;
+const DATAGRAM_MAX: usize = 2 + u8::MAX as usize + SEALED_MAX;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
@@ -49,12 +51,14 @@ pub struct UdpTransport {
     nodes: Vec<SocketAddr>,
     /// Who this is, once it has joined.
     own: Option<NodeId>,
+    /// Writes what the node says, and judges what others say.
+    codec: Codec,
 }
 
 impl UdpTransport {
     /// A transport that receives through `socket`, for a cluster whose nodes are at `nodes`.
     pub fn new(socket: UdpSocket, nodes: Vec<SocketAddr>) -> Self {
-        Self { socket, nodes, own: None }
+        Self { socket, nodes, own: None, codec: Codec::new() }
     }
 }
 
@@ -63,6 +67,7 @@ impl Transport for UdpTransport {
 
     async fn join(&mut self, member: &Member<'_>) -> io::Result<()> {
         self.own = Some(member.id.clone());
+        self.codec = member.codec.clone();
         Ok(())
     }
 
@@ -77,8 +82,8 @@ impl Transport for UdpTransport {
                 }
             };
             match read_datagram(buffer.get(..length).unwrap_or_default()) {
-                Ok((Recipient::Node(to), _)) if self.own.as_ref() != Some(&to) => {}
-                Ok((_, message)) => return Arrival::Message(message),
+                Ok((Recipient::Node(to), ..)) if self.own.as_ref() != Some(&to) => {}
+                Ok((to, message, payload)) => return self.codec.open(message, &to, payload),
                 // The node counts it, and drops it.
                 Err(error) => {
                     let from = Some(from.to_string());
@@ -91,7 +96,7 @@ impl Transport for UdpTransport {
     /// Sends to everyone, even what is for one node: so two processes of one id hear each other,
     /// and find out (rule N5).
     async fn send(&mut self, outgoing: &Outgoing) -> io::Result<()> {
-        let datagram = write_datagram(outgoing)?;
+        let datagram = write_datagram(&self.codec, outgoing)?;
         let mut sent = Ok(());
         for node in &self.nodes {
             // One node that can't be reached doesn't keep the others from hearing.
@@ -104,14 +109,14 @@ impl Transport for UdpTransport {
     async fn leave(&mut self) {}
 }
 
-fn write_datagram(outgoing: &Outgoing) -> io::Result<Vec<u8>> {
+fn write_datagram(codec: &Codec, outgoing: &Outgoing) -> io::Result<Vec<u8>> {
     let to = match &outgoing.to {
         Recipient::Everyone => "",
         Recipient::Node(id) => id.as_str(),
     };
     let length = u8::try_from(to.len()).map_err(io::Error::other)?;
-    let mut buffer = [0; ENCODED_MAX];
-    let payload = encode(&outgoing.message, &mut buffer).map_err(io::Error::other)?;
+    let mut buffer = [0; SEALED_MAX];
+    let payload = codec.encode(outgoing, &mut buffer).map_err(io::Error::other)?;
     let mut datagram = vec![Kind::of(&outgoing.message).number(), length];
     datagram.extend_from_slice(to.as_bytes());
     datagram.extend_from_slice(payload);
@@ -119,7 +124,7 @@ fn write_datagram(outgoing: &Outgoing) -> io::Result<Vec<u8>> {
 }
 
 /// Anything may arrive at a port, so whatever can't be read is an error and never a panic.
-fn read_datagram(datagram: &[u8]) -> io::Result<(Recipient, Message)> {
+fn read_datagram(datagram: &[u8]) -> io::Result<(Recipient, Message, &[u8])> {
     let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what);
     let [kind, length, rest @ ..] = datagram else {
         return Err(invalid("the datagram is too short"));
@@ -132,7 +137,7 @@ fn read_datagram(datagram: &[u8]) -> io::Result<(Recipient, Message)> {
         "" => Recipient::Everyone,
         id => Recipient::Node(NodeId::new(id).map_err(io::Error::other)?),
     };
-    Ok((to, decode(kind, payload).map_err(io::Error::other)?))
+    Ok((to, decode(kind, payload).map_err(io::Error::other)?, payload))
 }
 
 /// Runs three nodes on this machine, closes the one that leads, and prints who leads next.

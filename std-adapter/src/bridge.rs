@@ -29,7 +29,7 @@ use self::recent_nodes::RecentNodes;
 use crate::core_node::VOTERS_MAX;
 use crate::error::StartError;
 use crate::framed_line::{FramedLine, LineEvent, Unwritten};
-use crate::nats::{NatsConnectError, NatsServers, is_for_everyone, named_in};
+use crate::nats::{NatsConnectError, NatsServers, Said, named_in};
 use crate::news::News;
 use crate::node::random_id;
 use crate::serial_line::SerialLine;
@@ -281,7 +281,7 @@ impl Bridge {
             self.on_line.hear(&sender, now);
             return Outcome::Stayed;
         }
-        if is_for_everyone(kind) != (to == Recipient::Everyone) {
+        if kind.is_for_everyone() != (to == Recipient::Everyone) {
             return Outcome::Malformed;
         }
         if !self.nats.is_connected() {
@@ -340,7 +340,9 @@ impl Bridge {
     /// What became of a message from NATS; `None` if it was none of the cluster.
     async fn carry_to_line(&mut self, received: &Received) -> Option<Outcome> {
         match self.nats.read(received) {
-            Ok(Some((kind, message))) => Some(self.write_to_line(received, kind, &message).await),
+            Ok(Some(Said { kind, message, .. })) => {
+                Some(self.write_to_line(received, kind, &message).await)
+            }
             Ok(None) => None,
             Err(_) => Some(Outcome::Malformed),
         }

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use graft_election_core::{Reason, Refusal, State};
+use graft_election_proto::seal::SealFault;
 use tokio::time::Instant;
 
 use crate::events::Status;
@@ -52,6 +53,14 @@ pub enum DropCause {
     Malformed,
     /// Its term is impossible.
     TermOutOfRange,
+    /// It has no seal of the cluster's key (rule K3).
+    Unsealed,
+    /// Its seal is wrong.
+    WrongSeal,
+    /// It was heard before.
+    Replayed,
+    /// It is of an earlier life of its sender.
+    EarlierLife,
     /// It could not be sent.
     SendError,
     /// The transport did not take it in time.
@@ -60,16 +69,39 @@ pub enum DropCause {
 
 impl DropCause {
     /// All causes.
-    pub const ALL: [Self; 4] =
-        [Self::Malformed, Self::TermOutOfRange, Self::SendError, Self::SendTimedOut];
+    pub const ALL: [Self; 8] = [
+        Self::Malformed,
+        Self::TermOutOfRange,
+        Self::Unsealed,
+        Self::WrongSeal,
+        Self::Replayed,
+        Self::EarlierLife,
+        Self::SendError,
+        Self::SendTimedOut,
+    ];
 
     /// Its name for programs: that of the fault that reports it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
             Self::TermOutOfRange => "term_out_of_range",
+            Self::Unsealed => SealFault::Unsealed.name(),
+            Self::WrongSeal => SealFault::WrongSeal.name(),
+            Self::Replayed => SealFault::Replayed.name(),
+            Self::EarlierLife => SealFault::EarlierLife.name(),
             Self::SendError => "send_error",
             Self::SendTimedOut => "send_timed_out",
+        }
+    }
+}
+
+impl From<SealFault> for DropCause {
+    fn from(error: SealFault) -> Self {
+        match error {
+            SealFault::Unsealed => Self::Unsealed,
+            SealFault::WrongSeal => Self::WrongSeal,
+            SealFault::Replayed => Self::Replayed,
+            SealFault::EarlierLife => Self::EarlierLife,
         }
     }
 }

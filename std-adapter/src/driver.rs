@@ -225,8 +225,12 @@ impl<T: Transport> Driver<T> {
     fn admit(&mut self, arrival: Arrival) -> Option<Input> {
         match arrival {
             // The leader gives way to this node, which must not take its place.
-            Arrival::Message(Message::Handover(_)) if self.is_partial => {}
-            Arrival::Message(message) => return Some(Input::Message(message)),
+            Arrival::Message(opened)
+                if self.is_partial && matches!(*opened, Message::Handover(_)) => {}
+            Arrival::Message(opened) => return Some(Input::Message(opened.into_message())),
+            Arrival::Unauthentic { sender, error } => {
+                self.publisher.unauthentic(self.clock.now(), sender, error);
+            }
             Arrival::Malformed { from, error } => {
                 let (id, text) = (self.node.id(), ErrorChain(&*error));
                 tracing::debug!(%id, error = %text, "dropped a malformed message");

@@ -17,6 +17,16 @@ pub enum StartError {
     /// [`VoteStore`](crate::VoteStore)'s error.
     #[error("could not save the node's id")]
     Save(#[source] Box<dyn Error + Send + Sync>),
+    /// The count of the node's starts could not be saved, which a cluster's key needs (rule K2):
+    /// the [`VoteStore`](crate::VoteStore)'s error.
+    #[error("could not save how often the node has started, which its key needs")]
+    SaveStart(#[source] Box<dyn Error + Send + Sync>),
+    /// The node has started as often with a key as can be counted.
+    #[error("the node has started 2^32 times with a key: it needs a new record")]
+    NoStartLeft,
+    /// A node of Graft mode was given a key.
+    #[error("a node in Graft mode can't have a key: Go nodes seal nothing, and would not be heard")]
+    KeyInGraftMode,
     /// The stored vote is another node's.
     #[error("the stored vote belongs to node {kept}, not to {given}")]
     OtherId {

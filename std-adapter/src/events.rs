@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use graft_election_core::{LeaderValue, NodeId, Reason, Refusal, Report, State};
+use graft_election_proto::seal::SealFault;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -202,6 +203,18 @@ pub enum Fault {
         #[source]
         error: SharedError,
     },
+    /// A message was dropped since it doesn't show by the cluster's key that it is what it says
+    /// (rule K3): its sender has no key, or another one, or somebody forges or replays messages.
+    #[error(
+        "dropped a message{}: {error}",
+        sender.as_ref().map(|id| format!(" in the name of {id}")).unwrap_or_default()
+    )]
+    Unauthentic {
+        /// In whose name it was said, if it names anybody.
+        sender: Option<NodeId>,
+        /// What is wrong with it.
+        error: SealFault,
+    },
     /// This node is in Graft mode, has declared voters, and has heard a Go node. Go nodes change
     /// their ids at each start, so they can't be declared. Reported once.
     #[error(
@@ -247,6 +260,7 @@ impl Fault {
             Self::SendTimedOut(_) => "send_timed_out",
             Self::Report(report) => report.name(),
             Self::Malformed { .. } => "malformed",
+            Self::Unauthentic { error, .. } => error.name(),
             Self::GoNodeUndeclared => "go_node_undeclared",
             Self::ApplicationStuck(_) => "application_stuck",
             Self::ApplicationPanicked => "application_panicked",

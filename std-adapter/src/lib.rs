@@ -9,6 +9,7 @@ mod application_queries;
 #[cfg(feature = "bridge")]
 mod bridge;
 mod clock;
+mod codec;
 mod core_node;
 mod counts;
 mod driver;
@@ -20,6 +21,7 @@ mod framed_line;
 mod handler;
 #[cfg(feature = "http")]
 mod http;
+mod key_file;
 mod leadership;
 mod local;
 mod memory;
@@ -48,6 +50,7 @@ pub use application::{AlwaysGrant, Application};
 pub use async_nats;
 #[cfg(feature = "bridge")]
 pub use bridge::{Bridge, BridgeCounts, BridgeError, BridgeEvent, BridgeRates, DirectionCounts};
+pub use codec::{Codec, Opened};
 pub use core_node::VOTERS_MAX;
 pub use counts::{Counts, DropCause};
 pub use error::StartError;
@@ -59,9 +62,11 @@ pub use graft_election_core::{
     Refusal, Report, State, ValueTooLong, VoteRecord, quorum,
 };
 pub use graft_election_proto as proto;
+pub use graft_election_proto::seal::{Key, Keys, SealError, SealFault};
 pub use handler::{ChannelHandler, Handler, StateChange};
 #[cfg(feature = "http")]
 pub use http::HttpService;
+pub use key_file::{KeyFileError, KeyTextError, parse_keys, read_key_file};
 pub use leadership::Leadership;
 pub use local::{LocalError, LocalTransport};
 pub use memory::{MemoryJoinError, MemoryNetwork, MemoryTransport};

@@ -9,21 +9,27 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use graft_election_core::{ControlRequest, Message, NodeId, Outgoing, Recipient};
-use graft_election_proto::{DecodeError, ENCODED_MAX, EncodeError, Kind, decode, encode};
+use graft_election_core::{ControlRequest, Message, NodeId, NodeIdError, Outgoing, Recipient};
+use graft_election_proto::seal::{SEALED_MAX, SealError};
+use graft_election_proto::{DecodeError, Kind, decode};
 use tokio::net::UnixDatagram;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use self::ear::Ear;
 use self::outbox::{Outbox, send_from_new_socket};
 use self::place::Place;
+use crate::codec::Codec;
 use crate::transport::{Arrival, Ask, Connection, Listen, Member, Transport};
 
 /// The most bytes of a datagram that are read: more than any message has.
-const DATAGRAM_MAX: usize = 2 * ENCODED_MAX;
+const DATAGRAM_MAX: usize = 2 * SEALED_MAX;
 
 /// The most bytes that are ever sent.
-const DATAGRAM_SIZE: usize = 1 + ENCODED_MAX;
+const DATAGRAM_SIZE: usize = 1 + SEALED_MAX;
+
+/// How a datagram begins that is a listener's copy of what is for one node. No kind has this
+/// number.
+const COPY_MARK: u8 = 0;
 
 /// How many arrivals wait for the node at most. More wait in the kernel, which has room for about
 /// ten, or with their senders.
@@ -39,7 +45,9 @@ const START_INTERVAL: Duration = Duration::from_millis(5);
 const START_ATTEMPTS: usize = 400;
 
 /// The cluster as processes of one machine, without a server: each node is a Unix datagram socket,
-/// all in one directory. A datagram is the number of its [`Kind`] and the message.
+/// all in one directory. A datagram is the number of its [`Kind`] and the message. Copies for those
+/// who only listen name the node that a message is for, if it is for one: a zero byte, the kind,
+/// the length of the id, the id and the message.
 ///
 /// The directory is private to its owner (mode 0700): anyone who can write to it can vote. A socket
 /// that is removed under its node is noticed, and bound anew.
@@ -56,6 +64,7 @@ struct Joined {
     socket: UnixDatagram,
     inbox: VecDeque<Arrival>,
     outbox: Outbox,
+    codec: Codec,
     check: Interval,
     /// Whether the socket is gone and can't be bound anew, so that nobody can speak to the node.
     is_deaf: bool,
@@ -103,7 +112,8 @@ impl Transport for LocalTransport {
         let mut check = interval(CHECK_INTERVAL);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (inbox, outbox) = (VecDeque::new(), Outbox::default());
-        self.joined = Some(Joined { place, socket, inbox, outbox, check, is_deaf: false });
+        let codec = member.codec.clone();
+        self.joined = Some(Joined { place, socket, inbox, outbox, codec, check, is_deaf: false });
         Ok(())
     }
 
@@ -122,10 +132,10 @@ impl Transport for LocalTransport {
     async fn send(&mut self, outgoing: &Outgoing) -> Result<(), LocalError> {
         let joined = self.joined.as_ref().ok_or(LocalError::NotJoined)?;
         let mut buffer = [0; DATAGRAM_SIZE];
-        let datagram = datagram_of(&outgoing.message, &mut buffer)?;
+        let datagram = datagram_of(&joined.codec, outgoing, &mut buffer)?;
         match &outgoing.to {
             Recipient::Everyone => joined.send_to_all(datagram),
-            Recipient::Node(node) => joined.send_to_one(&file_name(node.as_str()), datagram),
+            Recipient::Node(node) => joined.send_to_one(node, datagram),
         }
     }
 
@@ -137,8 +147,8 @@ impl Transport for LocalTransport {
 impl Listen for LocalTransport {
     type Error = LocalError;
 
-    async fn listen(&mut self, cluster: &str) -> Result<(), LocalError> {
-        self.ear = Some(Ear::open(&self.base.join(file_name(cluster)))?);
+    async fn listen(&mut self, cluster: &str, codec: &Codec) -> Result<(), LocalError> {
+        self.ear = Some(Ear::open(&self.base.join(file_name(cluster)), codec)?);
         Ok(())
     }
 
@@ -155,7 +165,8 @@ impl Ask for LocalTransport {
         let ear = self.ear.as_ref().ok_or(LocalError::NotJoined)?;
         let mut buffer = [0; DATAGRAM_SIZE];
         let message = Message::ControlRequest(request.clone());
-        let datagram = datagram_of(&message, &mut buffer)?;
+        let outgoing = Outgoing { to: Recipient::Everyone, message };
+        let datagram = datagram_of(ear.codec(), &outgoing, &mut buffer)?;
         let path = ear.directory().join(file_name(request.node.as_str()));
         match send_from_new_socket(&path, datagram) {
             // Whoever asks repeats it.
@@ -168,12 +179,13 @@ impl Ask for LocalTransport {
 
 /// A message, and before it the byte that says of which kind it is.
 fn datagram_of<'b>(
-    message: &Message,
+    codec: &Codec,
+    outgoing: &Outgoing,
     buffer: &'b mut [u8; DATAGRAM_SIZE],
-) -> Result<&'b [u8], EncodeError> {
+) -> Result<&'b [u8], SealError> {
     let [number, payload @ ..] = buffer;
-    *number = Kind::of(message).number();
-    let length = 1 + encode(message, payload)?.len();
+    *number = Kind::of(&outgoing.message).number();
+    let length = 1 + codec.encode(outgoing, payload)?.len();
     Ok(buffer.get(..length).unwrap_or_default())
 }
 
@@ -207,7 +219,10 @@ impl Joined {
         while self.inbox.len() < INBOX_MAX {
             match self.socket.try_recv(&mut buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                received => self.inbox.push_back(arrival_of(received, &buffer, self.place.path())),
+                received => {
+                    let (reader, path) = (self.reader(), self.place.path());
+                    self.inbox.push_back(arrival_of(&reader, received, &buffer, path));
+                }
             }
         }
     }
@@ -243,10 +258,19 @@ impl Joined {
         self.send_where(|path| path != self.place.path(), datagram)
     }
 
-    /// Sends to one node, and to all who listen.
-    fn send_to_one(&self, name: &str, datagram: &[u8]) -> Result<(), LocalError> {
+    /// Sends to one node, and a copy that names it to all who listen.
+    fn send_to_one(&self, node: &NodeId, datagram: &[u8]) -> Result<(), LocalError> {
+        let name = file_name(node.as_str());
         let sent = self.send_to(&self.place.directory().join(name), datagram);
-        sent.and(self.send_where(Ear::is_at, datagram))
+        let (kind, payload) = datagram.split_at_checked(1).unwrap_or_default();
+        let id = node.as_str().as_bytes();
+        // An id has at most 64 bytes.
+        let copy = [&[COPY_MARK], kind, &[id.len() as u8], id, payload].concat();
+        sent.and(self.send_where(Ear::is_at, &copy))
+    }
+
+    fn reader(&self) -> DatagramReader<'_> {
+        DatagramReader { codec: &self.codec, reader: Some(self.place.id()) }
     }
 
     fn send_where(
@@ -287,20 +311,50 @@ fn is_gone(error: &io::Error) -> bool {
 }
 
 /// What was received into `buffer` from the socket at `path`.
-fn arrival_of(received: io::Result<usize>, buffer: &[u8], path: &Path) -> Arrival {
+fn arrival_of(
+    reader: &DatagramReader<'_>,
+    received: io::Result<usize>,
+    buffer: &[u8],
+    path: &Path,
+) -> Arrival {
     match received {
-        Ok(length) => match read_datagram(buffer.get(..length).unwrap_or_default()) {
-            Ok(message) => Arrival::Message(message),
-            Err(error) => Arrival::malformed_from(path.display(), error),
-        },
+        Ok(length) => reader
+            .read(buffer.get(..length).unwrap_or_default())
+            .unwrap_or_else(|error| Arrival::malformed_from(path.display(), error)),
         Err(error) => Arrival::malformed(error),
     }
 }
 
-fn read_datagram(datagram: &[u8]) -> Result<Message, DatagramError> {
-    let (number, payload) = datagram.split_first().ok_or(DatagramError::Empty)?;
-    let kind = Kind::from_number(*number).ok_or(DatagramError::UnknownKind(*number))?;
-    Ok(decode(kind, payload)?)
+/// Reads the datagrams that come to a socket.
+struct DatagramReader<'r> {
+    codec: &'r Codec,
+    /// The node that reads; none if somebody only listens.
+    reader: Option<&'r NodeId>,
+}
+
+impl DatagramReader<'_> {
+    fn read(&self, datagram: &[u8]) -> Result<Arrival, DatagramError> {
+        let (number, payload) = datagram.split_first().ok_or(DatagramError::Empty)?;
+        if *number == COPY_MARK && self.reader.is_none() {
+            return self.read_copy(payload);
+        }
+        let kind = Kind::from_number(*number).ok_or(DatagramError::UnknownKind(*number))?;
+        let to = match self.reader {
+            Some(node) if !kind.is_for_everyone() => Recipient::Node(node.clone()),
+            _ => Recipient::Everyone,
+        };
+        Ok(self.codec.open(decode(kind, payload)?, &to, payload))
+    }
+
+    /// Reads a copy of what is for one node, after its first byte.
+    fn read_copy(&self, copy: &[u8]) -> Result<Arrival, DatagramError> {
+        let [number, length, rest @ ..] = copy else { return Err(DatagramError::Empty) };
+        let kind = Kind::from_number(*number).ok_or(DatagramError::UnknownKind(*number))?;
+        let (id, payload) =
+            rest.split_at_checked(usize::from(*length)).ok_or(DatagramError::Empty)?;
+        let to = Recipient::Node(NodeId::from_bytes(id)?);
+        Ok(self.codec.open(decode(kind, payload)?, &to, payload))
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -311,6 +365,8 @@ enum DatagramError {
     UnknownKind(u8),
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    #[error("it is the copy of a message for no node id")]
+    Receiver(#[from] NodeIdError),
 }
 
 /// A name as the name of a file: `/` is the only printable character that can't be in one, and `%`
@@ -409,7 +465,7 @@ pub enum LocalError {
         #[source]
         error: io::Error,
     },
-    /// The message could not be encoded.
+    /// The message could not be encoded or sealed.
     #[error(transparent)]
-    Encode(#[from] EncodeError),
+    Encode(#[from] SealError),
 }

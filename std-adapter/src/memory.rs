@@ -3,8 +3,11 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use graft_election_core::{ControlRequest, Message, NodeId, Outgoing, Recipient};
+use graft_election_proto::seal::{SEALED_MAX, SealError};
+use graft_election_proto::{Kind, decode};
 use tokio::sync::mpsc;
 
+use crate::codec::Codec;
 use crate::transport::{Arrival, Ask, Listen, Member, Transport};
 
 /// How many messages may wait for one node; more are lost, as on a real network.
@@ -22,14 +25,37 @@ pub struct MemoryNetwork {
 #[derive(Debug)]
 struct Listener {
     cluster: String,
-    inbox: mpsc::Sender<Message>,
+    inbox: mpsc::Sender<Packet>,
+}
+
+/// A message on its way.
+#[derive(Clone, Debug)]
+struct Packet {
+    kind: Kind,
+    to: Recipient,
+    payload: Vec<u8>,
+}
+
+impl Packet {
+    fn new(codec: &Codec, outgoing: &Outgoing) -> Result<Self, SealError> {
+        let payload = codec.encode(outgoing, &mut [0; SEALED_MAX])?.to_vec();
+        Ok(Self { kind: Kind::of(&outgoing.message), to: outgoing.to.clone(), payload })
+    }
+
+    fn open(self, codec: &Codec) -> Arrival {
+        let Self { kind, to, payload } = self;
+        match decode(kind, &payload) {
+            Ok(message) => codec.open(message, &to, &payload),
+            Err(error) => Arrival::malformed(error),
+        }
+    }
 }
 
 /// A node's place on the network.
 #[derive(Debug)]
 struct Place {
     cluster: String,
-    inbox: mpsc::Sender<Message>,
+    inbox: mpsc::Sender<Packet>,
     /// Messages stay within a group.
     group: usize,
     is_silent: bool,
@@ -48,6 +74,7 @@ impl MemoryNetwork {
             own: None,
             heard: None,
             cluster: String::new(),
+            codec: Codec::new(),
             fails_to_join: false,
         }
     }
@@ -91,25 +118,25 @@ impl MemoryNetwork {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn deliver(&self, from: &NodeId, outgoing: &Outgoing) {
+    fn deliver(&self, from: &NodeId, packet: &Packet) {
         let members = self.lock();
         let Some(sender) = members.get(from).filter(|sender| !sender.is_silent) else {
             return;
         };
         self.lock_listeners().retain(|listener| {
             if listener.cluster == sender.cluster {
-                let _ = listener.inbox.try_send(outgoing.message.clone());
+                let _ = listener.inbox.try_send(packet.clone());
             }
             !listener.inbox.is_closed()
         });
         for (id, member) in members.iter() {
-            let is_meant = match &outgoing.to {
+            let is_meant = match &packet.to {
                 Recipient::Everyone => id != from && member.cluster == sender.cluster,
                 Recipient::Node(node) => id == node,
             };
             if is_meant && member.group == sender.group {
                 // A full inbox loses the message.
-                let _ = member.inbox.try_send(outgoing.message.clone());
+                let _ = member.inbox.try_send(packet.clone());
             }
         }
     }
@@ -119,11 +146,12 @@ impl MemoryNetwork {
 #[derive(Debug)]
 pub struct MemoryTransport {
     network: MemoryNetwork,
-    own: Option<(NodeId, mpsc::Receiver<Message>)>,
+    own: Option<(NodeId, mpsc::Receiver<Packet>)>,
     /// What it hears, if it is nobody's on the network.
-    heard: Option<mpsc::Receiver<Message>>,
+    heard: Option<mpsc::Receiver<Packet>>,
     /// Of which cluster.
     cluster: String,
+    codec: Codec,
     fails_to_join: bool,
 }
 
@@ -144,6 +172,9 @@ pub enum MemoryJoinError {
     /// A node of this id is there already.
     #[error("another node {0} is on this network already; each needs an id of its own")]
     IdTaken(NodeId),
+    /// A message could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
 }
 
 impl Transport for MemoryTransport {
@@ -163,6 +194,7 @@ impl Transport for MemoryTransport {
         members.insert(id.clone(), Place { cluster, inbox, group: 0, is_silent: false });
         drop(members);
         self.own = Some((id.clone(), messages));
+        self.codec = member.codec.clone();
         Ok(())
     }
 
@@ -173,16 +205,16 @@ impl Transport for MemoryTransport {
 
     async fn receive(&mut self) -> Arrival {
         if let Some((_, messages)) = &mut self.own
-            && let Some(message) = messages.recv().await
+            && let Some(packet) = messages.recv().await
         {
-            return Arrival::Message(message);
+            return packet.open(&self.codec);
         }
         std::future::pending().await
     }
 
     async fn send(&mut self, outgoing: &Outgoing) -> Result<(), MemoryJoinError> {
         if let Some((id, _)) = &self.own {
-            self.network.deliver(id, outgoing);
+            self.network.deliver(id, &Packet::new(&self.codec, outgoing)?);
         }
         Ok(())
     }
@@ -197,8 +229,9 @@ impl Transport for MemoryTransport {
 impl Listen for MemoryTransport {
     type Error = Infallible;
 
-    async fn listen(&mut self, cluster: &str) -> Result<(), Infallible> {
+    async fn listen(&mut self, cluster: &str, codec: &Codec) -> Result<(), Infallible> {
         self.cluster = cluster.to_owned();
+        self.codec = codec.clone();
         let (inbox, heard) = mpsc::channel(INBOX_MAX);
         self.network.lock_listeners().push(Listener { cluster: cluster.to_owned(), inbox });
         self.heard = Some(heard);
@@ -208,7 +241,7 @@ impl Listen for MemoryTransport {
     async fn hear(&mut self) -> Arrival {
         match &mut self.heard {
             Some(heard) => match heard.recv().await {
-                Some(message) => Arrival::Message(message),
+                Some(packet) => packet.open(&self.codec),
                 None => std::future::pending().await,
             },
             None => std::future::pending().await,
@@ -220,8 +253,12 @@ impl Ask for MemoryTransport {
     async fn ask(&mut self, request: &ControlRequest) -> Result<(), Infallible> {
         let members = self.network.lock();
         if let Some(member) = members.get(&request.node).filter(|it| it.cluster == self.cluster) {
-            // A full inbox loses the message.
-            let _ = member.inbox.try_send(Message::ControlRequest(request.clone()));
+            let message = Message::ControlRequest(request.clone());
+            let outgoing = Outgoing { to: Recipient::Everyone, message };
+            // A full inbox loses the message. A request needs no number, so that it is sealed.
+            if let Ok(packet) = Packet::new(&self.codec, &outgoing) {
+                let _ = member.inbox.try_send(packet);
+            }
         }
         Ok(())
     }

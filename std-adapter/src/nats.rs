@@ -15,8 +15,9 @@ use std::time::Duration;
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, PublishError, Subscriber, ToServerAddrs};
 use graft_election_core::{ControlRequest, Message, Outgoing};
-use graft_election_proto::{ENCODED_MAX, EncodeError, encode};
+use graft_election_proto::seal::{SEALED_MAX, SealError};
 
+use crate::codec::Codec;
 use crate::transport::{Arrival, Ask, Connection, Listen, Member, Transport};
 use audience::Audience;
 use membership::Membership;
@@ -30,7 +31,7 @@ pub(crate) use subjects::{
     GO_CLUSTER_KINDS, GO_NODE_KINDS, Route, Source, Subjects, subject_of_go_node,
 };
 #[cfg(feature = "bridge")]
-pub(crate) use subjects::{TRIAL_MARK, Unreadable, is_for_everyone, named_in};
+pub(crate) use subjects::{Said, TRIAL_MARK, Unreadable, named_in};
 
 /// The cluster over NATS (protocol, section 3): a node `id` publishes to
 /// `graft.<cluster>.<kind>.<id>` for everyone and to `graft.<cluster>.<kind>.<id>.<receiver>` for
@@ -162,8 +163,8 @@ impl Transport for NatsTransport {
         if let Message::VoteRequest(_) | Message::PreVoteRequest(_) = outgoing.message {
             membership.check().await;
         }
-        let mut buffer = [0; ENCODED_MAX];
-        let payload = encode(&outgoing.message, &mut buffer)?.to_vec().into();
+        let mut buffer = [0; SEALED_MAX];
+        let payload = membership.codec().encode(outgoing, &mut buffer)?.to_vec().into();
         match membership.route(outgoing) {
             Route { subject, reply: Some(reply) } => {
                 self.client.publish_with_reply(subject, reply, payload).await?;
@@ -188,8 +189,8 @@ impl Listen for NatsTransport {
 
     /// Listens to our subjects of the cluster and to Go's, for which it needs the permission to
     /// subscribe and no other. It does without Go's, `graft.*.heartbeat_response` for example.
-    async fn listen(&mut self, cluster: &str) -> Result<(), NatsError> {
-        self.audience = Some(Audience::new(&self.client, cluster).await?);
+    async fn listen(&mut self, cluster: &str, codec: &Codec) -> Result<(), NatsError> {
+        self.audience = Some(Audience::new(&self.client, cluster, codec).await?);
         Ok(())
     }
 
@@ -263,7 +264,7 @@ pub enum NatsError {
     /// The client refused the message.
     #[error("could not publish")]
     Publish(#[from] PublishError),
-    /// The message could not be encoded.
+    /// The message could not be encoded or sealed.
     #[error(transparent)]
-    Encode(#[from] EncodeError),
+    Encode(#[from] SealError),
 }

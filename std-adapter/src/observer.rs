@@ -6,11 +6,17 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use graft_election_core::{LeaderValue, NodeId};
+use graft_election_proto::seal::{Keys, SealFault};
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) use self::hearsay::Hearsay;
 pub use self::view::{ClusterView, Disagreement, LeaderView, NodeView, ObservedRole};
+use crate::codec::Codec;
 use crate::transport::{Arrival, Connection, Listen};
+
+/// How many names are remembered in which something was said that isn't sealed right: whoever
+/// forges messages invents any.
+const UNAUTHENTIC_MAX: usize = 128;
 
 /// Somebody who listens to a cluster without being one of its nodes: it has no id and no vote, and
 /// says nothing, so that any number of them may be anywhere.
@@ -69,6 +75,14 @@ pub enum Observation {
     },
     /// Something differs among the nodes that must not.
     Disagreement(Disagreement),
+    /// A message was dropped since it isn't sealed as the cluster's key demands (rule K3); told
+    /// once of each name. Only an observer that has the key notices.
+    Unauthentic {
+        /// In whose name it was said, if it names anybody.
+        sender: Option<NodeId>,
+        /// What is wrong with it.
+        error: SealFault,
+    },
     /// The observer's connection has changed.
     Connection(Connection),
 }
@@ -79,6 +93,7 @@ struct Known {
     leader: Option<(NodeId, u64, LeaderValue)>,
     roles: BTreeMap<NodeId, Option<ObservedRole>>,
     disagreements: BTreeSet<Disagreement>,
+    unauthentic: BTreeSet<(Option<NodeId>, SealFault)>,
 }
 
 impl<L: Listen> Observer<L> {
@@ -87,8 +102,31 @@ impl<L: Listen> Observer<L> {
     /// # Errors
     ///
     /// Those of the medium: on one machine, that no node of the cluster has ever run there.
-    pub async fn connect(mut medium: L, cluster: &str) -> Result<Self, L::Error> {
-        medium.listen(cluster).await?;
+    pub async fn connect(medium: L, cluster: &str) -> Result<Self, L::Error> {
+        Self::connect_with(medium, cluster, None).await
+    }
+
+    /// Like [`connect`](Self::connect), to a cluster that has a key: what isn't sealed with it is
+    /// not believed. Without the key an observer hears such a cluster, too, and believes whatever
+    /// is said in its name.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect`](Self::connect).
+    pub async fn connect_with_keys(
+        medium: L,
+        cluster: &str,
+        keys: &Keys,
+    ) -> Result<Self, L::Error> {
+        Self::connect_with(medium, cluster, Some(keys)).await
+    }
+
+    async fn connect_with(
+        mut medium: L,
+        cluster: &str,
+        keys: Option<&Keys>,
+    ) -> Result<Self, L::Error> {
+        medium.listen(cluster, &Codec::of_listener(cluster, keys)).await?;
         let hearsay = Hearsay::new(cluster);
         Ok(Self { medium, hearsay, known: Known::default(), news: VecDeque::new() })
     }
@@ -108,8 +146,12 @@ impl<L: Listen> Observer<L> {
             let silence = self.hearsay.next_silence(Instant::now());
             tokio::select! {
                 arrival = self.medium.hear() => match arrival {
-                    Arrival::Message(message) => {
-                        self.hearsay.hear(&message, Instant::now());
+                    Arrival::Message(opened) => {
+                        self.hearsay.hear(&opened, Instant::now());
+                    }
+                    Arrival::Unauthentic { sender, error } => {
+                        self.note_unauthentic(sender, error);
+                        continue;
                     }
                     Arrival::Connection(change) => return Observation::Connection(change),
                     Arrival::Malformed { .. } => continue,
@@ -117,6 +159,13 @@ impl<L: Listen> Observer<L> {
                 () = until(silence) => {}
             }
             self.compare();
+        }
+    }
+
+    fn note_unauthentic(&mut self, sender: Option<NodeId>, error: SealFault) {
+        let known = &mut self.known.unauthentic;
+        if known.len() < UNAUTHENTIC_MAX && known.insert((sender.clone(), error)) {
+            self.news.push_back(Observation::Unauthentic { sender, error });
         }
     }
 
@@ -128,7 +177,12 @@ impl<L: Listen> Observer<L> {
         let leader = view.leader.map(|leader| (leader.id, leader.term, leader.value));
         let nodes = view.nodes.into_iter();
         let roles = nodes.map(|node| (node.id, Some(node.role).filter(|_| !node.is_silent)));
-        let now_known = Known { leader, roles: roles.collect(), disagreements: view.disagreements };
+        let now_known = Known {
+            leader,
+            roles: roles.collect(),
+            disagreements: view.disagreements,
+            unauthentic: std::mem::take(&mut self.known.unauthentic),
+        };
         let before = std::mem::replace(&mut self.known, now_known);
         if before.leader != self.known.leader {
             let (leader, term, value) = match self.known.leader.clone() {

@@ -5,10 +5,12 @@ use std::time::Duration;
 use graft_election_core::{
     ControlAction, ControlOutcome, ControlRequest, ControlResponse, Life, Message, NodeId, Round,
 };
+use graft_election_proto::seal::Keys;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::time::{Instant, timeout_at};
 
+use crate::codec::Codec;
 use crate::observer::{ClusterView, Hearsay};
 use crate::transport::{Arrival, Ask};
 
@@ -133,8 +135,30 @@ impl<M: Ask> Operator<M> {
     /// # Errors
     ///
     /// Those of the medium.
-    pub async fn connect(mut medium: M, cluster: &str) -> Result<Self, M::Error> {
-        medium.listen(cluster).await?;
+    pub async fn connect(medium: M, cluster: &str) -> Result<Self, M::Error> {
+        Self::connect_with(medium, cluster, None).await
+    }
+
+    /// Like [`connect`](Self::connect), to a cluster that has a key: its nodes take no requests
+    /// from anybody else.
+    ///
+    /// # Errors
+    ///
+    /// Those of the medium.
+    pub async fn connect_with_keys(
+        medium: M,
+        cluster: &str,
+        keys: &Keys,
+    ) -> Result<Self, M::Error> {
+        Self::connect_with(medium, cluster, Some(keys)).await
+    }
+
+    async fn connect_with(
+        mut medium: M,
+        cluster: &str,
+        keys: Option<&Keys>,
+    ) -> Result<Self, M::Error> {
+        medium.listen(cluster, &Codec::of_listener(cluster, keys)).await?;
         let (hearsay, patience) = (Hearsay::new(cluster), Duration::from_secs(5));
         Ok(Self { medium, hearsay, patience, complaint: None })
     }
@@ -316,10 +340,14 @@ impl<M: Ask> Operator<M> {
     async fn hear(&mut self, until: Instant) -> Option<Message> {
         loop {
             match timeout_at(until, self.medium.hear()).await.ok()? {
-                Arrival::Message(message) => {
-                    self.hearsay.hear(&message, Instant::now());
-                    return Some(message);
+                Arrival::Message(opened) => {
+                    self.hearsay.hear(&opened, Instant::now());
+                    return Some(opened.into_message());
                 }
+                Arrival::Unauthentic { sender: Some(sender), error } => {
+                    self.complaint = Some(format!("what {sender} says is dropped: {error}"));
+                }
+                Arrival::Unauthentic { sender: None, .. } => {}
                 Arrival::Connection(change) => self.complaint = Some(change.to_string()),
                 Arrival::Malformed { .. } => {}
             }

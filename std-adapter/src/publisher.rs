@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use graft_election_core::{
     Instant, LeaderValue, Leadership, Message, NodeId, Reason, Refusal, Report, State,
 };
+use graft_election_proto::seal::SealFault;
 use tokio::sync::{broadcast, watch};
 
 use crate::clock::Clock;
@@ -147,6 +148,12 @@ impl Publisher {
         {
             self.fault(Fault::Malformed { from, error });
         }
+    }
+
+    /// Counts and reports an arrival that its seal doesn't vouch for.
+    pub(crate) fn unauthentic(&mut self, now: Instant, sender: Option<NodeId>, error: SealFault) {
+        self.count_dropped(error.into());
+        self.recurring(now, Fault::Unauthentic { sender, error });
     }
 
     /// Counts an arrival that was dropped.

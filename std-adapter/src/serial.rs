@@ -1,9 +1,11 @@
 use std::io;
 
 use graft_election_core::{ControlRequest, Message, NodeId, Outgoing, Recipient};
-use graft_election_proto::EncodeError;
-use graft_election_proto::frame::{FRAME_MAX, FrameReader, encode_frame};
+use graft_election_proto::frame::{FRAME_MAX, Frame, FrameReader, encode_payload};
+use graft_election_proto::seal::{SEALED_MAX, SealError};
+use graft_election_proto::{EncodeError, Kind};
 
+use crate::codec::Codec;
 use crate::framed_line::{FrameFault, FramedLine, LineEvent, Unwritten};
 use crate::serial_line::SerialLine;
 use crate::transport::{Arrival, Ask, Listen, Member, Transport};
@@ -18,13 +20,20 @@ use crate::transport::{Arrival, Ask, Listen, Member, Transport};
 pub struct SerialTransport {
     line: SerialLine,
     joined: Option<Joined>,
-    heard: Option<FramedLine>,
+    heard: Option<Heard>,
 }
 
 #[derive(Debug)]
 struct Joined {
     id: NodeId,
     line: FramedLine,
+    codec: Codec,
+}
+
+#[derive(Debug)]
+struct Heard {
+    line: FramedLine,
+    codec: Codec,
 }
 
 impl SerialTransport {
@@ -44,21 +53,23 @@ impl Transport for SerialTransport {
 
     async fn join(&mut self, member: &Member<'_>) -> Result<(), SerialError> {
         let line = self.open(member.cluster).await?;
-        self.joined = Some(Joined { id: member.id.clone(), line });
+        self.joined = Some(Joined { id: member.id.clone(), line, codec: member.codec.clone() });
         Ok(())
     }
 
     async fn receive(&mut self) -> Arrival {
-        let Some(Joined { id, line }) = &mut self.joined else {
+        let Some(Joined { id, line, codec }) = &mut self.joined else {
             return std::future::pending().await;
         };
-        arrival_of(line.receive(|reader, bytes| reader.read_for(id, bytes)).await)
+        let read = |reader: &mut FrameReader, bytes: &mut &[u8]| {
+            reader.read_frame_for(id, bytes).map(|frame| open(codec, frame))
+        };
+        arrival_of(line.receive(read).await)
     }
 
     async fn send(&mut self, outgoing: &Outgoing) -> Result<(), SerialError> {
-        let Joined { id, line } = self.joined.as_mut().ok_or(SerialError::NotJoined)?;
-        let mut buffer = [0; FRAME_MAX];
-        write(line, encode_frame(line.cluster(), id, outgoing, &mut buffer)?).await
+        let Joined { id, line, codec } = self.joined.as_mut().ok_or(SerialError::NotJoined)?;
+        write(line, codec, id, outgoing).await
     }
 
     async fn leave(&mut self) {
@@ -71,17 +82,17 @@ impl Transport for SerialTransport {
 impl Listen for SerialTransport {
     type Error = SerialError;
 
-    async fn listen(&mut self, cluster: &str) -> Result<(), SerialError> {
-        self.heard = Some(self.open(cluster).await?);
+    async fn listen(&mut self, cluster: &str, codec: &Codec) -> Result<(), SerialError> {
+        self.heard = Some(Heard { line: self.open(cluster).await?, codec: codec.clone() });
         Ok(())
     }
 
     async fn hear(&mut self) -> Arrival {
-        let Some(line) = &mut self.heard else {
+        let Some(Heard { line, codec }) = &mut self.heard else {
             return std::future::pending().await;
         };
         let read = |reader: &mut FrameReader, bytes: &mut &[u8]| {
-            reader.read_any(bytes).map(|frame| frame.message)
+            reader.read_any(bytes).map(|frame| open(codec, frame))
         };
         arrival_of(line.receive(read).await)
     }
@@ -89,24 +100,37 @@ impl Listen for SerialTransport {
 
 impl Ask for SerialTransport {
     async fn ask(&mut self, request: &ControlRequest) -> Result<(), SerialError> {
-        let line = self.heard.as_mut().ok_or(SerialError::NotJoined)?;
+        let Heard { line, codec } = self.heard.as_mut().ok_or(SerialError::NotJoined)?;
         let message = Message::ControlRequest(request.clone());
         let outgoing = Outgoing { to: Recipient::Everyone, message };
-        let mut buffer = [0; FRAME_MAX];
-        write(line, encode_frame(line.cluster(), &request.node, &outgoing, &mut buffer)?).await
+        write(line, codec, &request.node, &outgoing).await
     }
 }
 
-async fn write(line: &mut FramedLine, frame: &[u8]) -> Result<(), SerialError> {
+fn open(codec: &Codec, frame: Frame<'_>) -> Arrival {
+    let Frame { to, message, payload, .. } = frame;
+    codec.open(message, &to, payload)
+}
+
+async fn write(
+    line: &mut FramedLine,
+    codec: &Codec,
+    sender: &NodeId,
+    outgoing: &Outgoing,
+) -> Result<(), SerialError> {
+    let (mut payload, mut buffer) = ([0; SEALED_MAX], [0; FRAME_MAX]);
+    let payload = codec.encode(outgoing, &mut payload)?;
+    let (cluster, kind) = (line.cluster(), Kind::of(&outgoing.message));
+    let frame = encode_payload(cluster, kind, sender, &outgoing.to, payload, &mut buffer)?;
     line.write(frame).await.map_err(|unwritten| match unwritten {
         Unwritten::Disconnected => SerialError::Disconnected,
         Unwritten::Full => SerialError::Full,
     })
 }
 
-fn arrival_of(event: LineEvent<Message>) -> Arrival {
+fn arrival_of(event: LineEvent<Arrival>) -> Arrival {
     match event {
-        LineEvent::Frame(message) => Arrival::Message(message),
+        LineEvent::Frame(arrival) => arrival,
         // Noise on a line is nobody's fault; a frame with a right checksum is its sender's.
         LineEvent::Fault(fault @ (FrameFault::Payload | FrameFault::Kind)) => {
             Arrival::malformed_from("the line", fault)
@@ -141,4 +165,7 @@ pub enum SerialError {
     /// The message could not be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// The message could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
 }

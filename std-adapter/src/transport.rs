@@ -3,8 +3,10 @@ use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
 
-use graft_election_core::{ControlRequest, Message, Mode, NodeId, Outgoing};
+use graft_election_core::{ControlRequest, Mode, NodeId, Outgoing};
+use graft_election_proto::seal::SealFault;
 
+use crate::codec::{Codec, Opened};
 use crate::vote_store::SharedError;
 
 /// A way for the nodes of a cluster to exchange messages.
@@ -12,6 +14,9 @@ use crate::vote_store::SharedError;
 /// A node owns its transport and calls one method at a time. A transport may lose, delay, duplicate
 /// and reorder messages: the election expects that. It must not change messages, nor keep them for
 /// later when it knows that they can't be sent now: late messages only cost time.
+///
+/// Messages become bytes, and are taken from them, by the [`Codec`] of the [`Member`], which seals
+/// and opens them where the cluster has a key.
 pub trait Transport: Send + 'static {
     /// What can go wrong.
     type Error: Error + Send + Sync + 'static;
@@ -54,8 +59,13 @@ pub trait Listen: Send + 'static {
     type Error: Error + Send + Sync + 'static;
 
     /// Begins to listen to this cluster: to what is for everyone, and to what is for one node, as
-    /// far as the medium lets others hear that. Nothing is ever sent. Called once.
-    fn listen(&mut self, cluster: &str) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    /// far as the medium lets others hear that; `codec` judges what is heard. Nothing is ever sent.
+    /// Called once.
+    fn listen(
+        &mut self,
+        cluster: &str,
+        codec: &Codec,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// Waits for what is heard next. It must be cancel-safe: a call that is dropped loses nothing.
     fn hear(&mut self) -> impl Future<Output = Arrival> + Send;
@@ -80,13 +90,23 @@ pub struct Member<'m> {
     pub id: &'m NodeId,
     /// The node's mode: where Go nodes can be, a node of Graft mode has to speak as they do.
     pub mode: Mode,
+    /// Writes the node's messages and judges those of others.
+    pub codec: &'m Codec,
 }
 
 /// What a transport received.
 #[derive(Debug)]
 pub enum Arrival {
-    /// A message that could be read.
-    Message(Message),
+    /// A message that could be read, and that [`Codec::open`] has let pass.
+    Message(Opened),
+    /// A message that [`Codec::open`] has not let pass, since it doesn't show by the cluster's key
+    /// that it is what it says. It is counted, reported and dropped (rule K3).
+    Unauthentic {
+        /// In whose name it was said; an operator's requests and Go nodes' answers name nobody.
+        sender: Option<NodeId>,
+        /// What is wrong with it.
+        error: SealFault,
+    },
     /// A message that could not be read: it is counted and dropped (rule V7).
     Malformed {
         /// Where it came from, if that makes it worth a report. The same place is reported once in

@@ -13,7 +13,7 @@ use graft_election::proto::{EncodeError, encode};
 use graft_election::{
     ConfigError, Corruption, DeleteError, ErrorChain, Fault, LoadError, LoadWarning, LocalError,
     MemoryJoinError, NodeId, NodeIdError, OpenError, Report, RunError, SaveError, SaveStep,
-    StartError, Unusable, VoteFileError,
+    SealFault, StartError, Unusable, VoteFileError,
 };
 
 /// What the operating system says in these tests.
@@ -82,6 +82,7 @@ fn faults() -> Vec<Fault> {
         Fault::ApplicationPanicked,
         Fault::PositionTooLong(65),
         Fault::Malformed { from: "graft.c.heartbeat".into(), error: Arc::new(io_error()) },
+        Fault::Unauthentic { sender: None, error: SealFault::Unsealed },
         Fault::GoNodeUndeclared,
         Fault::Withheld(312),
         Fault::Missed(3),
@@ -138,7 +139,7 @@ fn transport_errors() -> Vec<Box<dyn Error>> {
         LocalError::InUse { id: NodeId::new("a").unwrap(), path: path() },
         LocalError::NotJoined,
         LocalError::Send { path: path(), error: io_error() },
-        LocalError::Encode(encode_error()),
+        LocalError::Encode(encode_error().into()),
     ];
     let taken = MemoryJoinError::IdTaken(NodeId::new("a").unwrap());
     let mut errors = boxed(local);
@@ -167,7 +168,7 @@ fn nats_errors() -> Vec<Box<dyn Error>> {
         NatsError::NotJoined,
         NatsError::Disconnected,
         NatsError::Publish(PublishErrorKind::Send.into()),
-        NatsError::Encode(encode_error()),
+        NatsError::Encode(encode_error().into()),
     ])
 }
 

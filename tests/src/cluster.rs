@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use graft_election::{
-    ClusterInfo, Config, EventKind, Events, Fault, Member, MemoryNetwork, MemoryVotes, Mode, Node,
-    NodeBuilder, NodeId, State, Status,
+    ClusterInfo, Codec, Config, EventKind, Events, Fault, Member, MemoryNetwork, MemoryVotes, Mode,
+    Node, NodeBuilder, NodeId, State, Status,
 };
 use tokio::time::{Instant, timeout};
 
@@ -20,7 +20,8 @@ pub fn id(name: &str) -> NodeId {
 
 /// Who joins `cluster` as the node `id`, in Extended mode.
 pub fn member<'m>(cluster: &'m str, id: &'m NodeId) -> Member<'m> {
-    Member { cluster, id, mode: Mode::Extended }
+    static CODEC: Codec = Codec::new();
+    Member { cluster, id, mode: Mode::Extended, codec: &CODEC }
 }
 
 /// A node `name` of a cluster of `size` called `c`.

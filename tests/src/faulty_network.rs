@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use graft_election::core::{Message, NodeId, Outgoing, Recipient};
-use graft_election::{Arrival, Member, Transport};
+use graft_election::{Arrival, Codec, Member, Transport};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -146,7 +146,7 @@ impl Transport for FaultyTransport {
         if let Some((_, messages)) = &mut self.own
             && let Some(message) = messages.recv().await
         {
-            return Arrival::Message(message);
+            return Codec::new().open(message, &Recipient::Everyone, &[]);
         }
         std::future::pending().await
     }

@@ -110,7 +110,8 @@ impl Peer {
     /// Waits for the next message.
     pub async fn hear(&mut self) -> Message {
         match timeout(PATIENCE, self.transport.receive()).await {
-            Ok(Arrival::Message(message)) => {
+            Ok(Arrival::Message(opened)) => {
+                let message = opened.into_message();
                 if let Message::VoteRequest(VoteRequest { candidate, round: Some(round), .. }) =
                     &message
                 {

@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod application;
+mod authentication;
 mod bridge;
 mod driver;
 mod examples;
@@ -25,6 +26,7 @@ mod own_parts;
 mod permissions;
 mod proxy;
 mod scenes;
+mod sealed_nats;
 mod serial;
 mod settings;
 mod virtual_time;

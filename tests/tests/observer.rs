@@ -5,12 +5,12 @@ use std::fs;
 use std::time::Duration;
 
 use graft_election::core::{
-    Heartbeat, HeartbeatResponse, Identity, Life, Message, Position, Round,
+    Heartbeat, HeartbeatResponse, Identity, Life, Message, Position, Recipient, Round,
 };
 use graft_election::{
-    Arrival, Config, Connection, Disagreement, EventKind, Listen, LocalError, LocalTransport,
-    MemoryNetwork, MemoryVotes, Mode, NatsTransport, Node, NodeId, Observation, ObservedRole,
-    Observer,
+    Arrival, Codec, Config, Connection, Disagreement, EventKind, Listen, LocalError,
+    LocalTransport, MemoryNetwork, MemoryVotes, Mode, NatsTransport, Node, NodeId, Observation,
+    ObservedRole, Observer,
 };
 use graft_election_tests::cluster::{MemoryCluster, PATIENCE, builder, id, wait_for_agreement};
 use graft_election_tests::nats_server::NatsServer;
@@ -136,13 +136,13 @@ struct Said(mpsc::UnboundedReceiver<Message>);
 impl Listen for Said {
     type Error = std::convert::Infallible;
 
-    async fn listen(&mut self, _cluster: &str) -> Result<(), Self::Error> {
+    async fn listen(&mut self, _cluster: &str, _codec: &Codec) -> Result<(), Self::Error> {
         Ok(())
     }
 
     async fn hear(&mut self) -> Arrival {
         match self.0.recv().await {
-            Some(message) => Arrival::Message(message),
+            Some(message) => Codec::new().open(message, &Recipient::Everyone, &[]),
             None => std::future::pending().await,
         }
     }

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use graft_election::core::{Message, NodeId, NodeIdError, Outgoing, Recipient, VoteRecord};
-use graft_election::proto::{ENCODED_MAX, Kind, decode, encode};
+use graft_election::proto::seal::SEALED_MAX;
+use graft_election::proto::{Kind, decode};
 use graft_election::{
-    AlwaysGrant, Application, Arrival, ChannelHandler, ClusterInfo, Config, ConfigError,
+    AlwaysGrant, Application, Arrival, ChannelHandler, ClusterInfo, Codec, Config, ConfigError,
     Connection, EventKind, Fault, Handler, LoadWarning, Member, MemoryNetwork, MemoryVotes, Node,
     Reason, StartError, State, Status, StoredVote, Transport, VoteFile, VoteStore,
 };
@@ -30,6 +31,7 @@ async fn next<T>(receiver: &mut mpsc::Receiver<T>) -> Option<T> {
 /// A transport of a user's own: everyone hears everything, as bytes, and picks out what is meant.
 struct Radio {
     air: broadcast::Sender<Call>,
+    codec: Codec,
     own: Option<(NodeId, broadcast::Receiver<Call>)>,
     left: Arc<AtomicUsize>,
 }
@@ -42,6 +44,7 @@ impl Transport for Radio {
 
     async fn join(&mut self, member: &Member<'_>) -> Result<(), Infallible> {
         self.own = Some((member.id.clone(), self.air.subscribe()));
+        self.codec = member.codec.clone();
         Ok(())
     }
 
@@ -52,8 +55,8 @@ impl Transport for Radio {
         loop {
             match air.recv().await {
                 Ok((Recipient::Node(to), ..)) if to != *own => {}
-                Ok((_, kind, payload)) => match decode(kind, &payload) {
-                    Ok(message) => return Arrival::Message(message),
+                Ok((to, kind, payload)) => match decode(kind, &payload) {
+                    Ok(message) => return self.codec.open(message, &to, &payload),
                     Err(error) => {
                         return Arrival::Malformed { from: None, error: Arc::new(error) };
                     }
@@ -66,8 +69,8 @@ impl Transport for Radio {
     }
 
     async fn send(&mut self, outgoing: &Outgoing) -> Result<(), Infallible> {
-        let mut buffer = [0; ENCODED_MAX];
-        let payload = encode(&outgoing.message, &mut buffer).expect("a message fits").to_vec();
+        let mut buffer = [0; SEALED_MAX];
+        let payload = self.codec.encode(outgoing, &mut buffer).expect("a message fits").to_vec();
         // The only error is that nobody listens.
         let _ = self.air.send((outgoing.to.clone(), Kind::of(&outgoing.message), payload));
         Ok(())
@@ -108,7 +111,8 @@ async fn a_cluster_elects_over_a_transport_and_with_votes_of_a_users_own() {
     let air = broadcast::Sender::new(64);
     let (table, left) = (Arc::default(), Arc::default());
     let start = |key: &'static str| {
-        let transport = Radio { air: air.clone(), own: None, left: Arc::clone(&left) };
+        let (codec, left) = (Codec::new(), Arc::clone(&left));
+        let transport = Radio { air: air.clone(), codec, own: None, left };
         let votes = Row { table: Arc::clone(&table), key: key.to_owned() };
         async move {
             let nameless = Node::builder(ClusterInfo::new("c", 3));

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use graft_election::{ErrorChain, Member, Mode, NodeId, Operator, Transport};
+use graft_election::{Codec, ErrorChain, Member, Mode, NodeId, Transport};
 
 use self::finding::{Finding, Verdict};
 use crate::election_timeout::{ElectionTimeout, parse_duration};
@@ -76,14 +76,14 @@ impl DoctorArgs {
 
     async fn examine_network(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let medium = match self.medium.open().await {
-            Ok(medium) => medium,
+        let access = match self.medium.open().await {
+            Ok(access) => access,
             Err(error) => {
                 let advice = "check the address, the login and whether the server runs";
                 return vec![Finding::failure("connection", ErrorChain(&*error), advice)];
             }
         };
-        let operator = match Operator::connect(medium, &self.cluster).await {
+        let operator = match access.operate(&self.cluster).await {
             Ok(operator) => operator,
             Err(error) => {
                 let advice = "check the permissions; on one machine, whether a node ever ran here";
@@ -99,8 +99,11 @@ impl DoctorArgs {
     /// Joins as the node would, and leaves again: what it says meanwhile everyone else ignores.
     async fn examine_permissions(&self) -> Option<Finding> {
         let id = self.id.as_ref()?;
-        let Ok(Medium::Nats(mut transport)) = self.medium.open().await else { return None };
-        let member = Member { cluster: &self.cluster, id, mode: Mode::Extended };
+        let Medium::Nats(mut transport) = self.medium.open().await.ok()?.medium else {
+            return None;
+        };
+        let (mode, codec) = (Mode::Extended, &Codec::new());
+        let member = Member { cluster: &self.cluster, id, mode, codec };
         let joined = transport.join(&member).await;
         transport.leave().await;
         Some(match joined {

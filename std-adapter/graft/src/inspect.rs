@@ -53,6 +53,9 @@ impl InspectArgs {
         if contents.is_paused {
             writeln!(out, "paused     yes: it doesn't lead until an operator resumes it")?;
         }
+        if contents.starts > 0 {
+            writeln!(out, "starts     {} with a key", contents.starts)?;
+        }
         let digest = match contents.digest {
             Digest::Sha1 => "SHA-1",
             Digest::Legacy => "the data itself, as old Go nodes wrote it",

@@ -13,6 +13,7 @@ mod exit_status;
 mod http;
 mod inspect;
 mod is_leader;
+mod key;
 mod leader_file;
 mod machine_clock;
 mod manual;
@@ -83,6 +84,7 @@ enum Task {
     Pause(operate::PauseArgs),
     Resume(operate::ResumeArgs),
     Doctor(doctor::DoctorArgs),
+    Key(key::KeyArgs),
     IsLeader(is_leader::IsLeaderArgs),
     Voters(voters::VotersArgs),
     Completions(manual::CompletionsArgs),
@@ -124,6 +126,7 @@ fn main() -> ExitCode {
         Task::Pause(pause) => pause.run(),
         Task::Resume(resume) => resume.run(),
         Task::Doctor(doctor) => doctor.run(),
+        Task::Key(key) => key.run(),
         Task::IsLeader(is_leader) => is_leader.run(),
         Task::Voters(voters) => voters.run(),
         Task::Completions(completions) => completions.run(&Arguments::command()),

@@ -4,16 +4,21 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use graft_election::core::ControlRequest;
 use graft_election::{
-    Arrival, Ask, Listen, LocalError, LocalTransport, NatsError, NatsTransport, SerialError,
-    SerialLine, SerialTransport,
+    Arrival, Ask, Codec, Keys, Listen, LocalError, LocalTransport, NatsError, NatsTransport,
+    Observer, Operator, SerialError, SerialLine, SerialTransport, parse_keys, read_key_file,
 };
 
 use crate::exit_status::{ExitStatus, ExitsWith};
-use crate::nats_args::NatsArgs;
+use crate::nats_args::{NatsArgs, variable};
+
+/// The cluster's key itself, which is for this program alone and not for COMMAND.
+pub(crate) const KEY_VARIABLE: &str = "GRAFT_KEY";
+
+const KEY_FILE_VARIABLE: &str = "GRAFT_KEY_FILE";
 
 /// NATS, unless something else is named.
 #[derive(Clone, Debug, Args)]
@@ -26,8 +31,20 @@ pub(crate) struct MediumArgs {
     /// tcp:HOST:PORT.
     #[arg(long, value_name = "LINE", conflicts_with_all = ["NatsArgs", "local"])]
     serial: Option<SerialLine>,
+    /// The file with the cluster's key: one line of `graft key`, or two while the key is replaced,
+    /// of which the first seals what is said. Nobody else may be able to read it. The key itself
+    /// may be in the environment instead, as GRAFT_KEY. [env: GRAFT_KEY_FILE]
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
     #[command(flatten)]
     nats: NatsArgs,
+}
+
+/// What is open, and the cluster's key.
+#[derive(Debug)]
+pub(crate) struct Access {
+    pub(crate) medium: Medium,
+    pub(crate) keys: Option<Keys>,
 }
 
 /// What is open.
@@ -67,8 +84,32 @@ impl MediumArgs {
         &mut self.nats
     }
 
-    /// Connects to NATS, if that is meant.
-    pub(crate) async fn open(&self) -> Result<Medium> {
+    /// The cluster's key, if it has one. It is never an option, since `ps` shows those.
+    pub(crate) fn keys(&self) -> Result<Option<Keys>> {
+        let from_environment = variable(KEY_FILE_VARIABLE)?.map(PathBuf::from);
+        let file = self.key_file.clone().or(from_environment);
+        match (file, variable(KEY_VARIABLE)?) {
+            (None, None) => Ok(None),
+            (Some(file), None) => Ok(Some(read_key_file(file)?)),
+            (None, Some(text)) => {
+                let keys = parse_keys(&text);
+                Ok(Some(keys.with_context(|| format!("{KEY_VARIABLE} in the environment"))?))
+            }
+            (Some(file), Some(_)) => bail!(
+                "{KEY_VARIABLE} in the environment and the file {} both have a key: one of them \
+                 must go",
+                file.display()
+            ),
+        }
+    }
+
+    /// Reads the key, and connects to NATS, if that is meant.
+    pub(crate) async fn open(&self) -> Result<Access> {
+        let keys = self.keys().exits_with(ExitStatus::Configuration)?;
+        Ok(Access { medium: self.open_medium().await?, keys })
+    }
+
+    async fn open_medium(&self) -> Result<Medium> {
         if let Some(directory) = &self.local {
             return Ok(Medium::Local(LocalTransport::new(directory)));
         }
@@ -80,6 +121,24 @@ impl MediumArgs {
             NatsTransport::connect_to(&nats.servers, |options| nats.configure(options)).await;
         let connected = connected.map_err(|error| nats.explain(error));
         Ok(Medium::Nats(connected.exits_with(ExitStatus::Connection)?))
+    }
+}
+
+impl Access {
+    /// Begins to listen.
+    pub(crate) async fn observe(self, cluster: &str) -> Result<Observer<Medium>, MediumError> {
+        match &self.keys {
+            Some(keys) => Observer::connect_with_keys(self.medium, cluster, keys).await,
+            None => Observer::connect(self.medium, cluster).await,
+        }
+    }
+
+    /// Begins to listen, to ask for something.
+    pub(crate) async fn operate(self, cluster: &str) -> Result<Operator<Medium>, MediumError> {
+        match &self.keys {
+            Some(keys) => Operator::connect_with_keys(self.medium, cluster, keys).await,
+            None => Operator::connect(self.medium, cluster).await,
+        }
     }
 }
 
@@ -109,11 +168,11 @@ impl Ask for Medium {
 impl Listen for Medium {
     type Error = MediumError;
 
-    async fn listen(&mut self, cluster: &str) -> Result<(), MediumError> {
+    async fn listen(&mut self, cluster: &str, codec: &Codec) -> Result<(), MediumError> {
         match self {
-            Self::Nats(transport) => transport.listen(cluster).await?,
-            Self::Local(transport) => transport.listen(cluster).await?,
-            Self::Serial(transport) => transport.listen(cluster).await?,
+            Self::Nats(transport) => transport.listen(cluster, codec).await?,
+            Self::Local(transport) => transport.listen(cluster, codec).await?,
+            Self::Serial(transport) => transport.listen(cluster, codec).await?,
         }
         Ok(())
     }

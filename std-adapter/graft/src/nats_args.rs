@@ -13,7 +13,7 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 
 use self::settings::Place;
-pub(crate) use self::settings::Settings;
+pub(crate) use self::settings::{Settings, variable};
 
 /// A secret needn't be on the command line, where `ps` shows it: each of these can be in the
 /// environment, under the name that the `nats` program gives it, or in one of its contexts.
@@ -74,7 +74,7 @@ impl NatsArgs {
     /// What these arguments, the environment and a context come to. Nothing is connected yet.
     pub(crate) fn settings(mut self) -> Result<Settings> {
         let in_file = self.in_file.take();
-        let mut context = self.context.clone().or(settings::variable("NATS_CONTEXT")?);
+        let mut context = self.context.clone().or(variable("NATS_CONTEXT")?);
         let mut places = vec![self.place("from the command line"), Place::environment()?];
         if let Some((path, in_file)) = in_file {
             context = context.or_else(|| in_file.context.clone());

@@ -125,7 +125,7 @@ fn run(task: impl Future<Output = Result<String>>) -> Result<ExitCode> {
 
 impl HowArgs {
     async fn operator(&self, cluster: &str) -> Result<Operator<Medium>> {
-        match Operator::connect(self.medium.open().await?, cluster).await {
+        match self.medium.open().await?.operate(cluster).await {
             Ok(operator) => Ok(operator.patience(self.wait)),
             Err(error) if error.is_of_no_cluster() => {
                 Err(nobody_is_heard(&self.medium, cluster, self.wait).await)
@@ -136,9 +136,8 @@ impl HowArgs {
 
     /// Whether anybody is in the cluster, as far as can be heard.
     async fn is_heard(&self, cluster: &str) -> bool {
-        let medium = self.medium.open().await;
-        match medium {
-            Ok(medium) => look_at(medium, cluster, self.wait).await.is_ok_and(|it| it.is_some()),
+        match self.medium.open().await {
+            Ok(access) => look_at(access, cluster, self.wait).await.is_ok_and(|it| it.is_some()),
             Err(_) => false,
         }
     }

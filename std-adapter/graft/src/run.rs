@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use graft_election::{HttpService, Mode};
+use graft_election::{HttpService, Mode, StartError};
 
 use self::beside::Beside;
 pub(crate) use self::beside::Fault as RunFault;
@@ -116,6 +116,9 @@ impl RunArgs {
 
     fn check(&self) -> Result<()> {
         self.node.check()?;
+        if self.medium.keys()?.is_some() && self.node.mode() == Mode::Graft {
+            return Err(StartError::KeyInGraftMode.into());
+        }
         let has_leader_file = self.leader_file.is_some();
         match self.node.mode() {
             Mode::Graft if has_leader_file => bail!(

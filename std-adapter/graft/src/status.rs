@@ -12,7 +12,7 @@ use graft_election::{ClusterView, Connection, Observation, Observer};
 use tokio::time::{Instant, timeout_at};
 
 use crate::election_timeout::parse_duration;
-use crate::medium::{Medium, MediumArgs};
+use crate::medium::{Access, Medium, MediumArgs};
 use crate::runtime;
 use crate::seen::{Seen, as_text};
 
@@ -67,11 +67,12 @@ impl StatusArgs {
                 None => Err(nobody_is_heard(&self.medium, cluster, self.wait).await),
             };
         }
-        let medium = self.medium.open().await?;
-        if let Medium::Serial(_) = medium {
+        let access = self.medium.open().await?;
+        if let Medium::Serial(_) = access.medium {
             bail!("a serial line doesn't name its clusters: say which one is meant");
         }
-        let looks = medium
+        let looks = access
+            .medium
             .clusters(self.wait)
             .await?
             .into_iter()
@@ -86,12 +87,12 @@ impl StatusArgs {
 
 /// Listens to a cluster until all of it is known, or for `wait`. None if nobody is heard.
 pub(crate) async fn look_at(
-    medium: Medium,
+    access: Access,
     cluster: &str,
     wait: Duration,
 ) -> Result<Option<ClusterView>> {
     let end = Instant::now() + wait;
-    let Some(mut observer) = listen(medium, cluster).await? else {
+    let Some(mut observer) = listen(access, cluster).await? else {
         return Ok(None);
     };
     while !is_complete(&observer.view()) {
@@ -107,8 +108,8 @@ pub(crate) async fn look_at(
 }
 
 /// Begins to listen; none if the cluster has never been on this machine.
-pub(crate) async fn listen(medium: Medium, cluster: &str) -> Result<Option<Observer<Medium>>> {
-    match Observer::connect(medium, cluster).await {
+pub(crate) async fn listen(access: Access, cluster: &str) -> Result<Option<Observer<Medium>>> {
+    match access.observe(cluster).await {
         Ok(observer) => Ok(Some(observer)),
         Err(error) if error.is_of_no_cluster() => Ok(None),
         Err(error) => Err(error.into()),
@@ -130,7 +131,8 @@ pub(crate) async fn nobody_is_heard(
     cluster: &str,
     wait: Duration,
 ) -> anyhow::Error {
-    let others = async { Ok::<_, anyhow::Error>(medium.open().await?.clusters(wait).await?) };
+    let others =
+        async { Ok::<_, anyhow::Error>(medium.open().await?.medium.clusters(wait).await?) };
     let others: BTreeSet<String> = others.await.unwrap_or_default();
     let others: Vec<_> = others.into_iter().filter(|other| other != cluster).collect();
     let heard = match others.as_slice() {

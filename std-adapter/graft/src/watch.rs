@@ -9,7 +9,7 @@ use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
 use anyhow::{Context, Result};
 use clap::Args;
-use graft_election::{Observation, ObservedRole, Observer};
+use graft_election::{NodeId, Observation, ObservedRole, Observer};
 use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
@@ -179,6 +179,10 @@ fn in_words(news: &Observation) -> String {
         Observation::NodeChanged { id, role: Some(role) } => format!("{id} is a {role}"),
         Observation::NodeChanged { id, role: None } => format!("{id} has fallen silent"),
         Observation::Disagreement(found) => found.to_string(),
+        Observation::Unauthentic { sender, error } => {
+            let who = sender.as_ref().map_or("somebody", NodeId::as_str);
+            format!("dropped a message in the name of {who}: {error}")
+        }
         Observation::Connection(change) => change.to_string(),
         _ => "something has changed".to_owned(),
     }
@@ -192,6 +196,9 @@ fn as_json(news: &Observation, observer: &Observer<Medium>) -> Result<String> {
             ("node_changed", Some(id.as_str()), Some(role.map_or("silent", ObservedRole::name)))
         }
         Observation::Disagreement(_) => ("disagreement", None, None),
+        Observation::Unauthentic { sender, .. } => {
+            ("unauthentic", sender.as_ref().map(NodeId::as_str), None)
+        }
         Observation::Connection(_) => ("connection_changed", None, None),
         _ => ("changed", None, None),
     };

@@ -16,8 +16,8 @@ use super::counts::Outcome;
 use super::error::BridgeError;
 use crate::nats::{
     GO_CLUSTER_KINDS, GO_NODE_KINDS, JOIN_TIME_MAX, NatsError, NatsServers, Refusal, Refused,
-    Route, Source, Subjects, TRIAL_MARK, Unreadable, Watched, connect_watched, subject_of_go_node,
-    subscribe,
+    Route, Said, Source, Subjects, TRIAL_MARK, Unreadable, Watched, connect_watched,
+    subject_of_go_node, subscribe,
 };
 use crate::transport::Connection;
 
@@ -122,10 +122,7 @@ impl NatsSide {
     }
 
     /// Reads what was received; `None` if it is no message of the cluster.
-    pub(super) fn read(
-        &self,
-        received: &Received,
-    ) -> Result<Option<(Kind, graft_election_core::Message)>, Unreadable> {
+    pub(super) fn read(&self, received: &Received) -> Result<Option<Said>, Unreadable> {
         self.subjects.read(received.source, &received.message)
     }
 

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::process::getpid;
 use tokio::net::UnixDatagram;
 
-use super::{DATAGRAM_MAX, LocalError, arrival_of, is_gone};
+use super::{DATAGRAM_MAX, DatagramReader, LocalError, arrival_of, is_gone};
+use crate::codec::Codec;
 use crate::transport::Arrival;
 
 /// How its name begins: no id's file has such a name, since `%` only ever escapes.
@@ -22,12 +23,13 @@ const NUMBERS: u32 = 1024;
 pub(super) struct Ear {
     socket: UnixDatagram,
     path: PathBuf,
+    codec: Codec,
 }
 
 impl Ear {
     /// Begins to listen in a cluster's directory. It must be there: whoever only listens makes no
     /// cluster.
-    pub(super) fn open(directory: &Path) -> Result<Self, LocalError> {
+    pub(super) fn open(directory: &Path, codec: &Codec) -> Result<Self, LocalError> {
         let read_error = |error| LocalError::Directory { path: directory.to_owned(), error };
         for entry in fs::read_dir(directory).map_err(read_error)? {
             remove_if_stale(&entry.map_err(read_error)?.path());
@@ -37,7 +39,7 @@ impl Ear {
             path = directory.join(format!("{PREFIX}{}-{number}", getpid().as_raw_nonzero()));
             match UnixDatagram::bind(&path) {
                 Ok(socket) => {
-                    let ear = Self { socket, path };
+                    let ear = Self { socket, path, codec: codec.clone() };
                     ear.let_others_speak();
                     return Ok(ear);
                 }
@@ -55,6 +57,11 @@ impl Ear {
         let _ = fs::set_permissions(&self.path, Permissions::from_mode(0o666));
     }
 
+    /// Judges what is heard, and writes what is asked.
+    pub(super) fn codec(&self) -> &Codec {
+        &self.codec
+    }
+
     /// Where the sockets of the cluster are.
     pub(super) fn directory(&self) -> &Path {
         self.path.parent().unwrap_or(&self.path)
@@ -69,7 +76,8 @@ impl Ear {
     pub(super) async fn hear(&self) -> Arrival {
         let mut buffer = [0; DATAGRAM_MAX];
         let received = self.socket.recv(&mut buffer).await;
-        arrival_of(received, &buffer, &self.path)
+        let reader = DatagramReader { codec: &self.codec, reader: None };
+        arrival_of(&reader, received, &buffer, &self.path)
     }
 }
 

@@ -43,6 +43,10 @@ impl Place {
         &self.path
     }
 
+    pub(super) fn id(&self) -> &NodeId {
+        &self.id
+    }
+
     /// Binds a new socket, in place of one that no process listens to. Nodes that start do this one
     /// at a time, so that none takes a socket for a dead one that another has just bound.
     pub(super) fn bind(&mut self) -> Result<UnixDatagram, LocalError> {

@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use async_nats::Client;
 use futures_util::StreamExt;
-use graft_election_core::{ControlRequest, Message, NodeId};
-use graft_election_proto::{ENCODED_MAX, Kind, encode};
+use graft_election_core::{ControlRequest, Message, NodeId, Outgoing, Recipient};
+use graft_election_proto::Kind;
+use graft_election_proto::seal::SEALED_MAX;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::refused::Refusal;
-use super::subjects::origin_of;
+use super::subjects::{Said, origin_of};
 use super::{GO_CLUSTER_KINDS, GO_NODE_KINDS, NatsError, Source, Subjects, Watched, subscribe};
+use crate::codec::Codec;
 use crate::transport::{Arrival, Connection};
 
 /// How many messages wait at most: what 64 voters say in a second and a half.
@@ -30,6 +32,7 @@ const ALL_CLUSTERS: &str = "graft.>";
 pub(super) struct Audience {
     client: Client,
     subjects: Subjects,
+    codec: Codec,
     inbox: mpsc::Receiver<Heard>,
     heard: mpsc::Sender<Heard>,
     tasks: JoinSet<()>,
@@ -47,11 +50,16 @@ struct Heard {
 
 impl Audience {
     /// Listens to what is said in a cluster, on our subjects and on Go's.
-    pub(super) async fn new(client: &Client, cluster: &str) -> Result<Self, NatsError> {
+    pub(super) async fn new(
+        client: &Client,
+        cluster: &str,
+        codec: &Codec,
+    ) -> Result<Self, NatsError> {
         let (heard, inbox) = mpsc::channel(INBOX_MAX);
         let mut audience = Self {
             client: client.clone(),
             subjects: Subjects::new(cluster),
+            codec: codec.clone(),
             inbox,
             heard,
             tasks: JoinSet::new(),
@@ -66,8 +74,9 @@ impl Audience {
     /// Sends what an operator asks.
     pub(super) async fn ask(&self, request: &ControlRequest) -> Result<(), NatsError> {
         let message = Message::ControlRequest(request.clone());
-        let mut buffer = [0; ENCODED_MAX];
-        let payload = encode(&message, &mut buffer)?.to_vec();
+        let outgoing = Outgoing { to: Recipient::Everyone, message };
+        let mut buffer = [0; SEALED_MAX];
+        let payload = self.codec.encode(&outgoing, &mut buffer)?.to_vec();
         let subject = self.subjects.to_everyone(Kind::ControlRequest.name(), &request.node);
         let published = self.client.publish(subject, payload.into()).await;
         published.map_err(NatsError::Publish)
@@ -104,10 +113,11 @@ impl Audience {
 
     async fn listen(&mut self, subject: String, source: Source) -> Result<(), NatsError> {
         let mut messages = subscribe(&self.client, subject).await?;
-        let (subjects, heard) = (self.subjects.clone(), self.heard.clone());
+        let (subjects, codec) = (self.subjects.clone(), self.codec.clone());
+        let heard = self.heard.clone();
         self.tasks.spawn(async move {
             while let Some(message) = messages.next().await {
-                if let Some(news) = Heard::read(&subjects, source, &message) {
+                if let Some(news) = Heard::read(&subjects, &codec, source, &message) {
                     // Somebody who listens too slowly misses something.
                     let _ = heard.try_send(news);
                 }
@@ -143,12 +153,18 @@ impl Audience {
 }
 
 impl Heard {
-    fn read(subjects: &Subjects, source: Source, message: &async_nats::Message) -> Option<Self> {
+    fn read(
+        subjects: &Subjects,
+        codec: &Codec,
+        source: Source,
+        message: &async_nats::Message,
+    ) -> Option<Self> {
         let is_to_one = matches!(source, Source::Go(kind) if GO_NODE_KINDS.contains(&kind));
         let receiver = message.subject.split('.').nth(1).filter(|_| is_to_one);
         let receiver = receiver.map(|name| NodeId::from_bytes(name.as_bytes())).transpose().ok()?;
+        let payload = &message.payload;
         let arrival = match subjects.read(source, message) {
-            Ok(Some((_, message))) => Arrival::Message(message),
+            Ok(Some(Said { to, message, .. })) => codec.open(message, &to, payload),
             Ok(None) => return None,
             Err(error) => Arrival::malformed_from(origin_of(source, message), error),
         };

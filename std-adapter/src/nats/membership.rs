@@ -15,11 +15,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::refused::{Refusal, Refused};
-use super::subjects::{TRIAL_MARK, origin_of};
+use super::subjects::{Said, TRIAL_MARK, origin_of};
 use super::{
     GO_CLUSTER_KINDS, GO_NODE_KINDS, NatsError, Route, Source, Subjects, Watched,
     subject_of_go_node, subscribe,
 };
+use crate::codec::Codec;
 use crate::transport::{Arrival, Connection, Member};
 
 /// How long the server may take to show that all subscriptions are in place.
@@ -43,6 +44,7 @@ pub(super) struct Membership {
     subjects: Subjects,
     id: NodeId,
     mode: Mode,
+    codec: Codec,
     subscriptions: Vec<Subscription>,
     /// What the tasks that listen have heard: they take it from the client at once, so that many
     /// messages, or large ones, don't fill the memory while the node is busy or its disk hangs.
@@ -111,6 +113,7 @@ impl Membership {
             subjects: subjects.clone(),
             id: id.clone(),
             mode,
+            codec: member.codec.clone(),
             subscriptions: Vec::new(),
             inbox,
             heard: heard.downgrade(),
@@ -340,11 +343,12 @@ impl Membership {
         // Without a sender all subscriptions have ended, and the client with them.
         let Some(heard) = self.heard.upgrade() else { return };
         let (until, ended) = oneshot::channel();
-        let (subjects, dropped) = (self.subjects.clone(), Arc::clone(&self.dropped));
+        let (subjects, codec) = (self.subjects.clone(), self.codec.clone());
+        let dropped = Arc::clone(&self.dropped);
         let mut messages = subscriber.take_until(ended);
         let task = tokio::spawn(async move {
             while let Some(message) = messages.next().await {
-                if let Some(news) = Heard::read(&subjects, source, &message)
+                if let Some(news) = Heard::read(&subjects, &codec, source, &message)
                     && heard.try_send(news).is_err()
                 {
                     dropped.fetch_add(1, Ordering::Relaxed);
@@ -376,6 +380,11 @@ impl Membership {
             client.publish(subject, payload.clone().into()).await?;
         }
         Ok(())
+    }
+
+    /// Writes what the node says.
+    pub(super) fn codec(&self) -> &Codec {
+        &self.codec
     }
 
     /// Where to publish a message.
@@ -419,7 +428,12 @@ impl std::fmt::Debug for Membership {
 impl Heard {
     /// What a message comes to, if it is one of this cluster. Nothing of it is kept that could be
     /// large.
-    fn read(subjects: &Subjects, source: Source, message: &async_nats::Message) -> Option<Self> {
+    fn read(
+        subjects: &Subjects,
+        codec: &Codec,
+        source: Source,
+        message: &async_nats::Message,
+    ) -> Option<Self> {
         let (subject, payload) = (&message.subject, &message.payload);
         if payload.first() == Some(&TRIAL_MARK) {
             let is_small = payload.len() <= TRIAL_MAX;
@@ -427,7 +441,9 @@ impl Heard {
                 .then(|| Self::Trial { subject: subject.to_string(), payload: payload.to_vec() });
         }
         match subjects.read(source, message) {
-            Ok(Some((_, message))) => Some(Self::Arrival(Arrival::Message(message))),
+            Ok(Some(Said { to, message, .. })) => {
+                Some(Self::Arrival(codec.open(message, &to, payload)))
+            }
             Ok(None) => None,
             Err(error) => {
                 let arrival = Arrival::malformed_from(origin_of(source, message), error);

@@ -17,20 +17,6 @@ pub(crate) const TRIAL_MARK: u8 = 7;
 /// How much of a foreign subject is repeated in a report.
 const REPORTED_MAX: usize = 160;
 
-/// Whether messages of this kind are for everyone, and not for one node.
-pub(crate) const fn is_for_everyone(kind: Kind) -> bool {
-    match kind {
-        Kind::VoteRequest
-        | Kind::Heartbeat
-        | Kind::PreVoteRequest
-        | Kind::Handover
-        | Kind::Who
-        | Kind::ControlRequest
-        | Kind::ControlResponse => true,
-        Kind::VoteResponse | Kind::HeartbeatResponse | Kind::PreVoteResponse | Kind::Here => false,
-    }
-}
-
 /// The subjects of one cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct Subjects {
@@ -54,6 +40,15 @@ pub(crate) enum Source {
     One,
     /// A subject of the Go original, which names the kind alone.
     Go(Kind),
+}
+
+/// A message of the cluster.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) kind: Kind,
+    /// For whom it is, by its subject.
+    pub(crate) to: Recipient,
+    pub(crate) message: Message,
 }
 
 /// Why a message that came from NATS is dropped.
@@ -90,10 +85,10 @@ impl Subjects {
     /// The cluster that a subject names, if it is ours or Go's for everyone. A cluster's name may
     /// have several tokens.
     pub(crate) fn cluster_of(subject: &str) -> Option<String> {
-        let is_for_one: fn(Kind) -> bool = |kind| !is_for_everyone(kind);
+        let is_for_one: fn(Kind) -> bool = |kind| !kind.is_for_everyone();
         let is_of_go: fn(Kind) -> bool = |kind| GO_CLUSTER_KINDS.contains(&kind);
         let tokens: Vec<&str> = subject.strip_prefix("graft.")?.split('.').collect();
-        [(3, is_for_one), (2, is_for_everyone), (1, is_of_go)].into_iter().find_map(
+        [(3, is_for_one), (2, Kind::is_for_everyone), (1, is_of_go)].into_iter().find_map(
             |(from_end, fits)| {
                 let (name, rest) = tokens.split_at_checked(tokens.len().checked_sub(from_end)?)?;
                 let kind = Kind::from_name(rest.first()?)?;
@@ -141,7 +136,8 @@ impl Subjects {
     /// it says to one node, to itself.
     pub(crate) fn routes_to_itself(&self, mode: Mode, node: &NodeId) -> Vec<String> {
         let to_itself = Recipient::Node(node.clone());
-        let to = |kind| if is_for_everyone(kind) { &Recipient::Everyone } else { &to_itself };
+        let to =
+            |kind: Kind| if kind.is_for_everyone() { &Recipient::Everyone } else { &to_itself };
         let said = Kind::ALL.into_iter().filter(|kind| *kind != Kind::ControlRequest);
         said.map(|kind| self.route(mode, node, to(kind), kind).subject).collect()
     }
@@ -152,34 +148,39 @@ impl Subjects {
         &self,
         source: Source,
         message: &async_nats::Message,
-    ) -> Result<Option<(Kind, Message)>, Unreadable> {
+    ) -> Result<Option<Said>, Unreadable> {
         if message.payload.first() == Some(&TRIAL_MARK) {
             return Ok(None);
         }
-        let (kind, sender) = match source {
-            Source::Go(kind) => (kind, None),
+        let (kind, sender, receiver) = match source {
+            Source::Go(kind) if kind.is_for_everyone() => (kind, None, None),
+            Source::Go(kind) => (kind, None, message.subject.split('.').nth(1)),
             Source::Everyone | Source::One => {
-                let Some((kind, sender)) = self.parse(&message.subject) else {
+                let Some((kind, sender, receiver)) = self.parse(&message.subject) else {
                     return Ok(None);
                 };
-                if is_for_everyone(kind) != (source == Source::Everyone) {
+                if kind.is_for_everyone() != (source == Source::Everyone) {
                     return Err(Unreadable::Receiver);
                 }
-                (kind, Some(sender))
+                (kind, Some(sender), receiver)
             }
+        };
+        let to = match receiver {
+            Some(node) => Recipient::Node(NodeId::new(node).map_err(|_| Unreadable::Receiver)?),
+            None => Recipient::Everyone,
         };
         let decoded = decode(kind, &message.payload)?;
         if sender.is_some() && named_in(&decoded).map(NodeId::as_str) != sender {
             return Err(Unreadable::Sender);
         }
-        Ok(Some((kind, decoded)))
+        Ok(Some(Said { kind, to, message: decoded }))
     }
 
-    /// The kind and the sender that one of our subjects names.
-    fn parse<'s>(&self, subject: &'s str) -> Option<(Kind, &'s str)> {
+    /// The kind, the sender and, if there is one, the receiver that one of our subjects names.
+    fn parse<'s>(&self, subject: &'s str) -> Option<(Kind, &'s str, Option<&'s str>)> {
         let rest = subject.strip_prefix("graft.")?.strip_prefix(self.cluster.as_str())?;
         let mut tokens = rest.strip_prefix('.')?.split('.');
-        Some((Kind::from_name(tokens.next()?)?, tokens.next()?))
+        Some((Kind::from_name(tokens.next()?)?, tokens.next()?, tokens.next()))
     }
 }
 
@@ -263,7 +264,7 @@ mod tests {
     fn n1_a_node_in_extended_mode_publishes_only_where_it_is_named() {
         let one = Recipient::Node(id("b"));
         for kind in Kind::ALL {
-            let to = if is_for_everyone(kind) { &Recipient::Everyone } else { &one };
+            let to = if kind.is_for_everyone() { &Recipient::Everyone } else { &one };
             let Route { subject, reply } = route(Mode::Extended, to, kind);
             let expected = match to {
                 Recipient::Everyone => format!("graft.lamps.east.{kind}.a"),
@@ -296,8 +297,9 @@ mod tests {
     #[test]
     fn subjects_of_other_clusters_and_unknown_kinds_are_none_of_ours() {
         let subjects = Subjects::new("lamps");
-        assert_eq!(subjects.parse("graft.lamps.who.a"), Some((Kind::Who, "a")));
-        assert_eq!(subjects.parse("graft.lamps.here.a.b"), Some((Kind::Here, "a")));
+        assert_eq!(subjects.parse("graft.lamps.who.a"), Some((Kind::Who, "a", None)));
+        let for_b = Some((Kind::Here, "a", Some("b")));
+        assert_eq!(subjects.parse("graft.lamps.here.a.b"), for_b);
         for other in [
             "graft.lamps.east.who",
             "graft.lamps.east.who.a",

@@ -3,9 +3,10 @@
 use std::error::Error;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use graft_election_core::{Config, ConfigError, LeaderValue, Mode, NodeId, VoteRecord};
+use graft_election_proto::seal::Keys;
 use rand::rngs::{StdRng, SysRng};
 use rand::{SeedableRng, TryRng};
 use tokio::sync::{mpsc, watch};
@@ -14,6 +15,7 @@ use super::Node;
 use crate::application::Application;
 use crate::application_queries::ApplicationQueries;
 use crate::clock::Clock;
+use crate::codec::Codec;
 use crate::core_node::{CoreNode, Mailbox, VOTERS_MAX};
 use crate::driver::Driver;
 use crate::error::StartError;
@@ -47,6 +49,7 @@ pub struct NodeBuilder {
     listener: Option<Listener>,
     seed: Option<u64>,
     makes_first_record: bool,
+    keys: Option<Keys>,
 }
 
 /// Reads a node's events on a thread of its own.
@@ -70,6 +73,7 @@ impl Node {
             listener: None,
             seed: None,
             makes_first_record: false,
+            keys: None,
         }
     }
 }
@@ -154,6 +158,13 @@ impl NodeBuilder {
         Self { listener: Some(Box::new(listener)), ..self }
     }
 
+    /// The cluster's key, or two while it is being replaced (rules K1 to K4). Then the node seals
+    /// all that it says, and drops what isn't sealed. Each node, observer and operator of the
+    /// cluster needs it; Go nodes can't have it, so it is an error in Graft mode.
+    pub fn keys(self, keys: Keys) -> Self {
+        Self { keys: Some(keys), ..self }
+    }
+
     /// Makes the node's random numbers repeatable, for tests and demonstrations. Each node and each
     /// start needs another seed: two processes of one id and one seed can't be told apart (rule
     /// N4).
@@ -177,12 +188,17 @@ impl NodeBuilder {
         votes: impl VoteStore,
     ) -> Result<Node, StartError> {
         self.config().check(VOTERS_MAX)?;
+        if self.keys.is_some() && self.mode == Mode::Graft {
+            return Err(StartError::KeyInGraftMode);
+        }
         let (votes, stored) = on_blocking_thread(votes, |votes| votes.load()).await;
         let stored = stored.map_err(|error| StartError::Load(Box::new(error)))?;
         let StoredVote { record, id: kept, warnings } = stored;
         let id = choose_id(self.id.as_ref(), kept.as_ref())?;
         let is_drawn = self.id.is_none() && kept.is_none();
         let (record, is_first) = self.choose_record(&id, record)?;
+        let record = self.count_start(record)?;
+        let codec = Codec::of_node(&self.cluster.name, self.keys.as_ref(), &id, record.starts);
         let seed = self.seed.map_or_else(random_seed, Ok)?;
         let clock = Clock::start();
         // A trial, before other nodes can notice this one. The node itself is made after it has
@@ -191,7 +207,8 @@ impl NodeBuilder {
         let queries =
             ApplicationQueries::start(self.application.clone(), self.heartbeat_interval / 2)
                 .map_err(StartError::Thread)?;
-        let member = Member { cluster: &self.cluster.name, id: &id, mode: self.mode };
+        let (cluster, mode) = (&*self.cluster.name, self.mode);
+        let member = Member { cluster, id: &id, mode, codec: &codec };
         transport.join(&member).await.map_err(|error| StartError::Join(Box::new(error)))?;
         // Before the node says anything, so that the store is its own even if it never votes; and
         // after it has joined, since an id that can't join may have been a mistake.
@@ -205,6 +222,10 @@ impl NodeBuilder {
             Ok(()) => faults.extend(self.slow_store(took)),
             Err(error) if kept.is_none() || is_first => {
                 return Err(StartError::Save(Box::new(error)));
+            }
+            // With a count that may come back, others would take what this life says for replayed.
+            Err(error) if self.keys.is_some() => {
+                return Err(StartError::SaveStart(Box::new(error)));
             }
             Err(error) => faults.push(Fault::Save(Arc::new(error))),
         }
@@ -234,6 +255,18 @@ impl NodeBuilder {
             return Err(StartError::RecordExists { id: id.to_string() });
         }
         Ok((VoteRecord::first(&self.voters), true))
+    }
+
+    /// Counts this start in the record, if the node has a key (rule K2).
+    fn count_start(&self, record: VoteRecord) -> Result<VoteRecord, StartError> {
+        if self.keys.is_none() {
+            return Ok(record);
+        }
+        let starts = match record.starts {
+            0 => seconds_since_1970().max(1),
+            starts => starts.checked_add(1).ok_or(StartError::NoStartLeft)?,
+        };
+        Ok(VoteRecord { starts, ..record })
     }
 
     /// What there is to report of a store that took that long.
@@ -369,6 +402,13 @@ fn choose_id(given: Option<&NodeId>, kept: Option<&NodeId>) -> Result<NodeId, St
         (Some(id), _) | (None, Some(id)) => Ok(id.clone()),
         (None, None) => random_id(),
     }
+}
+
+/// The wall clock, which needs not be right: a new record only has to begin above those that the
+/// node had before, if there were any.
+fn seconds_since_1970() -> u32 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(since.as_secs()).unwrap_or_default()
 }
 
 /// A new id as the Go original makes it: 13 random bytes in hexadecimal digits.

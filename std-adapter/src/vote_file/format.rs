@@ -1,8 +1,9 @@
 //! The vote file's format. It is the Go original's: `{"SHA":"…","Data":"…"}`, where `Data` is the
 //! base64 of `{"CurrentTerm":N,"VotedFor":"…"}` and `SHA` that of its SHA-1 digest. What else a
 //! node keeps is stored beside the vote, under keys that Go ignores: its own id, the id of the list
-//! of voters as `"Voters":{"Term":N,"Version":N}`, its longest promise as `"BoundFor":µs`, and
-//! `"Paused":true` if an operator has paused it. A key without a value is left out.
+//! of voters as `"Voters":{"Term":N,"Version":N}`, its longest promise as `"BoundFor":µs`,
+//! `"Paused":true` if an operator has paused it, and how often it has started with a cluster's key
+//! as `"Starts":N`. A key without a value is left out.
 
 use std::collections::BTreeMap;
 
@@ -33,6 +34,8 @@ pub struct VoteFileContents {
     pub bound_for: u64,
     /// An operator has asked the node not to lead (rule O3).
     pub is_paused: bool,
+    /// How often the node has started with a cluster's key; 0 if it never had one (rule K2).
+    pub starts: u32,
     /// How the file is protected against damage.
     pub digest: Digest,
 }
@@ -63,8 +66,8 @@ impl VoteFileContents {
         let list = self.checked_list()?;
         let micros = self.bound_for;
         let bound_for = u32::try_from(micros).map_err(|_| Unusable::BoundFor { micros })?;
-        let is_paused = self.is_paused;
-        let record = VoteRecord { term, voted_for, list, bound_for, is_paused };
+        let (is_paused, starts) = (self.is_paused, self.starts);
+        let record = VoteRecord { term, voted_for, list, bound_for, is_paused, starts };
         let id = self.kept_id()?;
         Ok(StoredVote { record, id, warnings })
     }
@@ -213,6 +216,9 @@ struct Data {
     #[serde(rename(serialize = "Paused", deserialize = "paused"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     paused: Option<bool>,
+    #[serde(rename(serialize = "Starts", deserialize = "starts"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    starts: Option<u32>,
 }
 
 /// The id of a list of voters.
@@ -228,17 +234,19 @@ pub(super) fn decode(file: &[u8]) -> Result<VoteFileContents, Corruption> {
     let Envelope { sha, data } = read(file).map_err(Corruption::Envelope)?;
     let (sha, data) = (decode_base64("SHA", &sha)?, decode_base64("Data", &data)?);
     let digest = Digest::find(&sha, &data).ok_or(Corruption::Digest)?;
-    let Data { current_term: term, voted_for, node_id: id, voters, bound_for, paused } =
-        read(&data).map_err(Corruption::Data)?;
+    let data = read(&data).map_err(Corruption::Data)?;
+    let Data { current_term: term, voted_for, node_id: id, voters, bound_for, paused, starts } =
+        data;
     let list = voters.map(|Voters { term, version }| ListId { term, version });
     let bound_for = bound_for.unwrap_or_default();
     let is_paused = paused.unwrap_or_default();
-    Ok(VoteFileContents { term, voted_for, id, list, bound_for, is_paused, digest })
+    let starts = starts.unwrap_or_default();
+    Ok(VoteFileContents { term, voted_for, id, list, bound_for, is_paused, starts, digest })
 }
 
 impl Data {
     fn new(record: &VoteRecord, id: &NodeId) -> Self {
-        let VoteRecord { term, voted_for, list, bound_for, is_paused } = record;
+        let VoteRecord { term, voted_for, list, bound_for, is_paused, starts } = record;
         Self {
             current_term: *term,
             voted_for: voted_for.as_ref().map(NodeId::to_string).unwrap_or_default(),
@@ -246,6 +254,7 @@ impl Data {
             voters: list.map(|ListId { term, version }| Voters { term, version }),
             bound_for: (*bound_for > 0).then(|| (*bound_for).into()),
             paused: is_paused.then_some(true),
+            starts: (*starts > 0).then_some(*starts),
         }
     }
 }

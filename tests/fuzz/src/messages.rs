@@ -6,6 +6,8 @@
 #[path = "../../../proto/tests/pb/mod.rs"]
 pub mod pb;
 
+use graft_election_core::Recipient;
+use graft_election_proto::seal::{Key, Keys, Seals};
 use graft_election_proto::{DecodeError, ENCODED_MAX, Kind, decode, encode};
 use libfuzzer_sys::fuzz_target;
 
@@ -16,8 +18,19 @@ fuzz_target!(|input: &[u8]| {
     };
     let kind = Kind::ALL[usize::from(*number) % Kind::ALL.len()];
     judge_as_prost_does(kind, payload);
+    be_sealed_by_nobody(kind, payload);
     survive_being_written(kind, payload);
 });
+
+/// Nobody guesses a MAC (rule K1), whatever comes before it.
+fn be_sealed_by_nobody(kind: Kind, payload: &[u8]) {
+    let Ok(message) = decode(kind, payload) else {
+        return;
+    };
+    let keys = Keys { current: Key::new([1; Key::LEN]), other: None };
+    let mut seals = Seals::<1>::of_listener("fuzz", &keys);
+    assert!(seals.open(&message, &Recipient::Everyone, payload).is_err());
+}
 
 fn survive_being_written(kind: Kind, payload: &[u8]) {
     let Ok(message) = decode(kind, payload) else {

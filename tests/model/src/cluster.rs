@@ -243,8 +243,8 @@ impl Cluster {
         // one alone, which would only add states.
         let promises = self.is_timed() && (disk.term > 0 || self.is_graft(node));
         let bound_for = if promises { u32::try_from(self.election_timeout_min())? } else { 0 };
-        let record =
-            VoteRecord { term: disk.term.into(), voted_for, list, bound_for, is_paused: false };
+        let term = disk.term.into();
+        let record = VoteRecord { term, voted_for, list, bound_for, is_paused: false, starts: 0 };
         let now = if self.is_timed() { START } else { EARLY };
         // Nothing binds a node that never stored a term, so starting late only lets it do more.
         let started_at = if !self.is_timed() && disk.term == 0 { LATE } else { now };

@@ -24,6 +24,7 @@ use graft_election_core::{
 use graft_election_proto::frame::{
     ClusterTag, FRAME_MAX, FrameReader, encode_frame, encode_payload,
 };
+use graft_election_proto::seal::{Key, Keys, SEALED_MAX, Seals};
 use graft_election_proto::{ENCODED_MAX, Kind, decode, encode};
 use rand_core::TryRng;
 
@@ -45,6 +46,7 @@ extern "C" fn _start() -> ! {
         let _ = election();
         payloads();
         let _ = frames();
+        let _ = seals();
         values();
     }
 }
@@ -181,7 +183,8 @@ fn election() -> Option<()> {
 fn record() -> Option<VoteRecord> {
     let list = (byte() != 0).then(|| ListId { term: number(), version: number() as u32 });
     let (bound_for, is_paused) = (number() as u32, byte() != 0);
-    let stored = VoteRecord { term: number(), voted_for: id(), list, bound_for, is_paused };
+    let (voted_for, starts) = (id(), number() as u32);
+    let stored = VoteRecord { term: number(), voted_for, list, bound_for, is_paused, starts };
     let voters = [id()?, id()?, id()?];
     let voters = voters.get(usize::from(byte())..).unwrap_or_default();
     Some(match byte() {
@@ -267,8 +270,38 @@ fn frames() -> Option<()> {
         while let Some(frame) = reader.read_any(&mut portion) {
             black_box((&frame.sender, &frame.to, &frame.message, frame.payload));
         }
+        let mut portion = input.bytes();
+        while let Some(frame) = reader.read_frame_for(&id()?, &mut portion) {
+            black_box((&frame.sender, frame.payload));
+        }
     }
     black_box(reader.errors().total());
+    Some(())
+}
+
+/// Messages sealed into rooms of any size, and seals on any bytes.
+fn seals() -> Option<()> {
+    let key = || Key::new([(); Key::LEN].map(|()| byte()));
+    let keys = Keys { current: key(), other: (byte() == 0).then(key) };
+    let (name, starts) = (Input::new(), number() as u32);
+    let mut seals = match byte() {
+        0 => Seals::<VOTERS>::of_listener(name.text(), &keys),
+        _ => Seals::of_node(name.text(), &keys, id()?, starts),
+    };
+    while byte() != 0 {
+        let to = id().map_or(Recipient::Everyone, Recipient::Node);
+        let outgoing = Outgoing { to, message: message()? };
+        let mut buffer = [0; SEALED_MAX];
+        let room = buffer.get_mut(usize::from(byte())..).unwrap_or_default();
+        match seals.encode(&outgoing, room) {
+            Ok(payload) => drop(black_box(payload)),
+            Err(error) => display(error),
+        }
+        let Outgoing { to, message } = outgoing;
+        if let Err(error) = seals.open(&message, &to, Input::new().bytes()) {
+            display(error);
+        }
+    }
     Some(())
 }
 

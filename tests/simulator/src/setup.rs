@@ -243,7 +243,7 @@ pub(crate) struct RecordText<'a>(pub(crate) &'a VoteRecord);
 
 impl fmt::Display for RecordText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let VoteRecord { term, voted_for, list, bound_for, is_paused } = self.0;
+        let VoteRecord { term, voted_for, list, bound_for, is_paused, starts: _ } = self.0;
         write!(f, "term={term}")?;
         if let Some(candidate) = voted_for {
             write!(f, " vote={candidate}")?;

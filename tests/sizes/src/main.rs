@@ -12,8 +12,18 @@ use core::mem::MaybeUninit;
 use core::panic::PanicInfo;
 use core::ptr;
 
-use graft_election_core::{AlwaysGrant, Config, Instant, Node, NodeId, Output, State, VoteRecord};
-use graft_election_proto::frame::{ClusterTag, FRAME_MAX, FrameReader, encode_frame};
+use graft_election_core::{
+    AlwaysGrant, Config, Instant, Message, Node, NodeId, Outgoing, Output, State, VoteRecord,
+};
+#[cfg(not(feature = "seal"))]
+use graft_election_proto::frame::encode_frame;
+use graft_election_proto::frame::{ClusterTag, FRAME_MAX, FrameReader};
+#[cfg(feature = "seal")]
+use graft_election_proto::{
+    Kind,
+    frame::encode_payload,
+    seal::{Key, Keys, SEALED_MAX, Seals},
+};
 use rand_core::TryRng;
 
 const CLUSTER: ClusterTag = ClusterTag::of("sizes");
@@ -27,6 +37,57 @@ static VOTER: Place = Place(UnsafeCell::new(MaybeUninit::uninit()));
 struct Voter {
     node: Node<Device, AlwaysGrant, VOTERS>,
     frames: FrameReader,
+    line: Line,
+}
+
+/// What is around messages: frames alone.
+#[cfg(not(feature = "seal"))]
+struct Line;
+
+/// What is around messages: frames, and seals in them.
+#[cfg(feature = "seal")]
+struct Line(Seals<VOTERS>);
+
+#[cfg(not(feature = "seal"))]
+impl Line {
+    fn new() -> Option<Self> {
+        Some(Self)
+    }
+
+    fn read(&mut self, frames: &mut FrameReader, id: &NodeId, bytes: &[u8]) -> Option<Message> {
+        frames.read_for(id, &mut &*bytes)
+    }
+
+    fn write(&mut self, id: &NodeId, outgoing: &Outgoing) {
+        if let Ok(frame) = encode_frame(CLUSTER, id, outgoing, &mut [0; FRAME_MAX]) {
+            Device.take(frame);
+        }
+    }
+}
+
+#[cfg(feature = "seal")]
+impl Line {
+    fn new() -> Option<Self> {
+        let key = [(); Key::LEN].map(|()| Device.number() as u8);
+        let keys = Keys { current: Key::new(key), other: None };
+        Some(Self(Seals::of_node("sizes", &keys, id()?, Device.number() as u32)))
+    }
+
+    fn read(&mut self, frames: &mut FrameReader, id: &NodeId, bytes: &[u8]) -> Option<Message> {
+        let mut bytes = bytes;
+        let frame = frames.read_frame_for(id, &mut bytes)?;
+        self.0.open(&frame.message, &frame.to, frame.payload).ok()?;
+        Some(frame.message)
+    }
+
+    fn write(&mut self, id: &NodeId, outgoing: &Outgoing) {
+        let (mut payload, mut buffer) = ([0; SEALED_MAX], [0; FRAME_MAX]);
+        let Ok(payload) = self.0.encode(outgoing, &mut payload) else { return };
+        let (kind, to) = (Kind::of(&outgoing.message), &outgoing.to);
+        if let Ok(frame) = encode_payload(CLUSTER, kind, id, to, payload, &mut buffer) {
+            Device.take(frame);
+        }
+    }
 }
 
 struct Place(UnsafeCell<MaybeUninit<Voter>>);
@@ -59,24 +120,25 @@ fn start(place: &mut MaybeUninit<Voter>) -> Option<&mut Voter> {
         list: None,
         bound_for: Device.number() as u32,
         is_paused: false,
+        starts: Device.number() as u32,
     };
     let node = Node::new(id()?, &config, record, AlwaysGrant, Device, now()).ok()?;
-    Some(place.write(Voter { node, frames: FrameReader::new(CLUSTER) }))
+    Some(place.write(Voter { node, frames: FrameReader::new(CLUSTER), line: Line::new()? }))
 }
 
 fn take_part(voter: &mut Voter) {
-    let Voter { node, frames } = voter;
+    let Voter { node, frames, line } = voter;
     let id = node.id().clone();
     let bytes = Device.number().to_le_bytes();
-    if let Some(message) = frames.read_for(&id, &mut &bytes[..]) {
-        carry_out(&id, node.handle_message(now(), message));
+    if let Some(message) = line.read(frames, &id, &bytes) {
+        carry_out(&id, line, node.handle_message(now(), message));
     }
     if now() >= node.deadline() {
-        carry_out(&id, node.handle_timeout(now()));
+        carry_out(&id, line, node.handle_timeout(now()));
     }
     match Device.number() {
-        0 => carry_out(&id, node.hand_over(now(), None)),
-        1 => carry_out(&id, node.close(now())),
+        0 => carry_out(&id, line, node.hand_over(now(), None)),
+        1 => carry_out(&id, line, node.close(now())),
         _ => {}
     }
     if node.report().is_some() || node.leader().is_some() {
@@ -84,7 +146,7 @@ fn take_part(voter: &mut Voter) {
     }
 }
 
-fn carry_out(id: &NodeId, output: Output<'_, Device, AlwaysGrant, VOTERS>) {
+fn carry_out(id: &NodeId, line: &mut Line, output: Output<'_, Device, AlwaysGrant, VOTERS>) {
     let outgoing = match output {
         Output::Idle => None,
         Output::Send(outgoing) => Some(outgoing),
@@ -94,14 +156,12 @@ fn carry_out(id: &NodeId, output: Output<'_, Device, AlwaysGrant, VOTERS>) {
             Device.take(record.voted_for.as_ref().map_or("", NodeId::as_str).as_bytes());
             Device.take(&record.bound_for.to_le_bytes());
             Device.take(&[record.is_paused.into()]);
+            Device.take(&record.starts.to_le_bytes());
             unsaved.saved(now())
         }
     };
-    let mut buffer = [0; FRAME_MAX];
-    if let Some(outgoing) = outgoing
-        && let Ok(frame) = encode_frame(CLUSTER, id, &outgoing, &mut buffer)
-    {
-        Device.take(frame);
+    if let Some(outgoing) = outgoing {
+        line.write(id, &outgoing);
     }
 }
 

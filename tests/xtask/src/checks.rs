@@ -26,7 +26,7 @@ const CLIPPY: [&[&str]; 7] = [
         "--package",
         "graft-election-embassy",
         "--features",
-        "graft-election-embassy/defmt",
+        "graft-election-embassy/defmt,graft-election-embassy/seal",
         "--all-targets",
     ],
     &["--package", "graft-election", "--all-targets", "--no-default-features"],
@@ -49,6 +49,9 @@ const CLIPPY: [&[&str]; 7] = [
         "serial",
     ],
 ];
+
+/// What no package of the workspace asks for, and has tests.
+const TESTED_FEATURE: &str = "graft-election-embassy/seal";
 
 /// What [`unstable_rustdoc`] is.
 const UNSTABLE_RUSTDOC: &str = "#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec rustdoc \"$@\"\n";
@@ -86,7 +89,7 @@ pub(crate) fn documentation() -> Result<()> {
 
 /// Builds all tests of the workspace: a step of its own, since it takes as long as they do.
 pub(crate) fn build_tests() -> Result<()> {
-    run(cargo(["test", "--workspace", "--no-run"])?)
+    run(cargo(["test", "--workspace", "--no-run", "--features", TESTED_FEATURE])?)
 }
 
 /// All tests of the workspace, those in the documentation included: examples that must not compile
@@ -96,7 +99,7 @@ pub(crate) fn build_tests() -> Result<()> {
 /// examples alone, since all that they need would be built once more for it.
 pub(crate) fn tests(tools: &Tools) -> Result<()> {
     let firmware = tools.toolchain.build(EMULATED_BOARD, EMULATED_TARGET)?;
-    let mut test = cargo(["test", "--workspace"])?;
+    let mut test = cargo(["test", "--workspace", "--features", TESTED_FEATURE])?;
     test.env("NATS_SERVER", &tools.nats_server);
     test.env("GOOGLE_PROTOBUF", &tools.google_protobuf);
     test.env("PROMETHEUS_CLIENT", &tools.prometheus_client);

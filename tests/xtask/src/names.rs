@@ -15,12 +15,13 @@ const BEGIN: &str = "<!-- Made by `cargo xtask names`. -->\n";
 const END: &str = "<!-- Until here. -->\n";
 
 /// The types with names: their titles, and where they are.
-const TYPES: [(&str, &str, &str); 6] = [
+const TYPES: [(&str, &str, &str); 7] = [
     ("Events", "EventKind", "std-adapter/src/events.rs"),
     ("States", "State", "core/src/status.rs"),
     ("Reasons", "Reason", "core/src/status.rs"),
     ("Refusals", "Refusal", "core/src/status.rs"),
     ("Faults of a node", "Fault", "std-adapter/src/events.rs"),
+    ("Faults of seals", "SealFault", "proto/src/seal.rs"),
     ("Faults of the cluster", "Report", "core/src/status.rs"),
 ];
 

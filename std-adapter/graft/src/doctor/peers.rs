@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use graft_election::{ClusterView, Disagreement, Operator, OperatorError};
+use graft_election::{
+    ClusterView, Disagreement, NodeId, Observation, Operator, OperatorError, SealFault,
+};
 use tokio::time::timeout_at;
 
 use super::DoctorArgs;
@@ -14,8 +16,9 @@ use crate::status::listen;
 pub(super) async fn examine(mut operator: Operator<Medium>, doctor: &DoctorArgs) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(examine_id(&mut operator, doctor).await);
-    let view = hear(doctor).await.filter(|view| !view.nodes.is_empty());
-    let Some(view) = view else {
+    let (view, unauthentic) = hear(doctor).await.unzip();
+    findings.extend(unauthentic.unwrap_or_default());
+    let Some(view) = view.filter(|view| !view.nodes.is_empty()) else {
         let advice = "that is right before the first node starts; else check the cluster's name";
         findings.push(Finding::warning("nodes", "nobody is heard", advice));
         return findings;
@@ -28,11 +31,36 @@ pub(super) async fn examine(mut operator: Operator<Medium>, doctor: &DoctorArgs)
 }
 
 /// Listens for all of the time: whoever disagrees may speak last.
-async fn hear(doctor: &DoctorArgs) -> Option<ClusterView> {
+async fn hear(doctor: &DoctorArgs) -> Option<(ClusterView, Vec<Finding>)> {
     let end = tokio::time::Instant::now() + doctor.wait;
     let mut observer = listen(doctor.medium.open().await.ok()?, &doctor.cluster).await.ok()??;
-    while timeout_at(end, observer.next()).await.is_ok() {}
-    Some(observer.view())
+    let mut unauthentic = Vec::new();
+    while let Ok(news) = timeout_at(end, observer.next()).await {
+        if let Observation::Unauthentic { sender, error } = news {
+            unauthentic.push(without_key(sender.as_ref(), error));
+        }
+    }
+    Some((observer.view(), unauthentic))
+}
+
+/// Who says something that the cluster's key doesn't vouch for.
+fn without_key(sender: Option<&NodeId>, error: SealFault) -> Finding {
+    let who = sender.map_or("somebody", NodeId::as_str);
+    let (text, advice) = match error {
+        SealFault::Unsealed => (
+            format!("{who} speaks without the cluster's key"),
+            "give it the key with --key-file; if it has one, somebody else uses its name",
+        ),
+        SealFault::WrongSeal => (
+            format!("what {who} says is not sealed with the cluster's key"),
+            "give all nodes the same key; if they have it, somebody forges messages",
+        ),
+        SealFault::Replayed | SealFault::EarlierLife => (
+            format!("what {who} said is heard again: {error}"),
+            "find who replays it; if its vote file was restored, give it a new id",
+        ),
+    };
+    Finding::failure("key", text, advice)
 }
 
 /// Whoever answers in the node's name is another process.

@@ -209,7 +209,7 @@ impl Settings {
 }
 
 /// A variable of the environment; an empty one is not set.
-pub(super) fn variable(name: &str) -> Result<Option<String>> {
+pub(crate) fn variable(name: &str) -> Result<Option<String>> {
     match env::var(name) {
         Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
         Err(VarError::NotPresent) => Ok(None),

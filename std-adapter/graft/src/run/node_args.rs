@@ -6,14 +6,14 @@ use std::time::Duration;
 use anyhow::{Error, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use graft_election::{
-    ClusterInfo, Config, ConfigError, LeaderValue, LocalError, Mode, Node, NodeId, OpenError,
+    ClusterInfo, Config, ConfigError, Keys, LeaderValue, LocalError, Mode, Node, NodeId, OpenError,
     StartError, Transport, VOTERS_MAX, VoteFile,
 };
 
 use super::once::DONE;
 use crate::election_timeout::{ElectionTimeout, parse_duration};
 use crate::exit_status::{ExitStatus, ExitsWith};
-use crate::medium::Medium;
+use crate::medium::{Access, Medium};
 
 /// The shortest heartbeat interval under which a COMMAND can be killed in time.
 const LEASE_HEARTBEAT_MIN: Duration = Duration::from_millis(20);
@@ -142,15 +142,20 @@ impl NodeArgs {
     }
 
     /// Starts the node, and tells where its vote is stored.
-    pub(crate) async fn start(&self, medium: Medium) -> Result<(Node, PathBuf)> {
+    pub(crate) async fn start(&self, access: Access) -> Result<(Node, PathBuf)> {
+        let Access { medium, keys } = access;
         match medium {
-            Medium::Nats(transport) => self.start_over(transport).await,
-            Medium::Local(transport) => self.start_over(transport).await,
-            Medium::Serial(transport) => self.start_over(transport).await,
+            Medium::Nats(transport) => self.start_over(transport, keys).await,
+            Medium::Local(transport) => self.start_over(transport, keys).await,
+            Medium::Serial(transport) => self.start_over(transport, keys).await,
         }
     }
 
-    async fn start_over(&self, transport: impl Transport) -> Result<(Node, PathBuf)> {
+    async fn start_over(
+        &self,
+        transport: impl Transport,
+        keys: Option<Keys>,
+    ) -> Result<(Node, PathBuf)> {
         let votes = self.open_votes()?;
         let vote_path = votes.path().to_owned();
         let mut builder = Node::builder(ClusterInfo::new(&self.cluster, self.size))
@@ -163,6 +168,9 @@ impl NodeArgs {
             .value(self.value.clone().unwrap_or_default());
         if let Some(id) = &self.id {
             builder = builder.id(id.clone());
+        }
+        if let Some(keys) = keys {
+            builder = builder.keys(keys);
         }
         let started = builder.start(transport, votes).await;
         let node = started.or_else(|error| {
@@ -212,9 +220,11 @@ impl NodeArgs {
 /// The exit status of an error that has one of its own.
 fn status_of(error: &StartError) -> Option<ExitStatus> {
     match error {
-        StartError::Config(_) | StartError::OtherId { .. } | StartError::RecordExists { .. } => {
-            Some(ExitStatus::Configuration)
-        }
+        StartError::Config(_)
+        | StartError::OtherId { .. }
+        | StartError::RecordExists { .. }
+        | StartError::KeyInGraftMode
+        | StartError::NoStartLeft => Some(ExitStatus::Configuration),
         // A directory is not reached over a connection: whatever is wrong stays so.
         StartError::Join(error) if error.is::<LocalError>() => Some(ExitStatus::Configuration),
         StartError::Join(_) => Some(ExitStatus::Connection),

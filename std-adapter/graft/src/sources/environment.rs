@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Arg, Args, Command};
 
 use super::{Setting, Value, is_nats, is_setting, is_switch, may_be_switch};
+use crate::medium::KEY_VARIABLE;
 use crate::run::RunArgs;
 
 /// What a COMMAND and a script have in their environment: the term of their node.
@@ -15,10 +16,11 @@ const INSIDE: &str = "GRAFT_TERM";
 /// What they have, too, and what would be settings elsewhere.
 const OF_PARENT: [&str; 2] = ["GRAFT_ID", "GRAFT_CLUSTER"];
 
-/// The names of all settings. They are for this program, and not for COMMAND.
+/// The names of all settings, and of the key. They are for this program, and not for COMMAND.
 pub(crate) fn variables() -> Vec<String> {
     let run = RunArgs::augment_args(Command::new(super::TASK));
-    run.get_arguments().filter_map(variable).collect()
+    let settings = run.get_arguments().filter_map(variable);
+    settings.chain([KEY_VARIABLE.to_owned()]).collect()
 }
 
 /// All that are set. An empty one is not.

@@ -23,6 +23,7 @@ mod giving_up;
 mod http;
 mod inspect;
 mod keep;
+mod key;
 mod leader_file;
 mod login;
 mod machines;

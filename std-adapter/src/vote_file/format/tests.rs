@@ -267,18 +267,19 @@ fn v7_a_stored_id_that_is_malformed_is_refused() {
     }
 }
 
-/// V3, V6, O3: what a node keeps beside its vote, in the words that the documentation gives.
+/// V3, V6, O3, K2: what a node keeps beside its vote, in the words that the documentation gives.
 #[test]
-fn v6_o3_the_list_of_voters_the_promise_and_a_pause_are_kept_with_the_vote() {
+fn v6_o3_k2_the_list_of_voters_the_promise_a_pause_and_starts_are_kept_with_the_vote() {
     let list = Some(ListId { term: 6, version: 1_234 });
     let voted_for = Some(id("b"));
-    let record = VoteRecord { term: 7, voted_for, list, bound_for: 500_000, is_paused: true };
+    let (bound_for, is_paused, starts) = (500_000, true, 12);
+    let record = VoteRecord { term: 7, voted_for, list, bound_for, is_paused, starts };
     let file = encode(&record, &id("a")).unwrap();
     assert_eq!(
         file,
         file_of(concat!(
             r#"{"CurrentTerm":7,"VotedFor":"b","NodeId":"a","#,
-            r#""Voters":{"Term":6,"Version":1234},"BoundFor":500000,"Paused":true}"#
+            r#""Voters":{"Term":6,"Version":1234},"BoundFor":500000,"Paused":true,"Starts":12}"#
         ))
     );
     let stored = decode(file.as_bytes()).unwrap().to_stored_vote().unwrap();

@@ -125,7 +125,7 @@ impl Checker {
     fn selection(self) -> &'static str {
         match self {
             Self::Core => "--package graft-election-core --tests",
-            Self::Proto => "--package graft-election-proto --tests",
+            Self::Proto => "--package graft-election-proto --features seal --tests",
             Self::VoteFile => {
                 "--package graft-election --no-default-features --lib --test vote_file"
             }
@@ -151,7 +151,8 @@ impl Checker {
             Self::Model => format!("run {selection} -- --quick"),
             // Those that need neither a server nor an emulator.
             Self::Driver => {
-                format!("test --no-fail-fast {selection} -- driver:: leadership:: virtual_time::")
+                let tests = "authentication:: driver:: leadership:: virtual_time::";
+                format!("test --no-fail-fast {selection} -- {tests}")
             }
             _ => format!("test --no-fail-fast {selection}"),
         }

@@ -1,0 +1,58 @@
+//! Frames whose messages are sealed with the cluster's key.
+
+use graft_election_core::{Message, NodeId, Outgoing};
+use graft_election_proto::Kind;
+use graft_election_proto::frame::{ClusterTag, FrameReader, encode_payload};
+use graft_election_proto::seal::{SEALED_MAX, SealError, Seals};
+
+use crate::envelope::{Envelope, Unwritten};
+
+/// Messages with seals, of at most `SENDERS` nodes (rules K1 to K3).
+#[derive(Debug)]
+pub struct Sealed<const SENDERS: usize> {
+    seals: Seals<SENDERS>,
+    unauthentic: u32,
+}
+
+impl<const SENDERS: usize> Sealed<SENDERS> {
+    pub(crate) const fn new(seals: Seals<SENDERS>) -> Self {
+        Self { seals, unauthentic: 0 }
+    }
+}
+
+impl<const SENDERS: usize> Envelope for Sealed<SENDERS> {
+    fn read(
+        &mut self,
+        frames: &mut FrameReader,
+        node: &NodeId,
+        bytes: &mut &[u8],
+    ) -> Option<Message> {
+        while let Some(frame) = frames.read_frame_for(node, bytes) {
+            match self.seals.open(&frame.message, &frame.to, frame.payload) {
+                Ok(()) => return Some(frame.message),
+                Err(_) => self.unauthentic = self.unauthentic.saturating_add(1),
+            }
+        }
+        None
+    }
+
+    fn write<'b>(
+        &mut self,
+        cluster: ClusterTag,
+        sender: &NodeId,
+        outgoing: &Outgoing,
+        buffer: &'b mut [u8],
+    ) -> Result<&'b [u8], Unwritten> {
+        let mut payload = [0; SEALED_MAX];
+        let payload = self.seals.encode(outgoing, &mut payload).map_err(|error| match error {
+            SealError::Encode(error) => Unwritten::TooLong(error),
+            SealError::Exhausted => Unwritten::Exhausted,
+        })?;
+        let kind = Kind::of(&outgoing.message);
+        Ok(encode_payload(cluster, kind, sender, &outgoing.to, payload, buffer)?)
+    }
+
+    fn unauthentic(&self) -> u32 {
+        self.unauthentic
+    }
+}

@@ -1,0 +1,220 @@
+//! A cluster's key as a text, and the file that it is in.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use graft_election_proto::seal::{Key, Keys};
+use rustix::process::geteuid;
+
+/// The most bytes that a file of keys has.
+const FILE_MAX: u64 = 1024;
+
+/// What users of the file's group and others may not do: the group may read it if it is root's, as
+/// services are given secrets.
+const FORBIDDEN: u32 = 0o077;
+const FORBIDDEN_OF_ROOT: u32 = 0o037;
+
+/// Why a file has no keys.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyFileError {
+    /// It can't be read.
+    #[error("could not read the cluster's key in {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// Others than its owner may read or change it.
+    #[error("others may use the cluster's key in {path}, whose mode is {mode:04o}: chmod 600 it")]
+    NotPrivate {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// It is another user's.
+    #[error("the cluster's key in {path} belongs to user {user}, and neither to this one nor root")]
+    NotOwned {
+        /// The file.
+        path: PathBuf,
+        /// The number of the user to whom it belongs.
+        user: u32,
+    },
+    /// Its text is not a key, nor two.
+    #[error("{path} has no cluster's key: {error}")]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: KeyTextError,
+    },
+}
+
+/// Why a text is not one key or two. It says nothing of the text itself, which may be a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyTextError {
+    /// There is nothing.
+    #[error("it is empty")]
+    Empty,
+    /// There are more than two keys.
+    #[error("it has more than two keys")]
+    TooMany,
+    /// One of the words is not a key.
+    #[error("word {word} is not a key: 64 hexadecimal digits, or 44 characters of base64")]
+    NotAKey {
+        /// Which one, from 1.
+        word: usize,
+    },
+}
+
+/// Reads a cluster's key from a file: one line, or two while the key is replaced, of which the
+/// first is the one that seals (rule K4). A key is 64 hexadecimal digits, or its base64.
+///
+/// The file must be this user's and for nobody else to read, as `chmod 600` makes it, or root's,
+/// which its group may read. A pipe may be anybody's.
+///
+/// # Errors
+///
+/// [`KeyFileError`] says what is wrong, without a word of the key.
+pub fn read_key_file(path: impl AsRef<Path>) -> Result<Keys, KeyFileError> {
+    let path = path.as_ref();
+    let failed = |error| KeyFileError::Read { path: path.to_owned(), error };
+    let file = File::open(path).map_err(failed)?;
+    // Of the file that is open, so that it can't be another one.
+    let metadata = file.metadata().map_err(failed)?;
+    if metadata.is_file() {
+        let (mode, user) = (metadata.mode() & 0o7777, metadata.uid());
+        let path = path.to_owned();
+        if user != 0 && user != geteuid().as_raw() {
+            return Err(KeyFileError::NotOwned { path, user });
+        }
+        let forbidden = if user == 0 { FORBIDDEN_OF_ROOT } else { FORBIDDEN };
+        if mode & forbidden != 0 {
+            return Err(KeyFileError::NotPrivate { path, mode });
+        }
+    }
+    let mut text = String::new();
+    file.take(FILE_MAX).read_to_string(&mut text).map_err(failed)?;
+    parse_keys(&text).map_err(|error| KeyFileError::Text { path: path.to_owned(), error })
+}
+
+/// Reads a cluster's key, or two with white space between them, as they are in a
+/// [file](read_key_file).
+///
+/// # Errors
+///
+/// [`KeyTextError`], which doesn't repeat the text.
+pub fn parse_keys(text: &str) -> Result<Keys, KeyTextError> {
+    let mut keys = text
+        .split_whitespace()
+        .enumerate()
+        .map(|(index, word)| parse_key(word).ok_or(KeyTextError::NotAKey { word: index + 1 }));
+    let current = keys.next().ok_or(KeyTextError::Empty)??;
+    let other = keys.next().transpose()?;
+    match keys.next() {
+        Some(_) => Err(KeyTextError::TooMany),
+        None => Ok(Keys { current, other }),
+    }
+}
+
+fn parse_key(word: &str) -> Option<Key> {
+    let bytes = if word.len() == 2 * Key::LEN {
+        let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+        let pairs = word.as_bytes().chunks_exact(2);
+        pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.last()?)?)).collect()
+    } else {
+        BASE64_STANDARD.decode(word).ok()
+    };
+    let bytes: Vec<u8> = bytes?;
+    Some(Key::new(bytes.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use graft_election_core::{Handover, Message, NodeId, Outgoing, Recipient, Round};
+    use graft_election_proto::seal::Seals;
+
+    use super::*;
+
+    const HEX: &str = "000102030405060708090A0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+    const BASE64: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    const OTHER: &str = "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100";
+
+    /// What a key seals is all that there is to see of it.
+    fn sealed(key: Key) -> Vec<u8> {
+        let (leader, round) = (NodeId::new("a").unwrap(), Round::new(1));
+        let handover = Handover { term: 1, leader: leader.clone(), target: None, round };
+        let outgoing = Outgoing { to: Recipient::Everyone, message: Message::Handover(handover) };
+        let keys = Keys { current: key, other: None };
+        let mut seals = Seals::<1>::of_node("c", &keys, leader, 1);
+        seals.encode(&outgoing, &mut [0; 100]).unwrap().to_vec()
+    }
+
+    #[test]
+    fn k4_a_text_has_one_key_or_two_in_hexadecimal_digits_or_base64() {
+        let expected = sealed(Key::new(std::array::from_fn(|index| index as u8)));
+        for text in [HEX, BASE64, &format!("\n {HEX}\n{OTHER}\n"), &format!("{BASE64} {OTHER}")] {
+            let Keys { current, other } = parse_keys(text).unwrap();
+            assert_eq!(sealed(current), expected);
+            assert_eq!(other.is_some(), text.contains(OTHER));
+        }
+        let Keys { current, other } = parse_keys(&format!("{OTHER} {HEX}")).unwrap();
+        assert_ne!(sealed(current), expected, "the first seals");
+        assert_eq!(sealed(other.unwrap()), expected);
+    }
+
+    #[test]
+    fn what_is_not_a_key_is_refused_and_not_repeated() {
+        for (text, error) in [
+            ("", KeyTextError::Empty),
+            (" \n", KeyTextError::Empty),
+            ("secret", KeyTextError::NotAKey { word: 1 }),
+            (&HEX[1..], KeyTextError::NotAKey { word: 1 }),
+            (&format!("{HEX}\n{HEX}0"), KeyTextError::NotAKey { word: 2 }),
+            (&HEX.replace('A', "g"), KeyTextError::NotAKey { word: 1 }),
+            (&HEX.replace("0A", "é"), KeyTextError::NotAKey { word: 1 }),
+            (&format!("{HEX} {HEX} {HEX}"), KeyTextError::TooMany),
+        ] {
+            assert_eq!(parse_keys(text).unwrap_err(), error, "{text:?}");
+        }
+        let error = parse_keys("secret").unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_file_that_others_may_use_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        assert!(matches!(read_key_file(&path), Err(KeyFileError::Read { .. })));
+        fs::write(&path, HEX).unwrap();
+        let is_root = geteuid().is_root();
+        for (mode, is_private) in [
+            (0o600, true),
+            (0o400, true),
+            (0o440, is_root),
+            (0o644, false),
+            (0o620, false),
+            (0o602, false),
+        ] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            match read_key_file(&path) {
+                Ok(_) => assert!(is_private, "{mode:o}"),
+                Err(KeyFileError::NotPrivate { mode: told, .. }) => {
+                    assert!(!is_private, "{mode:o}");
+                    assert_eq!(told, mode);
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
