@@ -129,8 +129,8 @@ where
                 Either3::Second(Request::HoldBack(is_held_back)) => Input::HoldBack(is_held_back),
                 Either3::Second(Request::SetValue(value)) => {
                     self.node.application_mut().set_value(value);
-                    lease.hear(self.leader_value());
-                    continue;
+                    // The tasks hear it as after any other input; nothing else comes of it.
+                    Input::Timeout
                 }
                 Either3::Third(input) => input,
             };
