@@ -250,6 +250,21 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         self.rounds.set_drawn(drawn);
     }
 
+    /// Pretends that the node has asked whether its id is its own, and that nobody answered: for a
+    /// model checker in whose clusters there is no other process of that id.
+    #[cfg(feature = "test-clone")]
+    pub fn end_inquiry(&mut self) {
+        self.inquiry = None;
+        self.start_timer(self.latest);
+    }
+
+    /// Pretends that the node has stood back for nobody (rule C1a): a model checker would have to
+    /// tell apart whatever rounds it has heard of.
+    #[cfg(feature = "test-clone")]
+    pub fn forget_standing_back(&mut self) {
+        self.standing_back.forget();
+    }
+
     fn begin_input(&mut self, now: Instant) -> Instant {
         self.report = None;
         self.refusal = None;
