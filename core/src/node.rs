@@ -258,11 +258,12 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         self.start_timer(self.latest);
     }
 
-    /// Pretends that the node has stood back for nobody (rule C1a): a model checker would have to
-    /// tell apart whatever rounds it has heard of.
+    /// Pretends that the node has stood back as often as it may (rule C1a): to a model checker that
+    /// comes to a timer that is late and to answers that are lost, and it takes all names for
+    /// alike.
     #[cfg(feature = "test-clone")]
-    pub fn forget_standing_back(&mut self) {
-        self.standing_back.forget();
+    pub fn exhaust_standing_back(&mut self) {
+        self.standing_back.exhaust();
     }
 
     fn begin_input(&mut self, now: Instant) -> Instant {

@@ -254,6 +254,7 @@ impl Cluster {
         // It has asked whether its id is its own alone, and nobody answered (N5): no other process
         // has it, or none heard the question.
         voter.end_inquiry();
+        voter.exhaust_standing_back();
         voter.set_rounds_drawn(ROUNDS_MAX);
         Ok(Moment { node, voter, now, phase, doubt: None })
     }

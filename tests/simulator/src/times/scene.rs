@@ -101,6 +101,7 @@ impl Scene {
     pub(super) fn play(self, size: usize, mode: Mode, seed: u64) -> Result<Duration, Violation> {
         let cluster = |links: &Links| Cluster::of_size(size, mode, links, seed);
         let links = Links { delay: Duration::ZERO..=MESSAGE_TIME_MAX, loss: 0.0 };
+        let slow = UNIT.mul_f64(0.2)..=UNIT.mul_f64(0.3);
         let healthy = &mut cluster(&links);
         match self {
             Self::ColdStart => until_led(healthy),
@@ -125,13 +126,9 @@ impl Scene {
                 leader_crashes(healthy)
             }
             Self::LossyLinks => leader_crashes(&mut cluster(&Links { loss: LOSS, ..links })),
-            Self::SlowLinks => {
-                let delay = UNIT.mul_f64(0.2)..=UNIT.mul_f64(0.3);
-                leader_crashes(&mut cluster(&Links { delay, ..links }))
-            }
+            Self::SlowLinks => leader_crashes(&mut cluster(&Links { delay: slow, ..links })),
             Self::SlowAndLossyLinks => {
-                let delay = UNIT.mul_f64(0.2)..=UNIT.mul_f64(0.3);
-                leader_crashes(&mut cluster(&Links { delay, loss: LOSS }))
+                leader_crashes(&mut cluster(&Links { delay: slow, loss: LOSS }))
             }
             Self::OneWayAmongSurvivors
             | Self::CutAmongSurvivors
