@@ -250,6 +250,22 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         self.rounds.set_drawn(drawn);
     }
 
+    /// Pretends that the node has asked whether its id is its own, and that nobody answered: for a
+    /// model checker in whose clusters there is no other process of that id.
+    #[cfg(feature = "test-clone")]
+    pub fn end_inquiry(&mut self) {
+        self.inquiry = None;
+        self.start_timer(self.latest);
+    }
+
+    /// Pretends that the node has stood back as often as it may (rule C1a): to a model checker that
+    /// comes to a timer that is late and to answers that are lost, and it takes all names for
+    /// alike.
+    #[cfg(feature = "test-clone")]
+    pub fn exhaust_standing_back(&mut self) {
+        self.standing_back.exhaust();
+    }
+
     fn begin_input(&mut self, now: Instant) -> Instant {
         self.report = None;
         self.refusal = None;

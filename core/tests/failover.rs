@@ -1,6 +1,8 @@
 //! C1, C1a, C2a and N5 as they decide how soon there is a leader again: when a node asks, for whom
 //! it stands back, and what it says again.
 
+use std::time::Duration;
+
 use graft_election_core::{Config, HeartbeatResponse, Message, Round, State, VoteRecord};
 
 use crate::common::*;
@@ -24,7 +26,7 @@ fn asks(voter: &mut Voter, candidate: &str, round: u32) {
 
 #[test]
 fn c1_a_follower_asks_soon_after_its_promise_has_ended() {
-    for (roll, jitter) in ROLLS.into_iter().zip([TICK * 0, H / 4 - TICK]) {
+    for (roll, jitter) in ROLLS.into_iter().zip([Duration::ZERO, H / 4 - TICK]) {
         let mut a = extended("a", 3, record(4, None));
         a.rolls(roll);
         let now = a.now;
@@ -90,7 +92,7 @@ fn c1_who_has_just_started_asks_once_it_is_free() {
 
 #[test]
 fn n5_who_has_no_double_does_not_wait_for_an_answer() {
-    for (roll, wait) in ROLLS.into_iter().zip([TICK * 0, H / 2 - TICK]) {
+    for (roll, wait) in ROLLS.into_iter().zip([Duration::ZERO, H / 2 - TICK]) {
         let mut a = Voter::start("a", &extended_config(3), VoteRecord::default());
         a.wakes().expect_send(to_everyone(Message::Who(identity("a", LIFE, LIFE))));
         a.rolls(roll);

@@ -32,6 +32,12 @@ impl<const VOTERS: usize> StandingBack<VOTERS> {
         self.0.push(first).is_ok()
     }
 
+    /// For test tools: there is room for no candidate.
+    #[cfg(feature = "test-clone")]
+    pub(super) fn exhaust(&mut self) {
+        while self.0.push(Candidate { digest: 0, rounds: Vec::new() }).is_ok() {}
+    }
+
     /// Somebody was elected, or has this node's vote.
     pub(super) fn forget(&mut self) {
         self.0.clear();

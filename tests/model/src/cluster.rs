@@ -253,7 +253,8 @@ impl Cluster {
         let mut voter = Node::new(id, &config, record, AlwaysGrant, dice, started_at)?;
         // It has asked whether its id is its own alone, and nobody answered (N5): no other process
         // has it, or none heard the question.
-        voter.handle_no_double(now);
+        voter.end_inquiry();
+        voter.exhaust_standing_back();
         voter.set_rounds_drawn(ROUNDS_MAX);
         Ok(Moment { node, voter, now, phase, doubt: None })
     }

@@ -142,6 +142,7 @@ impl Cluster {
             "a node asks whose its id is, though nobody else has it\n{before:#?}\non {input:?}"
         );
         after.voter.set_rounds_drawn(ROUNDS_MAX);
+        after.voter.exhaust_standing_back();
         let says = says.map(|outgoing| before.dated(clock, outgoing));
         let mut reaction = Reaction { outcome, after, stores, says, is_silenced: false };
         reaction.after.doubt = Doubt::after(*self, before, input, &reaction);

@@ -101,13 +101,11 @@ impl Scene {
     pub(super) fn play(self, size: usize, mode: Mode, seed: u64) -> Result<Duration, Violation> {
         let cluster = |links: &Links| Cluster::of_size(size, mode, links, seed);
         let links = Links { delay: Duration::ZERO..=MESSAGE_TIME_MAX, loss: 0.0 };
+        let slow = UNIT.mul_f64(0.2)..=UNIT.mul_f64(0.3);
         let healthy = &mut cluster(&links);
         match self {
             Self::ColdStart => until_led(healthy),
-            Self::ColdStartInNoDoubt => {
-                healthy.dispel_doubts();
-                until_led(healthy)
-            }
+            Self::ColdStartInNoDoubt => starts_in_no_doubt(healthy),
             Self::StaggeredStart => staggered(healthy, size),
             Self::StaggeredRestart => {
                 let record = VoteRecord { term: 1, ..VoteRecord::default() };
@@ -128,13 +126,9 @@ impl Scene {
                 leader_crashes(healthy)
             }
             Self::LossyLinks => leader_crashes(&mut cluster(&Links { loss: LOSS, ..links })),
-            Self::SlowLinks => {
-                let delay = UNIT.mul_f64(0.2)..=UNIT.mul_f64(0.3);
-                leader_crashes(&mut cluster(&Links { delay, ..links }))
-            }
+            Self::SlowLinks => leader_crashes(&mut cluster(&Links { delay: slow, ..links })),
             Self::SlowAndLossyLinks => {
-                let delay = UNIT.mul_f64(0.2)..=UNIT.mul_f64(0.3);
-                leader_crashes(&mut cluster(&Links { delay, loss: LOSS }))
+                leader_crashes(&mut cluster(&Links { delay: slow, loss: LOSS }))
             }
             Self::OneWayAmongSurvivors
             | Self::CutAmongSurvivors
@@ -142,10 +136,7 @@ impl Scene {
             | Self::MuteSurvivor
             | Self::SlowDiskAmongSurvivors => self.handicap_a_survivor(healthy),
             Self::Witnesses => {
-                let mut setup = Setup::new(size);
-                setup.nodes.iter_mut().for_each(|node| node.mode = mode);
-                setup.nodes.iter_mut().take(2).for_each(|node| node.priority = Config::WITNESS);
-                leader_crashes(&mut Cluster::new(setup, &links, seed))
+                leader_crashes(&mut Cluster::new(with_witnesses(size, mode), &links, seed))
             }
             Self::CandidateIsBehind => candidate_is_behind(healthy),
             Self::GracefulClose => {
@@ -297,6 +288,19 @@ fn staggered(cluster: &mut Cluster, size: usize) -> Result<Duration, Violation> 
         cluster.world().nodes().filter(|node| is_up(cluster, *node)).count() >= quorum(size)
     })?;
     until_led(cluster)
+}
+
+fn starts_in_no_doubt(cluster: &mut Cluster) -> Result<Duration, Violation> {
+    cluster.dispel_doubts();
+    until_led(cluster)
+}
+
+/// A cluster whose first two nodes never lead.
+fn with_witnesses(size: usize, mode: Mode) -> Setup {
+    let mut setup = Setup::new(size);
+    setup.nodes.iter_mut().for_each(|node| node.mode = mode);
+    setup.nodes.iter_mut().take(2).for_each(|node| node.priority = Config::WITNESS);
+    setup
 }
 
 fn leader_crashes(cluster: &mut Cluster) -> Result<Duration, Violation> {
