@@ -102,7 +102,9 @@ fn k2_a_message_is_taken_once_and_in_any_order_within_the_window() {
     assert_eq!(open(99), Ok(()));
     assert_eq!(open(35), Ok(()), "the last of the window");
     assert_eq!(open(34), Err(SealFault::Replayed), "below the window, though never heard");
-    assert_eq!(open(71), Err(SealFault::Replayed), "remembered when the window moved");
+    for index in [71, 70, 69] {
+        assert_eq!(open(index), Err(SealFault::Replayed), "{index} is remembered");
+    }
     assert_eq!(open(72), Ok(()));
 }
 
