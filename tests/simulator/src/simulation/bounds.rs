@@ -59,8 +59,8 @@ impl Simulation {
     /// one, until its lease ends (rules L3, L4), or in Graft mode until a follower campaigns (C2).
     pub(super) fn leader_has(&self, intervals: u32) -> bool {
         let t_min = self.world.all_times().map(|[t_min, ..]| t_min).min().unwrap_or_default();
-        // A lease ends by the leader's own clock, early by its rho; a timer by the follower's clock.
-        // That may be the faster one.
+        // A lease ends early by its leader's rho, and by its leader's clock. A timer ends by the
+        // follower's, which may be the faster one.
         let margin = |settings: &NodeSetup| match settings.mode {
             Mode::Extended => settings.rho,
             Mode::Graft => self.least_rho(),
