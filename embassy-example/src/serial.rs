@@ -139,7 +139,7 @@ pub enum SerialError<E> {
     /// The message doesn't fit in a frame.
     #[error("the message does not fit in a frame")]
     Frame(#[from] EncodeError),
-    /// All numbers of this life are used up, after 2^32 sealed messages: the board must restart.
+    /// All numbers of this life are used up, after 2^36 sealed messages: the board must restart.
     #[error("no number is left for another seal")]
     Exhausted,
 }

@@ -1,4 +1,6 @@
 use graft_election_core::{NodeId, VoteRecord};
+#[cfg(feature = "seal")]
+use graft_election_proto::seal::STARTS_MAX;
 
 /// Where a node keeps its vote record across resets and power cuts: flash, FRAM, EEPROM.
 ///
@@ -95,7 +97,10 @@ pub trait VoteStore {
     #[cfg(feature = "seal")]
     async fn count_start(&mut self) -> Result<u32, CountError<Self::Error>> {
         let record = self.load().await.map_err(CountError::Load)?;
-        let starts = record.starts.checked_add(1).ok_or(CountError::NoneLeft)?;
+        let starts = record.starts.saturating_add(1);
+        if starts > STARTS_MAX {
+            return Err(CountError::NoneLeft);
+        }
         self.save(&VoteRecord { starts, ..record }).await.map_err(CountError::Save)?;
         Ok(starts)
     }
@@ -106,8 +111,8 @@ pub trait VoteStore {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum CountError<E> {
-    /// There were 2^32 of them.
-    #[error("this board has started 2^32 times with a key")]
+    /// There were [`STARTS_MAX`] of them.
+    #[error("this board has started 2^28 times with a key")]
     NoneLeft,
     /// The memory can't be read, or its content makes no sense.
     #[error("could not load the vote record")]

@@ -53,6 +53,9 @@ use numbers::{Numbers, Said};
 /// The most bytes that a sealed message takes.
 pub const SEALED_MAX: usize = ENCODED_MAX + SEAL_LEN;
 
+/// The most starts that a node's vote record can count (rule K2).
+pub const STARTS_MAX: u32 = (1 << 28) - 1;
+
 /// What is authenticated first, so that a key that is used for something else too does no harm.
 const DOMAIN: &[u8] = b"graft-election seal 1\0";
 
@@ -119,8 +122,8 @@ pub struct Seals<const SENDERS: usize> {
 
 impl<const SENDERS: usize> Seals<SENDERS> {
     /// Those of a node of the cluster of this name. `starts` is how often it has started with a
-    /// key, this time included: more than ever before, and stored before anything is sealed (rule
-    /// K2).
+    /// key, this time included: more than ever before, at most [`STARTS_MAX`], and stored before
+    /// anything is sealed (rule K2).
     pub fn of_node(cluster: &str, keys: &Keys, id: NodeId, starts: u32) -> Self {
         Self::new(cluster, keys, Said::by_node(id, starts))
     }
@@ -270,7 +273,7 @@ fn split(payload: &[u8]) -> Option<(&[u8], [u8; NUMBER_LEN], &[u8; MAC_LEN])> {
 pub enum SealError {
     /// The buffer is too small.
     Encode(EncodeError),
-    /// All numbers of this life are used up, after 2^32 messages: the node has to start anew.
+    /// All numbers of this life are used up, after 2^36 messages: the node has to start anew.
     Exhausted,
 }
 

@@ -25,8 +25,8 @@ const KEY: [u8; Key::LEN] = {
 #[test]
 fn k1_a_seal_is_what_the_rule_says() {
     let vote = vote("a", "b");
-    let mut sealed = b"\x08\x07\x10\x01\x42\x01a\x7a\x18\x01\x00\x00\x00\x03\x00\x00\x00".to_vec();
-    sealed.extend(0xb14e_8c19_c257_a76e_4985_f446_a367_0fd5_u128.to_be_bytes());
+    let mut sealed = b"\x08\x07\x10\x01\x42\x01a\x7a\x18\x01\x00\x00\x00\x30\x00\x00\x00".to_vec();
+    sealed.extend(0xe6d6_4bc9_b5a3_1afa_3ba4_be12_3d7e_464e_u128.to_be_bytes());
     assert_eq!(node("a", 3).seal(&vote), sealed);
     assert_eq!(node("b", 1).open(&vote, &sealed), Ok(()));
 

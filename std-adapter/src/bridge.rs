@@ -340,26 +340,20 @@ impl Bridge {
     /// What became of a message from NATS; `None` if it was none of the cluster.
     async fn carry_to_line(&mut self, received: &Received) -> Option<Outcome> {
         match self.nats.read(received) {
-            Ok(Some(Said { kind, message, .. })) => {
-                Some(self.write_to_line(received, kind, &message).await)
-            }
+            Ok(Some(Said { message, .. })) => Some(self.write_to_line(received, &message).await),
             Ok(None) => None,
             Err(_) => Some(Outcome::Malformed),
         }
     }
 
-    async fn write_to_line(
-        &mut self,
-        received: &Received,
-        kind: Kind,
-        message: &Message,
-    ) -> Outcome {
+    async fn write_to_line(&mut self, received: &Received, message: &Message) -> Outcome {
         if received.comes_from_line(self.nats.line_name()) {
             return Outcome::Echo;
         }
         let now = Instant::now();
         // An answer of the Go original names no sender; on the line it has the bridge's id.
         let sender = named_in(message).unwrap_or(&self.id).clone();
+        let kind = Kind::of(message);
         self.hear_on_nats(&sender, kind, received.payload(), now);
         if !self.is_line_open {
             return Outcome::Disconnected;

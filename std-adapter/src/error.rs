@@ -22,7 +22,7 @@ pub enum StartError {
     #[error("could not save how often the node has started, which its key needs")]
     SaveStart(#[source] Box<dyn Error + Send + Sync>),
     /// The node has started as often with a key as can be counted.
-    #[error("the node has started 2^32 times with a key: it needs a new record")]
+    #[error("the node has started 2^28 times with a key: it needs a new record")]
     NoStartLeft,
     /// A node of Graft mode was given a key.
     #[error("a node in Graft mode can't have a key: Go nodes seal nothing, and would not be heard")]

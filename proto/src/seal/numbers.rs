@@ -2,10 +2,14 @@
 
 use graft_election_core::NodeId;
 
-use super::SealFault;
+use super::{STARTS_MAX, SealFault};
 
-/// How many bits of a number count the messages of one life; those above count the starts.
-const MESSAGE_BITS: u32 = 32;
+/// How many bits of a number count the messages of one life: at a thousand in a second they last
+/// for two years, and at ten for two centuries. Those above count the starts.
+const MESSAGE_BITS: u32 = 36;
+
+/// The most messages of one life.
+const MESSAGES_MAX: u64 = (1 << MESSAGE_BITS) - 1;
 
 /// How many numbers below the highest are remembered one by one, since media change the order.
 const WINDOW: u64 = u64::BITS as u64;
@@ -16,7 +20,7 @@ pub(super) struct Said {
     id: Option<NodeId>,
     starts: u32,
     /// How many messages it has sealed.
-    messages: u32,
+    messages: u64,
 }
 
 impl Said {
@@ -30,8 +34,9 @@ impl Said {
 
     /// The next number; none if this life has none left, which must not take those of the next.
     pub(super) fn next(&mut self) -> Option<u64> {
-        self.messages = self.messages.checked_add(1)?;
-        Some(u64::from(self.starts) << MESSAGE_BITS | u64::from(self.messages))
+        let is_last = self.messages >= MESSAGES_MAX || self.starts > STARTS_MAX;
+        self.messages = self.messages.checked_add(1).filter(|_| !is_last)?;
+        Some(u64::from(self.starts) << MESSAGE_BITS | self.messages)
     }
 
     pub(super) fn is_own(&self, sender: &NodeId) -> bool {
@@ -117,4 +122,20 @@ fn bit(below: u64) -> Option<u64> {
 
 fn starts_of(number: u64) -> u32 {
     (number >> MESSAGE_BITS) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k2_numbers_end_and_are_never_wrapped() {
+        let last = (2 << MESSAGE_BITS) - 1;
+        let mut said = Said { id: None, starts: 1, messages: MESSAGES_MAX - 1 };
+        assert_eq!([said.next(), said.next(), said.next()], [Some(last), None, None]);
+        let mut said = Said { id: None, starts: STARTS_MAX, messages: MESSAGES_MAX - 1 };
+        assert_eq!([said.next(), said.next()], [Some(u64::MAX), None]);
+        let mut said = Said { id: None, starts: STARTS_MAX + 1, messages: 0 };
+        assert_eq!(said.next(), None);
+    }
 }

@@ -45,7 +45,6 @@ pub(crate) enum Source {
 /// A message of the cluster.
 #[derive(Debug)]
 pub(crate) struct Said {
-    pub(crate) kind: Kind,
     /// For whom it is, by its subject.
     pub(crate) to: Recipient,
     pub(crate) message: Message,
@@ -173,7 +172,7 @@ impl Subjects {
         if sender.is_some() && named_in(&decoded).map(NodeId::as_str) != sender {
             return Err(Unreadable::Sender);
         }
-        Ok(Some(Said { kind, to, message: decoded }))
+        Ok(Some(Said { to, message: decoded }))
     }
 
     /// The kind, the sender and, if there is one, the receiver that one of our subjects names.

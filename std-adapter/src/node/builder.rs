@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use graft_election_core::{Config, ConfigError, LeaderValue, Mode, NodeId, VoteRecord};
-use graft_election_proto::seal::Keys;
+use graft_election_proto::seal::{Keys, STARTS_MAX};
 use rand::rngs::{StdRng, SysRng};
 use rand::{SeedableRng, TryRng};
 use tokio::sync::{mpsc, watch};
@@ -263,9 +263,12 @@ impl NodeBuilder {
             return Ok(record);
         }
         let starts = match record.starts {
-            0 => seconds_since_1970().max(1),
-            starts => starts.checked_add(1).ok_or(StartError::NoStartLeft)?,
+            0 => minutes_since_1970().max(1),
+            starts => starts.saturating_add(1),
         };
+        if starts > STARTS_MAX {
+            return Err(StartError::NoStartLeft);
+        }
         Ok(VoteRecord { starts, ..record })
     }
 
@@ -406,9 +409,9 @@ fn choose_id(given: Option<&NodeId>, kept: Option<&NodeId>) -> Result<NodeId, St
 
 /// The wall clock, which needs not be right: a new record only has to begin above those that the
 /// node had before, if there were any.
-fn seconds_since_1970() -> u32 {
+fn minutes_since_1970() -> u32 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u32::try_from(since.as_secs()).unwrap_or_default()
+    u32::try_from(since.as_secs() / 60).unwrap_or_default()
 }
 
 /// A new id as the Go original makes it: 13 random bytes in hexadecimal digits.
