@@ -16,10 +16,10 @@ fn a_command_that_ends_is_started_again_until_the_node_hands_over() {
     });
     assert_eq!(pauses, [1; 4]);
     assert_eq!(wait_for_end().str("reason"), "restart_limit");
-    let is_kept_back = |line: &Line| line.is("state", &[("reason", "kept_back")]);
+    let hands_over = |line: &Line| line.is("state", &[("reason", "handed_over")]);
     let is_start = |line: &Line| line.is("command", &[("to", "running")]);
-    let next = program.wait_for(|line| is_kept_back(line) || is_start(line));
-    assert!(is_kept_back(&next), "{next:?}");
+    let next = program.wait_for(|line| hands_over(line) || is_start(line));
+    assert!(hands_over(&next), "{next:?}");
     // Nobody else is there, so it leads again, and tries again.
     let again = program.wait_for(|line| line.is("command", &[("to", "running")]));
     assert_eq!(again.term(), 2);

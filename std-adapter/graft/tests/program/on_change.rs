@@ -75,7 +75,7 @@ fn a_script_that_fails_or_takes_too_long_is_reported() {
         let mut program = start(directory.path(), "a", "1", script, timeout);
         let told = program.wait_for(|line| line.is("error", &[("reason", "on_change_failed")]));
         assert_eq!(told.str("error"), format!("the script for changes failed: {why}"));
-        program.wait_for(|line| line.is("lease", &[("to", "held")]));
+        program.wait_until_told(|line| line.is("lease", &[("to", "held")]));
         program.kill();
         wait_until_no_command_runs(directory.path());
     }
@@ -93,7 +93,7 @@ fn a_script_whose_watchdog_is_killed_is_reported() {
     kill_process(watchdog, Signal::KILL).unwrap();
     let told = program.wait_for(|line| line.is("error", &[("reason", "on_change_failed")]));
     assert_eq!(told.str("error"), "the script for changes failed: its watchdog is gone");
-    program.wait_for(|line| line.is("lease", &[("to", "held")]));
+    program.wait_until_told(|line| line.is("lease", &[("to", "held")]));
 }
 
 /// A second signal says that there is no time for it.

@@ -189,6 +189,14 @@ impl Program {
         }
     }
 
+    /// Until there was a line that `is_meant`, which may be one that was read before.
+    #[track_caller]
+    pub(crate) fn wait_until_told(&mut self, is_meant: impl Fn(&Line) -> bool) {
+        if !self.lines.iter().any(&is_meant) {
+            self.wait_for(is_meant);
+        }
+    }
+
     /// The next line that `is_meant`.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, is_meant: impl Fn(&Line) -> bool) -> Line {

@@ -28,6 +28,11 @@ fn a_node_waits_as_long_as_it_is_told_to() {
     let directory = tempfile::tempdir().unwrap();
     let node = ["run", "--json", "--cluster", "c", "--size", "1", "--local", "d"];
     let times = ["--election-timeout", "2s..2500ms", "--heartbeat", "1s"];
+    // Before its first term it has promised nothing, and need not wait (C1).
+    let mut program = Program::start(directory.path(), &[&node[..], &times].concat());
+    program.wait_for(|line| line.is("lease", &[("to", "held")]));
+    program.terminate();
+    assert!(program.wait().success());
     let mut program = Program::start(directory.path(), &[&node[..], &times].concat());
     let start = at(&program.wait_for(|line| line.is("start", &[])));
     let campaign = program.wait_for(|line| line.is("state", &[("to", "Candidate")]));
