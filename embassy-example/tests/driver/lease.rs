@@ -191,7 +191,7 @@ fn o3_a_board_that_its_program_holds_back_hands_over_at_once_and_votes_on() {
     let took = world.run_until(3_000, |world| THREE.iter().any(|name| world.token(name).is_some()));
     assert!(took < Config::ELECTION_TIMEOUT_MIN.as_millis() as u64, "{took}: it said nothing");
     let lost = world.look(leader, |machine| machine.changes().last().copied());
-    assert_eq!(lost.map(|change| change.reason), Some(Reason::KeptBack));
+    assert_eq!(lost.map(|change| change.reason), Some(Reason::HandedOver));
 
     // The others need its vote, and it doesn't lead in place of one that is cut off.
     let [second, third] = [1, 2]
