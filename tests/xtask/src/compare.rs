@@ -1,5 +1,5 @@
-//! `cargo xtask compare`: `graft run` beside other programs that keep one of several commands
-//! running, on this machine, and what becomes of the command when its program is killed.
+//! `cargo xtask compare`: `graft run` beside other programs of which one among several is at work,
+//! on this machine, and what becomes of its job when the program is killed.
 
 mod contest;
 mod group;
@@ -211,7 +211,7 @@ fn row(peer: &Peer, place: &Path, runs: usize) -> Result<String> {
     Ok(format!("| {name} | {version} | {cells}{outside} | {needs} |\n"))
 }
 
-/// How long nobody worked: the median and the worst of all trials.
+/// How long it took until the next one worked: the median and the worst of all trials.
 fn takeover(trials: &mut [Trial], peer: &Peer) -> String {
     trials.sort_by_key(|trial| trial.next_after);
     let shown = |trial: &Trial| match trial.next_after {
