@@ -107,6 +107,9 @@ impl<'a> Contest<'a> {
         let mut after_next = all.iter().skip_while(|writer| !is_next(writer));
         let overlaps = after_next.any(|writer| !is_next(writer));
         let goes_on = all.iter().skip(seen).any(|writer| !is_next(writer));
+        drop(contenders);
+        // Three databases are 200 megabytes. A job that its own watchdog ends may still write.
+        let _ = fs::remove_dir_all(&folder);
         Ok(Trial { next_after, overlaps, goes_on })
     }
 
