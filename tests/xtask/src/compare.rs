@@ -1,14 +1,18 @@
-//! `cargo xtask compare`: `graft run` beside other programs that keep one of several commands
-//! running, on this machine, and what becomes of the command when its program is killed.
+//! `cargo xtask compare`: `graft run` beside other programs of which one among several is at work,
+//! on this machine, and what becomes of its job when the program is killed.
 
 mod contest;
+mod group;
+mod patroni;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::process::Signal;
 
-use self::contest::{Contest, Trial};
+use self::contest::{Contest, Job, Trial};
 use crate::command::{cargo, command, run, text};
 use crate::tools::{self, apt_install, on_path};
 use crate::workspace::{root, target_dir};
@@ -27,29 +31,29 @@ const ETCD: &str = "http://127.0.0.1:14923";
 const ETCD_PEERS: &str = "http://127.0.0.1:14924";
 
 /// What could not be compared, and why.
-const NOT_RUN: [(&str, &str); 4] = [
-    ("`etcdctl elect`", "it runs no command: it prints who leads, for a program that reads it"),
+const NOT_RUN: [(&str, &str); 2] = [
     (
         "`consul lock`",
         "Debian 12 has no package of it, and PyPI and npm have none with the program",
     ),
     ("Choria's election", "Debian 12 has no package of it, and PyPI and npm have none"),
-    (
-        "Patroni",
-        "Debian has 3.0.2; it runs no command of one's own but PostgreSQL, and needs etcd or the \
-         like besides",
-    ),
 ];
 
-/// A program that keeps one command of several running.
+/// A program of which one among several is at work.
 struct Peer {
     name: &'static str,
     /// What tells its version.
     version: Vec<String>,
     /// What each contender runs; `NAME` and `LOCK` stand for its own name and for what they share.
     words: Vec<String>,
+    job: Job,
     /// What else must run.
     server: Option<Vec<String>>,
+    /// How often the one at work renews what it holds, if that is seldom: the strikes are spread
+    /// over this time, since the next one waits the less the longer ago the last renewal was.
+    renews_every: Duration,
+    /// How long the next job is waited for.
+    patience: Duration,
     needs: &'static str,
     outside: &'static str,
 }
@@ -70,9 +74,9 @@ pub(crate) fn compare(runs: usize, write: bool) -> Result<()> {
                      SIGTERM | the old job then | who holds it, from outside | needs |\n\
                      |---|---|---|---|---|---|---|---|\n"
             .to_owned();
-    for peer in peers(&place)? {
+    for (number, peer) in peers()?.iter().enumerate() {
         eprintln!("{}", peer.name);
-        table += &row(&peer, &place, runs)?;
+        table += &row(peer, &place.join(number.to_string()), runs)?;
     }
     table += "\n| not run | why |\n|---|---|\n";
     for (name, why) in NOT_RUN {
@@ -92,59 +96,99 @@ pub(crate) fn compare(runs: usize, write: bool) -> Result<()> {
 }
 
 /// All that can be run here.
-fn peers(place: &Path) -> Result<Vec<Peer>> {
+fn peers() -> Result<Vec<Peer>> {
     if on_path("etcd").is_none() || on_path("etcdctl").is_none() {
         apt_install(&["etcd-server", "etcd-client"])?;
     }
+    if on_path("patroni").is_none() || !Path::new(patroni::POSTGRESQL).is_dir() {
+        apt_install(&["patroni", "postgresql"])?;
+    }
+    let [lock, elect, patroni] = of_etcd();
+    let [flock, flock_close] = of_files();
+    Ok(vec![graft()?, lock, elect, patroni, flock, flock_close])
+}
+
+fn graft() -> Result<Peer> {
     run(cargo(["build", "--quiet", "--locked", "--package", "graft-election-cli"])?)?;
     let nats_server = tools::nats_server()?;
     let graft = target_dir()?.join("debug/graft");
-    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-    let graft_words = format!(
-        "{} run --cluster LOCK --size 3 --id NAME --vote-file LOCK-NAME.vote --nats {NATS} --",
-        graft.display()
-    );
-    let nats = format!("{} --addr 127.0.0.1 --port 14922", nats_server.display());
-    let etcd = format!(
-        "etcd --data-dir {} --listen-client-urls {ETCD} --advertise-client-urls {ETCD} \
+    Ok(Peer {
+        name: "`graft run`",
+        version: words(&format!("{} --version", graft.display())),
+        words: words(&format!(
+            "{} run --cluster LOCK --size 3 --id NAME --vote-file LOCK-NAME.vote --nats {NATS} --",
+            graft.display()
+        )),
+        job: Job::Command,
+        server: Some(words(&format!("{} --addr 127.0.0.1 --port 14922", nats_server.display()))),
+        renews_every: Duration::ZERO,
+        patience: Duration::from_secs(20),
+        needs: "a NATS server, or one machine, or a serial line; three voters",
+        outside: "`graft status`, `graft watch`, `/leader`",
+    })
+}
+
+fn of_etcd() -> [Peer; 3] {
+    let server = words(&format!(
+        "etcd --data-dir etcd --listen-client-urls {ETCD} --advertise-client-urls {ETCD} \
          --listen-peer-urls {ETCD_PEERS} --initial-advertise-peer-urls {ETCD_PEERS} \
-         --initial-cluster default={ETCD_PEERS}",
-        place.join("etcd").display()
-    );
-    Ok(vec![
+         --initial-cluster default={ETCD_PEERS}"
+    ));
+    let lock = Peer {
+        name: "`etcdctl lock`",
+        version: words("etcdctl version"),
+        words: words(&format!("etcdctl --endpoints {ETCD} lock LOCK --")),
+        job: Job::Command,
+        server: Some(server.clone()),
+        // A third of its TTL.
+        renews_every: Duration::from_millis(3333),
+        patience: Duration::from_secs(20),
+        needs: "an etcd cluster",
+        outside: "`etcdctl get --prefix`: the key of a lease, not who has it",
+    };
+    let elect = Peer {
+        name: "`etcdctl elect`",
+        version: words("etcdctl version"),
+        words: words(&format!("etcdctl --endpoints {ETCD} elect LOCK NAME")),
+        job: Job::Output,
+        server: Some(server.clone()),
+        renews_every: Duration::from_secs(20),
+        patience: Duration::from_secs(90),
+        needs: "an etcd cluster, and a program that reads what it prints",
+        outside: "`etcdctl elect --listen`",
+    };
+    let patroni = Peer {
+        name: "Patroni",
+        version: words("patroni --version"),
+        words: patroni::words(),
+        job: Job::Database,
+        server: Some(server),
+        renews_every: Duration::from_secs(10),
+        patience: Duration::from_secs(90),
+        needs: "an etcd cluster, or the like; its job is PostgreSQL, and nothing else",
+        outside: "`patronictl list`, `/cluster`",
+    };
+    [lock, elect, patroni]
+}
+
+fn of_files() -> [Peer; 2] {
+    [("`flock`", "flock LOCK"), ("`flock --close`", "flock --close LOCK")].map(|(name, command)| {
         Peer {
-            name: "`graft run`",
-            version: words(&format!("{} --version", graft.display())),
-            words: words(&graft_words),
-            server: Some(words(&nats)),
-            needs: "a NATS server, or one machine, or a serial line; three voters",
-            outside: "`graft status`, `graft watch`, `/leader`",
-        },
-        Peer {
-            name: "`etcdctl lock`",
-            version: words("etcdctl version"),
-            words: words(&format!("etcdctl --endpoints {ETCD} lock LOCK --")),
-            server: Some(words(&etcd)),
-            needs: "an etcd cluster",
-            outside: "`etcdctl get --prefix`: the key of a lease, not who has it",
-        },
-        Peer {
-            name: "`flock`",
+            name,
             version: words("flock --version"),
-            words: words("flock LOCK"),
+            words: words(command),
+            job: Job::Command,
             server: None,
+            renews_every: Duration::ZERO,
+            patience: Duration::from_secs(20),
             needs: "one machine",
             outside: "`lslocks`, on that machine",
-        },
-        Peer {
-            name: "`flock --close`",
-            version: words("flock --version"),
-            words: words("flock --close LOCK"),
-            server: None,
-            needs: "one machine",
-            outside: "`lslocks`, on that machine",
-        },
-    ])
+        }
+    })
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split(' ').map(str::to_owned).collect()
 }
 
 fn row(peer: &Peer, place: &Path, runs: usize) -> Result<String> {
@@ -152,26 +196,27 @@ fn row(peer: &Peer, place: &Path, runs: usize) -> Result<String> {
     version.args(&peer.version[1..]).env("ETCDCTL_API", "3");
     let version = text(version)?;
     let version = version.lines().next().unwrap_or_default().trim();
-    let contest = Contest::open(place, peer.server.as_deref())?;
+    let contest = Contest::open(place.to_owned(), peer)?;
     let mut cells = String::new();
-    for signal in ["KILL", "TERM"] {
+    for (signal, name) in [(Signal::KILL, "KILL"), (Signal::TERM, "TERM")] {
         let mut trials = Vec::new();
+        let mut later = Duration::ZERO;
         for number in 0..runs {
-            let lock = format!("{signal}-{number}");
-            trials.push(contest.play(&peer.words, &lock, signal)?);
+            trials.push(contest.play(&format!("{name}-{number}"), signal, later)?);
+            later += peer.renews_every / u32::try_from(runs)?;
         }
-        cells += &format!("{} | {} | ", takeover(&mut trials), old_job(&trials));
+        cells += &format!("{} | {} | ", takeover(&mut trials, peer), old_job(&trials, peer));
     }
     let Peer { name, outside, needs, .. } = peer;
     Ok(format!("| {name} | {version} | {cells}{outside} | {needs} |\n"))
 }
 
-/// How long nobody worked: the median and the worst of all trials.
-fn takeover(trials: &mut [Trial]) -> String {
+/// How long it took until the next one worked: the median and the worst of all trials.
+fn takeover(trials: &mut [Trial], peer: &Peer) -> String {
     trials.sort_by_key(|trial| trial.next_after);
     let shown = |trial: &Trial| match trial.next_after {
         Some(after) => format!("{:.2} s", after.as_secs_f64()),
-        None => format!("not within {} s", contest::PATIENCE.as_secs()),
+        None => format!("not within {} s", peer.patience.as_secs()),
     };
     // One that nobody followed on is the worst.
     let never = trials.iter().filter(|trial| trial.next_after.is_none()).count();
@@ -191,7 +236,10 @@ fn takeover(trials: &mut [Trial]) -> String {
 }
 
 /// Whether the job of the one that was struck still worked beside the next.
-fn old_job(trials: &[Trial]) -> String {
+fn old_job(trials: &[Trial], peer: &Peer) -> String {
+    if peer.job == Job::Output {
+        return "it has none".to_owned();
+    }
     let count = |is_so: fn(&Trial) -> bool| trials.iter().filter(|trial| is_so(trial)).count();
     match (count(|trial| trial.overlaps), count(|trial| trial.goes_on)) {
         (0, 0) => "has ended".to_owned(),

@@ -44,7 +44,7 @@ enum Task {
     Test,
     /// Check the house rules that no other tool knows.
     Tidy,
-    /// Run `graft run` and other programs that keep one of several commands running side by side.
+    /// Run `graft run` and other programs of which one among several is at work, side by side.
     Compare {
         /// How often each of them is struck in each way.
         #[arg(long, default_value_t = compare::RUNS)]
