@@ -41,12 +41,13 @@ postgresql:
 
 /// A client of one member: as often as other jobs write, and wherever a primary answers, it writes
 /// its member's name into the database, and then into the file. The first to write waits for two
-/// standbys, since a member without a copy of the data can't take over.
+/// standbys, since a member without a copy of the data can't take over. Who still copies it streams
+/// too, but replays nothing.
 const CLIENT: &str = r#"
 import psycopg2, sys, time
 name, port = sys.argv[1:]
 LOOK = """select pg_is_in_recovery(), to_regclass('beats') is not null,
-    (select count(*) from pg_stat_replication where state = 'streaming')"""
+    (select count(*) from pg_stat_replication where replay_lsn is not null)"""
 while True:
     try:
         member = psycopg2.connect(host="127.0.0.1", port=port, user="postgres", dbname="postgres")
