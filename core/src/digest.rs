@@ -16,7 +16,7 @@ impl Digest {
     }
 
     pub(crate) fn update(&mut self, id: &NodeId) {
-        self.0.update(id.as_str().as_bytes());
+        self.0.update(id.as_bytes());
         self.0.update(&[0]);
     }
 

@@ -69,23 +69,41 @@ impl fmt::Display for WireError {
 
 impl core::error::Error for WireError {}
 
-/// The key of a field, which precedes its value.
-#[derive(Clone, Copy)]
-pub(crate) struct Key {
-    pub(crate) number: u32,
-    pub(crate) wire_type: WireType,
-    pub(crate) at: usize,
+/// The key of a field, which precedes its value: the field's number, and the wire type in its last
+/// three bits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Key(u32);
+
+impl Key {
+    pub(crate) const fn new(number: u32, wire_type: WireType) -> Self {
+        Self(number << 3 | wire_type as u32)
+    }
+
+    pub(crate) const fn number(self) -> u32 {
+        self.0 >> 3
+    }
+
+    /// None if there is no such type.
+    pub(crate) const fn wire_type(self) -> Option<WireType> {
+        WireType::from_key(self.0)
+    }
+
+    pub(crate) const fn as_written(self) -> u32 {
+        self.0
+    }
 }
 
 /// Reads a payload from front to back.
 pub(crate) struct Reader<'a> {
     payload_len: usize,
     rest: &'a [u8],
+    /// How many bytes were left before the last key.
+    left_at_key: usize,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(payload: &'a [u8]) -> Self {
-        Self { payload_len: payload.len(), rest: payload }
+        Self { payload_len: payload.len(), rest: payload, left_at_key: payload.len() }
     }
 
     /// The offset of the next byte.
@@ -93,24 +111,49 @@ impl<'a> Reader<'a> {
         self.payload_len.saturating_sub(self.rest.len())
     }
 
+    /// The offset of the last key.
+    fn key_at(&self) -> usize {
+        self.payload_len.saturating_sub(self.left_at_key)
+    }
+
     /// The key of the next field; none at the payload's end.
     pub(crate) fn next_key(&mut self) -> Result<Option<Key>, WireError> {
         if self.rest.is_empty() { Ok(None) } else { self.key().map(Some) }
     }
 
+    /// Its wire type is yet to be looked at.
     fn key(&mut self) -> Result<Key, WireError> {
-        let at = self.at();
-        let invalid = WireError::InvalidKey { at };
-        let key = u32::try_from(self.varint()?).map_err(|_| invalid)?;
-        let number = key >> 3;
-        if number == 0 {
-            return Err(invalid);
-        }
-        let wire_type = WireType::from_key(key).ok_or(invalid)?;
-        Ok(Key { number, wire_type, at })
+        self.left_at_key = self.rest.len();
+        let key = u32::try_from(self.varint()?).map_or(Key(0), Key);
+        if key.number() == 0 { Err(self.invalid_key()) } else { Ok(key) }
     }
 
+    fn invalid_key(&self) -> WireError {
+        WireError::InvalidKey { at: self.key_at() }
+    }
+
+    /// The last key was that of this field, and of another wire type than the field's.
+    pub(crate) fn wrong_wire_type(&self, field: &'static str, key: Key) -> WireError {
+        match key.wire_type() {
+            Some(_) => WireError::WrongWireType { field, at: self.key_at() },
+            None => self.invalid_key(),
+        }
+    }
+
+    #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, WireError> {
+        // Most numbers are small.
+        match self.rest {
+            [byte @ ..0x80, rest @ ..] => {
+                self.rest = rest;
+                Ok((*byte).into())
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    #[inline(never)]
+    fn long_varint(&mut self) -> Result<u64, WireError> {
         let at = self.at();
         let mut value = 0;
         for index in 0..10_u32 {
@@ -150,8 +193,8 @@ impl<'a> Reader<'a> {
         let mut open = [0; GROUPS_MAX];
         let mut depth = 0_usize;
         loop {
-            let Key { number, wire_type, at } = key;
-            match wire_type {
+            let (number, at) = (key.number(), self.key_at());
+            match key.wire_type().ok_or(WireError::InvalidKey { at })? {
                 WireType::GroupEnd => {
                     let inner =
                         depth.checked_sub(1).filter(|inner| open.get(*inner) == Some(&number));
