@@ -33,8 +33,8 @@ impl<'b> Writer<'b> {
         Self { buffer, written: 0 }
     }
 
-    /// A field that holds a number of any width, or a truth value. Like any other, it is left out if
-    /// it has its default.
+    /// A field that holds a number of any width, or a truth value. Like any other, it is left out
+    /// if it has its default.
     pub(crate) fn number(&mut self, field: u32, value: u64) {
         if value != 0 {
             self.key(field, WireType::Varint);
