@@ -7,7 +7,7 @@ use rand_core::Rng;
 use super::Node;
 use super::role::{HeardLeader, Role};
 use super::saying::{Answer, Saying};
-use crate::{Application, Heartbeat, Instant, Mode, NodeId, Reason, Refusal, Report};
+use crate::{Application, Config, Heartbeat, Instant, Mode, NodeId, Reason, Refusal, Report};
 
 impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     pub(super) fn handle_heartbeat(
@@ -120,7 +120,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     }
 
     /// C5, N5, O3: whether it may campaign as soon as it is told to.
-    pub(super) fn may_take_over(&self) -> bool {
+    fn may_take_over(&self) -> bool {
         !self.save_failed && self.asks_until().is_none() && !self.is_kept_back()
     }
 
@@ -133,7 +133,10 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         if self.stands_aside() {
             return None;
         }
-        let answer = Answer::Heartbeat { sent_at, round: heartbeat.round };
+        // C5, N5, O3: it couldn't take over.
+        let priority = if self.may_take_over() { self.priority } else { Config::WITNESS };
+        let (round, is_paused) = (heartbeat.round, self.is_kept_back());
+        let answer = Answer::Heartbeat { sent_at, round, priority, is_paused };
         Some(Saying::Answer { to: heartbeat.leader.clone(), answer })
     }
 }

@@ -6,9 +6,9 @@ use rand_core::Rng;
 
 use super::Node;
 use crate::{
-    Application, Config, ControlOutcome, ControlResponse, Handover, Heartbeat, HeartbeatResponse,
-    Identity, Instant, Message, Mode, NodeId, Outgoing, PreVoteResponse, Recipient, Round,
-    VoteRequest, VoteResponse,
+    Application, ControlOutcome, ControlResponse, Handover, Heartbeat, HeartbeatResponse, Identity,
+    Instant, Message, Mode, NodeId, Outgoing, PreVoteResponse, Recipient, Round, VoteRequest,
+    VoteResponse,
 };
 
 /// What a node is about to say, as far as the input decides it. Who the node is and how it stands
@@ -55,6 +55,8 @@ pub(super) enum Answer {
     Heartbeat {
         sent_at: Option<NonZeroU64>,
         round: Option<Round>,
+        priority: u32,
+        is_paused: bool,
     },
     /// Another process uses the id (rule N5).
     Here {
@@ -128,19 +130,21 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
                 let voter = Some(self.id.clone());
                 Message::VoteResponse(VoteResponse { term, granted, voter, round, list, life })
             }
-            Answer::Heartbeat { sent_at, round } => Message::HeartbeatResponse(HeartbeatResponse {
-                term,
-                follower: self.id.clone(),
-                position: self.application.position(),
-                sent_at,
-                // C5, N5, O3: it couldn't take over.
-                priority: if self.may_take_over() { self.priority } else { Config::WITNESS },
-                bound_for: sent_at.and(NonZeroU64::new(self.timing.election_timeout_min.into())),
-                round,
-                list,
-                life,
-                is_paused: self.is_kept_back(),
-            }),
+            Answer::Heartbeat { sent_at, round, priority, is_paused } => {
+                Message::HeartbeatResponse(HeartbeatResponse {
+                    term,
+                    follower: self.id.clone(),
+                    position: self.application.position(),
+                    sent_at,
+                    priority,
+                    bound_for: sent_at
+                        .and(NonZeroU64::new(self.timing.election_timeout_min.into())),
+                    round,
+                    list,
+                    life,
+                    is_paused,
+                })
+            }
             Answer::Here { round } => Message::Here(self.identity(round)),
         }
     }
