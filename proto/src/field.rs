@@ -34,35 +34,42 @@ pub(crate) fn read_fields<'a>(
     let mut reader = Reader::new(payload);
     // Fields mostly come in the order of the table.
     let mut next = 0_usize;
-    while let Some(key) = reader.next_key()? {
+    while let Some(key) = reader.next_key() {
         let is_next = fields.get(next).is_some_and(|field| field.key == key);
         let at = if is_next { Some(next) } else { fields.iter().position(|it| it.key == key) };
-        let Some((at, value)) = at.and_then(|at| Some((at, values.get_mut(at)?))) else {
-            skip_field(fields, &mut reader, key)?;
-            continue;
+        let known = at.and_then(|at| Some((at, values.get_mut(at)?)));
+        let is_read = match known {
+            Some((at, value)) => {
+                next = at.saturating_add(1);
+                read_value(&mut reader, key, value)
+            }
+            None => skip_field(fields, &mut reader, key),
         };
-        *value = read_value(&mut reader, key)?;
-        next = at.saturating_add(1);
+        if is_read.is_none() {
+            break;
+        }
     }
-    Ok(())
+    reader.finish()
 }
 
-fn read_value<'a>(reader: &mut Reader<'a>, key: Key) -> Result<Value<'a>, WireError> {
-    let mut value = Value::default();
+fn read_value<'a>(reader: &mut Reader<'a>, key: Key, value: &mut Value<'a>) -> Option<()> {
     match key.wire_type() {
         Some(WireType::LengthDelimited) => value.bytes = reader.length_delimited()?,
         Some(WireType::Fixed32) => value.number = reader.fixed32()?.into(),
         _ => value.number = reader.varint()?,
     }
-    Ok(value)
+    Some(())
 }
 
 /// Skips a field that the table doesn't have.
 #[cold]
 #[inline(never)]
-fn skip_field(fields: &[Field], reader: &mut Reader<'_>, key: Key) -> Result<(), WireError> {
+fn skip_field(fields: &[Field], reader: &mut Reader<'_>, key: Key) -> Option<()> {
     match fields.iter().find(|field| field.key.number() == key.number()) {
-        Some(Field { name, .. }) => Err(reader.wrong_wire_type(name, key)),
-        None => reader.skip(key),
+        Some(field) if key.wire_type().is_some() => {
+            let at = reader.key_at();
+            reader.fail(WireError::WrongWireType { field: field.name, at })
+        }
+        _ => reader.skip(key),
     }
 }

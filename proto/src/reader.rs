@@ -93,17 +93,33 @@ impl Key {
     }
 }
 
-/// Reads a payload from front to back.
+/// Reads a payload from front to back, until something in it is wrong.
+///
+/// What it returns is small, and quick to hand on: the error is looked for once, at the end.
 pub(crate) struct Reader<'a> {
     payload_len: usize,
     rest: &'a [u8],
     /// How many bytes were left before the last key.
     left_at_key: usize,
+    error: Option<WireError>,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(payload: &'a [u8]) -> Self {
-        Self { payload_len: payload.len(), rest: payload, left_at_key: payload.len() }
+        let payload_len = payload.len();
+        Self { payload_len, rest: payload, left_at_key: payload_len, error: None }
+    }
+
+    /// What was wrong, if anything was.
+    pub(crate) fn finish(self) -> Result<(), WireError> {
+        self.error.map_or(Ok(()), Err)
+    }
+
+    /// Nothing more is read.
+    #[cold]
+    pub(crate) fn fail<T>(&mut self, error: WireError) -> Option<T> {
+        self.error = Some(error);
+        None
     }
 
     /// The offset of the next byte.
@@ -112,75 +128,74 @@ impl<'a> Reader<'a> {
     }
 
     /// The offset of the last key.
-    fn key_at(&self) -> usize {
+    pub(crate) fn key_at(&self) -> usize {
         self.payload_len.saturating_sub(self.left_at_key)
     }
 
-    /// The key of the next field; none at the payload's end.
-    pub(crate) fn next_key(&mut self) -> Result<Option<Key>, WireError> {
-        if self.rest.is_empty() { Ok(None) } else { self.key().map(Some) }
+    /// The key of the next field; none at the payload's end. Its wire type is yet to be looked at.
+    pub(crate) fn next_key(&mut self) -> Option<Key> {
+        if self.rest.is_empty() { None } else { self.key() }
     }
 
-    /// Its wire type is yet to be looked at.
-    fn key(&mut self) -> Result<Key, WireError> {
+    fn key(&mut self) -> Option<Key> {
         self.left_at_key = self.rest.len();
-        let key = u32::try_from(self.varint()?).map_or(Key(0), Key);
-        if key.number() == 0 { Err(self.invalid_key()) } else { Ok(key) }
-    }
-
-    fn invalid_key(&self) -> WireError {
-        WireError::InvalidKey { at: self.key_at() }
-    }
-
-    /// The last key was that of this field, and of another wire type than the field's.
-    pub(crate) fn wrong_wire_type(&self, field: &'static str, key: Key) -> WireError {
-        match key.wire_type() {
-            Some(_) => WireError::WrongWireType { field, at: self.key_at() },
-            None => self.invalid_key(),
+        let key = Key(u32::try_from(self.varint()?).unwrap_or_default());
+        if key.number() == 0 {
+            self.fail(WireError::InvalidKey { at: self.key_at() })
+        } else {
+            Some(key)
         }
     }
 
     #[inline]
-    pub(crate) fn varint(&mut self) -> Result<u64, WireError> {
+    pub(crate) fn varint(&mut self) -> Option<u64> {
         // Most numbers are small.
         match self.rest {
             [byte @ ..0x80, rest @ ..] => {
                 self.rest = rest;
-                Ok((*byte).into())
+                Some((*byte).into())
             }
             _ => self.long_varint(),
         }
     }
 
     #[inline(never)]
-    fn long_varint(&mut self) -> Result<u64, WireError> {
-        let at = self.at();
-        let mut value = 0;
+    fn long_varint(&mut self) -> Option<u64> {
+        let (mut rest, mut value) = (self.rest, 0);
         for index in 0..10_u32 {
-            let (byte, rest) = self.rest.split_first().ok_or(WireError::Truncated { at })?;
-            self.rest = rest;
+            let Some((byte, after)) = rest.split_first() else {
+                return self.fail(WireError::Truncated { at: self.at() });
+            };
+            rest = after;
             value |= u64::from(byte & 0x7f) << (7 * index);
+            // The tenth byte has room for the 64th bit alone.
+            if *byte < 0x80 && (index < 9 || *byte <= 1) {
+                self.rest = rest;
+                return Some(value);
+            }
             if *byte < 0x80 {
-                // The tenth byte has room for the 64th bit alone.
-                let fits = index < 9 || *byte <= 1;
-                return fits.then_some(value).ok_or(WireError::VarintTooLong { at });
+                break;
             }
         }
-        Err(WireError::VarintTooLong { at })
+        self.fail(WireError::VarintTooLong { at: self.at() })
     }
 
-    pub(crate) fn fixed32(&mut self) -> Result<u32, WireError> {
-        let at = self.at();
-        let (bytes, rest) = self.rest.split_first_chunk().ok_or(WireError::Truncated { at })?;
+    pub(crate) fn fixed32(&mut self) -> Option<u32> {
+        let Some((bytes, rest)) = self.rest.split_first_chunk() else {
+            return self.fail(WireError::Truncated { at: self.at() });
+        };
         self.rest = rest;
-        Ok(u32::from_le_bytes(*bytes))
+        Some(u32::from_le_bytes(*bytes))
     }
 
-    pub(crate) fn length_delimited(&mut self) -> Result<&'a [u8], WireError> {
+    pub(crate) fn length_delimited(&mut self) -> Option<&'a [u8]> {
         let at = self.at();
         let len = self.varint()?;
         // A length that no pointer could address is beyond the payload's end too.
-        usize::try_from(len).ok().and_then(|len| self.take(len)).ok_or(WireError::Truncated { at })
+        match usize::try_from(len).ok().and_then(|len| self.take(len)) {
+            None => self.fail(WireError::Truncated { at }),
+            taken => taken,
+        }
     }
 
     /// Skips the value of an unknown field, a group with all that lies in it included.
@@ -189,22 +204,26 @@ impl<'a> Reader<'a> {
     /// how deep the stack gets.
     #[cold]
     #[inline(never)]
-    pub(crate) fn skip(&mut self, mut key: Key) -> Result<(), WireError> {
+    pub(crate) fn skip(&mut self, mut key: Key) -> Option<()> {
         let mut open = [0; GROUPS_MAX];
         let mut depth = 0_usize;
         loop {
             let (number, at) = (key.number(), self.key_at());
-            match key.wire_type().ok_or(WireError::InvalidKey { at })? {
+            let Some(wire_type) = key.wire_type() else {
+                return self.fail(WireError::InvalidKey { at });
+            };
+            match wire_type {
                 WireType::GroupEnd => {
-                    let inner =
-                        depth.checked_sub(1).filter(|inner| open.get(*inner) == Some(&number));
-                    depth = inner.ok_or(WireError::UnexpectedGroupEnd { at })?;
+                    match depth.checked_sub(1).filter(|inner| open.get(*inner) == Some(&number)) {
+                        Some(inner) => depth = inner,
+                        None => return self.fail(WireError::UnexpectedGroupEnd { at }),
+                    }
                 }
+                _ if depth >= GROUPS_MAX => return self.fail(WireError::NestedTooDeep { at }),
                 WireType::GroupStart => {
-                    *open.get_mut(depth).ok_or(WireError::NestedTooDeep { at })? = number;
+                    *open.get_mut(depth)? = number;
                     depth = depth.saturating_add(1);
                 }
-                _ if depth >= GROUPS_MAX => return Err(WireError::NestedTooDeep { at }),
                 WireType::Varint => {
                     self.varint()?;
                 }
@@ -215,15 +234,17 @@ impl<'a> Reader<'a> {
                 WireType::Fixed64 => self.skip_bytes(8)?,
             }
             if depth == 0 {
-                return Ok(());
+                return Some(());
             }
             key = self.key()?;
         }
     }
 
-    fn skip_bytes(&mut self, len: usize) -> Result<(), WireError> {
-        let at = self.at();
-        self.take(len).map(|_| ()).ok_or(WireError::Truncated { at })
+    fn skip_bytes(&mut self, len: usize) -> Option<()> {
+        match self.take(len) {
+            Some(_) => Some(()),
+            None => self.fail(WireError::Truncated { at: self.at() }),
+        }
     }
 
     fn take(&mut self, len: usize) -> Option<&'a [u8]> {

@@ -2,7 +2,6 @@
 
 use heapless::Vec;
 
-use crate::digest::Digest;
 use crate::{NodeId, Round};
 
 /// For how many of its rounds a candidate has others stand back: one that can't hear their answers
@@ -15,8 +14,8 @@ pub(super) struct StandingBack<const VOTERS: usize>(Vec<Candidate, VOTERS, u8>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Candidate {
-    /// The checksum of its id. Two ids that have the same share what they are granted.
-    digest: u32,
+    /// The hash of its id. Two ids that have the same share what they are granted.
+    hash: u32,
     rounds: Vec<Option<Round>, ROUNDS_MAX, u8>,
 }
 
@@ -24,24 +23,30 @@ impl<const VOTERS: usize> StandingBack<VOTERS> {
     /// Takes note of a candidate's round. Returns whether the node stands back for it: once, and in
     /// so many of a candidate's rounds.
     pub(super) fn note(&mut self, candidate: &NodeId, round: Option<Round>) -> bool {
-        let digest = Digest::of(candidate);
-        if let Some(known) = self.0.iter_mut().find(|known| known.digest == digest) {
+        let hash = hash(candidate);
+        if let Some(known) = self.0.iter_mut().find(|known| known.hash == hash) {
             return !known.rounds.contains(&round) && known.rounds.push(round).is_ok();
         }
-        let first = Candidate { digest, rounds: Vec::from_array([round]) };
+        let first = Candidate { hash, rounds: Vec::from_array([round]) };
         self.0.push(first).is_ok()
     }
 
     /// For test tools: there is room for no candidate.
     #[cfg(feature = "test-clone")]
     pub(super) fn exhaust(&mut self) {
-        while self.0.push(Candidate { digest: 0, rounds: Vec::new() }).is_ok() {}
+        while self.0.push(Candidate { hash: 0, rounds: Vec::new() }).is_ok() {}
     }
 
     /// Somebody was elected, or has this node's vote.
     pub(super) fn forget(&mut self) {
         self.0.clear();
     }
+}
+
+/// FNV-1a: it is computed for each request, and a checksum without a table takes ten times as long.
+fn hash(id: &NodeId) -> u32 {
+    let mix = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    id.as_bytes().iter().fold(0x811c_9dc5, mix)
 }
 
 #[cfg(test)]
