@@ -340,8 +340,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         // N5: a sick disk doesn't make room for a double. This depends on nothing stored.
         let is_here = matches!(next, Some(Saying::Answer { answer: Answer::Here { .. }, .. }));
         if self.unsaved && !is_here {
-            let outgoing = next.map(|saying| self.compose(saying));
-            return Output::Save(Unsaved::new(self, outgoing));
+            return Output::Save(Unsaved::new(self, next));
         }
         match next {
             Some(saying) => Output::Send(self.compose(saying)),
@@ -350,7 +349,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     }
 
     /// The record has become durable: what waited for that may go out.
-    fn finish_save(&mut self, now: Instant, next: Option<Outgoing>) -> Option<Outgoing> {
+    fn finish_save(&mut self, now: Instant, next: Option<Saying>) -> Option<Outgoing> {
         // A slow save must not use up the time that others have to answer or to be heard.
         let asked_at = self.latest;
         let now = self.advance_clock(now);
@@ -371,14 +370,14 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         // The report stays: it is about the input that led to this save.
         self.unsaved = false;
         self.save_failed = false;
-        match &self.role {
+        let next = match &self.role {
             // C2: its own vote alone may be a quorum.
             Role::Candidate(campaign) if campaign.count.has_quorum(self.electorate.size()) => {
-                let heartbeat = self.begin_leading(now, campaign.count.round);
-                heartbeat.map(|saying| self.compose(saying))
+                self.begin_leading(now, campaign.count.round)
             }
             _ => next,
-        }
+        };
+        next.map(|saying| self.compose(saying))
     }
 
     /// The driver has let go of the record. If it is still not durable, the node stays silent and

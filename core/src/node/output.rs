@@ -5,6 +5,7 @@ use core::fmt;
 use rand_core::Rng;
 
 use super::Node;
+use super::saying::Saying;
 use crate::{Application, Instant, Outgoing, VoteRecord};
 
 /// What a node asks of its driver in answer to one input: at most one message.
@@ -105,11 +106,11 @@ impl<R: Rng, A: Application, const VOTERS: usize> fmt::Debug for Output<'_, R, A
 pub struct Unsaved<'n, R: Rng, A: Application, const VOTERS: usize> {
     node: &'n mut Node<R, A, VOTERS>,
     /// What waits for the save.
-    next: Option<Outgoing>,
+    next: Option<Saying>,
 }
 
 impl<'n, R: Rng, A: Application, const VOTERS: usize> Unsaved<'n, R, A, VOTERS> {
-    pub(super) fn new(node: &'n mut Node<R, A, VOTERS>, next: Option<Outgoing>) -> Self {
+    pub(super) fn new(node: &'n mut Node<R, A, VOTERS>, next: Option<Saying>) -> Self {
         Self { node, next }
     }
 
