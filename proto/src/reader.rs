@@ -111,8 +111,11 @@ impl<'a> Reader<'a> {
     }
 
     /// What was wrong, if anything was.
-    pub(crate) fn finish(self) -> Result<(), WireError> {
-        self.error.map_or(Ok(()), Err)
+    pub(crate) fn finish(&self) -> Result<(), WireError> {
+        match self.error {
+            None => Ok(()),
+            Some(error) => Err(error),
+        }
     }
 
     /// Nothing more is read.
