@@ -183,3 +183,39 @@ pub(crate) struct Acknowledgement {
     pub(crate) priority: u32,
     pub(crate) is_up_to_date: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::SmallRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+
+    const VOTERS: usize = 6;
+
+    /// As the rule has it: the instant until which so many followers at least are bound.
+    fn quorum_bound_until(followers: &Followers<VOTERS>, count: usize) -> Instant {
+        let mut ends = followers.by_index.map(|follower| follower.bound_until);
+        ends.sort();
+        ends[VOTERS - count]
+    }
+
+    #[test]
+    fn l3_the_lease_is_that_of_the_latest_quorum_whatever_the_order_of_promises() {
+        let mut rng = SmallRng::seed_from_u64(1);
+        for count in 1..=VOTERS {
+            let mut followers = Followers::<VOTERS>::none();
+            let mut lease_until = Follower::NEVER;
+            for time in 0..2_000 {
+                let now = Instant::from_micros(time);
+                let bound_until = Instant::from_micros(time / 10 + rng.random_range(0..20));
+                let promise =
+                    Acknowledgement { now, bound_until, priority: 1, is_up_to_date: true };
+                followers.acknowledge(rng.random_range(0..VOTERS), promise, lease_until);
+                let until = followers.bound_beyond(lease_until, count);
+                lease_until = until.unwrap_or(lease_until);
+                assert_eq!(lease_until, quorum_bound_until(&followers, count), "{time}");
+            }
+        }
+    }
+}

@@ -61,3 +61,44 @@ impl<const CAPACITY: usize> fmt::Debug for ShortBytes<CAPACITY> {
         self.as_slice().fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAPACITY: usize = 24;
+
+    fn short(bytes: &[u8]) -> ShortBytes<CAPACITY> {
+        ShortBytes::new(bytes).unwrap()
+    }
+
+    #[test]
+    fn bytes_are_kept_up_to_the_capacity() {
+        let bytes = [7; CAPACITY + 1];
+        for len in 0..=CAPACITY {
+            assert_eq!(short(&bytes[..len]).as_slice(), &bytes[..len]);
+        }
+        assert!(ShortBytes::<CAPACITY>::new(&bytes).is_none());
+    }
+
+    #[test]
+    fn every_byte_and_their_number_count() {
+        for len in 0..=CAPACITY {
+            let bytes = [7; CAPACITY];
+            let bytes = &bytes[..len];
+            assert_eq!(short(bytes), short(bytes));
+            for at in 0..len {
+                let mut other = [7; CAPACITY];
+                other[at] = 8;
+                assert_ne!(short(bytes), short(&other[..len]), "byte {at} of {len}");
+            }
+        }
+        assert_ne!(short(&[0]), short(&[0, 0]), "zeros count as well");
+    }
+
+    #[test]
+    fn they_are_in_the_order_of_texts() {
+        let names = ["", "a", "a-longer-name", "ab", "b", "ba"].map(|name| short(name.as_bytes()));
+        assert!(names.is_sorted());
+    }
+}

@@ -2,6 +2,7 @@
 
 use heapless::Vec;
 
+use crate::digest::hash;
 use crate::{NodeId, Round};
 
 /// For how many of its rounds a candidate has others stand back: one that can't hear their answers
@@ -41,12 +42,6 @@ impl<const VOTERS: usize> StandingBack<VOTERS> {
     pub(super) fn forget(&mut self) {
         self.0.clear();
     }
-}
-
-/// FNV-1a: it is computed for each request, and a checksum without a table takes ten times as long.
-fn hash(id: &NodeId) -> u32 {
-    let mix = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
-    id.as_bytes().iter().fold(0x811c_9dc5, mix)
 }
 
 #[cfg(test)]
