@@ -35,6 +35,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod key_text;
 mod numbers;
 
 use core::fmt;
@@ -49,6 +50,8 @@ use crate::message::{ENCODED_MAX, SEAL_LEN, encode};
 use crate::wire_type::WireType;
 use crate::writer::EncodeError;
 use numbers::{Numbers, Said};
+
+pub use key_text::KeyTextError;
 
 /// The most bytes that a sealed message takes.
 pub const SEALED_MAX: usize = ENCODED_MAX + SEAL_LEN;

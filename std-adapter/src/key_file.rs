@@ -6,11 +6,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use graft_election_proto::seal::{Key, Keys};
+use graft_election_proto::seal::{Key, KeyTextError, Keys};
 use rustix::process::geteuid;
+use zeroize::Zeroizing;
 
 /// The most bytes that a file of keys has.
 const FILE_MAX: u64 = 1024;
+
+/// What some editors put before a text.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// What users of the file's group and others may not do: the group may read it if it is root's, as
 /// services are given secrets.
@@ -56,24 +60,6 @@ pub enum KeyFileError {
     },
 }
 
-/// Why a text is not one key or two. It says nothing of the text itself, which may be a secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeyTextError {
-    /// There is nothing.
-    #[error("it is empty")]
-    Empty,
-    /// There are more than two keys.
-    #[error("it has more than two keys")]
-    TooMany,
-    /// One of the words is not a key.
-    #[error("word {word} is not a key: 64 hexadecimal digits, or 44 characters of base64")]
-    NotAKey {
-        /// Which one, from 1.
-        word: usize,
-    },
-}
-
 /// Reads a cluster's key from a file: one line, or two while the key is replaced, of which the
 /// first is the one that seals (rule K4). A key is 64 hexadecimal digits, or its base64.
 ///
@@ -100,9 +86,11 @@ pub fn read_key_file(path: impl AsRef<Path>) -> Result<Keys, KeyFileError> {
             return Err(KeyFileError::NotPrivate { path, mode });
         }
     }
-    let mut text = String::new();
-    file.take(FILE_MAX).read_to_string(&mut text).map_err(failed)?;
-    parse_keys(&text).map_err(|error| KeyFileError::Text { path: path.to_owned(), error })
+    // With room for all of it, so that no part is left behind where it grew.
+    let mut text = Zeroizing::new(Vec::with_capacity(FILE_MAX as usize + 1));
+    file.take(FILE_MAX).read_to_end(&mut text).map_err(failed)?;
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
+    parse(text).map_err(|error| KeyFileError::Text { path: path.to_owned(), error })
 }
 
 /// Reads a cluster's key, or two with white space between them, as they are in a
@@ -112,28 +100,16 @@ pub fn read_key_file(path: impl AsRef<Path>) -> Result<Keys, KeyFileError> {
 ///
 /// [`KeyTextError`], which doesn't repeat the text.
 pub fn parse_keys(text: &str) -> Result<Keys, KeyTextError> {
-    let mut keys = text
-        .split_whitespace()
-        .enumerate()
-        .map(|(index, word)| parse_key(word).ok_or(KeyTextError::NotAKey { word: index + 1 }));
-    let current = keys.next().ok_or(KeyTextError::Empty)??;
-    let other = keys.next().transpose()?;
-    match keys.next() {
-        Some(_) => Err(KeyTextError::TooMany),
-        None => Ok(Keys { current, other }),
-    }
+    parse(text.as_bytes())
 }
 
-fn parse_key(word: &str) -> Option<Key> {
-    let bytes = if word.len() == 2 * Key::LEN {
-        let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-        let pairs = word.as_bytes().chunks_exact(2);
-        pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.last()?)?)).collect()
-    } else {
-        BASE64_STANDARD.decode(word).ok()
-    };
-    let bytes: Vec<u8> = bytes?;
-    Some(Key::new(bytes.try_into().ok()?))
+fn parse(text: &[u8]) -> Result<Keys, KeyTextError> {
+    Keys::from_text(text, |word| Key::from_hex(word).or_else(|| from_base64(word)))
+}
+
+fn from_base64(word: &[u8]) -> Option<Key> {
+    let bytes = Zeroizing::new(BASE64_STANDARD.decode(word).ok()?);
+    Some(Key::new((**bytes).try_into().ok()?))
 }
 
 #[cfg(test)]
@@ -180,10 +156,14 @@ mod tests {
             (" \n", KeyTextError::Empty),
             ("secret", KeyTextError::NotAKey { word: 1 }),
             (&HEX[1..], KeyTextError::NotAKey { word: 1 }),
+            (&HEX[2..], KeyTextError::NotAKey { word: 1 }),
+            (&format!("{HEX}00"), KeyTextError::NotAKey { word: 1 }),
             (&format!("{HEX}\n{HEX}0"), KeyTextError::NotAKey { word: 2 }),
             (&HEX.replace('A', "g"), KeyTextError::NotAKey { word: 1 }),
             (&HEX.replace("0A", "é"), KeyTextError::NotAKey { word: 1 }),
-            (&format!("{HEX} {HEX} {HEX}"), KeyTextError::TooMany),
+            (&format!("{HEX} {OTHER} {HEX}"), KeyTextError::TooMany),
+            (&format!("{HEX}\n{HEX}\n"), KeyTextError::Alike),
+            (&format!("{HEX}\n{BASE64}\n"), KeyTextError::Alike),
         ] {
             assert_eq!(parse_keys(text).unwrap_err(), error, "{text:?}");
         }
