@@ -262,6 +262,11 @@ fn authenticate(
     mac
 }
 
+/// Whether a payload ends with a seal, of whatever key: who has none can't tell if it is right.
+pub fn is_sealed(payload: &[u8]) -> bool {
+    split(payload).is_some()
+}
+
 /// A payload's message, the number and the MAC, if it ends with a seal.
 fn split(payload: &[u8]) -> Option<(&[u8], [u8; NUMBER_LEN], &[u8; MAC_LEN])> {
     let (rest, mac) = payload.split_last_chunk()?;

@@ -71,12 +71,7 @@ async fn main(_spawner: Spawner) {
         Ok(seals) => transport.with_seals(seals),
         Err(error) => fatal::no_start(&mut light, error).await,
     };
-    let board = Board {
-        transport,
-        votes,
-        rng: noise(settings.chip_number),
-        observer: DefmtLog,
-    };
+    let board = Board { transport, votes, rng: noise(settings.chip_number), observer: DefmtLog };
     let config = settings.config();
     let driver = Driver::<_, _, _, _, _, VOTERS>::start(id, &config, AlwaysGrant, board).await;
     let mut driver = match driver {
