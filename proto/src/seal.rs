@@ -35,6 +35,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod key_text;
 mod numbers;
 
 use core::fmt;
@@ -49,6 +50,8 @@ use crate::message::{ENCODED_MAX, SEAL_LEN, encode};
 use crate::wire_type::WireType;
 use crate::writer::EncodeError;
 use numbers::{Numbers, Said};
+
+pub use key_text::KeyTextError;
 
 /// The most bytes that a sealed message takes.
 pub const SEALED_MAX: usize = ENCODED_MAX + SEAL_LEN;
@@ -263,6 +266,11 @@ fn authenticate(
     mac.update(&number);
     mac.update(payload);
     mac
+}
+
+/// Whether a payload ends with a seal, of whatever key: who has none can't tell if it is right.
+pub fn is_sealed(payload: &[u8]) -> bool {
+    split(payload).is_some()
 }
 
 /// A payload's message, the number and the MAC, if it ends with a seal.
