@@ -115,7 +115,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         let electorate = Electorate::new(config.size, config.voters, list);
         let timing = Timing::new(config, &id);
         // V3: it may have acknowledged a heartbeat just before it stopped.
-        let is_quarantined = record.term > 0 || record.bound_for > 0;
+        let is_quarantined = record.may_have_promised();
         let quarantine = timing.election_timeout_min.max(record.bound_for);
         let bound_until = now.plus_micros(quarantine).plus_micros(timing.clock_tick);
         let rounds = Rounds::new(&mut rng, &id);

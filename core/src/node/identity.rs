@@ -85,7 +85,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// it said in its earlier life for another process's (rule N3).
     pub fn handle_no_double(&mut self, now: Instant) {
         let now = self.begin_input(now);
-        let has_run = self.record.term > 0 || self.record.bound_for > 0;
+        let has_run = self.record.may_have_promised();
         let waits = |it: &mut Inquiry| it.is_at_start() && !it.is_answered;
         if has_run || self.inquiry.take_if(waits).is_none() {
             return;
