@@ -59,12 +59,6 @@ pub const SEALED_MAX: usize = ENCODED_MAX + SEAL_LEN;
 /// The most starts that a node's vote record can count (rule K2).
 pub const STARTS_MAX: u32 = (1 << 28) - 1;
 
-/// How many starts there are with the one after `starts`; none if there were too many for another
-/// (rule K2).
-pub const fn next_start(starts: u32) -> Option<u32> {
-    if starts < STARTS_MAX { Some(starts + 1) } else { None }
-}
-
 /// What is authenticated first, so that a key that is used for something else too does no harm.
 const DOMAIN: &[u8] = b"graft-election seal 1\0";
 
@@ -266,6 +260,12 @@ fn authenticate(
     mac.update(&number);
     mac.update(payload);
     mac
+}
+
+/// How many starts there are with the one after `starts`; none if there were too many for another
+/// (rule K2).
+pub const fn next_start(starts: u32) -> Option<u32> {
+    if starts < STARTS_MAX { Some(starts + 1) } else { None }
 }
 
 /// Whether a payload ends with a seal, of whatever key: who has none can't tell if it is right.
