@@ -56,6 +56,16 @@ pub(crate) fn print(json: bool) -> Result<()> {
     Ok(())
 }
 
+/// The sizes, as a section of `BENCHMARKS.md`.
+///
+/// # Errors
+///
+/// A program can't be built or weighed.
+pub(crate) fn section() -> Result<String> {
+    let table = as_table(&weigh(Toolchain::install()?)?);
+    Ok(format!("Sizes of firmware\n`cargo xtask sizes` weighs the same.\n\n{table}"))
+}
+
 /// Checks that the README has the sizes of today, or what another compiler may make of them.
 ///
 /// # Errors
