@@ -39,6 +39,11 @@ impl VoteRecord {
         Self { list: Some(ListId::declared(voters)), ..Self::default() }
     }
 
+    /// Whether its node may ever have promised anything, so that one may hold still (rule V3).
+    pub const fn may_have_promised(&self) -> bool {
+        self.term > 0 || self.bound_for > 0
+    }
+
     /// The record of a voter whose list was replaced by this one while all voters of both were
     /// stopped (rule V6). `term` must be above the terms of all of them; the vote in it is spent,
     /// on `id` itself. `bound_for` is the longest promise in their records: what was done under a

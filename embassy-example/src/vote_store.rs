@@ -1,6 +1,6 @@
 use graft_election_core::{NodeId, VoteRecord};
 #[cfg(feature = "seal")]
-use graft_election_proto::seal::STARTS_MAX;
+use graft_election_proto::seal::next_start;
 
 /// Where a node keeps its vote record across resets and power cuts: flash, FRAM, EEPROM.
 ///
@@ -97,10 +97,7 @@ pub trait VoteStore {
     #[cfg(feature = "seal")]
     async fn count_start(&mut self) -> Result<u32, CountError<Self::Error>> {
         let record = self.load().await.map_err(CountError::Load)?;
-        let starts = record.starts.saturating_add(1);
-        if starts > STARTS_MAX {
-            return Err(CountError::NoneLeft);
-        }
+        let starts = next_start(record.starts).ok_or(CountError::NoneLeft)?;
         self.save(&VoteRecord { starts, ..record }).await.map_err(CountError::Save)?;
         Ok(starts)
     }
@@ -111,7 +108,7 @@ pub trait VoteStore {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum CountError<E> {
-    /// There were [`STARTS_MAX`] of them.
+    /// There were 2^28 of them.
     #[error("this board has started 2^28 times with a key")]
     NoneLeft,
     /// The memory can't be read, or its content makes no sense.

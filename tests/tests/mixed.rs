@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use graft_election::{
-    ClusterInfo, MemoryVotes, NatsTransport, Node, NodeBuilder, NodeId, SerialLine,
-    SerialTransport, State,
+    ClusterInfo, MemoryVotes, NatsTransport, Node, NodeBuilder, NodeId, Operator, OperatorError,
+    SerialLine, SerialTransport, State,
 };
 use graft_election_tests::boards::{BOARDS_CLUSTER, Boards};
 use graft_election_tests::bridge::RunningBridge;
@@ -60,15 +60,6 @@ enum Side {
     Nats,
 }
 
-/// How soon a node campaigns that hears of no leader. Boards take half a second to a second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Haste {
-    /// Before any board.
-    Eager,
-    /// After all boards.
-    Patient,
-}
-
 /// A cluster of five: `board-1` and `board-2`, `host` beside them, `nats-1` and `nats-2`.
 struct Mixed {
     boards: Boards,
@@ -100,7 +91,7 @@ impl Mixed {
         };
         mixed.start_bridge().await;
         for name in Self::HOSTS {
-            mixed.start_host(&id(name), Haste::Patient).await;
+            mixed.start_host(&id(name)).await;
         }
         mixed
     }
@@ -122,8 +113,8 @@ impl Mixed {
         self.bridge = Some(RunningBridge::start_for_boards(member, server).await);
     }
 
-    async fn start_host(&mut self, host: &NodeId, haste: Haste) {
-        let (votes, builder) = (self.votes[host].clone(), haste.builder(host));
+    async fn start_host(&mut self, host: &NodeId) {
+        let (votes, builder) = (self.votes[host].clone(), builder(host));
         let node = match self.side_of(host) {
             Side::Host => {
                 let line = SerialLine::Unix(self.places["host"].socket().to_owned());
@@ -154,30 +145,30 @@ impl Mixed {
     async fn bring_back(&mut self, node: &NodeId) {
         match self.side_of(node) {
             Side::Board => drop(self.boards.come_back(node).await),
-            Side::Host | Side::Nats => self.start_host(node, Haste::Patient).await,
+            Side::Host | Side::Nats => self.start_host(node).await,
         }
         self.lost = None;
     }
 
-    /// Loses leaders, and brings them back, until one on `side` leads. It takes one unless the
-    /// machine is very slow: the election timeouts of all others are longer.
+    /// Waits until one on `side` leads. Unless one does, an operator on NATS has the leadership
+    /// handed over: asked again where the target is not fit, since it was late just then.
     async fn leader_on(&mut self, side: Side) -> (u64, NodeId) {
-        for _ in 0..10 {
+        loop {
             let (term, leader) = self.agreed_leader().await;
             if self.side_of(&leader) == side {
                 return (term, leader);
             }
-            let host = self.hosts.keys().find(|host| self.side_of(host) == side).cloned();
-            if let Some(host) = host {
-                self.hosts.remove(&host).unwrap().kill().await;
-                self.start_host(&host, Haste::Eager).await;
-                self.agreed_leader().await;
+            let nodes = self.boards.ids().into_iter().chain(self.hosts.keys().cloned());
+            let target = nodes.into_iter().find(|node| self.side_of(node) == side).unwrap();
+            let transport = NatsTransport::connect(self.server().url()).await.unwrap();
+            let operator = Operator::connect(transport, BOARDS_CLUSTER).await.unwrap();
+            let mut operator = operator.patience(PATIENCE);
+            let handed_over = operator.hand_over(Some(&target));
+            match self.boards.witness().hear_until(handed_over).await {
+                Ok(_) | Err(OperatorError::UnfitTarget { .. }) => {}
+                Err(error) => panic!("{error}\n{}", self.boards.logs()),
             }
-            self.lose(&leader).await;
-            self.agreed_leader().await;
-            self.bring_back(&leader).await;
         }
-        panic!("nobody on the side of {side:?} leads");
     }
 
     /// Waits until all that are there follow one leader in one term.
@@ -246,14 +237,9 @@ impl Mixed {
     }
 }
 
-impl Haste {
-    fn builder(self, host: &NodeId) -> NodeBuilder {
-        let (min, max) = match self {
-            Self::Eager => (250, 300),
-            Self::Patient => (1_100, 1_600),
-        };
-        let (min, max) = (Duration::from_millis(min), Duration::from_millis(max));
-        let cluster = ClusterInfo::new(BOARDS_CLUSTER, Mixed::SIZE as usize);
-        Node::builder(cluster).id(host.clone()).election_timeout(min, max)
-    }
+/// A host whose election timeout is longer than a board's.
+fn builder(host: &NodeId) -> NodeBuilder {
+    let (min, max) = (Duration::from_millis(1_100), Duration::from_millis(1_600));
+    let cluster = ClusterInfo::new(BOARDS_CLUSTER, Mixed::SIZE as usize);
+    Node::builder(cluster).id(host.clone()).election_timeout(min, max)
 }

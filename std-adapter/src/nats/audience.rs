@@ -13,7 +13,6 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::refused::Refusal;
-use super::subjects::{Said, origin_of};
 use super::{GO_CLUSTER_KINDS, GO_NODE_KINDS, NatsError, Source, Subjects, Watched, subscribe};
 use crate::codec::Codec;
 use crate::transport::{Arrival, Connection};
@@ -162,12 +161,7 @@ impl Heard {
         let is_to_one = matches!(source, Source::Go(kind) if GO_NODE_KINDS.contains(&kind));
         let receiver = message.subject.split('.').nth(1).filter(|_| is_to_one);
         let receiver = receiver.map(|name| NodeId::from_bytes(name.as_bytes())).transpose().ok()?;
-        let payload = &message.payload;
-        let arrival = match subjects.read(source, message) {
-            Ok(Some(Said { to, message, .. })) => codec.open(message, &to, payload),
-            Ok(None) => return None,
-            Err(error) => Arrival::malformed_from(origin_of(source, message), error),
-        };
+        let arrival = subjects.arrival(codec, source, message)?;
         Some(Self { receiver, is_for_go: matches!(source, Source::Go(_)), arrival })
     }
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::refused::{Refusal, Refused};
-use super::subjects::{Said, TRIAL_MARK, origin_of};
+use super::subjects::TRIAL_MARK;
 use super::{
     GO_CLUSTER_KINDS, GO_NODE_KINDS, NatsError, Route, Source, Subjects, Watched,
     subject_of_go_node, subscribe,
@@ -440,16 +440,7 @@ impl Heard {
             return is_small
                 .then(|| Self::Trial { subject: subject.to_string(), payload: payload.to_vec() });
         }
-        match subjects.read(source, message) {
-            Ok(Some(Said { to, message, .. })) => {
-                Some(Self::Arrival(codec.open(message, &to, payload)))
-            }
-            Ok(None) => None,
-            Err(error) => {
-                let arrival = Arrival::malformed_from(origin_of(source, message), error);
-                Some(Self::Arrival(arrival))
-            }
-        }
+        subjects.arrival(codec, source, message).map(Self::Arrival)
     }
 }
 

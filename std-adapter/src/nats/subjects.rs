@@ -4,6 +4,9 @@
 use graft_election_core::{Message, Mode, NodeId, Recipient};
 use graft_election_proto::{DecodeError, Kind, decode};
 
+use crate::codec::Codec;
+use crate::transport::Arrival;
+
 /// What the Go original says to everyone.
 pub(crate) const GO_CLUSTER_KINDS: [Kind; 2] = [Kind::VoteRequest, Kind::Heartbeat];
 
@@ -175,6 +178,21 @@ impl Subjects {
         Ok(Some(Said { to, message: decoded }))
     }
 
+    /// What a message comes to for whoever listens; nothing if it is none of the cluster.
+    pub(super) fn arrival(
+        &self,
+        codec: &Codec,
+        source: Source,
+        message: &async_nats::Message,
+    ) -> Option<Arrival> {
+        match self.read(source, message) {
+            Ok(said) => {
+                said.map(|Said { to, message: said }| codec.open(said, &to, &message.payload))
+            }
+            Err(error) => Some(Arrival::malformed_from(origin_of(source, message), error)),
+        }
+    }
+
     /// The kind, the sender and, if there is one, the receiver that one of our subjects names.
     fn parse<'s>(&self, subject: &'s str) -> Option<(Kind, &'s str, Option<&'s str>)> {
         let rest = subject.strip_prefix("graft.")?.strip_prefix(self.cluster.as_str())?;
@@ -198,7 +216,7 @@ pub(crate) fn subject_of_go_node(node: &NodeId, kind: Kind) -> String {
 
 /// Where a message that can't be read came from, as it is reported: the subject and, where that
 /// names no sender, who sent it.
-pub(crate) fn origin_of(source: Source, message: &async_nats::Message) -> String {
+fn origin_of(source: Source, message: &async_nats::Message) -> String {
     let subject = reported(&message.subject);
     match source {
         Source::Go(_) => match sender_of_go(&message.payload) {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use graft_election_core::{Config, ConfigError, LeaderValue, Mode, NodeId, VoteRecord};
-use graft_election_proto::seal::{Keys, STARTS_MAX};
+use graft_election_proto::seal::{Keys, next_start};
 use rand::rngs::{StdRng, SysRng};
 use rand::{SeedableRng, TryRng};
 use tokio::sync::{mpsc, watch};
@@ -231,7 +231,7 @@ impl NodeBuilder {
         }
         let mut node = self.core_node(&id, record, seed, &clock)?;
         node.application_mut().set_value(self.value.clone());
-        let is_new = node.record().term == 0 && node.record().bound_for == 0;
+        let is_new = !node.record().may_have_promised();
         let start_question = if is_new && (is_drawn || transport.has_id_to_itself()) {
             node.handle_no_double(clock.now());
             StartQuestion::needless()
@@ -263,12 +263,11 @@ impl NodeBuilder {
             return Ok(record);
         }
         let starts = match record.starts {
-            0 => minutes_since_1970().max(1),
-            starts => starts.saturating_add(1),
+            // So that the first one has the number of the minute.
+            0 => minutes_since_1970().saturating_sub(1),
+            starts => starts,
         };
-        if starts > STARTS_MAX {
-            return Err(StartError::NoStartLeft);
-        }
+        let starts = next_start(starts).ok_or(StartError::NoStartLeft)?;
         Ok(VoteRecord { starts, ..record })
     }
 

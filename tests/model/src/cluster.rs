@@ -46,6 +46,7 @@ pub const LARGE_CLUSTERS: &[Cluster] = &[
     Cluster { term_max: 3, ..Cluster::new(Kind::Extended, 2) },
     Cluster { witness: false, ..Cluster::with_witness(Kind::Extended, 2) },
     Cluster::with_witness(Kind::CoarseVoter, 4),
+    Cluster { term_max: 3, ..Cluster::with_witness(Kind::Extended, 1) },
 ];
 
 /// How long a step of time lasts, in microseconds.

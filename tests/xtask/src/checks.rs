@@ -9,7 +9,7 @@ use cargo_metadata::semver::Version;
 use cargo_metadata::{CargoOpt, MetadataCommand};
 
 use crate::command::{cargo, command, run};
-use crate::firmware::{BOARDS, EMULATED_BOARD, EMULATED_TARGET, manifest};
+use crate::firmware::{BOARDS, EMULATED_BOARD, EMULATED_TARGET, Variant, manifest};
 use crate::tools::Tools;
 use crate::workspace::{BENCH, FUZZ, NO_PANIC, SIZES, root, target_dir};
 
@@ -98,7 +98,10 @@ pub(crate) fn build_tests() -> Result<()> {
 /// Only an unstable compiler compares the errors, so a stable one is told to be one; for the
 /// examples alone, since all that they need would be built once more for it.
 pub(crate) fn tests(tools: &Tools) -> Result<()> {
-    let firmware = tools.toolchain.build(EMULATED_BOARD, EMULATED_TARGET)?;
+    // The tests find the one of boards with a key beside the other.
+    let build = |variant| tools.toolchain.build(EMULATED_BOARD, EMULATED_TARGET, variant);
+    build(Variant::Sealed)?;
+    let firmware = build(Variant::Plain)?;
     let mut test = cargo(["test", "--workspace", "--features", TESTED_FEATURE])?;
     test.env("NATS_SERVER", &tools.nats_server);
     test.env("GOOGLE_PROTOBUF", &tools.google_protobuf);

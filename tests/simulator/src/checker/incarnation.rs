@@ -94,6 +94,8 @@ pub(super) struct Incarnation {
     pub(super) standing_back: StandingBack,
     /// Who answered its campaign, and whether with a vote: as many as count (rule V6).
     answers: Vec<(Option<Identity>, bool)>,
+    /// How many Go nodes voted for it, which can't be told apart.
+    nameless_votes: usize,
 }
 
 /// A leader that a node follows.
@@ -206,6 +208,7 @@ impl Incarnation {
             pre_votes: PreVotes::default(),
             standing_back: StandingBack::default(),
             answers: Vec::new(),
+            nameless_votes: 0,
         }
     }
 
@@ -352,7 +355,8 @@ impl Incarnation {
         if follows && !(self.is_second(heartbeat) && is_same_id) {
             self.followed = Some(heartbeat.clone());
             self.followed_value = Some(value.clone());
-            self.heard_late_vote = false;
+            // C3: had it refused this as a second leader's, it would know of slow disks still.
+            self.heard_late_vote &= !self.is_sure_whom_it_follows();
         }
     }
 
@@ -552,18 +556,20 @@ impl Incarnation {
     /// A Go node answers its campaign, and doesn't say who it is.
     pub(super) fn hears_nameless_vote(&mut self, response: &VoteResponse) {
         if self.state == State::Candidate && response.term == self.term && self.listed == 0 {
-            self.answers.push((None, response.granted));
+            self.nameless_votes += usize::from(response.granted);
         }
     }
 
     /// It asks for votes: answers to an earlier campaign no longer count.
     pub(super) fn begins_campaign(&mut self) {
         self.answers.clear();
+        self.nameless_votes = 0;
     }
 
     /// How many voted for it as far as it may count them, itself included.
     pub(super) fn votes(&self) -> usize {
-        self.answers.iter().filter(|(_, granted)| *granted).count() + 1
+        let named = self.answers.iter().filter(|(_, granted)| *granted).count();
+        named + self.nameless_votes + 1
     }
 
     /// The end of a promise made at `at` (rule V2).
