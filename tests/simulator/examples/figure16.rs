@@ -2,6 +2,7 @@
 //! `cargo xtask bench figure16` runs it.
 
 use std::num::NonZeroU64;
+use std::panic::resume_unwind;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -44,7 +45,10 @@ fn run(trials: u64) -> Result<()> {
     };
     let rows: Result<Vec<Value>> = thread::scope(|scope| {
         let workers: Vec<_> = all.iter().map(|it| scope.spawn(move || play(it))).collect();
-        workers.into_iter().map(|it| it.join().expect("a trial doesn't panic")).collect()
+        workers
+            .into_iter()
+            .map(|it| it.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
     });
     println!("{}", json!(rows?));
     Ok(())
