@@ -2,8 +2,9 @@
 //! `cargo xtask bench figure16` runs it.
 
 use std::num::NonZeroU64;
+use std::panic::resume_unwind;
 use std::process::ExitCode;
-use std::thread::{self, ScopedJoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -44,10 +45,10 @@ fn run(trials: u64) -> Result<()> {
     };
     let rows: Result<Vec<Value>> = thread::scope(|scope| {
         let workers: Vec<_> = all.iter().map(|it| scope.spawn(move || play(it))).collect();
-        let join = |it: ScopedJoinHandle<'_, Result<Value>>| {
-            it.join().unwrap_or_else(|_| Err(anyhow!("a trial panicked")))
-        };
-        workers.into_iter().map(join).collect()
+        workers
+            .into_iter()
+            .map(|it| it.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
     });
     println!("{}", json!(rows?));
     Ok(())

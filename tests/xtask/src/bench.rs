@@ -9,8 +9,10 @@ mod plot;
 mod safety;
 mod table;
 
+use std::net::TcpStream;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -19,6 +21,9 @@ use self::page::Page;
 use crate::command::{cargo, run};
 use crate::sizes;
 use crate::workspace::{BENCH, target_dir};
+
+/// How long a server is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What to measure, and how well.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -92,6 +97,23 @@ impl Part {
             Self::Sizes => sizes::section(),
         }
     }
+}
+
+/// Waits until somebody listens at this address: who asks earlier may give up.
+///
+/// # Errors
+///
+/// Nobody does for a long time.
+fn await_server(url: &str) -> Result<()> {
+    let (_, address) = url.split_once("://").context("an address has a scheme")?;
+    let began = Instant::now();
+    while let Err(error) = TcpStream::connect(address) {
+        if began.elapsed() > PATIENCE {
+            return Err(error).with_context(|| format!("nobody listens at {url}"));
+        }
+        sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 /// The program that has the other libraries in it.

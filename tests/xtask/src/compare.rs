@@ -27,7 +27,7 @@ const END: &str = "<!-- Until here. -->\n";
 
 /// Where the servers listen: at ports that nobody else has on this machine.
 pub(crate) const NATS: &str = "nats://127.0.0.1:14922";
-const ETCD: &str = "http://127.0.0.1:14923";
+pub(crate) const ETCD: &str = "http://127.0.0.1:14923";
 const ETCD_PEERS: &str = "http://127.0.0.1:14924";
 
 /// What could not be compared, and why.

@@ -9,11 +9,11 @@ use std::time::Duration;
 use anyhow::Result;
 
 use self::race::{Race, Round};
-use super::peers;
 use super::plot::{Plot, Scale, Series};
 use super::table::{Aims, Table, share, short};
+use super::{await_server, peers};
 use crate::command::{cargo, command, run, text};
-use crate::compare::{NATS, etcd_lock, etcd_server, group::Group, nats_server};
+use crate::compare::{ETCD, NATS, etcd_lock, etcd_server, group::Group, nats_server};
 use crate::workspace::{root, target_dir};
 
 /// The drawing of the times after `kill -9`.
@@ -71,6 +71,7 @@ pub(super) fn measure(quick: bool) -> Result<String> {
     let servers: Result<Vec<Group>> =
         servers.iter().map(|words| Group::start(words, &place, null(), None)).collect();
     let _servers = servers?;
+    [NATS, ETCD].into_iter().try_for_each(await_server)?;
     let mut results = Vec::new();
     for contender in contenders()? {
         eprintln!("{}, {} nodes", contender.name, contender.size);

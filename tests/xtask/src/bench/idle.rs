@@ -8,10 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rustix::param::clock_ticks_per_second;
 
+use super::await_server;
 use super::failover::release_graft;
 use super::table::{Table, short};
 use crate::compare::group::Group;
-use crate::compare::{NATS, etcd_server, nats_server};
+use crate::compare::{ETCD, NATS, etcd_server, nats_server};
 use crate::workspace::target_dir;
 
 /// How long it is watched, after a while for all to come to rest.
@@ -37,6 +38,7 @@ pub(super) fn measure(quick: bool) -> Result<String> {
     let start = |words: &[String]| Group::start(words, &place, Stdio::null(), None);
     let nats = start(&nats_server(false)?)?;
     let etcd = start(&etcd_server()?)?;
+    [NATS, ETCD].into_iter().try_for_each(await_server)?;
     let mut programs = vec![("nats-server, which they use", nats), ("etcd, one server", etcd)];
     for name in ["n1", "n2", "n3"] {
         let words = format!(
@@ -69,7 +71,7 @@ pub(super) fn measure(quick: bool) -> Result<String> {
     Ok(format!(
         "Idle programs\n\
          Three nodes follow and lead, with a heartbeat every 100 ms, for {} s; one of them runs a \
-         COMMAND. Its\nwatchdog is a process of its own, and counts no processor time.\n\n{}",
+         COMMAND, whose\nwatchdog is a process of its own and not counted.\n\n{}",
         watched.as_secs(),
         table.finish()
     ))

@@ -92,8 +92,8 @@ fn section(costs: Costs) -> Result<String> {
     Ok(format!(
         "What safety costs\n\
          Each step has all that the one before has. A message for everyone counts once; ids have \
-         two bytes.\nAll three nodes' work is counted, in one thread. A vote is stored once in an \
-         election by each voter,\nand twice by nobody.\n\n{sections}{}",
+         two bytes.\nAll three nodes' work is counted, in one thread. Each voter stores its vote \
+         once in an election.\n\n{sections}{}",
         table.finish()
     ))
 }
