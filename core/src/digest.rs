@@ -1,4 +1,4 @@
-//! The checksum that stands for ids where there is no room for the ids themselves.
+//! What stands for ids where there is no room for the ids themselves: a checksum, or a hash.
 
 use crc::{CRC_32_ISCSI, Crc, NoTable};
 
@@ -16,7 +16,7 @@ impl Digest {
     }
 
     pub(crate) fn update(&mut self, id: &NodeId) {
-        self.0.update(id.as_str().as_bytes());
+        self.0.update(id.as_bytes());
         self.0.update(&[0]);
     }
 
@@ -30,4 +30,11 @@ impl Digest {
         digest.update(id);
         digest.finish()
     }
+}
+
+/// The hash of an id, by FNV-1a. It means something to this process alone, and takes a tenth of the
+/// time of the checksum.
+pub(crate) fn hash(id: &NodeId) -> u32 {
+    let mix = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    id.as_bytes().iter().fold(0x811c_9dc5, mix)
 }

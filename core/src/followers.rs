@@ -5,7 +5,11 @@ use crate::{Config, Instant, Life};
 
 /// What a leader knows of its followers, by their indexes in the electorate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Followers<const VOTERS: usize>([Follower; VOTERS]);
+pub(crate) struct Followers<const VOTERS: usize> {
+    by_index: [Follower; VOTERS],
+    /// How many of them are bound for longer than the lease lasts.
+    outlasting: usize,
+}
 
 /// What a leader knows of one follower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,11 +92,11 @@ impl Follower {
 
 impl<const VOTERS: usize> Followers<VOTERS> {
     pub(crate) const fn none() -> Self {
-        Self([Follower::UNKNOWN; VOTERS])
+        Self { by_index: [Follower::UNKNOWN; VOTERS], outlasting: 0 }
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<&Follower> {
-        self.0.get(index)
+        self.by_index.get(index)
     }
 
     /// N4: whether the follower's acknowledgement counts, and which process it came from.
@@ -104,20 +108,28 @@ impl<const VOTERS: usize> Followers<VOTERS> {
         now: Instant,
         election_timeout_max: u32,
     ) -> Recognition {
-        match self.0.get_mut(index) {
+        match self.by_index.get_mut(index) {
             Some(follower) => follower.recognize(life, sent_at, now, election_timeout_max),
             None => Recognition::Late,
         }
     }
 
-    /// Takes note of an acknowledgement that arrived at `now`. Of all that a follower promised, the
-    /// latest end counts (rule L3).
-    pub(crate) fn acknowledge(&mut self, index: usize, acknowledgement: Acknowledgement) {
-        let Some(follower) = self.0.get_mut(index) else {
+    /// Takes note of an acknowledgement that arrived at `now`, while the lease lasts until
+    /// `lease_until`. Of all that a follower promised, the latest end counts (rule L3).
+    pub(crate) fn acknowledge(
+        &mut self,
+        index: usize,
+        acknowledgement: Acknowledgement,
+        lease_until: Instant,
+    ) {
+        let Some(follower) = self.by_index.get_mut(index) else {
             return;
         };
         let Acknowledgement { now, bound_until, priority, is_up_to_date } = acknowledgement;
         let is_steady = follower.bound_until > now && follower.priority == priority;
+        if follower.bound_until <= lease_until && bound_until > lease_until {
+            self.outlasting = self.outlasting.saturating_add(1);
+        }
         follower.bound_until = follower.bound_until.max(bound_until);
         if !is_steady {
             follower.steady_since = now;
@@ -126,16 +138,19 @@ impl<const VOTERS: usize> Followers<VOTERS> {
     }
 
     /// The instant until which `count` followers at least are bound, if that is later than
-    /// `lease_until`, the last such instant. Promises come one at a time and only move later, so
-    /// that one look at each is enough: the new end is the first of those that outlast the old.
-    pub(crate) fn bound_beyond(&self, lease_until: Instant, count: usize) -> Option<Instant> {
-        let ends = self.0.iter().map(|follower| follower.bound_until);
-        let (outlasting, first) = ends
-            .filter(|end| *end > lease_until)
-            .fold((0_usize, Instant::FAR_FUTURE), |(outlasting, first), end| {
-                (outlasting.saturating_add(1), first.min(end))
-            });
-        (outlasting > 0 && outlasting >= count).then_some(first)
+    /// `lease_until`, the last such instant, in whose place it comes.
+    ///
+    /// Promises come one at a time and only move later, so the new end is the first of those that
+    /// outlast the old. It is looked for once in a round of heartbeats: an acknowledgement among
+    /// many voters takes no longer than one among few.
+    pub(crate) fn bound_beyond(&mut self, lease_until: Instant, count: usize) -> Option<Instant> {
+        if self.outlasting == 0 || self.outlasting < count {
+            return None;
+        }
+        let ends = || self.by_index.iter().map(|follower| follower.bound_until);
+        let first = ends().filter(|end| *end > lease_until).min()?;
+        self.outlasting = ends().filter(|end| *end > first).count();
+        Some(first)
     }
 
     /// The index of the follower that is highest in `order` among those that are meant.
@@ -144,7 +159,7 @@ impl<const VOTERS: usize> Followers<VOTERS> {
         is_meant: impl Fn(&Follower) -> bool,
         order: impl Fn(&Follower) -> K,
     ) -> Option<usize> {
-        let meant = self.0.iter().enumerate().filter(|(_, follower)| is_meant(follower));
+        let meant = self.by_index.iter().enumerate().filter(|(_, follower)| is_meant(follower));
         meant.max_by_key(|(_, follower)| order(follower)).map(|(index, _)| index)
     }
 }
@@ -167,4 +182,40 @@ pub(crate) struct Acknowledgement {
     pub(crate) bound_until: Instant,
     pub(crate) priority: u32,
     pub(crate) is_up_to_date: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::SmallRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+
+    const VOTERS: usize = 6;
+
+    /// As the rule has it: the instant until which so many followers at least are bound.
+    fn quorum_bound_until(followers: &Followers<VOTERS>, count: usize) -> Instant {
+        let mut ends = followers.by_index.map(|follower| follower.bound_until);
+        ends.sort();
+        ends[VOTERS - count]
+    }
+
+    #[test]
+    fn l3_the_lease_is_that_of_the_latest_quorum_whatever_the_order_of_promises() {
+        let mut rng = SmallRng::seed_from_u64(1);
+        for count in 1..=VOTERS {
+            let mut followers = Followers::<VOTERS>::none();
+            let mut lease_until = Follower::NEVER;
+            for time in 0..2_000 {
+                let now = Instant::from_micros(time);
+                let bound_until = Instant::from_micros(time / 10 + rng.random_range(0..20));
+                let promise =
+                    Acknowledgement { now, bound_until, priority: 1, is_up_to_date: true };
+                followers.acknowledge(rng.random_range(0..VOTERS), promise, lease_until);
+                let until = followers.bound_beyond(lease_until, count);
+                lease_until = until.unwrap_or(lease_until);
+                assert_eq!(lease_until, quorum_bound_until(&followers, count), "{time}");
+            }
+        }
+    }
 }

@@ -1,18 +1,18 @@
 use core::fmt;
 
-use heapless::Vec;
+use crate::short_bytes::ShortBytes;
 
 /// What a leader wants known with its leadership, 0 to [`LeaderValue::CAPACITY`] bytes (rule L7):
 /// an address, for example, at which its clients find it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct LeaderValue(Vec<u8, { LeaderValue::CAPACITY }, u8>);
+pub struct LeaderValue(ShortBytes<{ LeaderValue::CAPACITY }>);
 
 impl LeaderValue {
     /// The most bytes a value may have.
     pub const CAPACITY: usize = 64;
 
     /// The empty value: that of a leader which says nothing more than that it leads.
-    pub const EMPTY: Self = Self(Vec::new());
+    pub const EMPTY: Self = Self(ShortBytes::EMPTY);
 
     /// For those who lend an empty value.
     pub(crate) const EMPTY_REF: &'static Self = &Self::EMPTY;
@@ -23,24 +23,24 @@ impl LeaderValue {
     ///
     /// [`ValueTooLong`] if there are more than [`LeaderValue::CAPACITY`]; they are never cut.
     pub fn new(bytes: &[u8]) -> Result<Self, ValueTooLong> {
-        Vec::from_slice(bytes).map(Self).map_err(|_| ValueTooLong { bytes: bytes.len() })
+        ShortBytes::new(bytes).map(Self).ok_or(ValueTooLong { bytes: bytes.len() })
     }
 
     /// The value's bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        self.0.as_slice()
     }
 
     /// Whether the leader says nothing.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.as_bytes().is_empty()
     }
 }
 
 /// As text; what is not UTF-8 is replaced. It may be anything, so quote it on a terminal.
 impl fmt::Display for LeaderValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
+        for chunk in self.as_bytes().utf8_chunks() {
             f.write_str(chunk.valid())?;
             if !chunk.invalid().is_empty() {
                 f.write_str("\u{fffd}")?;

@@ -17,6 +17,7 @@ mod position;
 mod rounds;
 #[cfg(feature = "serde")]
 mod serialize;
+mod short_bytes;
 mod status;
 mod time;
 mod timing;

@@ -37,65 +37,51 @@ impl Message {
     /// The term the message carries; for a pre-vote request the term it proposes, and 0 for a
     /// question of identity and its answer, which carry none.
     pub fn term(&self) -> u64 {
-        match self {
-            Self::VoteRequest(request) | Self::PreVoteRequest(request) => request.term,
-            Self::VoteResponse(response) => response.term,
-            Self::Heartbeat(heartbeat) => heartbeat.term,
-            Self::HeartbeatResponse(response) => response.term,
-            Self::PreVoteResponse(response) => response.term,
-            Self::Handover(handover) => handover.term,
-            Self::Who(_) | Self::Here(_) => 0,
-            Self::ControlRequest(request) => request.term,
-            Self::ControlResponse(response) => response.term,
-        }
+        self.header().term
     }
 
     /// Who sent it, as far as it says so: the answers of Go nodes don't, and an operator is no
     /// node.
     pub fn sender(&self) -> Option<&NodeId> {
-        match self {
-            Self::VoteRequest(request) | Self::PreVoteRequest(request) => Some(&request.candidate),
-            Self::VoteResponse(response) => response.voter.as_ref(),
-            Self::Heartbeat(heartbeat) => Some(&heartbeat.leader),
-            Self::HeartbeatResponse(response) => Some(&response.follower),
-            Self::PreVoteResponse(response) => Some(&response.voter),
-            Self::Handover(handover) => Some(&handover.leader),
-            Self::Who(identity) | Self::Here(identity) => Some(&identity.node),
-            Self::ControlRequest(_) => None,
-            Self::ControlResponse(response) => Some(&response.node),
-        }
+        self.header().sender
     }
 
     /// Which round it belongs to, or answers; the messages of Go nodes have none (rule N1).
     pub fn round(&self) -> Option<Round> {
-        match self {
-            Self::VoteRequest(request) | Self::PreVoteRequest(request) => request.round,
-            Self::VoteResponse(response) => response.round,
-            Self::Heartbeat(heartbeat) => heartbeat.round,
-            Self::HeartbeatResponse(response) => response.round,
-            Self::PreVoteResponse(response) => response.round,
-            Self::Handover(handover) => handover.round,
-            Self::Who(identity) | Self::Here(identity) => Some(identity.round),
-            Self::ControlRequest(request) => Some(request.round),
-            Self::ControlResponse(response) => Some(response.round),
-        }
+        self.header().round
     }
 
     /// By which list of voters its sender goes, if it says so (rule V6).
     pub fn list(&self) -> Option<ListId> {
-        match self {
-            Self::VoteRequest(request) | Self::PreVoteRequest(request) => request.list,
-            Self::VoteResponse(response) => response.list,
-            Self::Heartbeat(heartbeat) => heartbeat.list,
-            Self::HeartbeatResponse(response) => response.list,
-            Self::PreVoteResponse(response) => response.list,
-            Self::Handover(_)
-            | Self::Who(_)
-            | Self::Here(_)
-            | Self::ControlRequest(_)
-            | Self::ControlResponse(_) => None,
-        }
+        self.header().list
     }
+
+    /// What messages of all kinds have, looked up once.
+    pub(crate) fn header(&self) -> Header<'_> {
+        let (term, sender, round, list) = match self {
+            Self::VoteRequest(it) | Self::PreVoteRequest(it) => {
+                (it.term, Some(&it.candidate), it.round, it.list)
+            }
+            Self::VoteResponse(it) => (it.term, it.voter.as_ref(), it.round, it.list),
+            Self::Heartbeat(it) => (it.term, Some(&it.leader), it.round, it.list),
+            Self::HeartbeatResponse(it) => (it.term, Some(&it.follower), it.round, it.list),
+            Self::PreVoteResponse(it) => (it.term, Some(&it.voter), it.round, it.list),
+            Self::Handover(it) => (it.term, Some(&it.leader), it.round, None),
+            Self::Who(it) | Self::Here(it) => (0, Some(&it.node), Some(it.round), None),
+            Self::ControlRequest(it) => (it.term, None, Some(it.round), None),
+            Self::ControlResponse(it) => (it.term, Some(&it.node), Some(it.round), None),
+        };
+        Header { term, sender, round, list }
+    }
+}
+
+/// What a message says of itself, whatever its kind: see the methods of [`Message`].
+#[derive(Clone, Copy)]
+pub(crate) struct Header<'m> {
+    pub(crate) term: u64,
+    pub(crate) sender: Option<&'m NodeId>,
+    pub(crate) round: Option<Round>,
+    pub(crate) list: Option<ListId>,
 }
 
 /// A candidate's request for a vote, or for a pre-vote.

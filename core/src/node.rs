@@ -11,19 +11,18 @@ mod output;
 mod patience;
 mod priority_backoff;
 mod role;
+mod saying;
 mod standing_back;
 mod voting;
 
-use core::num::NonZeroU32;
-
 use rand_core::Rng;
 
-use self::identity::Inquiry;
-use self::output::AfterSave;
+use self::identity::{Inquiry, is_anothers};
 pub use self::output::{Output, Unsaved};
 use self::patience::Patience;
 use self::priority_backoff::PriorityBackoff;
 use self::role::Role;
+use self::saying::{Answer, Saying};
 use self::standing_back::StandingBack;
 use crate::rounds::Rounds;
 use crate::timing::Timing;
@@ -171,18 +170,20 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         if matches!(self.role, Role::Closed) {
             return Output::Idle;
         }
-        if self.is_late_vote(&message) {
-            self.patience.note_late_vote(message.round());
+        let header = message.header();
+        let is_in_own_name = header.sender == Some(&self.id);
+        if self.is_late_vote(&message, header.round) {
+            self.patience.note_late_vote(header.round);
         }
-        if let Err(dropped) = self.check_message(&message) {
+        if let Err(dropped) = self.check_message(&message, &header, is_in_own_name) {
             self.report = dropped;
             return Output::Idle;
         }
-        if self.is_anothers(&message) {
+        if is_in_own_name && is_anothers(&message) {
             let next = self.doubt(now);
             return self.finish_input(next);
         }
-        if message.sender().is_some_and(|it| self.electorate.is_left_behind(it, message.list())) {
+        if header.sender.is_some_and(|it| self.electorate.is_left_behind(it, header.list)) {
             let next = self.yield_to_older_list(now, &message);
             return self.finish_input(next);
         }
@@ -191,9 +192,9 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             Message::Here(answer) => self.handle_here(now, answer),
             Message::ControlRequest(request) => self.handle_control_request(now, request),
             // That is for operators.
-            Message::ControlResponse(_) => AfterSave::Nothing,
+            Message::ControlResponse(_) => None,
             Message::Heartbeat(heartbeat) => self.handle_heartbeat(now, heartbeat),
-            _ if self.stands_aside() => AfterSave::Nothing,
+            _ if self.stands_aside() => None,
             Message::PreVoteRequest(request) => self.handle_pre_vote_request(now, request),
             Message::PreVoteResponse(response) => self.handle_pre_vote_response(now, response),
             Message::VoteRequest(request) => self.handle_vote_request(now, request),
@@ -211,10 +212,10 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             return Output::Idle;
         }
         if let Some(question) = self.pursue_inquiry(now) {
-            return self.finish_input(AfterSave::to_everyone(question));
+            return self.finish_input(Some(question));
         }
         if now < self.role.deadline() {
-            return self.finish_input(AfterSave::Nothing);
+            return self.finish_input(None);
         }
         let own_lease = self.lease_by_itself(now);
         let next = match &mut self.role {
@@ -231,14 +232,14 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
                 leading.note_heartbeat(now, self.timing.heartbeat_interval, own_lease);
                 match target {
                     Some(target) => self.promote(now, round, target),
-                    None => self.heartbeat(now, round),
+                    None => Some(Saying::Heartbeat { sent_at: now, round }),
                 }
             }
             Role::Closing(_) => {
                 self.enter(Role::Closed, Reason::Closed);
-                AfterSave::Nothing
+                None
             }
-            Role::Closed => AfterSave::Nothing,
+            Role::Closed => None,
         };
         self.finish_input(next)
     }
@@ -317,7 +318,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         let is_old_promise = self.is_quarantined && self.latest < self.bound_until;
         let longest = if is_old_promise { u32::MAX } else { self.timing.election_timeout_min };
         let bound_for = self.record.bound_for.min(longest);
-        self.record = VoteRecord { term, voted_for, bound_for, ..self.record.clone() };
+        (self.record.term, self.record.voted_for) = (term, voted_for);
+        self.record.bound_for = bound_for;
         if self.mode == Mode::Extended {
             self.promise();
         }
@@ -334,26 +336,20 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
 
     /// The one place through which outputs leave, so that nothing is said before it is stored (rule
     /// T1, invariant I6) and a save that failed is asked for again (rule C4).
-    fn finish_input(&mut self, next: AfterSave) -> Output<'_, R, A, VOTERS> {
-        let next = match next {
-            // N5: a sick disk doesn't make room for a double. This depends on nothing stored.
-            AfterSave::Send(answer) if matches!(answer.message, Message::Here(_)) => {
-                return Output::Send(answer);
-            }
-            next => next,
-        };
-        if self.unsaved {
+    fn finish_input(&mut self, next: Option<Saying>) -> Output<'_, R, A, VOTERS> {
+        // N5: a sick disk doesn't make room for a double. This depends on nothing stored.
+        let is_here = matches!(next, Some(Saying::Answer { answer: Answer::Here { .. }, .. }));
+        if self.unsaved && !is_here {
             return Output::Save(Unsaved::new(self, next));
         }
         match next {
-            AfterSave::Send(outgoing) => Output::Send(outgoing),
-            // A campaign always raises the term, so it has something to save.
-            AfterSave::Nothing | AfterSave::Lead(_) => Output::Idle,
+            Some(saying) => Output::Send(self.compose(saying)),
+            None => Output::Idle,
         }
     }
 
     /// The record has become durable: what waited for that may go out.
-    fn finish_save(&mut self, now: Instant, next: AfterSave) -> Option<Outgoing> {
+    fn finish_save(&mut self, now: Instant, next: Option<Saying>) -> Option<Outgoing> {
         // A slow save must not use up the time that others have to answer or to be heard.
         let asked_at = self.latest;
         let now = self.advance_clock(now);
@@ -374,12 +370,14 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         // The report stays: it is about the input that led to this save.
         self.unsaved = false;
         self.save_failed = false;
-        let next =
-            if let AfterSave::Lead(round) = next { self.begin_leading(now, round) } else { next };
-        match next {
-            AfterSave::Send(outgoing) => Some(outgoing),
-            AfterSave::Nothing | AfterSave::Lead(_) => None,
-        }
+        let next = match &self.role {
+            // C2: its own vote alone may be a quorum.
+            Role::Candidate(campaign) if campaign.count.has_quorum(self.electorate.size()) => {
+                self.begin_leading(now, campaign.count.round)
+            }
+            _ => next,
+        };
+        next.map(|saying| self.compose(saying))
     }
 
     /// The driver has let go of the record. If it is still not durable, the node stays silent and
@@ -435,10 +433,6 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     fn draw_election_timeout(&mut self, now: Instant) -> Instant {
         let span = self.patience.stretch(self.timing.election_timeout_span);
         self.timing.draw_election_timeout(&mut self.rng, now, span)
-    }
-
-    fn announced_size(&self) -> Option<NonZeroU32> {
-        u32::try_from(self.electorate.size()).ok().and_then(NonZeroU32::new)
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next, unless another input comes

@@ -1,7 +1,7 @@
 use core::fmt;
-use core::str::FromStr;
+use core::str::{self, FromStr};
 
-use heapless::String;
+use crate::short_bytes::ShortBytes;
 
 /// A voter's name: 1 to [`NodeId::CAPACITY`] printable ASCII characters without space, `.`, `*`
 /// or `>`, so that it is a single token of a NATS subject.
@@ -9,7 +9,7 @@ use heapless::String;
 /// A name that breaks these rules can't be made (rule V7), so no code behind this type checks
 /// again.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(String<{ NodeId::CAPACITY }, u8>);
+pub struct NodeId(ShortBytes<{ NodeId::CAPACITY }>);
 
 impl NodeId {
     /// The most bytes a name may have.
@@ -33,25 +33,22 @@ impl NodeId {
         if name.is_empty() {
             return Err(NodeIdError::Empty);
         }
-        // Character by character, since each is known to be ASCII. To take all of the bytes as text
-        // at once would need a table of UTF-8, and half a kibibyte of flash for it.
-        let mut id = String::new();
-        for (at, byte) in name.iter().enumerate() {
-            if !is_token_byte(*byte) {
-                return Err(NodeIdError::Forbidden { at });
-            }
-            // A name that is too long is refused below, once all of it has been judged.
-            let _ = id.push(char::from(*byte));
+        if let Some(at) = name.iter().position(|byte| !is_token_byte(*byte)) {
+            return Err(NodeIdError::Forbidden { at });
         }
-        if name.len() > Self::CAPACITY {
-            return Err(NodeIdError::TooLong { bytes: name.len() });
-        }
-        Ok(Self(id))
+        ShortBytes::new(name).map(Self).ok_or(NodeIdError::TooLong { bytes: name.len() })
+    }
+
+    /// The name's bytes. Where a few bytes of flash count, they are cheaper than the text, which
+    /// takes a table of UTF-8.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_slice()
     }
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        // It is ASCII.
+        str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 

@@ -1,17 +1,17 @@
 use core::fmt;
 
-use heapless::Vec;
+use crate::short_bytes::ShortBytes;
 
 /// The application's opaque position, 0 to [`Position::CAPACITY`] bytes: how up to date it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Position(Vec<u8, { Position::CAPACITY }, u8>);
+pub struct Position(ShortBytes<{ Position::CAPACITY }>);
 
 impl Position {
     /// The most bytes a position may have.
     pub const CAPACITY: usize = 64;
 
     /// The empty position: that of an application without one.
-    pub const EMPTY: Self = Self(Vec::new());
+    pub const EMPTY: Self = Self(ShortBytes::EMPTY);
 
     /// Takes `bytes` as a position.
     ///
@@ -19,12 +19,12 @@ impl Position {
     ///
     /// [`PositionTooLong`] if there are more than [`Position::CAPACITY`]; they are never cut.
     pub fn new(bytes: &[u8]) -> Result<Self, PositionTooLong> {
-        Vec::from_slice(bytes).map(Self).map_err(|_| PositionTooLong { bytes: bytes.len() })
+        ShortBytes::new(bytes).map(Self).ok_or(PositionTooLong { bytes: bytes.len() })
     }
 
     /// The position's bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        self.0.as_slice()
     }
 }
 

@@ -48,7 +48,7 @@ impl Instant {
     /// The instant `micros` microseconds later; a deadline the timing rules compute.
     ///
     /// To a 32-bit processor it is long enough to be worth a call.
-    #[inline(never)]
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) const fn plus_micros(self, micros: u32) -> Self {
         Self(self.0.saturating_add(micros as u64))
     }

@@ -39,7 +39,7 @@ impl VoteRecord {
         Self { list: Some(ListId::declared(voters)), ..Self::default() }
     }
 
-    /// Whether its node may ever have promised anything, so that a promise may hold still (rule V3).
+    /// Whether its node may ever have promised anything, so that one may hold still (rule V3).
     pub const fn may_have_promised(&self) -> bool {
         self.term > 0 || self.bound_for > 0
     }

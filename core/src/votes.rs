@@ -166,7 +166,7 @@ impl<const VOTERS: usize> Count<VOTERS> {
 
     /// Whether a quorum of a cluster of `size` has given its vote.
     pub(crate) fn has_quorum(&self, size: usize) -> bool {
-        self.votes.count() >= quorum(size)
+        self.votes.given >= quorum(size)
     }
 }
 
@@ -186,7 +186,8 @@ pub(crate) struct TwoLives;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Votes<const VOTERS: usize> {
     by_index: [Ballot; VOTERS],
-    nameless: usize,
+    /// How many have been given, the nameless included.
+    given: usize,
 }
 
 /// What one voter has answered so far.
@@ -203,7 +204,7 @@ enum Ballot {
 
 impl<const VOTERS: usize> Votes<VOTERS> {
     const fn none() -> Self {
-        Self { by_index: [Ballot::Unheard; VOTERS], nameless: 0 }
+        Self { by_index: [Ballot::Unheard; VOTERS], given: 0 }
     }
 
     /// Takes note of an answer. A vote whose voter has a name counts once.
@@ -212,13 +213,14 @@ impl<const VOTERS: usize> Votes<VOTERS> {
         let index = match voter {
             Voter::Named(index) => index,
             Voter::Nameless => {
-                self.nameless = self.nameless.saturating_add(granted.into());
+                self.given = self.given.saturating_add(granted.into());
                 return Ok(());
             }
         };
         let Some(ballot) = self.by_index.get_mut(index) else {
             return Ok(());
         };
+        let has_given = ballot.is_given();
         *ballot = match *ballot {
             Ballot::Unheard => Ballot::Heard { life, granted },
             Ballot::Heard { life: first, granted: before } if first == life => {
@@ -226,13 +228,18 @@ impl<const VOTERS: usize> Votes<VOTERS> {
             }
             Ballot::Heard { .. } | Ballot::Void => Ballot::Void,
         };
+        match (has_given, ballot.is_given()) {
+            (false, true) => self.given = self.given.saturating_add(1),
+            (true, false) => self.given = self.given.saturating_sub(1),
+            _ => {}
+        }
         if *ballot == Ballot::Void { Err(TwoLives) } else { Ok(()) }
     }
+}
 
-    fn count(&self) -> usize {
-        let is_vote = |ballot: &&Ballot| matches!(ballot, Ballot::Heard { granted: true, .. });
-        let named = self.by_index.iter().filter(is_vote).count();
-        named.saturating_add(self.nameless)
+impl Ballot {
+    fn is_given(self) -> bool {
+        matches!(self, Self::Heard { granted: true, .. })
     }
 }
 
@@ -255,7 +262,7 @@ mod tests {
         for name in ["a", "b", "a", "a"] {
             assert_eq!(votes.note(vote(electorate.enroll(&id(name)).unwrap(), 1)), Ok(()));
         }
-        assert_eq!(votes.count(), 2);
+        assert_eq!(votes.given, 2);
     }
 
     #[test]
@@ -266,7 +273,7 @@ mod tests {
         let denial = Answer { granted: false, ..vote(1, 8) };
         assert_eq!(votes.note(denial), Err(TwoLives));
         assert_eq!(votes.note(vote(1, 7)), Err(TwoLives));
-        assert_eq!(votes.count(), 1);
+        assert_eq!(votes.given, 1);
     }
 
     #[test]
@@ -274,7 +281,7 @@ mod tests {
         let mut votes = Votes::<3>::none();
         assert_eq!(votes.note(Answer { granted: false, ..vote(1, 8) }), Ok(()));
         assert_eq!(votes.note(vote(1, 7)), Err(TwoLives));
-        assert_eq!(votes.count(), 0);
+        assert_eq!(votes.given, 0);
     }
 
     #[test]

@@ -3,9 +3,23 @@
 use graft_election_core::{Message, NodeId, Outgoing};
 use graft_election_proto::Kind;
 use graft_election_proto::frame::{ClusterTag, FrameReader, encode_payload};
-use graft_election_proto::seal::{SEALED_MAX, SealError, Seals};
+use graft_election_proto::seal::{Key, KeyTextError, Keys, SEALED_MAX, SealError, Seals};
 
 use crate::envelope::{Envelope, Unwritten};
+
+/// A byte of the flash that was never written.
+const ERASED: u8 = 0xff;
+
+/// Reads a cluster's key from where a board's settings are in its flash: the text of a key file, as
+/// `graft key` prints it, one line or two. A byte that was never written, or a zero, ends it.
+///
+/// # Errors
+///
+/// [`KeyTextError`], without a word of the key. Then the board must not speak: a key was meant.
+pub fn keys_in_flash(bytes: &[u8]) -> Result<Keys, KeyTextError> {
+    let mut texts = bytes.split(|byte| matches!(*byte, ERASED | 0));
+    Keys::from_text(texts.next().unwrap_or_default(), Key::from_hex)
+}
 
 /// Messages with seals, of at most `SENDERS` nodes (rules K1 to K3).
 #[derive(Debug)]

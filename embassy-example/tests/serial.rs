@@ -286,3 +286,32 @@ fn encoded(sender: &str, outgoing: &Outgoing) -> Vec<u8> {
 fn id(name: &str) -> NodeId {
     NodeId::new(name).unwrap()
 }
+
+/// K4: a board's key is the text that a server's is, up to where the flash was not written.
+#[cfg(feature = "seal")]
+#[test]
+fn k4_a_key_in_flash_ends_where_nothing_was_written() {
+    use graft_election_embassy::keys_in_flash;
+    use graft_election_proto::seal::{Key, KeyTextError, Keys};
+
+    let digits = |digit: &str| digit.repeat(2 * Key::LEN);
+    let one = digits("7");
+    let two = format!("{one}\r\n{}\r\n", digits("a"));
+    for end in [&b""[..], b"\xff", b"\0", b"\n\xff\xff", b"\0not a key"] {
+        let keys = keys_in_flash(&[one.as_bytes(), end].concat());
+        assert!(matches!(keys, Ok(Keys { other: None, .. })), "{end:?}: {keys:?}");
+        let keys = keys_in_flash(&[two.as_bytes(), end].concat());
+        assert!(matches!(keys, Ok(Keys { other: Some(_), .. })), "{end:?}: {keys:?}");
+    }
+    for (flash, error) in [
+        (&[0xff; 8][..], KeyTextError::Empty),
+        (&[0; 8], KeyTextError::Empty),
+        (&[], KeyTextError::Empty),
+        (b"\xff\x37", KeyTextError::Empty),
+        (&one.as_bytes()[1..], KeyTextError::NotAKey { word: 1 }),
+        (format!("{two}7").as_bytes(), KeyTextError::TooMany),
+        (format!("{one} {one}").as_bytes(), KeyTextError::Alike),
+    ] {
+        assert_eq!(keys_in_flash(flash).unwrap_err(), error, "{flash:?}");
+    }
+}

@@ -1,58 +1,25 @@
-//! A message as a table of its fields, and the one loop that reads and the one that writes them
-//! all: code for each message took more than twice the flash.
+//! A message as a table of its fields, and the one loop that reads all messages: code for each of
+//! them took more than twice the flash.
 
 use crate::reader::{Key, Reader, WireError};
 use crate::wire_type::WireType;
-use crate::writer::{EncodeError, Writer};
 
 /// No message has more fields.
 const FIELDS_MAX: usize = 11;
 
 /// A field of a message.
 pub(crate) struct Field {
-    pub(crate) number: u32,
+    pub(crate) key: Key,
     /// As `graft.proto` has it.
     pub(crate) name: &'static str,
-    pub(crate) content: Content,
 }
 
-/// What a field holds.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Content {
-    /// A number of any width, or a truth value.
-    Number,
-    /// A number that takes four bytes, since all of its bits are random.
-    Fixed,
-    /// Bytes, or a text.
-    Bytes,
-}
-
-impl Content {
-    const fn wire_type(self) -> WireType {
-        match self {
-            Self::Number => WireType::Varint,
-            Self::Fixed => WireType::Fixed32,
-            Self::Bytes => WireType::LengthDelimited,
-        }
-    }
-}
-
-/// The value of a field. Only what the field's [`Content`] asks for is ever set; what is not set is
-/// the default, which is not sent.
+/// The value of a field. Only what the field's wire type asks for is ever set; what was not sent is
+/// the default.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Value<'a> {
     pub(crate) number: u64,
     pub(crate) bytes: &'a [u8],
-}
-
-impl<'a> Value<'a> {
-    pub(crate) const fn of_number(number: u64) -> Self {
-        Self { number, bytes: &[] }
-    }
-
-    pub(crate) const fn of_bytes(bytes: &'a [u8]) -> Self {
-        Self { number: 0, bytes }
-    }
 }
 
 /// The values of a message, in the order of its table; those behind its last field are never set.
@@ -65,52 +32,44 @@ pub(crate) fn read_fields<'a>(
     values: &mut Values<'a>,
 ) -> Result<(), WireError> {
     let mut reader = Reader::new(payload);
-    while let Some(key) = reader.next_key()? {
-        let mut known = fields.iter().zip(values.iter_mut());
-        match known.find(|(field, _)| field.number == key.number) {
-            Some((field, value)) => *value = read_value(&mut reader, key, field)?,
-            None => reader.skip(key)?,
-        }
-    }
-    Ok(())
-}
-
-fn read_value<'a>(
-    reader: &mut Reader<'a>,
-    key: Key,
-    field: &Field,
-) -> Result<Value<'a>, WireError> {
-    let Field { name, content, .. } = *field;
-    if key.wire_type != content.wire_type() {
-        return Err(WireError::WrongWireType { field: name, at: key.at });
-    }
-    Ok(match content {
-        Content::Number => Value::of_number(reader.varint()?),
-        Content::Fixed => Value::of_number(reader.fixed32()?.into()),
-        Content::Bytes => Value::of_bytes(reader.length_delimited()?),
-    })
-}
-
-/// Writes the values that are not the default at the front of `buffer`.
-pub(crate) fn write_fields<'b>(
-    fields: &[Field],
-    values: &Values<'_>,
-    buffer: &'b mut [u8],
-) -> Result<&'b [u8], EncodeError> {
-    let mut writer = Writer::new(buffer);
-    for (field, value) in fields.iter().zip(values) {
-        if value.number != 0 {
-            let wire_type = field.content.wire_type();
-            writer.key(field.number, wire_type);
-            match wire_type {
-                // Its value has 32 bits.
-                WireType::Fixed32 => writer.fixed32(value.number as u32),
-                _ => writer.varint(value.number),
+    // Fields mostly come in the order of the table.
+    let mut next = 0_usize;
+    while let Some(key) = reader.next_key() {
+        let is_next = fields.get(next).is_some_and(|field| field.key == key);
+        let at = if is_next { Some(next) } else { fields.iter().position(|it| it.key == key) };
+        let known = at.and_then(|at| Some((at, values.get_mut(at)?)));
+        let is_read = match known {
+            Some((at, value)) => {
+                next = at.saturating_add(1);
+                read_value(&mut reader, key, value)
             }
-        } else if !value.bytes.is_empty() {
-            writer.key(field.number, WireType::LengthDelimited);
-            writer.length_delimited(value.bytes);
+            None => skip_field(fields, &mut reader, key),
+        };
+        if is_read.is_none() {
+            break;
         }
     }
-    writer.finish()
+    reader.finish()
+}
+
+fn read_value<'a>(reader: &mut Reader<'a>, key: Key, value: &mut Value<'a>) -> Option<()> {
+    match key.wire_type() {
+        Some(WireType::LengthDelimited) => value.bytes = reader.length_delimited()?,
+        Some(WireType::Fixed32) => value.number = reader.fixed32()?.into(),
+        _ => value.number = reader.varint()?,
+    }
+    Some(())
+}
+
+/// Skips a field that the table doesn't have.
+#[cold]
+#[inline(never)]
+fn skip_field(fields: &[Field], reader: &mut Reader<'_>, key: Key) -> Option<()> {
+    match fields.iter().find(|field| field.key.number() == key.number()) {
+        Some(field) if key.wire_type().is_some() => {
+            let at = reader.key_at();
+            reader.fail(WireError::WrongWireType { field: field.name, at })
+        }
+        _ => reader.skip(key),
+    }
 }

@@ -110,10 +110,10 @@ pub fn encode_payload<'b>(
     payload: &[u8],
     buffer: &'b mut [u8],
 ) -> Result<&'b [u8], EncodeError> {
-    let sender = sender.as_str().as_bytes();
+    let sender = sender.as_bytes();
     let receiver = match to {
         Recipient::Everyone => &[],
-        Recipient::Node(node) => node.as_str().as_bytes(),
+        Recipient::Node(node) => node.as_bytes(),
     };
     // An id has at most 64 bytes.
     let (kind, sender_len) = ([kind.number()], [sender.len() as u8]);

@@ -9,10 +9,11 @@ use graft_election_core::{
     PositionTooLong, PreVoteResponse, Round, ValueTooLong, VoteRequest, VoteResponse,
 };
 
-use crate::field::{Content, Field, Value, Values, read_fields, write_fields};
+use crate::field::{Field, Value, Values, read_fields};
 use crate::kind::Kind;
-use crate::reader::WireError;
-use crate::writer::EncodeError;
+use crate::reader::{Key, WireError};
+use crate::wire_type::WireType;
+use crate::writer::{EncodeError, Writer};
 
 /// The most bytes that any message takes: those of a heartbeat response with everything in it.
 pub const ENCODED_MAX: usize = 201;
@@ -21,9 +22,8 @@ pub const ENCODED_MAX: usize = 201;
 /// number and the MAC. Who has no key reads past it, as past any unknown field.
 pub const SEAL_LEN: usize = 2 + 8 + 16;
 
-/// The fields of the id of a list, which belong together.
-const LIST_TERM: u32 = 12;
-const LIST_VERSION: u32 = 13;
+/// The second field of the id of a list. In every table it is next to the first.
+const LIST_VERSION: Key = Key::new(13, WireType::Varint);
 
 /// Reads `payload` as a message of `kind`.
 ///
@@ -45,9 +45,9 @@ pub fn decode(kind: Kind, payload: &[u8]) -> Result<Message, DecodeError> {
 ///
 /// [`EncodeError`] if the message doesn't fit.
 pub fn encode<'b>(message: &Message, buffer: &'b mut [u8]) -> Result<&'b [u8], EncodeError> {
-    let mut values = Values::default();
-    fill(&mut values, message);
-    write_fields(fields(Kind::of(message)), &values, buffer)
+    let mut writer = Writer::new(buffer);
+    write(message, &mut writer);
+    writer.finish()
 }
 
 /// Declares for each [`Kind`] which of the core's structs it carries, and which field of
@@ -68,24 +68,20 @@ macro_rules! messages {
         const fn fields(kind: Kind) -> &'static [Field] {
             match kind {
                 $( Kind::$kind => const { &[ $( Field {
-                    number: $number,
+                    key: key_of($number, |message: &$message| &message.$member),
                     name: stringify!($name),
-                    content: content_of(|message: &$message| &message.$member),
                 }, )* $(
                     Field {
-                        number: $term_number,
+                        key: Key::new($term_number, WireType::Varint),
                         name: stringify!($term_name),
-                        content: Content::Number,
                     },
                     Field {
-                        number: $version_number,
+                        key: Key::new($version_number, WireType::Varint),
                         name: stringify!($version_name),
-                        content: Content::Number,
                     },
                 )? $( $( Field {
-                    number: $late_number,
+                    key: key_of($late_number, |message: &$message| &message.$late),
                     name: stringify!($late_name),
-                    content: content_of(|message: &$message| &message.$late),
                 }, )* )? ] }, )*
             }
         }
@@ -109,17 +105,16 @@ macro_rules! messages {
             }
         }
 
-        /// Sets the values that `message` has.
-        fn fill<'m>(values: &mut Values<'m>, message: &'m Message) {
+        /// Writes the fields of `message` that are not the default.
+        fn write(message: &Message, writer: &mut Writer<'_>) {
             match message {
                 $( Message::$kind(message) => {
-                    let [ $( $member, )* $( $term, $version, )? $( $( $late, )* )? .. ] = values;
-                    $( *$member = message.$member.value(); )*
+                    $( message.$member.write($number, writer); )*
                     $( if let Some(list) = &message.$list {
-                        *$term = list.term.value();
-                        *$version = list.version.value();
+                        list.term.write($term_number, writer);
+                        list.version.write($version_number, writer);
                     } )?
-                    $( $( *$late = message.$late.value(); )* )?
+                    $( $( message.$late.write($late_number, writer); )* )?
                 } )*
             }
         }
@@ -229,36 +224,37 @@ messages! {
     }
 }
 
-/// What the field of a member holds, so that the table needn't repeat the member's type.
-const fn content_of<S, M: Member>(_: fn(&S) -> &M) -> Content {
-    M::CONTENT
+/// The key of a member's field. The table needn't repeat the member's type.
+const fn key_of<S, M: Member>(number: u32, _: fn(&S) -> &M) -> Key {
+    Key::new(number, M::WIRE_TYPE)
 }
 
 /// A member of one of the core's messages.
 trait Member: Sized {
-    /// What its field holds.
-    const CONTENT: Content;
+    /// That of its field.
+    const WIRE_TYPE: WireType;
 
     /// Takes the value of the field `name`, unless no node may see it (rule V7).
     fn read(name: &'static str, value: &Value<'_>) -> Result<Self, DecodeError>;
 
-    fn value(&self) -> Value<'_>;
+    /// Writes its field, which has this number, unless it is the default.
+    fn write(&self, field: u32, writer: &mut Writer<'_>);
 }
 
 /// Declares the members that are numbers on the wire: how they are read, and how they are written.
 macro_rules! numbers {
     ($( $member:ty: $read:expr, $write:expr; )*) => { $(
         impl Member for $member {
-            const CONTENT: Content = Content::Number;
+            const WIRE_TYPE: WireType = WireType::Varint;
 
             fn read(_: &'static str, value: &Value<'_>) -> Result<Self, DecodeError> {
                 let read: fn(u64) -> Self = $read;
                 Ok(read(value.number))
             }
 
-            fn value(&self) -> Value<'_> {
-                let write: fn(Self) -> u64 = $write;
-                Value::of_number(write(*self))
+            fn write(&self, field: u32, writer: &mut Writer<'_>) {
+                let number: fn(Self) -> u64 = $write;
+                writer.number(field, number(*self));
             }
         }
     )* };
@@ -268,27 +264,27 @@ macro_rules! numbers {
 macro_rules! fixed_numbers {
     ($( $member:ident )*) => { $(
         impl Member for $member {
-            const CONTENT: Content = Content::Fixed;
+            const WIRE_TYPE: WireType = WireType::Fixed32;
 
             fn read(field: &'static str, value: &Value<'_>) -> Result<Self, DecodeError> {
                 // The value of such a field has 32 bits.
                 Self::new(value.number as u32).ok_or(DecodeError::Missing { field })
             }
 
-            fn value(&self) -> Value<'_> {
-                Value::of_number(self.number().into())
+            fn write(&self, field: u32, writer: &mut Writer<'_>) {
+                writer.fixed(field, self.number());
             }
         }
 
         impl Member for Option<$member> {
-            const CONTENT: Content = Content::Fixed;
+            const WIRE_TYPE: WireType = WireType::Fixed32;
 
             fn read(_: &'static str, value: &Value<'_>) -> Result<Self, DecodeError> {
                 Ok($member::new(value.number as u32))
             }
 
-            fn value(&self) -> Value<'_> {
-                self.as_ref().map(Member::value).unwrap_or_default()
+            fn write(&self, field: u32, writer: &mut Writer<'_>) {
+                writer.fixed(field, self.map_or(0, $member::number));
             }
         }
     )* };
@@ -300,14 +296,14 @@ fixed_numbers! { Life Round }
 macro_rules! choices {
     ($( $member:ident )*) => { $(
         impl Member for $member {
-            const CONTENT: Content = Content::Number;
+            const WIRE_TYPE: WireType = WireType::Varint;
 
             fn read(field: &'static str, value: &Value<'_>) -> Result<Self, DecodeError> {
                 Self::from_number(value.number as u32).ok_or(DecodeError::Unknown { field })
             }
 
-            fn value(&self) -> Value<'_> {
-                Value::of_number(self.number().into())
+            fn write(&self, field: u32, writer: &mut Writer<'_>) {
+                writer.number(field, self.number().into());
             }
         }
     )* };
@@ -324,18 +320,16 @@ fn list_id(term: &Value<'_>, version: &Value<'_>) -> Option<ListId> {
 /// Of half the id of a list nobody could say whether it is one's own. It is looked for once and not
 /// in each kind of message, which saves 200 bytes of flash.
 fn check_list(fields: &[Field], values: &Values<'_>) -> Result<(), DecodeError> {
-    let mut has_term = false;
-    for (Field { number, name, .. }, value) in fields.iter().zip(values) {
-        let is_left_out = value.number as u32 == 0;
-        match *number {
-            LIST_TERM => has_term = value.number != 0,
-            LIST_VERSION if has_term && is_left_out => {
-                return Err(DecodeError::Missing { field: name });
-            }
-            _ => {}
+    let version = fields.iter().position(|field| field.key == LIST_VERSION).unwrap_or_default();
+    let at = |index| fields.get(index).zip(values.get(index));
+    match (version.checked_sub(1).and_then(at), at(version)) {
+        (Some((_, term)), Some((field, version)))
+            if term.number != 0 && version.number as u32 == 0 =>
+        {
+            Err(DecodeError::Missing { field: field.name })
         }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 // Of a number that is too long, the low half is kept, as protobuf demands.
@@ -349,51 +343,51 @@ numbers! {
 }
 
 impl Member for NodeId {
-    const CONTENT: Content = Content::Bytes;
+    const WIRE_TYPE: WireType = WireType::LengthDelimited;
 
     fn read(field: &'static str, value: &Value<'_>) -> Result<Self, DecodeError> {
         Self::from_bytes(value.bytes).map_err(|error| DecodeError::InvalidId { field, error })
     }
 
-    fn value(&self) -> Value<'_> {
-        Value::of_bytes(self.as_str().as_bytes())
+    fn write(&self, field: u32, writer: &mut Writer<'_>) {
+        writer.bytes(field, self.as_bytes());
     }
 }
 
 /// An id that may be left out, which protobuf can't tell from an empty one.
 impl Member for Option<NodeId> {
-    const CONTENT: Content = Content::Bytes;
+    const WIRE_TYPE: WireType = WireType::LengthDelimited;
 
     fn read(field: &'static str, value: &Value<'_>) -> Result<Self, DecodeError> {
         if value.bytes.is_empty() { Ok(None) } else { NodeId::read(field, value).map(Some) }
     }
 
-    fn value(&self) -> Value<'_> {
-        self.as_ref().map(NodeId::value).unwrap_or_default()
+    fn write(&self, field: u32, writer: &mut Writer<'_>) {
+        writer.bytes(field, self.as_ref().map_or(&[], NodeId::as_bytes));
     }
 }
 
 impl Member for Position {
-    const CONTENT: Content = Content::Bytes;
+    const WIRE_TYPE: WireType = WireType::LengthDelimited;
 
     fn read(_: &'static str, value: &Value<'_>) -> Result<Self, DecodeError> {
         Ok(Self::new(value.bytes)?)
     }
 
-    fn value(&self) -> Value<'_> {
-        Value::of_bytes(self.as_bytes())
+    fn write(&self, field: u32, writer: &mut Writer<'_>) {
+        writer.bytes(field, self.as_bytes());
     }
 }
 
 impl Member for LeaderValue {
-    const CONTENT: Content = Content::Bytes;
+    const WIRE_TYPE: WireType = WireType::LengthDelimited;
 
     fn read(_: &'static str, value: &Value<'_>) -> Result<Self, DecodeError> {
         Ok(Self::new(value.bytes)?)
     }
 
-    fn value(&self) -> Value<'_> {
-        Value::of_bytes(self.as_bytes())
+    fn write(&self, field: u32, writer: &mut Writer<'_>) {
+        writer.bytes(field, self.as_bytes());
     }
 }
 

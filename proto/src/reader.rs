@@ -69,23 +69,60 @@ impl fmt::Display for WireError {
 
 impl core::error::Error for WireError {}
 
-/// The key of a field, which precedes its value.
-#[derive(Clone, Copy)]
-pub(crate) struct Key {
-    pub(crate) number: u32,
-    pub(crate) wire_type: WireType,
-    pub(crate) at: usize,
+/// The key of a field, which precedes its value: the field's number, and the wire type in its last
+/// three bits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Key(u32);
+
+impl Key {
+    pub(crate) const fn new(number: u32, wire_type: WireType) -> Self {
+        Self(number << 3 | wire_type as u32)
+    }
+
+    pub(crate) const fn number(self) -> u32 {
+        self.0 >> 3
+    }
+
+    /// None if there is no such type.
+    pub(crate) const fn wire_type(self) -> Option<WireType> {
+        WireType::from_key(self.0)
+    }
+
+    pub(crate) const fn as_written(self) -> u32 {
+        self.0
+    }
 }
 
-/// Reads a payload from front to back.
+/// Reads a payload from front to back, until something in it is wrong.
+///
+/// What it returns is small, and quick to hand on: the error is looked for once, at the end.
 pub(crate) struct Reader<'a> {
     payload_len: usize,
     rest: &'a [u8],
+    /// How many bytes were left before the last key.
+    left_at_key: usize,
+    error: Option<WireError>,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(payload: &'a [u8]) -> Self {
-        Self { payload_len: payload.len(), rest: payload }
+        let payload_len = payload.len();
+        Self { payload_len, rest: payload, left_at_key: payload_len, error: None }
+    }
+
+    /// What was wrong, if anything was.
+    pub(crate) fn finish(&self) -> Result<(), WireError> {
+        match self.error {
+            None => Ok(()),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// Nothing more is read.
+    #[cold]
+    pub(crate) fn fail<T>(&mut self, error: WireError) -> Option<T> {
+        self.error = Some(error);
+        None
     }
 
     /// The offset of the next byte.
@@ -93,51 +130,75 @@ impl<'a> Reader<'a> {
         self.payload_len.saturating_sub(self.rest.len())
     }
 
-    /// The key of the next field; none at the payload's end.
-    pub(crate) fn next_key(&mut self) -> Result<Option<Key>, WireError> {
-        if self.rest.is_empty() { Ok(None) } else { self.key().map(Some) }
+    /// The offset of the last key.
+    pub(crate) fn key_at(&self) -> usize {
+        self.payload_len.saturating_sub(self.left_at_key)
     }
 
-    fn key(&mut self) -> Result<Key, WireError> {
-        let at = self.at();
-        let invalid = WireError::InvalidKey { at };
-        let key = u32::try_from(self.varint()?).map_err(|_| invalid)?;
-        let number = key >> 3;
-        if number == 0 {
-            return Err(invalid);
+    /// The key of the next field; none at the payload's end. Its wire type is yet to be looked at.
+    pub(crate) fn next_key(&mut self) -> Option<Key> {
+        if self.rest.is_empty() { None } else { self.key() }
+    }
+
+    fn key(&mut self) -> Option<Key> {
+        self.left_at_key = self.rest.len();
+        let key = Key(u32::try_from(self.varint()?).unwrap_or_default());
+        if key.number() == 0 {
+            self.fail(WireError::InvalidKey { at: self.key_at() })
+        } else {
+            Some(key)
         }
-        let wire_type = WireType::from_key(key).ok_or(invalid)?;
-        Ok(Key { number, wire_type, at })
     }
 
-    pub(crate) fn varint(&mut self) -> Result<u64, WireError> {
-        let at = self.at();
-        let mut value = 0;
+    #[inline]
+    pub(crate) fn varint(&mut self) -> Option<u64> {
+        // Most numbers are small.
+        match self.rest {
+            [byte @ ..0x80, rest @ ..] => {
+                self.rest = rest;
+                Some((*byte).into())
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    #[inline(never)]
+    fn long_varint(&mut self) -> Option<u64> {
+        let (mut rest, mut value) = (self.rest, 0);
         for index in 0..10_u32 {
-            let (byte, rest) = self.rest.split_first().ok_or(WireError::Truncated { at })?;
-            self.rest = rest;
+            let Some((byte, after)) = rest.split_first() else {
+                return self.fail(WireError::Truncated { at: self.at() });
+            };
+            rest = after;
             value |= u64::from(byte & 0x7f) << (7 * index);
+            // The tenth byte has room for the 64th bit alone.
+            if *byte < 0x80 && (index < 9 || *byte <= 1) {
+                self.rest = rest;
+                return Some(value);
+            }
             if *byte < 0x80 {
-                // The tenth byte has room for the 64th bit alone.
-                let fits = index < 9 || *byte <= 1;
-                return fits.then_some(value).ok_or(WireError::VarintTooLong { at });
+                break;
             }
         }
-        Err(WireError::VarintTooLong { at })
+        self.fail(WireError::VarintTooLong { at: self.at() })
     }
 
-    pub(crate) fn fixed32(&mut self) -> Result<u32, WireError> {
-        let at = self.at();
-        let (bytes, rest) = self.rest.split_first_chunk().ok_or(WireError::Truncated { at })?;
+    pub(crate) fn fixed32(&mut self) -> Option<u32> {
+        let Some((bytes, rest)) = self.rest.split_first_chunk() else {
+            return self.fail(WireError::Truncated { at: self.at() });
+        };
         self.rest = rest;
-        Ok(u32::from_le_bytes(*bytes))
+        Some(u32::from_le_bytes(*bytes))
     }
 
-    pub(crate) fn length_delimited(&mut self) -> Result<&'a [u8], WireError> {
+    pub(crate) fn length_delimited(&mut self) -> Option<&'a [u8]> {
         let at = self.at();
         let len = self.varint()?;
         // A length that no pointer could address is beyond the payload's end too.
-        usize::try_from(len).ok().and_then(|len| self.take(len)).ok_or(WireError::Truncated { at })
+        match usize::try_from(len).ok().and_then(|len| self.take(len)) {
+            None => self.fail(WireError::Truncated { at }),
+            taken => taken,
+        }
     }
 
     /// Skips the value of an unknown field, a group with all that lies in it included.
@@ -146,22 +207,26 @@ impl<'a> Reader<'a> {
     /// how deep the stack gets.
     #[cold]
     #[inline(never)]
-    pub(crate) fn skip(&mut self, mut key: Key) -> Result<(), WireError> {
+    pub(crate) fn skip(&mut self, mut key: Key) -> Option<()> {
         let mut open = [0; GROUPS_MAX];
         let mut depth = 0_usize;
         loop {
-            let Key { number, wire_type, at } = key;
+            let (number, at) = (key.number(), self.key_at());
+            let Some(wire_type) = key.wire_type() else {
+                return self.fail(WireError::InvalidKey { at });
+            };
             match wire_type {
                 WireType::GroupEnd => {
-                    let inner =
-                        depth.checked_sub(1).filter(|inner| open.get(*inner) == Some(&number));
-                    depth = inner.ok_or(WireError::UnexpectedGroupEnd { at })?;
+                    match depth.checked_sub(1).filter(|inner| open.get(*inner) == Some(&number)) {
+                        Some(inner) => depth = inner,
+                        None => return self.fail(WireError::UnexpectedGroupEnd { at }),
+                    }
                 }
+                _ if depth >= GROUPS_MAX => return self.fail(WireError::NestedTooDeep { at }),
                 WireType::GroupStart => {
-                    *open.get_mut(depth).ok_or(WireError::NestedTooDeep { at })? = number;
+                    *open.get_mut(depth)? = number;
                     depth = depth.saturating_add(1);
                 }
-                _ if depth >= GROUPS_MAX => return Err(WireError::NestedTooDeep { at }),
                 WireType::Varint => {
                     self.varint()?;
                 }
@@ -172,15 +237,17 @@ impl<'a> Reader<'a> {
                 WireType::Fixed64 => self.skip_bytes(8)?,
             }
             if depth == 0 {
-                return Ok(());
+                return Some(());
             }
             key = self.key()?;
         }
     }
 
-    fn skip_bytes(&mut self, len: usize) -> Result<(), WireError> {
-        let at = self.at();
-        self.take(len).map(|_| ()).ok_or(WireError::Truncated { at })
+    fn skip_bytes(&mut self, len: usize) -> Option<()> {
+        match self.take(len) {
+            Some(_) => Some(()),
+            None => self.fail(WireError::Truncated { at: self.at() }),
+        }
     }
 
     fn take(&mut self, len: usize) -> Option<&'a [u8]> {

@@ -35,6 +35,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod key_text;
 mod numbers;
 
 use core::fmt;
@@ -50,17 +51,13 @@ use crate::wire_type::WireType;
 use crate::writer::EncodeError;
 use numbers::{Numbers, Said};
 
+pub use key_text::KeyTextError;
+
 /// The most bytes that a sealed message takes.
 pub const SEALED_MAX: usize = ENCODED_MAX + SEAL_LEN;
 
 /// The most starts that a node's vote record can count (rule K2).
 pub const STARTS_MAX: u32 = (1 << 28) - 1;
-
-/// How many starts there are with the one after `starts`; none if there were too many for another
-/// (rule K2).
-pub const fn next_start(starts: u32) -> Option<u32> {
-    if starts < STARTS_MAX { Some(starts + 1) } else { None }
-}
 
 /// What is authenticated first, so that a key that is used for something else too does no harm.
 const DOMAIN: &[u8] = b"graft-election seal 1\0";
@@ -263,6 +260,17 @@ fn authenticate(
     mac.update(&number);
     mac.update(payload);
     mac
+}
+
+/// How many starts there are with the one after `starts`; none if there were too many for another
+/// (rule K2).
+pub const fn next_start(starts: u32) -> Option<u32> {
+    if starts < STARTS_MAX { Some(starts + 1) } else { None }
+}
+
+/// Whether a payload ends with a seal, of whatever key: who has none can't tell if it is right.
+pub fn is_sealed(payload: &[u8]) -> bool {
+    split(payload).is_some()
 }
 
 /// A payload's message, the number and the MAC, if it ends with a seal.

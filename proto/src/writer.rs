@@ -1,7 +1,8 @@
-//! Writes keys and values into a buffer that may turn out to be too small.
+//! Writes fields into a buffer that may turn out to be too small.
 
 use core::fmt;
 
+use crate::reader::Key;
 use crate::wire_type::WireType;
 
 /// The buffer is too small for the message.
@@ -32,28 +33,52 @@ impl<'b> Writer<'b> {
         Self { buffer, written: 0 }
     }
 
-    pub(crate) fn key(&mut self, number: u32, wire_type: WireType) {
-        self.varint(u64::from(number << 3 | wire_type as u32));
+    /// A field that holds a number of any width, or a truth value. Like any other, it is left out
+    /// if it has its default.
+    pub(crate) fn number(&mut self, field: u32, value: u64) {
+        if value != 0 {
+            self.key(field, WireType::Varint);
+            self.varint(value);
+        }
     }
 
-    pub(crate) fn varint(&mut self, mut value: u64) {
+    /// A field that holds a number of four bytes, since all of its bits are random.
+    pub(crate) fn fixed(&mut self, field: u32, value: u32) {
+        if value != 0 {
+            self.key(field, WireType::Fixed32);
+            self.all(&value.to_le_bytes());
+        }
+    }
+
+    /// A field that holds bytes, or a text.
+    pub(crate) fn bytes(&mut self, field: u32, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.key(field, WireType::LengthDelimited);
+            self.varint(bytes.len() as u64);
+            self.all(bytes);
+        }
+    }
+
+    fn key(&mut self, field: u32, wire_type: WireType) {
+        self.varint(Key::new(field, wire_type).as_written().into());
+    }
+
+    fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
-            self.bytes(&[value as u8 | 0x80]);
+            self.byte(value as u8 | 0x80);
             value >>= 7;
         }
-        self.bytes(&[value as u8]);
+        self.byte(value as u8);
     }
 
-    pub(crate) fn fixed32(&mut self, value: u32) {
-        self.bytes(&value.to_le_bytes());
+    fn byte(&mut self, byte: u8) {
+        if let Some(place) = self.buffer.get_mut(self.written) {
+            *place = byte;
+        }
+        self.written = self.written.saturating_add(1);
     }
 
-    pub(crate) fn length_delimited(&mut self, bytes: &[u8]) {
-        self.varint(bytes.len() as u64);
-        self.bytes(bytes);
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
+    fn all(&mut self, bytes: &[u8]) {
         let room = self.buffer.get_mut(self.written..).unwrap_or_default();
         if let Some(place) = room.get_mut(..bytes.len()) {
             place.copy_from_slice(bytes);

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use graft_election_core::{Message, NodeId, Outgoing, Recipient};
-use graft_election_proto::seal::{Keys, SealError, Seals};
+use graft_election_proto::seal::{Keys, SealError, Seals, is_sealed};
 use graft_election_proto::{EncodeError, encode};
 
 use crate::core_node::VOTERS_MAX;
@@ -64,9 +64,12 @@ impl Codec {
     /// Judges what was received: `message` was decoded from `payload`, comes from the sender that
     /// the medium names, if it names one, and is for whom the medium says that it is.
     pub fn open(&self, message: Message, to: &Recipient, payload: &[u8]) -> Arrival {
-        let opened = self.lock().map_or(Ok(()), |mut seals| seals.open(&message, to, payload));
-        match opened {
-            Ok(()) => Arrival::Message(Opened(message)),
+        let Some(mut seals) = self.lock() else {
+            let is_unverified = is_sealed(payload);
+            return Arrival::Message(Opened { message, is_unverified });
+        };
+        match seals.open(&message, to, payload) {
+            Ok(()) => Arrival::Message(Opened { message, is_unverified: false }),
             Err(error) => Arrival::Unauthentic { sender: message.sender().cloned(), error },
         }
     }
@@ -79,12 +82,20 @@ impl Codec {
 /// A message that a [`Codec`] has judged and found to be what it says. Only that makes one, so that
 /// no transport can forget to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Opened(Message);
+pub struct Opened {
+    message: Message,
+    is_unverified: bool,
+}
 
 impl Opened {
     /// The message.
     pub fn into_message(self) -> Message {
-        self.0
+        self.message
+    }
+
+    /// Whether it is sealed, and the codec has no key to see whether rightly.
+    pub fn is_unverified(&self) -> bool {
+        self.is_unverified
     }
 }
 
@@ -92,6 +103,6 @@ impl std::ops::Deref for Opened {
     type Target = Message;
 
     fn deref(&self) -> &Message {
-        &self.0
+        &self.message
     }
 }

@@ -227,7 +227,10 @@ impl<T: Transport> Driver<T> {
             // The leader gives way to this node, which must not take its place.
             Arrival::Message(opened)
                 if self.is_partial && matches!(*opened, Message::Handover(_)) => {}
-            Arrival::Message(opened) => return Some(Input::Message(opened.into_message())),
+            Arrival::Message(opened) => {
+                self.publisher.note_unverified(&opened);
+                return Some(Input::Message(opened.into_message()));
+            }
             Arrival::Unauthentic { sender, error } => {
                 self.publisher.unauthentic(self.clock.now(), sender, error);
             }

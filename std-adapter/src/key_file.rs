@@ -2,15 +2,25 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use graft_election_proto::seal::{Key, Keys};
+use graft_election_proto::seal::{Key, KeyTextError, Keys};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::geteuid;
+use zeroize::Zeroizing;
 
 /// The most bytes that a file of keys has.
 const FILE_MAX: u64 = 1024;
+
+/// How long it may take until somebody writes to a pipe.
+const WRITER_PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+
+/// What some editors put before a text.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// What users of the file's group and others may not do: the group may read it if it is root's, as
 /// services are given secrets.
@@ -30,6 +40,9 @@ pub enum KeyFileError {
         #[source]
         error: io::Error,
     },
+    /// What should be its path is the key itself.
+    #[error("the key's file has a key for its name, which others can see by now: make another")]
+    IsKey,
     /// Others than its owner may read or change it.
     #[error("others may use the cluster's key in {path}, whose mode is {mode:04o}: chmod 600 it")]
     NotPrivate {
@@ -56,37 +69,23 @@ pub enum KeyFileError {
     },
 }
 
-/// Why a text is not one key or two. It says nothing of the text itself, which may be a secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeyTextError {
-    /// There is nothing.
-    #[error("it is empty")]
-    Empty,
-    /// There are more than two keys.
-    #[error("it has more than two keys")]
-    TooMany,
-    /// One of the words is not a key.
-    #[error("word {word} is not a key: 64 hexadecimal digits, or 44 characters of base64")]
-    NotAKey {
-        /// Which one, from 1.
-        word: usize,
-    },
-}
-
 /// Reads a cluster's key from a file: one line, or two while the key is replaced, of which the
 /// first is the one that seals (rule K4). A key is 64 hexadecimal digits, or its base64.
 ///
 /// The file must be this user's and for nobody else to read, as `chmod 600` makes it, or root's,
-/// which its group may read. A pipe may be anybody's.
+/// which its group may read. A pipe may be anybody's, and somebody has to write to it soon.
 ///
 /// # Errors
 ///
 /// [`KeyFileError`] says what is wrong, without a word of the key.
 pub fn read_key_file(path: impl AsRef<Path>) -> Result<Keys, KeyFileError> {
     let path = path.as_ref();
+    if parse(path.as_os_str().as_bytes()).is_ok() {
+        // Its name must not be repeated.
+        return Err(KeyFileError::IsKey);
+    }
     let failed = |error| KeyFileError::Read { path: path.to_owned(), error };
-    let file = File::open(path).map_err(failed)?;
+    let file = open(path, WRITER_PATIENCE).map_err(failed)?;
     // Of the file that is open, so that it can't be another one.
     let metadata = file.metadata().map_err(failed)?;
     if metadata.is_file() {
@@ -100,9 +99,23 @@ pub fn read_key_file(path: impl AsRef<Path>) -> Result<Keys, KeyFileError> {
             return Err(KeyFileError::NotPrivate { path, mode });
         }
     }
-    let mut text = String::new();
-    file.take(FILE_MAX).read_to_string(&mut text).map_err(failed)?;
-    parse_keys(&text).map_err(|error| KeyFileError::Text { path: path.to_owned(), error })
+    // With room for all of it, so that no part is left behind where it grew.
+    let mut text = Zeroizing::new(Vec::with_capacity(FILE_MAX as usize + 1));
+    file.take(FILE_MAX).read_to_end(&mut text).map_err(failed)?;
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
+    parse(text).map_err(|error| KeyFileError::Text { path: path.to_owned(), error })
+}
+
+/// Opens a file. That of a pipe to which nobody writes would never end.
+fn open(path: &Path, patience: Timespec) -> io::Result<File> {
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(nonblocking).open(path)?;
+    let is_pipe = file.metadata()?.file_type().is_fifo();
+    if is_pipe && poll(&mut [PollFd::new(&file, PollFlags::IN)], Some(&patience))? == 0 {
+        return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody writes to this pipe"));
+    }
+    fcntl_setfl(&file, fcntl_getfl(&file)?.difference(OFlags::NONBLOCK))?;
+    Ok(file)
 }
 
 /// Reads a cluster's key, or two with white space between them, as they are in a
@@ -112,28 +125,16 @@ pub fn read_key_file(path: impl AsRef<Path>) -> Result<Keys, KeyFileError> {
 ///
 /// [`KeyTextError`], which doesn't repeat the text.
 pub fn parse_keys(text: &str) -> Result<Keys, KeyTextError> {
-    let mut keys = text
-        .split_whitespace()
-        .enumerate()
-        .map(|(index, word)| parse_key(word).ok_or(KeyTextError::NotAKey { word: index + 1 }));
-    let current = keys.next().ok_or(KeyTextError::Empty)??;
-    let other = keys.next().transpose()?;
-    match keys.next() {
-        Some(_) => Err(KeyTextError::TooMany),
-        None => Ok(Keys { current, other }),
-    }
+    parse(text.as_bytes())
 }
 
-fn parse_key(word: &str) -> Option<Key> {
-    let bytes = if word.len() == 2 * Key::LEN {
-        let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-        let pairs = word.as_bytes().chunks_exact(2);
-        pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.last()?)?)).collect()
-    } else {
-        BASE64_STANDARD.decode(word).ok()
-    };
-    let bytes: Vec<u8> = bytes?;
-    Some(Key::new(bytes.try_into().ok()?))
+fn parse(text: &[u8]) -> Result<Keys, KeyTextError> {
+    Keys::from_text(text, |word| Key::from_hex(word).or_else(|| from_base64(word)))
+}
+
+fn from_base64(word: &[u8]) -> Option<Key> {
+    let bytes = Zeroizing::new(BASE64_STANDARD.decode(word).ok()?);
+    Some(Key::new((**bytes).try_into().ok()?))
 }
 
 #[cfg(test)]
@@ -143,6 +144,7 @@ mod tests {
 
     use graft_election_core::{Handover, Message, NodeId, Outgoing, Recipient, Round};
     use graft_election_proto::seal::Seals;
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::*;
 
@@ -180,15 +182,85 @@ mod tests {
             (" \n", KeyTextError::Empty),
             ("secret", KeyTextError::NotAKey { word: 1 }),
             (&HEX[1..], KeyTextError::NotAKey { word: 1 }),
+            (&HEX[2..], KeyTextError::NotAKey { word: 1 }),
+            (&format!("{HEX}00"), KeyTextError::NotAKey { word: 1 }),
             (&format!("{HEX}\n{HEX}0"), KeyTextError::NotAKey { word: 2 }),
             (&HEX.replace('A', "g"), KeyTextError::NotAKey { word: 1 }),
             (&HEX.replace("0A", "é"), KeyTextError::NotAKey { word: 1 }),
-            (&format!("{HEX} {HEX} {HEX}"), KeyTextError::TooMany),
+            (&format!("{HEX} {OTHER} {HEX}"), KeyTextError::TooMany),
+            (&format!("{HEX}\n{HEX}\n"), KeyTextError::Alike),
+            (&format!("{HEX}\n{BASE64}\n"), KeyTextError::Alike),
         ] {
             assert_eq!(parse_keys(text).unwrap_err(), error, "{text:?}");
         }
         let error = parse_keys("secret").unwrap_err();
         assert!(!format!("{error} {error:?}").contains("secret"));
+    }
+
+    /// A file in a new folder, which only its owner may use.
+    fn private_file(text: impl AsRef<[u8]>) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        (directory, path)
+    }
+
+    #[test]
+    fn a_file_may_be_as_an_editor_leaves_it() {
+        for text in [
+            format!("{HEX}\r\n{OTHER}\r\n"),
+            format!("  {HEX}  \n\n{OTHER}"),
+            format!("\u{feff}{HEX}\n{OTHER}\n"),
+        ] {
+            let (_directory, path) = private_file(&text);
+            assert!(read_key_file(&path).unwrap().other.is_some(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_of_keys_is_refused() {
+        let binary: Vec<u8> = (0..=255).collect();
+        for (text, expected) in [
+            (&b""[..], KeyTextError::Empty),
+            (&[0xef, 0xbb, 0xbf], KeyTextError::Empty),
+            (&binary, KeyTextError::NotAKey { word: 1 }),
+            (&[b'7'; 5_000], KeyTextError::NotAKey { word: 1 }),
+        ] {
+            let (_directory, path) = private_file(text);
+            let error = read_key_file(&path).unwrap_err();
+            assert!(matches!(&error, KeyFileError::Text { error, .. } if *error == expected));
+        }
+        let (directory, _) = private_file("");
+        let error = read_key_file(directory.path()).unwrap_err();
+        let is_directory = |error: &io::Error| error.kind() == io::ErrorKind::IsADirectory;
+        assert!(matches!(&error, KeyFileError::Read { error, .. } if is_directory(error)));
+    }
+
+    /// Somebody took the option for the key's own.
+    #[test]
+    fn a_key_in_place_of_a_file_is_not_repeated() {
+        for key in [HEX, BASE64] {
+            let error = read_key_file(key).unwrap_err();
+            assert!(matches!(error, KeyFileError::IsKey), "{error}");
+            assert!(!format!("{error} {error:?}").contains(key));
+        }
+    }
+
+    #[test]
+    fn a_pipe_gives_a_key_if_somebody_writes_to_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pipe");
+        let (kind, mode) = (FileType::Fifo, Mode::from_raw_mode(0o600));
+        mknodat(CWD, &path, kind, mode, 0).unwrap();
+        let error = open(&path, Timespec { tv_sec: 0, tv_nsec: 1 }).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let reader = std::thread::spawn({
+            let path = path.clone();
+            move || read_key_file(path)
+        });
+        fs::write(&path, HEX).unwrap();
+        assert!(reader.join().unwrap().is_ok());
     }
 
     #[test]

@@ -62,11 +62,11 @@ pub use graft_election_core::{
     Refusal, Report, State, ValueTooLong, VoteRecord, quorum,
 };
 pub use graft_election_proto as proto;
-pub use graft_election_proto::seal::{Key, Keys, SealError, SealFault};
+pub use graft_election_proto::seal::{Key, KeyTextError, Keys, SealError, SealFault};
 pub use handler::{ChannelHandler, Handler, StateChange};
 #[cfg(feature = "http")]
 pub use http::HttpService;
-pub use key_file::{KeyFileError, KeyTextError, parse_keys, read_key_file};
+pub use key_file::{KeyFileError, parse_keys, read_key_file};
 pub use leadership::Leadership;
 pub use local::{LocalError, LocalTransport};
 pub use memory::{MemoryJoinError, MemoryNetwork, MemoryTransport};

@@ -263,7 +263,7 @@ impl Joined {
         let name = file_name(node.as_str());
         let sent = self.send_to(&self.place.directory().join(name), datagram);
         let (kind, payload) = datagram.split_at_checked(1).unwrap_or_default();
-        let id = node.as_str().as_bytes();
+        let id = node.as_bytes();
         // An id has at most 64 bytes.
         let copy = [&[COPY_MARK], kind, &[id.len() as u8], id, payload].concat();
         sent.and(self.send_where(Ear::is_at, &copy))

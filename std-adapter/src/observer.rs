@@ -75,6 +75,9 @@ pub enum Observation {
     },
     /// Something differs among the nodes that must not.
     Disagreement(Disagreement),
+    /// Nodes seal what they say with a key that this observer doesn't have: from here on its view
+    /// is [unverified](ClusterView::is_unverified).
+    Unverified,
     /// A message was dropped since it isn't sealed as the cluster's key demands (rule K3); told
     /// once of each name. Only an observer that has the key notices.
     Unauthentic {
@@ -93,6 +96,7 @@ struct Known {
     leader: Option<(NodeId, u64, LeaderValue)>,
     roles: BTreeMap<NodeId, Option<ObservedRole>>,
     disagreements: BTreeSet<Disagreement>,
+    is_unverified: bool,
     unauthentic: BTreeSet<(Option<NodeId>, SealFault)>,
 }
 
@@ -108,7 +112,8 @@ impl<L: Listen> Observer<L> {
 
     /// Like [`connect`](Self::connect), to a cluster that has a key: what isn't sealed with it is
     /// not believed. Without the key an observer hears such a cluster, too, and believes whatever
-    /// is said in its name.
+    /// is said in its name; its view says that it [is
+    /// unverified](ClusterView::is_unverified).
     ///
     /// # Errors
     ///
@@ -147,7 +152,7 @@ impl<L: Listen> Observer<L> {
             tokio::select! {
                 arrival = self.medium.hear() => match arrival {
                     Arrival::Message(opened) => {
-                        self.hearsay.hear(&opened, Instant::now());
+                        self.hearsay.hear_opened(&opened, Instant::now());
                     }
                     Arrival::Unauthentic { sender, error } => {
                         self.note_unauthentic(sender, error);
@@ -163,6 +168,7 @@ impl<L: Listen> Observer<L> {
     }
 
     fn note_unauthentic(&mut self, sender: Option<NodeId>, error: SealFault) {
+        self.hearsay.note_unauthentic(error);
         let known = &mut self.known.unauthentic;
         if known.len() < UNAUTHENTIC_MAX && known.insert((sender.clone(), error)) {
             self.news.push_back(Observation::Unauthentic { sender, error });
@@ -181,6 +187,7 @@ impl<L: Listen> Observer<L> {
             leader,
             roles: roles.collect(),
             disagreements: view.disagreements,
+            is_unverified: view.is_unverified,
             unauthentic: std::mem::take(&mut self.known.unauthentic),
         };
         let before = std::mem::replace(&mut self.known, now_known);
@@ -198,6 +205,9 @@ impl<L: Listen> Observer<L> {
         }
         let found = self.known.disagreements.difference(&before.disagreements);
         self.news.extend(found.cloned().map(Observation::Disagreement));
+        if self.known.is_unverified && !before.is_unverified {
+            self.news.push_back(Observation::Unverified);
+        }
     }
 }
 

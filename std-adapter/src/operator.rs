@@ -341,7 +341,7 @@ impl<M: Ask> Operator<M> {
         loop {
             match timeout_at(until, self.medium.hear()).await.ok()? {
                 Arrival::Message(opened) => {
-                    self.hearsay.hear(&opened, Instant::now());
+                    self.hearsay.hear_opened(&opened, Instant::now());
                     return Some(opened.into_message());
                 }
                 Arrival::Unauthentic { sender: Some(sender), error } => {

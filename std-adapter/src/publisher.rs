@@ -1,6 +1,6 @@
 //! The one place where anything about the node is made public.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use graft_election_core::{
@@ -10,6 +10,7 @@ use graft_election_proto::seal::SealFault;
 use tokio::sync::{broadcast, watch};
 
 use crate::clock::Clock;
+use crate::codec::Opened;
 use crate::core_node::CoreNode;
 use crate::counts::{Counts, DropCause};
 use crate::error_chain::ErrorChain;
@@ -153,7 +154,17 @@ impl Publisher {
     /// Counts and reports an arrival that its seal doesn't vouch for.
     pub(crate) fn unauthentic(&mut self, now: Instant, sender: Option<NodeId>, error: SealFault) {
         self.count_dropped(error.into());
+        self.lock_hearsay().note_unauthentic(error);
         self.recurring(now, Fault::Unauthentic { sender, error });
+    }
+
+    /// Notes if what others said has a seal that this node can't check.
+    pub(crate) fn note_unverified(&self, opened: &Opened) {
+        self.lock_hearsay().note_unverified(opened, tokio::time::Instant::now());
+    }
+
+    fn lock_hearsay(&self) -> MutexGuard<'_, Hearsay> {
+        self.hearsay.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts an arrival that was dropped.
@@ -167,9 +178,7 @@ impl Publisher {
 
     /// Takes in what was said in the cluster: what this node heard, and what it says itself.
     pub(crate) fn hear(&self, message: &Message) {
-        let mut hearsay = self.hearsay.lock().unwrap_or_else(PoisonError::into_inner);
-        let acknowledged_in = hearsay.hear(message, tokio::time::Instant::now());
-        drop(hearsay);
+        let acknowledged_in = self.lock_hearsay().hear(message, tokio::time::Instant::now());
         let leads = self.status.borrow().state == State::Leader;
         if let Some(took) = acknowledged_in.filter(|_| leads) {
             self.counts.send_modify(|counts| counts.acknowledgements.add(took));

@@ -1,9 +1,10 @@
 //! How values are serialized that have no form of their own for programs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::time::Duration;
 
+use graft_election_proto::seal::SealFault;
 use serde::{Serialize, Serializer};
 
 use crate::observer::ObservedRole;
@@ -35,6 +36,14 @@ pub(crate) fn all_words<S: Serializer, T: Display>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(items.iter().map(T::to_string))
+}
+
+/// How many messages were dropped for each fault of their seals.
+pub(crate) fn seal_faults<S: Serializer>(
+    counts: &BTreeMap<SealFault, u64>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(counts.iter().map(|(fault, count)| (fault.name(), count)))
 }
 
 impl Serialize for ObservedRole {

@@ -20,6 +20,9 @@ const FLASH_LEN: usize = 16 << 10;
 /// interval in milliseconds.
 const SETTINGS: u32 = 0x21FF_F000;
 
+/// Where the firmware of a cluster with a key expects its text, which a zero ends.
+const KEY: u32 = SETTINGS + 16;
+
 /// An emulated board. Its flash survives a power cut.
 #[derive(Debug)]
 pub struct Board {
@@ -28,6 +31,8 @@ pub struct Board {
     heartbeat_interval: Duration,
     socket: PathBuf,
     memory: PathBuf,
+    /// The file with the cluster's key; none if the board's firmware knows of no keys.
+    key: Option<PathBuf>,
     power: Option<Power>,
 }
 
@@ -54,7 +59,8 @@ impl Board {
         file.write_all(&[0xFF; FLASH_LEN]).expect("an empty flash");
         file.set_len(MEMORY_LEN).expect("room for the memory");
         let heartbeat_interval = Config::HEARTBEAT_INTERVAL;
-        Self { number, size, heartbeat_interval, socket: socket.to_owned(), memory, power: None }
+        let socket = socket.to_owned();
+        Self { number, size, heartbeat_interval, socket, memory, key: None, power: None }
     }
 
     /// The same board with times for a slow line: T_min is five times `interval`, T_max ten times.
@@ -62,6 +68,14 @@ impl Board {
     #[must_use]
     pub fn with_heartbeat_interval(self, interval: Duration) -> Self {
         Self { heartbeat_interval: interval, ..self }
+    }
+
+    /// Gives the board, at its next start, firmware for a cluster with a key, and the text of this
+    /// key.
+    pub fn set_key(&mut self, text: &str) {
+        let file = self.memory.with_extension("key");
+        std::fs::write(&file, format!("{text}\0")).expect("a file for the key");
+        self.key = Some(file);
     }
 
     /// The id of the node on the board.
@@ -72,7 +86,7 @@ impl Board {
     /// Switches the board on.
     pub fn switch_on(&mut self) {
         assert!(self.power.is_none(), "board {} is on", self.number);
-        let firmware = firmware();
+        let firmware = firmware(self.key.is_some());
         let mut emulator = emulator(&firmware, self)
             .spawn()
             .expect("qemu-system-arm is missing: Debian has a package of that name");
@@ -151,7 +165,7 @@ impl Drop for Power {
 }
 
 fn emulator(firmware: &Path, board: &Board) -> Command {
-    let Board { number, size, heartbeat_interval, socket, memory, .. } = board;
+    let Board { number, size, heartbeat_interval, socket, memory, key, .. } = board;
     let (socket, memory) = (socket.display(), memory.display());
     let object =
         format!("memory-backend-file,id=memory,size={MEMORY_LEN},mem-path={memory},share=on");
@@ -159,6 +173,10 @@ fn emulator(firmware: &Path, board: &Board) -> Command {
         format!("loader,addr={:#x},data={value},data-len=4", SETTINGS + 4 * index)
     };
     let mut emulator = Command::new("qemu-system-arm");
+    if let Some(key) = key {
+        let file = key.display();
+        emulator.args(["-device", &format!("loader,addr={KEY:#x},file={file},force-raw=on")]);
+    }
     emulator
         .args(["-machine", "mps2-an385,memory-backend=memory", "-object", &object])
         .args(["-display", "none", "-monitor", "none"])
@@ -173,14 +191,18 @@ fn emulator(firmware: &Path, board: &Board) -> Command {
     emulator
 }
 
-/// The firmware that `cargo xtask test` builds.
-fn firmware() -> PathBuf {
+/// The firmware that `cargo xtask test` builds. The one of clusters with a key is beside the other.
+fn firmware(is_sealed: bool) -> PathBuf {
     static FIRMWARE: OnceLock<PathBuf> = OnceLock::new();
     let firmware = FIRMWARE.get_or_init(|| {
         let named = std::env::var_os("FIRMWARE").map(PathBuf::from);
         named.expect("FIRMWARE names no program: `cargo xtask test` builds it")
     });
-    firmware.clone()
+    let mut firmware = firmware.clone().into_os_string();
+    if is_sealed {
+        firmware.push("-sealed");
+    }
+    firmware.into()
 }
 
 /// The program that turns the firmware's logs into text.

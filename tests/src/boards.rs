@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use graft_election_core::{Config, NodeId};
+use graft_election_proto::seal::Keys;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
@@ -76,12 +77,42 @@ impl Boards {
     }
 
     fn start_with(bus: &Arc<Bus>, count: u32, size: u32, heartbeat_interval: Duration) -> Self {
+        Self::start_each(bus, count, size, |board, _| {
+            board.with_heartbeat_interval(heartbeat_interval)
+        })
+    }
+
+    /// Switches on new boards of a cluster of `size`, on `bus`, each with the text of a cluster's
+    /// key, or with firmware that knows of none. Only what `believed` opens is heard of them.
+    pub fn start_with_keys(
+        bus: &Arc<Bus>,
+        size: u32,
+        keys: &[Option<&str>],
+        believed: &Keys,
+        heartbeat_interval: Duration,
+    ) -> Self {
+        let mut boards = Self::start_each(bus, keys.len() as u32, size, |mut board, index| {
+            if let Some(text) = keys[index] {
+                board.set_key(text);
+            }
+            board.with_heartbeat_interval(heartbeat_interval)
+        });
+        boards.witness.believe(believed);
+        boards
+    }
+
+    fn start_each(
+        bus: &Arc<Bus>,
+        count: u32,
+        size: u32,
+        prepare: impl Fn(Board, usize) -> Board,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the memories");
         let witness = Witness::new(bus);
-        let boards = (1..=count).map(|number| {
+        let boards = (1..=count).enumerate().map(|(index, number)| {
             let member = bus.join(&format!("board-{number}"));
-            let mut board = Board::new(number, size, folder.path(), member.socket())
-                .with_heartbeat_interval(heartbeat_interval);
+            let board = Board::new(number, size, folder.path(), member.socket());
+            let mut board = prepare(board, index);
             board.switch_on();
             (member, board)
         });
@@ -135,6 +166,11 @@ impl Boards {
         // A frame that the power cut interrupted stays unfinished.
         self.witness.forget_half(id.as_str());
         self.board(id).switch_on();
+    }
+
+    /// Gives a board, whose power is cut, the text of another key.
+    pub fn set_key(&mut self, id: &NodeId, text: &str) {
+        self.board(id).set_key(text);
     }
 
     /// Hears everything a board sent before its power was cut, of which the last may still be on

@@ -6,6 +6,7 @@ use async_nats::Subscriber;
 use futures_util::StreamExt;
 use graft_election_core::{Message, NodeId, Recipient};
 use graft_election_proto::frame::{ClusterTag, FrameReader};
+use graft_election_proto::seal::{Keys, Seals};
 use graft_election_proto::{Kind, decode};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;
@@ -16,6 +17,9 @@ use crate::cluster::id;
 use crate::nats_server::NatsServer;
 use crate::trial::is_trial;
 
+/// More nodes than any test has.
+const SENDERS_MAX: usize = 16;
+
 /// A witness of all that is said on a bus, and on a server if there is one.
 ///
 /// It takes in nothing by itself: whoever waits for something has it hear meanwhile.
@@ -24,6 +28,8 @@ pub struct Witness {
     traffic: Receiver<Sent>,
     readers: BTreeMap<String, FrameReader>,
     server: Option<Subscriber>,
+    /// What opens the seals on the bus, if nothing else is to be believed there.
+    seals: Option<Seals<SENDERS_MAX>>,
     heard: Heard,
 }
 
@@ -44,7 +50,14 @@ impl Witness {
     /// Hears what is said on `bus` from now on.
     pub fn new(bus: &Bus) -> Self {
         let heard = Heard::default();
-        Self { traffic: bus.listen(), readers: BTreeMap::new(), server: None, heard }
+        let readers = BTreeMap::new();
+        Self { traffic: bus.listen(), readers, server: None, seals: None, heard }
+    }
+
+    /// Believes from now on only what is sealed with one of these keys, and is said for the first
+    /// time.
+    pub fn believe(&mut self, keys: &Keys) {
+        self.seals = Some(Seals::of_listener(BOARDS_CLUSTER, keys));
     }
 
     /// Hears what is said on `server` too, from now on.
@@ -140,6 +153,11 @@ impl Witness {
             .or_insert_with(|| FrameReader::new(ClusterTag::of(BOARDS_CLUSTER)));
         let mut bytes = &sent.bytes[..];
         while let Some(frame) = reader.read_any(&mut bytes) {
+            if let Some(seals) = &mut self.seals
+                && seals.open(&frame.message, &frame.to, frame.payload).is_err()
+            {
+                continue;
+            }
             let is_carried = frame.sender.as_str() != &*sent.from;
             self.heard.hear(&frame.sender, &frame.to, &frame.message, is_carried);
         }

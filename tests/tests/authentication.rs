@@ -128,12 +128,14 @@ async fn k2_a_node_whose_record_went_back_is_not_heard_and_reported() {
     agreed_leader(&nodes).await;
     let lost = nodes.remove(0);
     lost.close().await;
-    let mut events = nodes[0].events();
+    // The leader hears a follower that acknowledges its heartbeats, and others may not.
+    let leader = agreed_leader(&nodes).await;
+    let mut events = nodes[leader].events();
     let record = graft_election::VoteRecord { starts: 7, ..Default::default() };
     votes.save(&id("n1"), &record).unwrap();
     let restored = sealed("n1").start(network.transport(), votes).await.unwrap();
     wait_for_fault(&mut events, |it| is_unauthentic(it, "n1", SealFault::EarlierLife)).await;
-    assert!(nodes[0].counts().drops[&DropCause::EarlierLife] > 0);
+    assert!(nodes[leader].counts().drops[&DropCause::EarlierLife] > 0);
     restored.close().await;
 }
 
@@ -173,6 +175,31 @@ async fn k3_nodes_without_the_key_or_with_another_one_are_kept_out_and_reported(
     // In 40 s, about each ten seconds for each.
     let told = unauthentic(&mut events);
     assert!(told <= 6, "{told} reports");
+}
+
+/// Whoever has no key can't tell who says what it hears, and says so; whoever has it counts what it
+/// dropped.
+#[tokio::test(start_paused = true)]
+async fn k3_the_view_of_a_node_without_the_key_is_unverified() {
+    let (network, mut nodes) = (MemoryNetwork::new(), Vec::new());
+    for name in NAMES {
+        let node = if name == "n3" { builder(name, 3) } else { sealed(name) };
+        nodes.push(node.start(network.transport(), MemoryVotes::new()).await.unwrap());
+    }
+    // The leader hears what the one without the key acknowledges.
+    let leader = agreed_leader(&nodes).await;
+    let seen = timeout(PATIENCE, async {
+        loop {
+            sleep(Config::HEARTBEAT_INTERVAL).await;
+            let (with_key, without) = (nodes[leader].view(), nodes[2].view());
+            if without.is_unverified && !with_key.unauthentic.is_empty() {
+                break (with_key, without);
+            }
+        }
+    });
+    let (with_key, without) = seen.await.unwrap();
+    assert!(!with_key.is_unverified && without.unauthentic.is_empty());
+    assert!(with_key.unauthentic.keys().eq([&SealFault::Unsealed]), "{:?}", with_key.unauthentic);
 }
 
 /// How many events that are there are about seals.

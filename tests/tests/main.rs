@@ -26,6 +26,7 @@ mod own_parts;
 mod permissions;
 mod proxy;
 mod scenes;
+mod sealed_boards;
 mod sealed_nats;
 mod serial;
 mod settings;

@@ -6,22 +6,22 @@ use core::num::NonZeroU64;
 use rand_core::Rng;
 
 use super::Node;
-use super::output::AfterSave;
 use super::role::{Campaign, PreCampaign, Role};
+use super::saying::{Request, Saying};
 use crate::votes::{Answer, Count, TwoLives, Voter};
 use crate::{
     Application, Config, Instant, Message, Mode, NodeId, PreVoteResponse, Reason, Report, Round,
-    TERM_END, VoteRequest, VoteResponse,
+    TERM_END, VoteResponse,
 };
 
 impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// No leader was heard, or no quorum: the node runs for leader, if it may.
-    pub(super) fn handle_election_timeout(&mut self, now: Instant) -> AfterSave {
+    pub(super) fn handle_election_timeout(&mut self, now: Instant) -> Option<Saying> {
         if !self.may_campaign() {
             // C4, C5: the same save is tried again instead. H4, O3: a witness only waits.
             let election_at = self.draw_election_timeout(now);
             self.role.restart_timer(election_at);
-            AfterSave::Nothing
+            None
         } else if self.is_bound(now) {
             // V2: a bound node doesn't vote for itself either.
             let election_at = match self.mode {
@@ -29,7 +29,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
                 Mode::Graft => self.draw(self.free_at(), self.timing.heartbeat_interval),
             };
             self.role.restart_timer(election_at);
-            AfterSave::Nothing
+            None
         } else if self.mode == Mode::Graft {
             // C2
             self.campaign(now, Reason::ElectionTimeout, None)
@@ -41,12 +41,12 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// T3: a voter that knows a higher term ends this node's leadership or campaign. H5: a leader
     /// runs again at once, in place of the leader that it was, since it no longer has a lease. Nor
     /// is it bound or unable to save, or it would not have led.
-    pub(super) fn handle_higher_term(&mut self, now: Instant, term: u64) -> AfterSave {
+    pub(super) fn handle_higher_term(&mut self, now: Instant, term: u64) -> Option<Saying> {
         let led = matches!(self.role, Role::Leader(_));
         let own_term = NonZeroU64::new(self.record.term);
         self.adopt_if_higher(now, term);
         if !led || self.mode == Mode::Graft {
-            return AfterSave::Nothing;
+            return None;
         }
         self.seek_leadership(now, Reason::HigherTerm, own_term)
     }
@@ -66,7 +66,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         now: Instant,
         reason: Reason,
         handover_from: Option<NonZeroU64>,
-    ) -> AfterSave {
+    ) -> Option<Saying> {
         if self.electorate.size() == 1 {
             self.campaign(now, reason, handover_from)
         } else {
@@ -85,10 +85,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         now: Instant,
         reason: Reason,
         handover_from: Option<NonZeroU64>,
-    ) -> AfterSave {
-        let Some(term) = self.next_term(now) else {
-            return AfterSave::Nothing;
-        };
+    ) -> Option<Saying> {
+        let term = self.next_term(now)?;
         let election_at = self.draw_repetition(now);
         let (round, handover_from) = match &mut self.role {
             // C1: what the round has brought still counts, unless ids that are gone leave no room
@@ -101,8 +99,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             }
             _ => self.begin_pre_campaign(now, reason, handover_from, election_at),
         };
-        let request = self.request(term, handover_from, round);
-        AfterSave::to_everyone(Message::PreVoteRequest(request))
+        Some(Saying::PreVoteRequest(Request { term, handover_from, round }))
     }
 
     /// A new round of pre-votes. What the one before has learnt of the leader stays.
@@ -143,22 +140,22 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         &mut self,
         now: Instant,
         response: &PreVoteResponse,
-    ) -> AfterSave {
+    ) -> Option<Saying> {
         if response.term > self.record.term {
             return self.handle_higher_term(now, response.term);
         }
         let Role::PreCandidate(campaign) = &mut self.role else {
-            return AfterSave::Nothing;
+            return None;
         };
         if self.record.term.checked_add(1) != Some(response.proposed_term) {
-            return AfterSave::Nothing;
+            return None;
         }
         // V6: one too many is to be noticed, whatever it answers.
         let voter = match self.electorate.enroll_answer(&response.voter, response.list) {
             Ok(index) => Voter::Named(index),
             Err(report) => {
                 self.report = Some(report);
-                return AfterSave::Nothing;
+                return None;
             }
         };
         let answer = Answer { voter, life: response.life, granted: response.granted };
@@ -166,7 +163,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             self.report = Some(Report::TwoLives(response.voter.clone()));
         }
         if !campaign.count.has_quorum(self.electorate.size()) || self.save_failed {
-            return AfterSave::Nothing;
+            return None;
         }
         let handover_from = campaign.handover_from;
         self.campaign(now, Reason::WonPreVote, handover_from)
@@ -179,10 +176,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         now: Instant,
         reason: Reason,
         handover_from: Option<NonZeroU64>,
-    ) -> AfterSave {
-        let Some(term) = self.next_term(now) else {
-            return AfterSave::Nothing;
-        };
+    ) -> Option<Saying> {
+        let term = self.next_term(now)?;
         let election_at = self.draw_election_timeout(now);
         let repeats_at = match self.mode {
             Mode::Extended => self.draw_repetition(now),
@@ -193,24 +188,21 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         let (round, has_won) = (count.round, count.has_quorum(self.electorate.size()));
         let campaign = Campaign { count, handover_from, repeats_at, election_at };
         self.enter(Role::Candidate(campaign), reason);
-        if has_won {
-            return AfterSave::Lead(round);
-        }
-        let request = self.request(term, handover_from, round);
-        AfterSave::to_everyone(Message::VoteRequest(request))
+        let request = Saying::VoteRequest(Request { term, handover_from, round });
+        (!has_won).then_some(request)
     }
 
     /// C2a: the request, or the answer to it, may have been lost. Who has voted for this campaign
     /// says so again.
-    pub(super) fn repeat_request(&mut self, now: Instant) -> AfterSave {
+    pub(super) fn repeat_request(&mut self, now: Instant) -> Option<Saying> {
         let repeats_at = self.draw_repetition(now);
         let Role::Candidate(campaign) = &mut self.role else {
-            return AfterSave::Nothing;
+            return None;
         };
         campaign.repeats_at = repeats_at;
         let (round, handover_from) = (campaign.count.round, campaign.handover_from);
-        let request = self.request(self.record.term, handover_from, round);
-        AfterSave::to_everyone(Message::VoteRequest(request))
+        let term = self.record.term;
+        Some(Saying::VoteRequest(Request { term, handover_from, round }))
     }
 
     /// C2a, C3: when a request is repeated.
@@ -248,41 +240,41 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         &mut self,
         now: Instant,
         response: &VoteResponse,
-    ) -> AfterSave {
+    ) -> Option<Saying> {
         if response.term > self.record.term {
             return self.handle_higher_term(now, response.term);
         }
         if response.term < self.record.term {
-            return AfterSave::Nothing;
+            return None;
         }
         let voter = match self.identify(response) {
             Ok(voter) => voter,
             Err(report) => {
                 self.report = Some(report);
-                return AfterSave::Nothing;
+                return None;
             }
         };
         let count = match &mut self.role {
             Role::Candidate(campaign) => &mut campaign.count,
             Role::PreCandidate(PreCampaign { open_campaign: Some(count), .. }) => count,
-            _ => return AfterSave::Nothing,
+            _ => return None,
         };
         let answer = Answer { voter, life: response.life, granted: response.granted };
         if let Err(TwoLives) = count.note(answer) {
             self.report = response.voter.clone().map(Report::TwoLives);
         }
         if !count.has_quorum(self.electorate.size()) {
-            return AfterSave::Nothing;
+            return None;
         }
         let round = count.round;
         self.begin_leading(now, round)
     }
 
     /// C3: whether it answers a campaign of this node's that is over: the voter took too long.
-    pub(super) fn is_late_vote(&self, message: &Message) -> bool {
+    pub(super) fn is_late_vote(&self, message: &Message, round: Option<Round>) -> bool {
         matches!(message, Message::VoteResponse(_))
-            && self.has_drawn(message.round())
-            && self.role.awaited_round(message) != message.round()
+            && self.has_drawn(round)
+            && self.role.awaited_round(message) != round
     }
 
     /// Which voter answered, whatever its answer: one too many is to be noticed before its vote is
@@ -323,23 +315,5 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             let _ = count.note(Answer { voter, life, granted: true });
         }
         count
-    }
-
-    /// Asks for votes, or pre-votes, in `term`.
-    fn request(
-        &mut self,
-        term: u64,
-        handover_from: Option<NonZeroU64>,
-        round: Round,
-    ) -> VoteRequest {
-        VoteRequest {
-            term,
-            candidate: self.id.clone(),
-            position: self.application.position(),
-            handover_from,
-            size: self.announced_size(),
-            round: Some(round),
-            list: self.electorate.list(),
-        }
     }
 }

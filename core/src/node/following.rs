@@ -5,15 +5,16 @@ use core::num::NonZeroU64;
 use rand_core::Rng;
 
 use super::Node;
-use super::output::AfterSave;
-use super::role::{Following, HeardLeader, Role};
-use crate::{
-    Application, Config, Heartbeat, HeartbeatResponse, Instant, Message, Mode, Reason, Refusal,
-    Report,
-};
+use super::role::{HeardLeader, Role};
+use super::saying::{Answer, Saying};
+use crate::{Application, Config, Heartbeat, Instant, Mode, NodeId, Reason, Refusal, Report};
 
 impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
-    pub(super) fn handle_heartbeat(&mut self, now: Instant, heartbeat: &Heartbeat) -> AfterSave {
+    pub(super) fn handle_heartbeat(
+        &mut self,
+        now: Instant,
+        heartbeat: &Heartbeat,
+    ) -> Option<Saying> {
         if heartbeat.term < self.record.term {
             // T2: the refusal carries our term, and promises nothing.
             self.refusal = Some(Refusal::StaleTerm);
@@ -21,14 +22,17 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         }
         let is_successor = heartbeat.term > self.record.term;
         self.adopt_if_higher(now, heartbeat.term);
-        let leader = HeardLeader { id: heartbeat.leader.clone(), round: heartbeat.round };
-        if self.is_second(&leader) {
+        let Heartbeat { leader, round, .. } = heartbeat;
+        let is_known = self.role.heard_leader().is_some_and(|it| it.is(leader, *round));
+        if !is_known && self.is_second(leader) {
             return self.refuse_second(heartbeat);
         }
-        let reason = match &self.role {
-            Role::Follower(_) => self.reason,
+        match &self.role {
+            Role::Follower(_) => {}
             // V1: the candidate's vote for itself stays.
-            Role::PreCandidate(_) | Role::Candidate(_) => Reason::LeaderHeard,
+            Role::PreCandidate(_) | Role::Candidate(_) => {
+                self.enter(Role::waiting(now), Reason::LeaderHeard);
+            }
             Role::Leader(_) => {
                 // L5
                 self.await_leader(now, Reason::SecondLeader);
@@ -37,45 +41,57 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             // H3
             Role::Closing(_) if is_successor => {
                 self.enter(Role::Closed, Reason::Closed);
-                return AfterSave::Nothing;
+                return None;
             }
             Role::Closing(_) | Role::Closed => return self.refuse_second(heartbeat),
-        };
+        }
         self.patience.forget_late_votes();
         self.standing_back.forget();
         let election_at = self.draw_election_timeout(now);
-        let value = heartbeat.value.clone();
-        let following = Following { leader: Some(leader), value, promoted: None, election_at };
-        self.enter(Role::Follower(following), reason);
+        self.follow(heartbeat, is_known, election_at);
         self.acknowledge(now, heartbeat)
     }
 
-    /// L2: whether another leader of the term was heard, or another process of its id (rule N2). A
-    /// stranger may lead beside a voter, and doesn't count (rule V6).
-    fn is_second(&self, leader: &HeardLeader) -> bool {
-        let admits = |leader: &HeardLeader| self.electorate.admits(&leader.id);
-        let heard = self.role.heard_leader();
-        heard.is_some_and(|heard| heard != leader && (admits(heard) || !admits(leader)))
+    /// L2: whether a leader that the node doesn't know is the second of the term: another was
+    /// heard, or another process of its id (rule N2). A stranger may lead beside a voter, and
+    /// doesn't count (rule V6).
+    fn is_second(&self, leader: &NodeId) -> bool {
+        let admits = |leader| self.electorate.admits(leader);
+        self.role.heard_leader().is_some_and(|heard| admits(&heard.id) || !admits(leader))
+    }
+
+    /// A follower follows the leader that it hears, which it may know already.
+    fn follow(&mut self, heartbeat: &Heartbeat, is_known: bool, election_at: Instant) {
+        let Role::Follower(following) = &mut self.role else {
+            return;
+        };
+        let Heartbeat { leader, round, value, .. } = heartbeat;
+        if let Some(target) = following.promoted.take() {
+            self.priority_backoff.end(target == *leader);
+        }
+        if !is_known || following.leader.is_none() {
+            following.leader = Some(HeardLeader { id: leader.clone(), round: *round });
+        }
+        following.value.clone_from(value);
+        following.election_at = election_at;
     }
 
     /// L2, L5: a second leader is reported and not answered.
-    fn refuse_second(&mut self, heartbeat: &Heartbeat) -> AfterSave {
+    fn refuse_second(&mut self, heartbeat: &Heartbeat) -> Option<Saying> {
         self.report = Some(Report::SecondLeader(heartbeat.leader.clone()));
-        AfterSave::Nothing
+        None
     }
 
     /// L2: a node that acknowledges is bound first. In both modes: the leader may rely on it.
-    fn acknowledge(&mut self, now: Instant, heartbeat: &Heartbeat) -> AfterSave {
+    fn acknowledge(&mut self, now: Instant, heartbeat: &Heartbeat) -> Option<Saying> {
         let Heartbeat { leader, size, list, .. } = heartbeat;
         self.report = self.electorate.check_voter(leader, *size, *list).err();
-        let Some(sent_at) = heartbeat.sent_at else {
-            return AfterSave::Nothing;
-        };
+        let sent_at = heartbeat.sent_at?;
         self.bind(now);
         self.await_promise_end();
         if self.report.is_some() {
             // V6, L6: the heartbeat is followed, and its sender gets no help.
-            return AfterSave::Nothing;
+            return None;
         }
         self.answer_heartbeat(heartbeat, Some(sent_at))
     }
@@ -113,24 +129,14 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         &mut self,
         heartbeat: &Heartbeat,
         sent_at: Option<NonZeroU64>,
-    ) -> AfterSave {
+    ) -> Option<Saying> {
         if self.stands_aside() {
-            return AfterSave::Nothing;
+            return None;
         }
-        let bound_for = NonZeroU64::new(u64::from(self.timing.election_timeout_min));
-        let response = HeartbeatResponse {
-            term: self.record.term,
-            follower: self.id.clone(),
-            position: self.application.position(),
-            sent_at,
-            // C5, N5, O3: it couldn't take over.
-            priority: if self.may_take_over() { self.priority } else { Config::WITNESS },
-            bound_for: sent_at.and(bound_for),
-            round: heartbeat.round,
-            list: self.electorate.list(),
-            life: Some(self.rounds.life()),
-            is_paused: self.is_kept_back(),
-        };
-        AfterSave::to_node(&heartbeat.leader, Message::HeartbeatResponse(response))
+        // C5, N5, O3: it couldn't take over.
+        let priority = if self.may_take_over() { self.priority } else { Config::WITNESS };
+        let (round, is_paused) = (heartbeat.round, self.is_kept_back());
+        let answer = Answer::Heartbeat { sent_at, round, priority, is_paused };
+        Some(Saying::Answer { to: heartbeat.leader.clone(), answer })
     }
 }

@@ -6,10 +6,11 @@ use core::num::NonZeroU64;
 use rand_core::Rng;
 
 use super::Node;
-use super::output::{AfterSave, Output};
-use super::role::{Closing, Following, HeardLeader, Leading, Role};
+use super::output::Output;
+use super::role::{Closing, Following, Leading, Role};
+use super::saying::Saying;
 use crate::followers::Follower;
-use crate::{Application, Handover, Instant, LeaderValue, Message, NodeId, Reason, Report, Round};
+use crate::{Application, Handover, Instant, LeaderValue, NodeId, Reason, Report, Round};
 
 impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// Stops leading, and tells `to` to take over; without a name, the follower that is fit to lead
@@ -25,13 +26,13 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     }
 
     /// H1: a leader stops leading, lease and all, before it says so.
-    pub(super) fn give_way(&mut self, now: Instant, to: Option<NodeId>) -> AfterSave {
+    pub(super) fn give_way(&mut self, now: Instant, to: Option<NodeId>) -> Option<Saying> {
         let Role::Leader(leading) = &self.role else {
-            return AfterSave::Nothing;
+            return None;
         };
         let (round, target) = (leading.round, to.or_else(|| self.successor(leading)));
         self.await_leader(now, Reason::HandedOver);
-        self.announce_handover(round, target)
+        Some(Saying::Handover { target, round })
     }
 
     /// Ends the node's part in the election; the vote record stays valid for its next start.
@@ -51,7 +52,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             Role::Leader(leading) => {
                 let (round, target) = (leading.round, self.successor(leading));
                 self.enter(closing, Reason::HandedOver);
-                let next = self.announce_handover(round, target);
+                let next = Some(Saying::Handover { target, round });
                 self.finish_input(next)
             }
             Role::Follower(_) if awaits_successor => {
@@ -67,13 +68,13 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     }
 
     /// H4: gives way to a follower of higher priority.
-    pub(super) fn promote(&mut self, now: Instant, round: Round, target: NodeId) -> AfterSave {
+    pub(super) fn promote(&mut self, now: Instant, round: Round, target: NodeId) -> Option<Saying> {
         let election_at = self.draw_election_timeout(now);
         let promoted = Some(target.clone());
         let value = LeaderValue::EMPTY;
         let following = Following { leader: None, value, promoted, election_at };
         self.enter(Role::Follower(following), Reason::PriorityHandover);
-        self.announce_handover(round, Some(target))
+        Some(Saying::Handover { target: Some(target), round })
     }
 
     /// H1: the follower that was the last to promise something, of those that may lead.
@@ -92,38 +93,32 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             && !self.stands_aside()
     }
 
-    /// H1, L4: says that the node no longer leads.
-    pub(super) fn announce_handover(&self, round: Round, target: Option<NodeId>) -> AfterSave {
-        let (term, leader, round) = (self.record.term, self.id.clone(), Some(round));
-        AfterSave::to_everyone(Message::Handover(Handover { term, leader, target, round }))
-    }
-
     /// H2: those who follow this very leader are free: the target campaigns at once, and everyone
     /// else is soon ready to replace it. For all others it frees nobody, since anyone may say it,
     /// but who is free anyway gets ready. A stranger's changes nothing (rule V6).
-    pub(super) fn handle_handover(&mut self, now: Instant, handover: &Handover) -> AfterSave {
+    pub(super) fn handle_handover(&mut self, now: Instant, handover: &Handover) -> Option<Saying> {
         if handover.term < self.record.term {
-            return AfterSave::Nothing;
+            return None;
         }
-        let leader = HeardLeader { id: handover.leader.clone(), round: handover.round };
+        let leader = self.role.heard_leader();
         let is_followers = handover.term == self.record.term
             && handover.round.is_some()
-            && self.role.heard_leader() == Some(&leader);
+            && leader.is_some_and(|it| it.is(&handover.leader, handover.round));
         self.adopt_if_higher(now, handover.term);
         self.report = self.electorate.check_voter(&handover.leader, None, None).err();
         if self.report.is_some() {
-            return AfterSave::Nothing;
+            return None;
         }
         if let Role::Leader(_) = self.role {
             self.report = Some(Report::SecondLeader(handover.leader.clone()));
-            return AfterSave::Nothing;
+            return None;
         }
         if is_followers {
             self.bound_until = now;
             self.role.forget_leader();
         }
         if self.is_bound(now) {
-            return AfterSave::Nothing;
+            return None;
         }
         let is_target = handover.target.as_ref() == Some(&self.id);
         if is_followers && is_target && self.may_campaign() {
@@ -133,6 +128,6 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         let wait_min = if handover.target.is_some() { heartbeat } else { 0 };
         let election_at = self.draw(now.plus_micros(wait_min), heartbeat);
         self.role.bring_timer_forward(election_at);
-        AfterSave::Nothing
+        None
     }
 }

@@ -4,8 +4,9 @@
 use rand_core::Rng;
 
 use super::Node;
-use super::output::AfterSave;
 use super::role::Role;
+use super::saying::{Answer, Saying};
+use crate::message::Header;
 use crate::{
     Application, Identity, Instant, Message, Mode, Reason, Report, Round, TERM_END, VoteResponse,
 };
@@ -106,19 +107,29 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
 
     /// Whether a message may be looked at, whatever its kind. If not, it is dropped, and reported
     /// if it could not have come about.
-    pub(super) fn check_message(&self, message: &Message) -> Result<(), Option<Report>> {
+    pub(super) fn check_message(
+        &self,
+        message: &Message,
+        header: &Header<'_>,
+        is_in_own_name: bool,
+    ) -> Result<(), Option<Report>> {
         if is_answer(message) {
-            self.check_answer(message)?;
+            self.check_answer(message, header.round, is_in_own_name)?;
         }
-        self.check_term(message)?;
+        self.check_term(message, header.term)?;
         // V5: its own messages come back. (Another process's answer has a round of this one, too.)
-        let is_echo = self.is_in_own_name(message) && self.has_drawn(message.round());
+        let is_echo = is_in_own_name && self.has_drawn(header.round);
         if is_echo && !matches!(message, Message::Here(_)) { Err(None) } else { Ok(()) }
     }
 
     /// N1: an answer that doesn't answer what the node asks at present is not even read for its
     /// term. What Go nodes answer names no round.
-    fn check_answer(&self, message: &Message) -> Result<(), Option<Report>> {
+    fn check_answer(
+        &self,
+        message: &Message,
+        round: Option<Round>,
+        is_in_own_name: bool,
+    ) -> Result<(), Option<Report>> {
         let Some(awaited) = self.role.awaited_round(message) else {
             return Err(None);
         };
@@ -129,13 +140,13 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
                 Mode::Extended => Err(is_vote.then_some(Report::NamelessVote)),
             };
         }
-        let counts = message.round() == Some(awaited) && !self.is_in_own_name(message);
+        let counts = round == Some(awaited) && !is_in_own_name;
         if counts { Ok(()) } else { Err(None) }
     }
 
     /// T4: one packet must not use up the number space.
-    fn check_term(&self, message: &Message) -> Result<(), Report> {
-        let (own_term, term) = (self.record.term, message.term());
+    fn check_term(&self, message: &Message, term: u64) -> Result<(), Report> {
+        let own_term = self.record.term;
         let leaps = match own_term {
             // A node that asks may have to learn how far the others are.
             0 => !is_answer(message) && term > FIRST_LEAP_MAX,
@@ -147,26 +158,15 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         Ok(())
     }
 
-    fn is_in_own_name(&self, message: &Message) -> bool {
-        message.sender() == Some(&self.id)
-    }
-
     pub(super) fn has_drawn(&self, round: Option<Round>) -> bool {
         round.is_some_and(|round| self.rounds.has_drawn(round))
     }
 
-    /// N3: whether a message that has been checked is in this node's name and another process's.
-    pub(super) fn is_anothers(&self, message: &Message) -> bool {
-        let is_question =
-            matches!(message, Message::Who(_) | Message::Here(_) | Message::ControlResponse(_));
-        self.is_in_own_name(message) && !is_question
-    }
-
     /// N3: it may be a message of the node's earlier life, or another process lives. Only a
     /// question tells, since the dead don't answer; until then the node stands aside.
-    pub(super) fn doubt(&mut self, now: Instant) -> AfterSave {
+    pub(super) fn doubt(&mut self, now: Instant) -> Option<Saying> {
         if self.inquiry.is_some() || matches!(self.role, Role::Closing(_)) {
-            return AfterSave::Nothing;
+            return None;
         }
         let at = self.draw(now, self.timing.heartbeat_interval);
         let phase = Phase::Due { at };
@@ -175,13 +175,17 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         // In Graft mode the node asks, and goes on.
         match self.mode {
             Mode::Extended => self.stop_leading(now, Reason::DuplicateId),
-            Mode::Graft => AfterSave::Nothing,
+            Mode::Graft => None,
         }
     }
 
     /// V6: a voter of the node's own list goes by one that was replaced: whoever elects that
     /// voter may not know of the new list. The node stands aside for as long as it hears of it.
-    pub(super) fn yield_to_older_list(&mut self, now: Instant, message: &Message) -> AfterSave {
+    pub(super) fn yield_to_older_list(
+        &mut self,
+        now: Instant,
+        message: &Message,
+    ) -> Option<Saying> {
         let span = self.timing.election_timeout_max();
         self.older_list_until = now.plus_micros(span).plus_micros(span);
         if let (Some(node), Some(list)) = (message.sender().cloned(), message.list()) {
@@ -196,21 +200,21 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     }
 
     /// Stops leading or campaigning. A leader frees those that are bound to it (rule L4).
-    pub(super) fn stop_leading(&mut self, now: Instant, reason: Reason) -> AfterSave {
+    pub(super) fn stop_leading(&mut self, now: Instant, reason: Reason) -> Option<Saying> {
         match &self.role {
             Role::Leader(leading) => {
                 let round = leading.round;
                 self.await_leader(now, reason);
-                self.announce_handover(round, None)
+                Some(Saying::Handover { target: None, round })
             }
             Role::PreCandidate(_) | Role::Candidate(_) => {
                 let heard = self.role.heard_leader().cloned();
                 self.await_leader(now, reason);
                 // L2: no second leader of the term is accepted.
                 self.role.remember_leader(heard);
-                AfterSave::Nothing
+                None
             }
-            Role::Follower(_) | Role::Closing(_) | Role::Closed => AfterSave::Nothing,
+            Role::Follower(_) | Role::Closing(_) | Role::Closed => None,
         }
     }
 
@@ -240,7 +244,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
 
     /// The question that is due, if one is. The inquiry ends once a question went unanswered (rules
     /// N3, N5).
-    pub(super) fn pursue_inquiry(&mut self, now: Instant) -> Option<Message> {
+    pub(super) fn pursue_inquiry(&mut self, now: Instant) -> Option<Saying> {
         let mut inquiry = self.inquiry.take_if(|inquiry| inquiry.deadline() <= now)?;
         if let Phase::Open { .. } = inquiry.phase {
             if inquiry.is_answered {
@@ -256,7 +260,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         inquiry.phase = Phase::Open { until, round };
         (inquiry.was_answered, inquiry.is_answered) = (inquiry.is_answered, false);
         self.inquiry = Some(inquiry);
-        Some(Message::Who(Identity { node: self.id.clone(), round, life: self.rounds.life() }))
+        Some(Saying::Who { round })
     }
 
     /// The record could not be stored, and the question that waited for it, if one did, is lost.
@@ -273,20 +277,19 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
 
     /// N5: answers a question in the node's name that it didn't ask. It is for one of the two to go
     /// on: of those that stand aside, or have just started, the one with the higher life.
-    pub(super) fn handle_who(&mut self, question: &Identity) -> AfterSave {
+    pub(super) fn handle_who(&mut self, question: &Identity) -> Option<Saying> {
         let is_doubles = question.node == self.id && !self.rounds.has_drawn(question.round);
         let gives_way = self.doubts_itself() || self.asks_until().is_some();
         let is_lower = self.rounds.life() < question.life;
         if !is_doubles {
-            return AfterSave::Nothing;
+            return None;
         }
         if gives_way && is_lower {
             self.ask_who_is_higher();
-            return AfterSave::Nothing;
+            return None;
         }
-        let life = self.rounds.life();
-        let answer = Identity { node: self.id.clone(), round: question.round, life };
-        AfterSave::to_node(&self.id, Message::Here(answer))
+        let answer = Answer::Here { round: question.round };
+        Some(Saying::Answer { to: self.id.clone(), answer })
     }
 
     /// N5: a node that has just started gives way to a process which may not have been there when
@@ -300,22 +303,22 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
 
     /// N5: another process lives. A node that has just started asks again for as long as its
     /// predecessor may take to close, and then gives up.
-    pub(super) fn handle_here(&mut self, now: Instant, answer: &Identity) -> AfterSave {
+    pub(super) fn handle_here(&mut self, now: Instant, answer: &Identity) -> Option<Saying> {
         let heartbeat = self.timing.heartbeat_interval;
         let own_life = self.rounds.life();
         let Some(inquiry) = &mut self.inquiry else {
-            return AfterSave::Nothing;
+            return None;
         };
         let Phase::Open { round, .. } = inquiry.phase else {
-            return AfterSave::Nothing;
+            return None;
         };
         if answer.node != self.id || answer.round != round || answer.life == own_life {
-            return AfterSave::Nothing;
+            return None;
         }
         inquiry.is_answered = true;
         self.report = Some(Report::DuplicateId);
         let Cause::Start { gives_up_at } = inquiry.cause else {
-            return AfterSave::Nothing;
+            return None;
         };
         inquiry.phase = Phase::Due { at: now.plus_micros(heartbeat) };
         // It leads already if its link came up later.
@@ -325,6 +328,11 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         }
         next
     }
+}
+
+/// N3: whether a message in this node's name, which has been checked, is another process's.
+pub(super) fn is_anothers(message: &Message) -> bool {
+    !matches!(message, Message::Who(_) | Message::Here(_) | Message::ControlResponse(_))
 }
 
 fn is_answer(message: &Message) -> bool {

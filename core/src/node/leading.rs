@@ -1,16 +1,13 @@
 //! Leading: heartbeats, the lease, and the quorum check (rules L1, L3, L4).
 
-use core::num::NonZeroU64;
-
 use rand_core::Rng;
 
 use super::Node;
-use super::output::AfterSave;
 use super::role::{Leading, Role};
+use super::saying::Saying;
 use crate::followers::{Acknowledgement, Followers, Recognition};
 use crate::{
-    Application, Heartbeat, HeartbeatResponse, Instant, Leadership, Message, Mode, Reason, Report,
-    Round, quorum,
+    Application, HeartbeatResponse, Instant, Leadership, Mode, Reason, Report, Round, quorum,
 };
 
 impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
@@ -29,7 +26,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     }
 
     /// The candidate has won the campaign of this round: it says so at once (rule L1).
-    pub(super) fn begin_leading(&mut self, now: Instant, round: Round) -> AfterSave {
+    pub(super) fn begin_leading(&mut self, now: Instant, round: Round) -> Option<Saying> {
         self.patience.forget_late_votes();
         let gives_up_at = match self.mode {
             Mode::Extended => now.plus_micros(self.timing.lease_terms.longest()),
@@ -40,7 +37,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             Leading { round, heartbeat_at: now, followers, gives_up_at, has_lease: false };
         leading.note_heartbeat(now, self.timing.heartbeat_interval, self.lease_by_itself(now));
         self.enter(Role::Leader(leading), Reason::WonElection);
-        self.heartbeat(now, round)
+        Some(Saying::Heartbeat { sent_at: now, round })
     }
 
     /// L3: the end of the lease that a heartbeat gives where the leader alone is a quorum.
@@ -49,58 +46,43 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         is_quorum.then(|| now.plus_micros(self.timing.lease_terms.longest()))
     }
 
-    /// The heartbeat of the leader that won the campaign of this round (rule L1).
-    pub(super) fn heartbeat(&mut self, now: Instant, round: Round) -> AfterSave {
-        let is_extended = self.mode == Mode::Extended;
-        AfterSave::to_everyone(Message::Heartbeat(Heartbeat {
-            term: self.record.term,
-            leader: self.id.clone(),
-            // No node leads at the very origin of its clock, so it is never 0.
-            sent_at: NonZeroU64::new(now.as_micros()).filter(|_| is_extended),
-            size: self.announced_size(),
-            round: Some(round),
-            list: self.electorate.list(),
-            value: self.application.leader_value(),
-        }))
-    }
-
     /// A follower's acknowledgement renews the lease (rule L3); a refusal from a higher term ends
     /// the leadership (rule T3).
     pub(super) fn handle_heartbeat_response(
         &mut self,
         now: Instant,
         response: &HeartbeatResponse,
-    ) -> AfterSave {
+    ) -> Option<Saying> {
         if response.term > self.record.term {
             return self.handle_higher_term(now, response.term);
         }
         let Role::Leader(leading) = &mut self.role else {
-            return AfterSave::Nothing;
+            return None;
         };
         let (Some(sent_at), Some(bound_for)) = (response.sent_at, response.bound_for) else {
-            return AfterSave::Nothing;
+            return None;
         };
         let sent_at = Instant::from_micros(sent_at.get());
         // L2: an echo from another term, or of a heartbeat yet to be sent, promises nothing.
         let is_early = sent_at.plus_micros(self.timing.heartbeat_interval) > leading.heartbeat_at;
         if self.mode == Mode::Graft || response.term < self.record.term || is_early {
-            return AfterSave::Nothing;
+            return None;
         }
         let index = match self.electorate.enroll_answer(&response.follower, response.list) {
             Ok(index) => index,
             Err(report) => {
                 self.report = Some(report);
-                return AfterSave::Nothing;
+                return None;
             }
         };
         // N4
         let timeout_max = self.timing.election_timeout_max();
         match leading.followers.recognize(index, response.life, sent_at, now, timeout_max) {
             Recognition::Counts => {}
-            Recognition::Late => return AfterSave::Nothing,
+            Recognition::Late => return None,
             Recognition::TwoLives => {
                 self.report = Some(Report::TwoLives(response.follower.clone()));
-                return AfterSave::Nothing;
+                return None;
             }
         }
         if bound_for.get() != u64::from(self.timing.election_timeout_min) {
@@ -114,11 +96,11 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         };
         let others_needed = quorum(self.electorate.size()).saturating_sub(1);
         leading.renew(index, acknowledgement, others_needed);
-        AfterSave::Nothing
+        None
     }
 
     /// L4: the leader stops, and frees those that are still bound to it. It says nothing more.
-    pub(super) fn step_down(&mut self, now: Instant) -> AfterSave {
+    pub(super) fn step_down(&mut self, now: Instant) -> Option<Saying> {
         self.stop_leading(now, Reason::LostQuorum)
     }
 }

@@ -4,11 +4,12 @@
 use rand_core::Rng;
 
 use super::Node;
-use super::output::{AfterSave, Output};
+use super::output::Output;
 use super::role::Role;
+use super::saying::Saying;
 use crate::{
-    Application, ControlAction, ControlOutcome, ControlRequest, ControlResponse, Instant,
-    LeaderValue, Message, NodeId, Reason,
+    Application, ControlAction, ControlOutcome, ControlRequest, Instant, LeaderValue, NodeId,
+    Reason,
 };
 
 impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
@@ -49,16 +50,16 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         &mut self,
         now: Instant,
         request: &ControlRequest,
-    ) -> AfterSave {
+    ) -> Option<Saying> {
         if request.node != self.id {
-            return AfterSave::Nothing;
+            return None;
         }
         let next = match self.obey(now, request) {
             Ok(next) => next,
-            Err(outcome) => return self.answer_operator(request, outcome),
+            Err(outcome) => return Self::answer_operator(request, outcome),
         };
         match next {
-            AfterSave::Nothing => self.answer_operator(request, ControlOutcome::Done),
+            None => Self::answer_operator(request, ControlOutcome::Done),
             // O4: the request will be repeated, and answered then.
             handover => handover,
         }
@@ -69,7 +70,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         &mut self,
         now: Instant,
         request: &ControlRequest,
-    ) -> Result<AfterSave, ControlOutcome> {
+    ) -> Result<Option<Saying>, ControlOutcome> {
         if request.action == ControlAction::Ask {
             return Err(ControlOutcome::Done);
         }
@@ -78,7 +79,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         }
         self.check_order(request)?;
         let next = match request.action {
-            ControlAction::Ask => AfterSave::Nothing,
+            ControlAction::Ask => None,
             ControlAction::HandOver => {
                 let target = self.check_handover(now, request)?;
                 self.give_way(now, target)
@@ -89,7 +90,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             }
             ControlAction::Resume => {
                 self.set_paused(false);
-                AfterSave::Nothing
+                None
             }
         };
         self.obeyed = Some(request.round);
@@ -136,24 +137,15 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     }
 
     /// O3: who may not lead doesn't, nor campaign.
-    fn stop_if_kept_back(&mut self, now: Instant) -> AfterSave {
+    fn stop_if_kept_back(&mut self, now: Instant) -> Option<Saying> {
         match self.role {
             Role::Leader(_) if self.is_kept_back() => self.give_way(now, None),
             _ if self.is_kept_back() => self.stop_leading(now, Reason::KeptBack),
-            _ => AfterSave::Nothing,
+            _ => None,
         }
     }
 
-    fn answer_operator(&self, request: &ControlRequest, outcome: ControlOutcome) -> AfterSave {
-        AfterSave::to_everyone(Message::ControlResponse(ControlResponse {
-            term: self.record.term,
-            node: self.id.clone(),
-            leader: self.leader().cloned(),
-            outcome,
-            round: request.round,
-            last: self.obeyed,
-            is_paused: self.record.is_paused,
-            life: self.rounds.life(),
-        }))
+    fn answer_operator(request: &ControlRequest, outcome: ControlOutcome) -> Option<Saying> {
+        Some(Saying::ControlResponse { outcome, round: request.round })
     }
 }

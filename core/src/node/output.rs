@@ -1,12 +1,12 @@
 //! What comes of an input: nothing, a message, or a vote to store before one.
 
 use core::fmt;
-use core::mem;
 
 use rand_core::Rng;
 
 use super::Node;
-use crate::{Application, Instant, Message, NodeId, Outgoing, Recipient, Round, VoteRecord};
+use super::saying::Saying;
+use crate::{Application, Instant, Outgoing, VoteRecord};
 
 /// What a node asks of its driver in answer to one input: at most one message.
 #[must_use = "an output that is ignored is a message never sent, or a vote never stored"]
@@ -105,31 +105,12 @@ impl<R: Rng, A: Application, const VOTERS: usize> fmt::Debug for Output<'_, R, A
 #[must_use = "the vote must be stored, and `saved` called, before the node can answer"]
 pub struct Unsaved<'n, R: Rng, A: Application, const VOTERS: usize> {
     node: &'n mut Node<R, A, VOTERS>,
-    next: AfterSave,
-}
-
-/// What a node does once its record is durable: at once, if it is.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is no allocator to box with")]
-pub(super) enum AfterSave {
-    Nothing,
-    Send(Outgoing),
-    /// It has won the campaign of this round with its own vote alone.
-    Lead(Round),
-}
-
-impl AfterSave {
-    pub(super) fn to_everyone(message: Message) -> Self {
-        Self::Send(Outgoing { to: Recipient::Everyone, message })
-    }
-
-    pub(super) fn to_node(node: &NodeId, message: Message) -> Self {
-        Self::Send(Outgoing { to: Recipient::Node(node.clone()), message })
-    }
+    /// What waits for the save.
+    next: Option<Saying>,
 }
 
 impl<'n, R: Rng, A: Application, const VOTERS: usize> Unsaved<'n, R, A, VOTERS> {
-    pub(super) fn new(node: &'n mut Node<R, A, VOTERS>, next: AfterSave) -> Self {
+    pub(super) fn new(node: &'n mut Node<R, A, VOTERS>, next: Option<Saying>) -> Self {
         Self { node, next }
     }
 
@@ -146,7 +127,7 @@ impl<'n, R: Rng, A: Application, const VOTERS: usize> Unsaved<'n, R, A, VOTERS> 
     /// Says that [`record`](Self::record) is durable; returns the message that waited for it, if
     /// there was one. `now` is read after the save.
     pub fn saved(mut self, now: Instant) -> Option<Outgoing> {
-        let next = mem::replace(&mut self.next, AfterSave::Nothing);
+        let next = self.next.take();
         self.node.finish_save(now, next)
     }
 }

@@ -83,6 +83,13 @@ pub(super) struct Closing {
     pub(super) closed_at: Instant,
 }
 
+impl HeardLeader {
+    /// Whether it is the leader of this id and round.
+    pub(super) fn is(&self, id: &NodeId, round: Option<Round>) -> bool {
+        self.round == round && self.id == *id
+    }
+}
+
 impl<const VOTERS: usize> Role<VOTERS> {
     /// A follower that waits for any leader until `election_at`.
     pub(super) const fn waiting(election_at: Instant) -> Self {
@@ -211,8 +218,8 @@ impl<const VOTERS: usize> Leading<VOTERS> {
         acknowledgement: Acknowledgement,
         others_needed: usize,
     ) {
-        self.followers.acknowledge(index, acknowledgement);
         let lease_until = self.lease_until().unwrap_or(Follower::NEVER);
+        self.followers.acknowledge(index, acknowledgement, lease_until);
         if let Some(until) = self.followers.bound_beyond(lease_until, others_needed) {
             self.extend_lease(until);
         }

@@ -2,7 +2,7 @@
 
 use heapless::Vec;
 
-use crate::digest::Digest;
+use crate::digest::hash;
 use crate::{NodeId, Round};
 
 /// For how many of its rounds a candidate has others stand back: one that can't hear their answers
@@ -15,8 +15,8 @@ pub(super) struct StandingBack<const VOTERS: usize>(Vec<Candidate, VOTERS, u8>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Candidate {
-    /// The checksum of its id. Two ids that have the same share what they are granted.
-    digest: u32,
+    /// The hash of its id. Two ids that have the same share what they are granted.
+    hash: u32,
     rounds: Vec<Option<Round>, ROUNDS_MAX, u8>,
 }
 
@@ -24,18 +24,18 @@ impl<const VOTERS: usize> StandingBack<VOTERS> {
     /// Takes note of a candidate's round. Returns whether the node stands back for it: once, and in
     /// so many of a candidate's rounds.
     pub(super) fn note(&mut self, candidate: &NodeId, round: Option<Round>) -> bool {
-        let digest = Digest::of(candidate);
-        if let Some(known) = self.0.iter_mut().find(|known| known.digest == digest) {
+        let hash = hash(candidate);
+        if let Some(known) = self.0.iter_mut().find(|known| known.hash == hash) {
             return !known.rounds.contains(&round) && known.rounds.push(round).is_ok();
         }
-        let first = Candidate { digest, rounds: Vec::from_array([round]) };
+        let first = Candidate { hash, rounds: Vec::from_array([round]) };
         self.0.push(first).is_ok()
     }
 
     /// For test tools: there is room for no candidate.
     #[cfg(feature = "test-clone")]
     pub(super) fn exhaust(&mut self) {
-        while self.0.push(Candidate { digest: 0, rounds: Vec::new() }).is_ok() {}
+        while self.0.push(Candidate { hash: 0, rounds: Vec::new() }).is_ok() {}
     }
 
     /// Somebody was elected, or has this node's vote.

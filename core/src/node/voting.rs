@@ -3,15 +3,16 @@
 use rand_core::Rng;
 
 use super::Node;
-use super::output::AfterSave;
 use super::role::Role;
-use crate::{
-    Application, Instant, Message, Mode, PreVoteResponse, Reason, Refusal, Report, VoteRequest,
-    VoteResponse,
-};
+use super::saying::{Answer, Saying};
+use crate::{Application, Instant, Mode, Reason, Refusal, Report, VoteRequest};
 
 impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
-    pub(super) fn handle_vote_request(&mut self, now: Instant, request: &VoteRequest) -> AfterSave {
+    pub(super) fn handle_vote_request(
+        &mut self,
+        now: Instant,
+        request: &VoteRequest,
+    ) -> Option<Saying> {
         let verdict = match self.withheld(now, request) {
             // V2: without adopting the term.
             Some(refusal) => Err(refusal.into()),
@@ -26,15 +27,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             Ok(()) => self.cast_vote(now, request),
             Err(objection) => self.keep(objection),
         }
-        let response = VoteResponse {
-            term: self.record.term,
-            granted,
-            voter: Some(self.id.clone()),
-            round: request.round,
-            list: self.electorate.list(),
-            life: Some(self.rounds.life()),
-        };
-        AfterSave::to_node(&request.candidate, Message::VoteResponse(response))
+        let answer = Answer::Vote { granted, round: request.round };
+        Some(Saying::Answer { to: request.candidate.clone(), answer })
     }
 
     /// C1: answering a pre-vote changes nothing but when the node itself asks (rule C1a).
@@ -42,7 +36,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         &mut self,
         now: Instant,
         request: &VoteRequest,
-    ) -> AfterSave {
+    ) -> Option<Saying> {
         let verdict = match self.withheld(now, request) {
             Some(refusal) => Err(refusal.into()),
             None if request.term <= self.record.term => Err(Refusal::StaleTerm.into()),
@@ -53,16 +47,9 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             Ok(()) => self.stand_back(now, &request.candidate, request.round),
             Err(objection) => self.keep(objection),
         }
-        let response = PreVoteResponse {
-            term: self.record.term,
-            granted,
-            voter: self.id.clone(),
-            proposed_term: request.term,
-            round: request.round,
-            list: self.electorate.list(),
-            life: Some(self.rounds.life()),
-        };
-        AfterSave::to_node(&request.candidate, Message::PreVoteResponse(response))
+        let (proposed_term, round) = (request.term, request.round);
+        let answer = Answer::PreVote { granted, proposed_term, round };
+        Some(Saying::Answer { to: request.candidate.clone(), answer })
     }
 
     /// V2: a bound node withholds its vote, and so does a leader that has a lease to lose, unless

@@ -12,6 +12,10 @@ use crate::report::timestamp;
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
+/// Nobody has checked who says what is shown.
+pub(crate) const UNVERIFIED: &str =
+    "unverified: the nodes have a key, and without --key-file anybody may have said this";
+
 /// From when on it says something that a leader has been heard for that long.
 const LISTENED_MIN: Duration = Duration::from_secs(10);
 
@@ -24,7 +28,20 @@ pub(crate) fn as_text(view: &ClusterView) -> Vec<String> {
     lines.extend(table(&view.nodes));
     let style = AnsiColor::Red.on_default();
     lines.extend(view.disagreements.iter().map(|found| format!("{style}{found}{style:#}")));
+    let style = AnsiColor::Yellow.on_default();
+    lines.extend(doubts(view).iter().map(|doubt| format!("{style}{doubt}{style:#}")));
     lines
+}
+
+/// What the cluster's key has to say about it.
+fn doubts(view: &ClusterView) -> Vec<String> {
+    let unverified = view.is_unverified.then(|| UNVERIFIED.to_owned());
+    let dropped: u64 = view.unauthentic.values().sum();
+    let causes = view.unauthentic.iter().map(|(fault, count)| format!("{count} {}", fault.name()));
+    let causes = causes.collect::<Vec<_>>().join(", ");
+    let unauthentic =
+        (dropped > 0).then(|| format!("dropped for their seals: {dropped} messages ({causes})"));
+    unverified.into_iter().chain(unauthentic).collect()
 }
 
 fn headline(view: &ClusterView) -> String {

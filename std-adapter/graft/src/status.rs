@@ -104,7 +104,8 @@ pub(crate) async fn look_at(
             Err(_) => break,
         }
     }
-    Ok(Some(observer.view()).filter(|view| !view.nodes.is_empty()))
+    let is_heard = |view: &ClusterView| !view.nodes.is_empty() || !view.unauthentic.is_empty();
+    Ok(Some(observer.view()).filter(is_heard))
 }
 
 /// Begins to listen; none if the cluster has never been on this machine.

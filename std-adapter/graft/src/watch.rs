@@ -19,7 +19,7 @@ use crate::medium::{Medium, MediumArgs};
 use crate::output::Output;
 use crate::report::time_of_day;
 use crate::runtime;
-use crate::seen::{Seen, as_text, said};
+use crate::seen::{Seen, UNVERIFIED, as_text, said};
 use crate::status::{listen, nobody_is_heard};
 use crate::stop::{self, Stop};
 
@@ -179,6 +179,7 @@ fn in_words(news: &Observation) -> String {
         Observation::NodeChanged { id, role: Some(role) } => format!("{id} is a {role}"),
         Observation::NodeChanged { id, role: None } => format!("{id} has fallen silent"),
         Observation::Disagreement(found) => found.to_string(),
+        Observation::Unverified => UNVERIFIED.to_owned(),
         Observation::Unauthentic { sender, error } => {
             let who = sender.as_ref().map_or("somebody", NodeId::as_str);
             format!("dropped a message in the name of {who}: {error}")
@@ -196,6 +197,7 @@ fn as_json(news: &Observation, observer: &Observer<Medium>) -> Result<String> {
             ("node_changed", Some(id.as_str()), Some(role.map_or("silent", ObservedRole::name)))
         }
         Observation::Disagreement(_) => ("disagreement", None, None),
+        Observation::Unverified => ("unverified", None, None),
         Observation::Unauthentic { sender, .. } => {
             ("unauthentic", sender.as_ref().map(NodeId::as_str), None)
         }

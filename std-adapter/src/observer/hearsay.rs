@@ -6,9 +6,11 @@ use std::time::Duration;
 use graft_election_core::{
     Config, HeartbeatResponse, LeaderValue, Life, ListId, Message, NodeId, TERM_END, VoteRequest,
 };
+use graft_election_proto::seal::SealFault;
 use tokio::time::Instant;
 
 use super::view::{ClusterView, Disagreement, LeaderView, NodeView, ObservedRole};
+use crate::codec::Opened;
 
 /// How many nodes are remembered; the one that was heard longest ago makes room for another.
 const NODES_MAX: usize = 128;
@@ -16,7 +18,7 @@ const NODES_MAX: usize = 128;
 /// How long a silent node is remembered.
 const MEMORY: Duration = Duration::from_secs(600);
 
-/// For how long what a node said is compared with what others say.
+/// For how long what a node said is compared with what others say, and its seals are remembered.
 const RECENT: Duration = Duration::from_secs(10);
 
 /// How many heartbeats are remembered for their acknowledgements.
@@ -37,6 +39,8 @@ pub(crate) struct Hearsay {
     begun_term: Option<u64>,
     leading: Option<Leading>,
     nodes: BTreeMap<NodeId, Heard>,
+    /// How many messages were dropped for their seals.
+    unauthentic: BTreeMap<SealFault, u64>,
 }
 
 /// A leader, as long as nobody of a higher term is heard to lead.
@@ -72,6 +76,8 @@ struct Heard {
     election_timeout_min: Option<Duration>,
     is_go: bool,
     is_paused: bool,
+    /// When it last said something whose seal can't be checked here.
+    unverified_at: Option<Instant>,
     lives: VecDeque<Life>,
     /// How often an earlier life came back, and when that was last.
     returns: u32,
@@ -86,7 +92,27 @@ impl Hearsay {
             begun_term: None,
             leading: None,
             nodes: BTreeMap::new(),
+            unauthentic: BTreeMap::new(),
         }
+    }
+
+    /// Takes in what was said by others.
+    pub(crate) fn hear_opened(&mut self, opened: &Opened, now: Instant) {
+        self.hear(opened, now);
+        self.note_unverified(opened, now);
+    }
+
+    /// Notes if what was said has a seal that can't be checked here.
+    pub(crate) fn note_unverified(&mut self, opened: &Opened, now: Instant) {
+        let known = opened.sender().and_then(|sender| self.nodes.get_mut(sender));
+        if let Some(node) = known.filter(|_| opened.is_unverified()) {
+            node.unverified_at = Some(now);
+        }
+    }
+
+    /// Counts what was dropped for its seal.
+    pub(crate) fn note_unauthentic(&mut self, error: SealFault) {
+        *self.unauthentic.entry(error).or_default() += 1;
     }
 
     /// Takes in what was said. No node believes a term that is out of range (rule T4).
@@ -172,7 +198,14 @@ impl Hearsay {
             }),
             nodes: self.nodes.iter().map(|(id, node)| self.view_of(id, node, now)).collect(),
             disagreements: self.disagreements(now),
+            is_unverified: self.is_unverified(now),
+            unauthentic: self.unauthentic.clone(),
         }
+    }
+
+    fn is_unverified(&self, now: Instant) -> bool {
+        let mut sealed_at = self.nodes.values().filter_map(|node| node.unverified_at);
+        sealed_at.any(|at| now - at < RECENT)
     }
 
     fn view_of(&self, id: &NodeId, node: &Heard, now: Instant) -> NodeView {
@@ -355,6 +388,7 @@ impl Heard {
             election_timeout_min: None,
             is_go: false,
             is_paused: false,
+            unverified_at: None,
             lives: VecDeque::new(),
             returns: 0,
             returned_at: None,

@@ -1,10 +1,11 @@
 //! A cluster as one sees it who only listens.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use graft_election_core::{LeaderValue, ListId, NodeId};
+use graft_election_proto::seal::SealFault;
 
 /// A cluster at one instant, as somebody who listens knows it. What was not heard is not in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,12 @@ pub struct ClusterView {
     /// What must not differ among the nodes, and does.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::all_words"))]
     pub disagreements: BTreeSet<Disagreement>,
+    /// Whether nodes seal what they say with a key that isn't known here: then nobody has checked
+    /// who says what this view is made of.
+    pub is_unverified: bool,
+    /// With a key, how many messages were dropped since the beginning for their seals (rule K3).
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::seal_faults"))]
+    pub unauthentic: BTreeMap<SealFault, u64>,
 }
 
 /// The leader.

@@ -30,7 +30,7 @@ pub(crate) struct NoDice(u32);
 
 impl NoDice {
     pub(crate) fn of(id: &NodeId, party: u8) -> Self {
-        let bytes = [id.as_str().as_bytes(), &[0]].concat();
+        let bytes = [id.as_bytes(), &[0]].concat();
         let life = u32::from(party) * LIVES_APART;
         Self(Crc::<u32>::new(&CRC_32_ISCSI).checksum(&bytes) ^ life)
     }

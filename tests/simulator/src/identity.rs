@@ -78,7 +78,7 @@ impl Identity {
 
     /// Whose id this is; `None` if it is forged.
     pub fn of(id: &NodeId) -> Option<Self> {
-        let (letter, generation) = match id.as_str().as_bytes() {
+        let (letter, generation) = match id.as_bytes() {
             [letter] => (letter, 1),
             [letter, b'-', digits @ ..] => {
                 (letter, str::from_utf8(digits).ok()?.parse().ok().filter(|number| *number > 1)?)

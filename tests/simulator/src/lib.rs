@@ -20,6 +20,7 @@ mod judgement;
 mod machine;
 mod message_text;
 mod network;
+pub mod raft_paper;
 pub mod script;
 pub mod script_folder;
 mod setup;

@@ -15,7 +15,7 @@ mod slow_leader_rival;
 mod steady_leader;
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::AddAssign;
 use std::time::Duration;
 
@@ -50,6 +50,8 @@ pub struct Simulation {
     /// When each message arrives. The number orders those that arrive together.
     arrivals: BinaryHeap<Reverse<(Moment, u64, FlightKey)>>,
     arrivals_planned: u64,
+    /// How much longer messages take from one node to another, if a test wants it so.
+    lags: BTreeMap<(NodeIndex, NodeIndex), Duration>,
     /// What each node does next.
     plans: Vec<Plan>,
     /// The last round of pre-votes of each node, if anyone heard of it (rule C1).
@@ -173,6 +175,7 @@ impl Simulation {
             rng,
             arrivals: BinaryHeap::new(),
             arrivals_planned: 0,
+            lags: BTreeMap::new(),
             handovers: Vec::new(),
             recorded: None,
             figures: Figures::default(),
@@ -363,13 +366,20 @@ impl Simulation {
         } else {
             self.faults.message_time_max
         };
-        let delay = self.faults.message_time_min + draw_span(&mut self.rng, delay_max);
+        let lag = self.lag(key);
+        let delay = self.faults.message_time_min + draw_span(&mut self.rng, delay_max) + lag;
         self.expect_arrival(self.world.now().plus(delay), key);
         if self.faults.duplication.happens(&mut self.rng)
             && let Some((_, pick)) = self.pick(key)
         {
             self.apply(&Step::Duplicate(pick));
         }
+    }
+
+    fn lag(&self, key: FlightKey) -> Duration {
+        let flight = self.world.network().flight(key);
+        let lag = flight.and_then(|it| self.lags.get(&(it.from, it.to)));
+        lag.copied().unwrap_or_default()
     }
 
     fn expect_arrival(&mut self, at: Moment, key: FlightKey) {

@@ -153,7 +153,7 @@ fn carry_out(id: &NodeId, line: &mut Line, output: Output<'_, Device, AlwaysGran
         Output::Save(unsaved) => {
             let record = unsaved.record();
             Device.take(&record.term.to_le_bytes());
-            Device.take(record.voted_for.as_ref().map_or("", NodeId::as_str).as_bytes());
+            Device.take(record.voted_for.as_ref().map_or(&[], NodeId::as_bytes));
             Device.take(&record.bound_for.to_le_bytes());
             Device.take(&[record.is_paused.into()]);
             Device.take(&record.starts.to_le_bytes());

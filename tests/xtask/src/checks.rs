@@ -9,9 +9,9 @@ use cargo_metadata::semver::Version;
 use cargo_metadata::{CargoOpt, MetadataCommand};
 
 use crate::command::{cargo, command, run};
-use crate::firmware::{BOARDS, EMULATED_BOARD, EMULATED_TARGET, manifest};
+use crate::firmware::{BOARDS, EMULATED_BOARD, EMULATED_TARGET, Variant, manifest};
 use crate::tools::Tools;
-use crate::workspace::{FUZZ, NO_PANIC, SIZES, root, target_dir};
+use crate::workspace::{BENCH, FUZZ, NO_PANIC, SIZES, root, target_dir};
 
 /// What clippy looks at: everything, with all the features that some package of the workspace asks
 /// for; then what else features may make of it.
@@ -60,7 +60,7 @@ pub(crate) fn formatting() -> Result<()> {
     run(cargo(["fmt", "--all", "--check"])?)?;
     let boards = BOARDS.map(|(board, _)| manifest(board));
     let fuzz = format!("{FUZZ}/Cargo.toml");
-    let others = [NO_PANIC, SIZES, &fuzz];
+    let others = [BENCH, NO_PANIC, SIZES, &fuzz];
     for manifest in others.into_iter().chain(boards.iter().map(String::as_str)) {
         run(cargo(["fmt", "--check", "--manifest-path", manifest])?)?;
     }
@@ -98,7 +98,10 @@ pub(crate) fn build_tests() -> Result<()> {
 /// Only an unstable compiler compares the errors, so a stable one is told to be one; for the
 /// examples alone, since all that they need would be built once more for it.
 pub(crate) fn tests(tools: &Tools) -> Result<()> {
-    let firmware = tools.toolchain.build(EMULATED_BOARD, EMULATED_TARGET)?;
+    // The tests find the one of boards with a key beside the other.
+    let build = |variant| tools.toolchain.build(EMULATED_BOARD, EMULATED_TARGET, variant);
+    build(Variant::Sealed)?;
+    let firmware = build(Variant::Plain)?;
     let mut test = cargo(["test", "--workspace", "--features", TESTED_FEATURE])?;
     test.env("NATS_SERVER", &tools.nats_server);
     test.env("GOOGLE_PROTOBUF", &tools.google_protobuf);
@@ -156,10 +159,11 @@ pub(crate) fn dependencies(cargo_deny: &Path) -> Result<()> {
     let mut deny = command(cargo_deny)?;
     deny.args(["check", "bans", "licenses", "sources"]);
     run(deny)?;
-    for (board, _) in BOARDS {
+    let boards = BOARDS.map(|(board, _)| manifest(board));
+    for manifest in boards.iter().map(String::as_str).chain([BENCH]) {
         let mut deny = command(cargo_deny)?;
-        deny.args(["--locked", "--config", "deny.toml", "--manifest-path", &manifest(board)]);
-        // A board alone has not all of the licences.
+        deny.args(["--locked", "--config", "deny.toml", "--manifest-path", manifest]);
+        // These alone have not all of the licences.
         deny.args(["check", "--allow", "license-not-encountered", "bans", "licenses", "sources"]);
         run(deny)?;
     }

@@ -2,7 +2,7 @@
 //! on this machine, and what becomes of its job when the program is killed.
 
 mod contest;
-mod group;
+pub(crate) mod group;
 mod patroni;
 
 use std::fs;
@@ -26,7 +26,7 @@ const BEGIN: &str = "<!-- Made by `cargo xtask compare --write`. -->\n";
 const END: &str = "<!-- Until here. -->\n";
 
 /// Where the servers listen: at ports that nobody else has on this machine.
-const NATS: &str = "nats://127.0.0.1:14922";
+pub(crate) const NATS: &str = "nats://127.0.0.1:14922";
 const ETCD: &str = "http://127.0.0.1:14923";
 const ETCD_PEERS: &str = "http://127.0.0.1:14924";
 
@@ -97,20 +97,16 @@ pub(crate) fn compare(runs: usize, write: bool) -> Result<()> {
 
 /// All that can be run here.
 fn peers() -> Result<Vec<Peer>> {
-    if on_path("etcd").is_none() || on_path("etcdctl").is_none() {
-        apt_install(&["etcd-server", "etcd-client"])?;
-    }
     if on_path("patroni").is_none() || !Path::new(patroni::POSTGRESQL).is_dir() {
         apt_install(&["patroni", "postgresql"])?;
     }
-    let [lock, elect, patroni] = of_etcd();
+    let [lock, elect, patroni] = of_etcd()?;
     let [flock, flock_close] = of_files();
     Ok(vec![graft()?, lock, elect, patroni, flock, flock_close])
 }
 
 fn graft() -> Result<Peer> {
     run(cargo(["build", "--quiet", "--locked", "--package", "graft-election-cli"])?)?;
-    let nats_server = tools::nats_server()?;
     let graft = target_dir()?.join("debug/graft");
     Ok(Peer {
         name: "`graft run`",
@@ -120,7 +116,7 @@ fn graft() -> Result<Peer> {
             graft.display()
         )),
         job: Job::Command,
-        server: Some(words(&format!("{} --addr 127.0.0.1 --port 14922", nats_server.display()))),
+        server: Some(nats_server(false)?),
         renews_every: Duration::ZERO,
         patience: Duration::from_secs(20),
         needs: "a NATS server, or one machine, or a serial line; three voters",
@@ -128,16 +124,48 @@ fn graft() -> Result<Peer> {
     })
 }
 
-fn of_etcd() -> [Peer; 3] {
-    let server = words(&format!(
+/// A server of NATS at [`NATS`], with JetStream or without.
+///
+/// # Errors
+///
+/// It can't be installed.
+pub(crate) fn nats_server(with_jetstream: bool) -> Result<Vec<String>> {
+    let program = tools::nats_server()?;
+    let mut words = words(&format!("{} --addr 127.0.0.1 --port 14922", program.display()));
+    if with_jetstream {
+        words.extend(["--jetstream", "--store_dir", "jetstream"].map(str::to_owned));
+    }
+    Ok(words)
+}
+
+/// A server of etcd.
+///
+/// # Errors
+///
+/// It can't be installed.
+pub(crate) fn etcd_server() -> Result<Vec<String>> {
+    if on_path("etcd").is_none() || on_path("etcdctl").is_none() {
+        apt_install(&["etcd-server", "etcd-client"])?;
+    }
+    Ok(words(&format!(
         "etcd --data-dir etcd --listen-client-urls {ETCD} --advertise-client-urls {ETCD} \
          --listen-peer-urls {ETCD_PEERS} --initial-advertise-peer-urls {ETCD_PEERS} \
          --initial-cluster default={ETCD_PEERS}"
-    ));
+    )))
+}
+
+/// What waits for etcd's lock `LOCK`, which is free so many seconds after its holder is dead, and
+/// then runs a command.
+pub(crate) fn etcd_lock(seconds: u64) -> Vec<String> {
+    words(&format!("etcdctl --endpoints {ETCD} lock --ttl {seconds} LOCK --"))
+}
+
+fn of_etcd() -> Result<[Peer; 3]> {
+    let server = etcd_server()?;
     let lock = Peer {
         name: "`etcdctl lock`",
         version: words("etcdctl version"),
-        words: words(&format!("etcdctl --endpoints {ETCD} lock LOCK --")),
+        words: etcd_lock(10),
         job: Job::Command,
         server: Some(server.clone()),
         // A third of its TTL.
@@ -168,7 +196,7 @@ fn of_etcd() -> [Peer; 3] {
         needs: "an etcd cluster, or the like; its job is PostgreSQL, and nothing else",
         outside: "`patronictl list`, `/cluster`",
     };
-    [lock, elect, patroni]
+    Ok([lock, elect, patroni])
 }
 
 fn of_files() -> [Peer; 2] {

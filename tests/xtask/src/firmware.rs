@@ -1,6 +1,7 @@
 //! Builds for microcontrollers: with a compiler that has their libraries, or else with Debian's,
 //! which has those libraries' sources.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -30,6 +31,25 @@ const DEBIAN_PACKAGES: [&str; 5] =
 /// Where Debian has its compiler, which rustup's hides on the path.
 const DEBIAN_PROGRAMS: &str = "/usr/bin";
 
+/// For which clusters firmware is built: those without a key, or those with one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Variant {
+    Plain,
+    Sealed,
+}
+
+impl Variant {
+    pub(crate) const ALL: [Self; 2] = [Self::Plain, Self::Sealed];
+
+    /// The options of cargo that ask for it.
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Plain => &[],
+            Self::Sealed => &["--features", "seal"],
+        }
+    }
+}
+
 /// A compiler that builds for [`TARGETS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Toolchain {
@@ -47,10 +67,12 @@ pub(crate) enum Toolchain {
 /// The compiler or clippy complains.
 pub(crate) fn check(toolchain: Toolchain) -> Result<()> {
     for (board, targets) in BOARDS {
-        for target in targets {
-            toolchain.build(board, target)?;
+        for variant in Variant::ALL {
+            for target in targets {
+                toolchain.build(board, target, variant)?;
+            }
+            toolchain.clippy(board, targets[0], variant)?;
         }
-        toolchain.clippy(board, targets[0])?;
     }
     Ok(())
 }
@@ -84,22 +106,41 @@ impl Toolchain {
     }
 
     /// The firmware of a board, built for `target`.
-    pub(crate) fn build(self, board: &str, target: &str) -> Result<PathBuf> {
-        self.build_program(&manifest(board), &format!("graft-firmware-{board}"), target)
+    pub(crate) fn build(self, board: &str, target: &str, variant: Variant) -> Result<PathBuf> {
+        self.build_program(&manifest(board), &format!("graft-firmware-{board}"), target, variant)
     }
 
-    /// The program called `name` of the package of `manifest`, built for `target`.
-    pub(crate) fn build_program(self, manifest: &str, name: &str, target: &str) -> Result<PathBuf> {
+    /// The program called `name` of the package of `manifest`, built for `target`. With a key,
+    /// `-sealed` is added to its name.
+    pub(crate) fn build_program(
+        self,
+        manifest: &str,
+        name: &str,
+        target: &str,
+        variant: Variant,
+    ) -> Result<PathBuf> {
         let mut build = self.cargo("build", manifest, target)?;
-        build.args(["--release", "--locked"]);
+        build.args(["--release", "--locked"]).args(variant.options());
         text(build).with_context(|| format!("{name} could not be built for {target}"))?;
-        Ok(self.target_dir()?.join(target).join("release").join(name))
+        let built = self.target_dir()?.join(target).join("release").join(name);
+        if variant == Variant::Plain {
+            return Ok(built);
+        }
+        // Cargo gives both the same name, and links the one it is asked for to that name again. If
+        // it is still the same file, renaming it would leave both names.
+        let sealed = built.with_file_name(format!("{name}-sealed"));
+        if sealed.exists() {
+            fs::remove_file(&sealed)?;
+        }
+        fs::rename(built, &sealed)?;
+        Ok(sealed)
     }
 
     /// Clippy on the firmware of a board, with every warning an error.
-    fn clippy(self, board: &str, target: &str) -> Result<()> {
+    fn clippy(self, board: &str, target: &str, variant: Variant) -> Result<()> {
         let mut clippy = self.cargo("clippy", &manifest(board), target)?;
-        clippy.args(["--release", "--locked", "--", "--deny", "warnings"]);
+        clippy.args(["--release", "--locked"]).args(variant.options());
+        clippy.args(["--", "--deny", "warnings"]);
         run(clippy)
     }
 

@@ -2,9 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod checks;
 mod command;
 mod compare;
+mod costs;
 mod crash_files;
 mod crate_count;
 mod firmware;
@@ -44,12 +46,20 @@ enum Task {
     Test,
     /// Check the house rules that no other tool knows.
     Tidy,
+    /// Measure the project beside others, and write BENCHMARKS.md.
+    Bench(bench::Bench),
     /// Run `graft run` and other programs of which one among several is at work, side by side.
     Compare {
         /// How often each of them is struck in each way.
         #[arg(long, default_value_t = compare::RUNS)]
         runs: usize,
         /// Put the table into docs/comparison.md.
+        #[arg(long)]
+        write: bool,
+    },
+    /// Count the core's instructions, messages and bytes, and compare them with those before.
+    Costs {
+        /// Put them into tests/costs/costs.toml instead.
         #[arg(long)]
         write: bool,
     },
@@ -136,7 +146,9 @@ fn main() -> ExitCode {
         None => Arguments::command().print_help().map_err(Error::from),
         Some(Task::Test) => test::test(),
         Some(Task::Tidy) => tidy::tidy(),
+        Some(Task::Bench(bench)) => bench.run(),
         Some(Task::Compare { runs, write }) => compare::compare(runs, write),
+        Some(Task::Costs { write }) => costs::costs(write),
         Some(Task::CrateCount) => crate_count::crate_count(),
         Some(Task::NoStd) => proofs::no_std(),
         Some(Task::Follow) => follow::follow(),

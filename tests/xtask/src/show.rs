@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::command::{cargo, run};
-use crate::firmware::{EMULATED_BOARD, EMULATED_TARGET, Toolchain};
+use crate::firmware::{EMULATED_BOARD, EMULATED_TARGET, Toolchain, Variant};
 use crate::tools;
 
 /// The program that shows it, of the package of the tests.
@@ -33,7 +33,8 @@ impl Show {
     pub(crate) fn run(self) -> Result<()> {
         let defmt_print = tools::emulator_and_decoder()?;
         eprintln!("building the firmware");
-        let firmware = Toolchain::install()?.build(EMULATED_BOARD, EMULATED_TARGET)?;
+        let toolchain = Toolchain::install()?;
+        let firmware = toolchain.build(EMULATED_BOARD, EMULATED_TARGET, Variant::Plain)?;
         let mut show = cargo(PROGRAM)?;
         show.args(["--locked", "--"]);
         if let Some(seconds) = self.seconds {

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 use crate::command::{command, text};
-use crate::firmware::{EMULATED_BOARD, TARGETS, Toolchain};
+use crate::firmware::{EMULATED_BOARD, TARGETS, Toolchain, Variant};
 use crate::workspace::{SIZES, root};
 
 /// Where the project's own numbers are.
@@ -27,10 +27,22 @@ struct Size {
 #[derive(Clone, Copy, Debug)]
 struct Sizes {
     target: &'static str,
+    /// Whether the cluster has a key.
+    variant: Variant,
     /// Core and wire format alone, for seven voters.
     core_proto: Size,
     /// The whole firmware of the emulated board.
     firmware: Size,
+}
+
+impl Sizes {
+    /// Which line of the table has them.
+    fn row(&self) -> String {
+        match self.variant {
+            Variant::Plain => format!("| `{}` |", self.target),
+            Variant::Sealed => format!("| `{}`, with a key |", self.target),
+        }
+    }
 }
 
 /// Prints the sizes for each target.
@@ -42,6 +54,16 @@ pub(crate) fn print(json: bool) -> Result<()> {
     let sizes = weigh(Toolchain::install()?)?;
     print!("{}", if json { as_json(&sizes) } else { as_table(&sizes) });
     Ok(())
+}
+
+/// The sizes, as a section of `BENCHMARKS.md`.
+///
+/// # Errors
+///
+/// A program can't be built or weighed.
+pub(crate) fn section() -> Result<String> {
+    let table = as_table(&weigh(Toolchain::install()?)?);
+    Ok(format!("Sizes of firmware\n`cargo xtask sizes` weighs the same.\n\n{table}"))
 }
 
 /// Checks that the README has the sizes of today, or what another compiler may make of them.
@@ -63,8 +85,7 @@ pub(crate) fn check_readme(toolchain: Toolchain) -> Result<()> {
 
 /// Whether `readme` has a line of the table for this target, with numbers that are close enough.
 fn is_current(readme: &str, sizes: &Sizes) -> bool {
-    let target = format!("| `{}` |", sizes.target);
-    let Some(row) = readme.lines().find_map(|line| line.strip_prefix(&target)) else {
+    let Some(row) = readme.lines().find_map(|line| line.strip_prefix(&sizes.row())) else {
         return false;
     };
     let written = row.split('|').map_while(|cell| cell.trim().parse::<u64>().ok());
@@ -75,10 +96,11 @@ fn is_current(readme: &str, sizes: &Sizes) -> bool {
 }
 
 fn weigh(toolchain: Toolchain) -> Result<Vec<Sizes>> {
-    let sizes = TARGETS.iter().map(|target| {
-        let core_proto = toolchain.build_program(SIZES, "sizes", target)?;
-        let firmware = toolchain.build(EMULATED_BOARD, target)?;
-        Ok(Sizes { target, core_proto: size(&core_proto)?, firmware: size(&firmware)? })
+    let all = TARGETS.iter().flat_map(|target| Variant::ALL.map(|variant| (target, variant)));
+    let sizes = all.map(|(target, variant)| {
+        let core_proto = size(&toolchain.build_program(SIZES, "sizes", target, variant)?)?;
+        let firmware = size(&toolchain.build(EMULATED_BOARD, target, variant)?)?;
+        Ok(Sizes { target, variant, core_proto, firmware })
     });
     sizes.collect()
 }
@@ -104,10 +126,15 @@ fn as_table(sizes: &[Sizes]) -> String {
 |---|---|---|---|---|
 "
     .to_owned();
-    for Sizes { target, core_proto, firmware } in sizes {
+    for sizes in sizes {
+        let Sizes { core_proto, firmware, .. } = sizes;
         table += &format!(
-            "| `{target}` | {} | {} | {} | {} |\n",
-            core_proto.flash, core_proto.ram, firmware.flash, firmware.ram
+            "{} {} | {} | {} | {} |\n",
+            sizes.row(),
+            core_proto.flash,
+            core_proto.ram,
+            firmware.flash,
+            firmware.ram
         );
     }
     table
@@ -115,9 +142,10 @@ fn as_table(sizes: &[Sizes]) -> String {
 
 fn as_json(sizes: &[Sizes]) -> String {
     let size = |Size { flash, ram }: Size| format!(r#"{{"flash": {flash}, "ram": {ram}}}"#);
-    let targets = sizes.iter().map(|Sizes { target, core_proto, firmware }| {
+    let targets = sizes.iter().map(|Sizes { target, variant, core_proto, firmware }| {
         let (core_proto, firmware) = (size(*core_proto), size(*firmware));
-        format!(r#""{target}": {{"core_proto": {core_proto}, "firmware": {firmware}}}"#)
+        let key = if *variant == Variant::Sealed { " with a key" } else { "" };
+        format!(r#""{target}{key}": {{"core_proto": {core_proto}, "firmware": {firmware}}}"#)
     });
     format!("{{{}}}\n", targets.collect::<Vec<_>>().join(", "))
 }
@@ -144,21 +172,32 @@ mod tests {
     #[test]
     fn the_readme_may_be_a_little_behind() {
         let (core_proto, firmware) = (Size { flash: 100, ram: 10 }, Size { flash: 1_000, ram: 20 });
-        let sizes = Sizes { target: "m3", core_proto, firmware };
+        let sizes = Sizes { target: "m3", variant: Variant::Plain, core_proto, firmware };
         assert!(is_current(&as_table(&[sizes]), &sizes));
         assert!(is_current("text\n| `m3` | 110 | 10 | 900 | 20 |\n", &sizes));
         assert!(!is_current("| `m3` | 111 | 10 | 1000 | 20 |\n", &sizes));
         assert!(!is_current("| `m3` | 100 | 10 | 1000 |\n", &sizes));
         assert!(!is_current("| `m0` | 100 | 10 | 1000 | 20 |\n", &sizes));
+        assert!(!is_current("| `m3`, with a key | 100 | 10 | 1000 | 20 |\n", &sizes));
+        let sealed = Sizes { variant: Variant::Sealed, ..sizes };
+        assert!(is_current(&as_table(&[sizes, sealed]), &sealed));
+        assert!(!is_current(&as_table(&[sizes]), &sealed));
     }
 
     #[test]
     fn sizes_are_json() {
         let size = Size { flash: 1, ram: 2 };
-        let sizes = [Sizes { target: "m3", core_proto: size, firmware: size }];
+        let sizes = Variant::ALL.map(|variant| Sizes {
+            target: "m3",
+            variant,
+            core_proto: size,
+            firmware: size,
+        });
         assert_eq!(
             as_json(&sizes),
             "{\"m3\": {\"core_proto\": {\"flash\": 1, \"ram\": 2}, \
+             \"firmware\": {\"flash\": 1, \"ram\": 2}}, \
+             \"m3 with a key\": {\"core_proto\": {\"flash\": 1, \"ram\": 2}, \
              \"firmware\": {\"flash\": 1, \"ram\": 2}}}\n"
         );
     }

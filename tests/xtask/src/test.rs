@@ -5,7 +5,9 @@ use anyhow::Result;
 use crate::steps::Steps;
 use crate::testers::Model;
 use crate::tools::Tools;
-use crate::{checks, crate_count, firmware, fuzz, planted, proofs, sizes, soak, testers, tidy};
+use crate::{
+    checks, costs, crate_count, firmware, fuzz, planted, proofs, sizes, soak, testers, tidy,
+};
 
 /// Runs all that must hold of the project, until something doesn't. What is missing is installed
 /// or is an error: no step is ever skipped.
@@ -28,6 +30,7 @@ pub(crate) fn test() -> Result<()> {
     steps.run("building the tests", checks::build_tests)?;
     steps.run("tests", || checks::tests(&tools))?;
     steps.run("soak", || soak::soak(&tools.nats_server, soak::MINUTES, 1))?;
+    steps.run("costs", || costs::costs(false))?;
     steps.run("simulation", testers::simulate_some)?;
     steps.run("times", testers::check_times)?;
     steps.run("planted defects", planted::some_for_the_simulator)?;

@@ -45,6 +45,9 @@ const EMULATOR: (&str, &str) = ("qemu-system-arm", "qemu-system-arm");
 /// What builds libFuzzer from its sources.
 const CXX: (&str, &str) = ("c++", "g++");
 
+/// What counts instructions.
+const VALGRIND: (&str, &str) = ("valgrind", "valgrind");
+
 /// What reads units of systemd.
 const SYSTEMD: (&str, &str) = ("systemd-analyze", "systemd");
 
@@ -90,7 +93,7 @@ impl Tools {
             need_component("clippy", "clippy")
         })?;
         steps.run("tools: packages of Debian", || {
-            debian::need(&[SIZE, EMULATOR, CXX, SYSTEMD, IPROUTE])
+            debian::need(&[SIZE, EMULATOR, CXX, VALGRIND, SYSTEMD, IPROUTE])
         })?;
         Ok(Self {
             toolchain: steps.run("tools: compiler for microcontrollers", Toolchain::install)?,
@@ -131,6 +134,15 @@ fn defmt_print() -> Result<PathBuf> {
 pub(crate) fn cargo_fuzz() -> Result<PathBuf> {
     debian::need(&[CXX])?;
     cargo_program("cargo-fuzz", CARGO_FUZZ)
+}
+
+/// Installs what counts instructions.
+///
+/// # Errors
+///
+/// It could not be installed.
+pub(crate) fn valgrind() -> Result<()> {
+    debian::need(&[VALGRIND])
 }
 
 /// Installs what makes mutants of the code, and returns it.

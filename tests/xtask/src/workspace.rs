@@ -16,6 +16,9 @@ pub(crate) const FUZZ: &str = "tests/fuzz";
 /// The manifest of the program that is weighed.
 pub(crate) const SIZES: &str = "tests/sizes/Cargo.toml";
 
+/// The manifest of the program in which other libraries elect leaders.
+pub(crate) const BENCH: &str = "tests/bench/Cargo.toml";
+
 /// The folder of the boards, each of which has a package of its own.
 pub(crate) const BOARDS_FOLDER: &str = "embassy-example/boards";
 

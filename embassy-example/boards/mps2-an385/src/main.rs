@@ -5,6 +5,8 @@
 #![no_main]
 
 mod fatal;
+#[cfg(feature = "seal")]
+mod key;
 mod led;
 mod machine;
 mod nor_flash;
@@ -48,9 +50,15 @@ static EXECUTOR: InterruptExecutor = InterruptExecutor::new();
 
 defmt::timestamp!("{=u64:us}", embassy_time::Instant::now().as_micros());
 
+/// What is around messages: frames, and seals in them if the cluster has a key.
+#[cfg(not(feature = "seal"))]
+type Envelope = graft_election_embassy::Plain;
+#[cfg(feature = "seal")]
+type Envelope = graft_election_embassy::Sealed<VOTERS>;
+
 /// The node with everything it needs.
 type Voter = Driver<
-    SerialTransport<'static, Receiver, Sender>,
+    SerialTransport<'static, Receiver, Sender, Envelope>,
     VoteFlash<Flash>,
     Xoroshiro64StarStar,
     AlwaysGrant,
@@ -124,12 +132,16 @@ fn start() -> &'static mut Voter {
     let (cluster, errors) = (ClusterTag::of(CLUSTER), FRAME_ERRORS.take());
     // SAFETY: there is only one task, and it calls this once.
     let flash = unsafe { Flash::take() };
-    let votes = match VoteFlash::new(flash, 0) {
+    #[cfg_attr(not(feature = "seal"), expect(unused_mut, reason = "starts are not counted"))]
+    let mut votes = match VoteFlash::new(flash, 0) {
         Ok(votes) => votes,
         Err(error) => fatal::no_start(error),
     };
+    let transport = SerialTransport::new(cluster, id.clone(), receiver, sender, errors);
+    #[cfg(feature = "seal")]
+    let transport = transport.with_seals(key::seals(id.clone(), &mut votes));
     let board = Board {
-        transport: SerialTransport::new(cluster, id.clone(), receiver, sender, errors),
+        transport,
         votes,
         rng: Xoroshiro64StarStar::seed_from_u64(settings.seed()),
         observer: DefmtLog,

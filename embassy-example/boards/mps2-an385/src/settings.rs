@@ -1,5 +1,6 @@
 //! What distinguishes one board from another that runs the same firmware, and one start from
 //! another: three words, put into memory before it starts, and one in which it counts its starts.
+//! The cluster's key follows them, if it has one.
 
 use core::fmt::Write;
 use core::time::Duration;
@@ -12,6 +13,10 @@ use crate::machine::Register;
 
 /// Where the words are: in the last page of the memory that is kept in a file.
 const ADDRESS: usize = 0x21FF_F000;
+
+/// Where they end.
+#[cfg(feature = "seal")]
+pub(crate) const WORDS_END: usize = ADDRESS + 16;
 
 /// The name of the cluster, which keeps it apart from others on the same line.
 pub(crate) const CLUSTER: &str = "boards";

@@ -9,6 +9,9 @@ use graft_election_embassy::{RegionError, VoteFlash};
 /// How many bytes it has.
 const CAPACITY: usize = 2 << 20;
 
+/// How many bytes the first setting takes.
+const SETTING_LEN: usize = size_of::<u32>();
+
 /// How many erasures of a sector the chip's maker guarantees.
 pub(crate) const ERASE_CYCLES: u32 = 100_000;
 
@@ -45,9 +48,16 @@ impl BoardFlash {
 
     /// The first word of the settings.
     pub(crate) fn setting(&mut self) -> Result<u32, Error> {
-        let mut word = [0; 4];
+        let mut word = [0; SETTING_LEN];
         self.0.blocking_read(offset(&raw const _settings_offset), &mut word)?;
         Ok(u32::from_le_bytes(word))
+    }
+
+    /// What follows that word.
+    #[cfg(feature = "seal")]
+    pub(crate) fn read_after_setting(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
+        let start = offset(&raw const _settings_offset);
+        self.0.blocking_read(start + SETTING_LEN as u32, bytes)
     }
 
     /// The votes at the end of the flash.

@@ -6,6 +6,8 @@
 
 mod fatal;
 mod flash;
+#[cfg(feature = "seal")]
+mod key;
 mod line;
 mod settings;
 
@@ -49,7 +51,13 @@ async fn main(_spawner: Spawner) {
         Err(error) => fatal::no_start(&mut light, error).await,
     };
     let Some(id) = settings.id() else { fatal::no_start(&mut light, "the id is invalid").await };
-    let votes = match flash.into_votes() {
+    #[cfg(feature = "seal")]
+    let keys = match key::read(&mut flash) {
+        Ok(keys) => keys,
+        Err(error) => fatal::no_start(&mut light, error).await,
+    };
+    #[cfg_attr(not(feature = "seal"), expect(unused_mut, reason = "starts are not counted"))]
+    let mut votes = match flash.into_votes() {
         Ok(votes) => votes,
         Err(error) => fatal::no_start(&mut light, error).await,
     };
@@ -57,12 +65,13 @@ async fn main(_spawner: Spawner) {
     let line = Line { uart: pins.UART0, output: pins.PIN_0, input: pins.PIN_1, sense: pins.PIN_2 };
     let (receiver, sender) = line.open(&mut received, &mut sent, noise(settings.chip_number));
     let (cluster, frame_errors) = (ClusterTag::of(CLUSTER), Cell::new(FrameErrors::NONE));
-    let board = Board {
-        transport: SerialTransport::new(cluster, id.clone(), receiver, sender, &frame_errors),
-        votes,
-        rng: noise(settings.chip_number),
-        observer: DefmtLog,
+    let transport = SerialTransport::new(cluster, id.clone(), receiver, sender, &frame_errors);
+    #[cfg(feature = "seal")]
+    let transport = match key::seals(&keys, id.clone(), &mut votes).await {
+        Ok(seals) => transport.with_seals(seals),
+        Err(error) => fatal::no_start(&mut light, error).await,
     };
+    let board = Board { transport, votes, rng: noise(settings.chip_number), observer: DefmtLog };
     let config = settings.config();
     let driver = Driver::<_, _, _, _, _, VOTERS>::start(id, &config, AlwaysGrant, board).await;
     let mut driver = match driver {

@@ -1,5 +1,6 @@
 //! What distinguishes one board from another that runs the same firmware: the number of its flash
-//! chip, and a word that is written to the flash separately from the program.
+//! chip, and a word that is written to the flash separately from the program. The cluster's key
+//! follows that word, if it has one.
 
 use core::fmt::Write;
 

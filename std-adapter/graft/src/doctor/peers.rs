@@ -10,6 +10,7 @@ use tokio::time::timeout_at;
 use super::DoctorArgs;
 use super::finding::Finding;
 use crate::medium::Medium;
+use crate::seen::UNVERIFIED;
 use crate::status::listen;
 
 /// Listens to the cluster, then asks each node that was heard.
@@ -23,6 +24,7 @@ pub(super) async fn examine(mut operator: Operator<Medium>, doctor: &DoctorArgs)
         findings.push(Finding::warning("nodes", "nobody is heard", advice));
         return findings;
     };
+    findings.extend(examine_key(&view));
     findings.extend(examine_leader(&view));
     findings.extend(view.disagreements.iter().map(disagreement));
     findings.extend(examine_settings(&view, doctor));
@@ -41,6 +43,12 @@ async fn hear(doctor: &DoctorArgs) -> Option<(ClusterView, Vec<Finding>)> {
         }
     }
     Some((observer.view(), unauthentic))
+}
+
+/// Whether what is heard can be believed.
+fn examine_key(view: &ClusterView) -> Option<Finding> {
+    let advice = "give the cluster's key with --key-file";
+    view.is_unverified.then(|| Finding::warning("key", UNVERIFIED, advice))
 }
 
 /// Who says something that the cluster's key doesn't vouch for.

@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use serde_json::{Value, json};
+
 use crate::cluster::Cluster;
 use crate::process::{Program, graft, text};
 
@@ -92,12 +94,30 @@ fn a_sealed_cluster_is_seen_by_all_and_operated_with_the_key() {
     for arguments in [&[][..], &key] {
         let seen = cluster.graft(&[&["status", "c"], &medium[..], arguments].concat());
         assert!(seen.status.success(), "{seen:?}");
+        let is_unverified = text(&seen.stdout).contains("\nunverified: ");
+        assert_eq!(is_unverified, arguments.is_empty(), "{seen:?}");
+        let seen = cluster.graft(&[&["status", "c", "--json"], &medium[..], arguments].concat());
+        let seen: Value = serde_json::from_slice(&seen.stdout).unwrap();
+        assert_eq!(seen["is_unverified"], arguments.is_empty(), "{seen}");
+        assert_eq!(seen["unauthentic"], json!({}), "{seen}");
     }
+    let doctor = cluster.graft(&[&["doctor", "c"], &medium[..]].concat());
+    assert!(text(&doctor.stdout).contains("unverified: "), "{doctor:?}");
+    let watch = [&["watch", "--json", "c"], &medium[..]].concat();
+    Program::start(cluster.path(), &watch).wait_for(|line| line.is("unverified", &[]));
     let hand_over = ["hand-over", "c", "--wait", "1s"];
     let refused = cluster.graft(&[&hand_over[..], &medium].concat());
     assert!(!refused.status.success(), "{refused:?}");
     let done = cluster.graft(&[&["hand-over", "c"], &medium[..], &key].concat());
     assert!(done.status.success(), "{done:?}");
+
+    let other = keys.path().join("other");
+    write_key(&other, &KEY.replace("00", "99"), 0o600);
+    let other = ["--key-file", other.to_str().unwrap()];
+    let deaf = cluster.graft(&[&["status", "c"], &medium[..], &other].concat());
+    assert_eq!(deaf.status.code(), Some(1), "{deaf:?}");
+    let told = text(&deaf.stdout);
+    assert!(told.contains("dropped for their seals: ") && told.contains(" wrong_seal)"), "{told}");
 
     let stranger = ["run", "--json", "--cluster", "c", "--size", "3", "--id", "stranger"];
     let mut stranger = Program::start(cluster.path(), &[&stranger[..], &medium].concat());

@@ -95,6 +95,11 @@ impl Cluster {
         (faults.save_time_min, faults.slow_disks) = (span, nodes);
     }
 
+    /// From now on messages from one node to another take so much longer.
+    pub fn lag(&mut self, from: NodeIndex, to: NodeIndex, span: Duration) {
+        self.simulation.lags.insert((from, to), span);
+    }
+
     /// Crashes a node, which restarts after `down_for`, or never.
     pub fn crash(&mut self, node: NodeIndex, down_for: Option<Duration>) {
         self.expect_return(node, down_for);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use graft_election_core::{Handover, Message, PreVoteResponse, Round};
+use graft_election_core::{Handover, Message, PreVoteResponse, Round, State};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
@@ -105,6 +105,11 @@ impl Simulation {
         }
         let rest = times_max(&self.world)[1] * 4;
         self.run_until(self.world.now().plus(rest))?;
+        // The handover was made up, so nobody may hear the campaign that comes of it. Its disk may
+        // be slow.
+        while absence == Absence::RaisesTerm && self.may_campaign(away) {
+            self.run_until(self.world.now().plus(rest))?;
+        }
         if absence == Absence::HearsOldAnswers {
             self.hear_old_answers(away, &others, term, earlier_round);
         }
@@ -135,6 +140,12 @@ impl Simulation {
         }
         self.until_all_follow(self.world.now())?;
         self.keeps_leader()
+    }
+
+    /// Whether a node asks for votes, or will once its record is stored.
+    fn may_campaign(&self, node: NodeIndex) -> bool {
+        let campaigns = self.world.view(node).is_some_and(|(state, ..)| state == State::Candidate);
+        campaigns || self.world.condition(node) == Condition::Saving
     }
 
     /// The answers of others to an earlier round of pre-votes arrive only now (rule C1).

@@ -20,7 +20,7 @@ for _ in $(seq 100); do [ ! -f "$1/postmaster.pid" ] || sleep 0.1; done
 "#;
 
 /// A program with all that it starts, which is killed with the value, and with this process.
-pub(super) struct Group {
+pub(crate) struct Group {
     program: Child,
     guard: Child,
 }
@@ -32,7 +32,7 @@ impl Group {
     /// # Errors
     ///
     /// The program is not there.
-    pub(super) fn start(
+    pub(crate) fn start(
         words: &[String],
         folder: &Path,
         output: Stdio,
@@ -61,8 +61,13 @@ impl Group {
         }
     }
 
+    /// The number of the program's process.
+    pub(crate) fn id(&self) -> u32 {
+        self.program.id()
+    }
+
     /// Strikes the program alone, and waits for nothing.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         // It may have ended.
         let _ = kill_process(Pid::from_child(&self.program), signal);
     }
