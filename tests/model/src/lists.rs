@@ -22,6 +22,7 @@ pub const QUICK_RENEWALS: &[Renewal] = &[
     Renewal::new(3, 3, 2, 2).with_promises(2),
     Renewal::new(4, 3, 2, 1).with_promises(1),
     Renewal::new(4, 3, 3, 1),
+    Renewal::new(3, 1, 3, 2).with_promises(1),
 ];
 
 /// The clusters that are searched after them.
@@ -29,7 +30,12 @@ pub const RENEWALS: &[Renewal] =
     &[Renewal::new(4, 3, 2, 2).with_promises(1), Renewal::new(4, 3, 2, 1).with_promises(2)];
 
 /// The large clusters, which are searched on demand.
-pub const LARGE_RENEWALS: &[Renewal] = &[Renewal::new(5, 3, 2, 2), Renewal::new(4, 3, 3, 2)];
+pub const LARGE_RENEWALS: &[Renewal] = &[
+    Renewal::new(5, 3, 2, 2),
+    Renewal::new(4, 3, 3, 2),
+    Renewal::new(5, 3, 2, 1).with_promises(1),
+    Renewal::new(4, 3, 3, 1).with_promises(1),
+];
 
 /// For each rule that safety rests on, a cluster in which it shows if the rule is left out.
 pub const OMISSIONS: &[Renewal] = &[
@@ -175,7 +181,8 @@ impl Hash for Judged {
 impl fmt::Display for Renewal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { servers, voters, term_max, changes_max, promise_max, .. } = self;
-        write!(f, "{voters} voters of {servers} servers, terms 0 to {term_max}, ")?;
+        let voters_word = if *voters == 1 { "voter" } else { "voters" };
+        write!(f, "{voters} {voters_word} of {servers} servers, terms 0 to {term_max}, ")?;
         let changes = if *changes_max == 1 { "change" } else { "changes" };
         write!(f, "{changes_max} {changes}, ")?;
         match promise_max {
