@@ -3,7 +3,7 @@
 
 use std::num::NonZeroU64;
 use std::process::ExitCode;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -44,7 +44,10 @@ fn run(trials: u64) -> Result<()> {
     };
     let rows: Result<Vec<Value>> = thread::scope(|scope| {
         let workers: Vec<_> = all.iter().map(|it| scope.spawn(move || play(it))).collect();
-        workers.into_iter().map(|it| it.join().expect("a trial doesn't panic")).collect()
+        let join = |it: ScopedJoinHandle<'_, Result<Value>>| {
+            it.join().unwrap_or_else(|_| Err(anyhow!("a trial panicked")))
+        };
+        workers.into_iter().map(join).collect()
     });
     println!("{}", json!(rows?));
     Ok(())

@@ -55,7 +55,8 @@ impl Bench {
     ///
     /// Something can't be installed, built or run.
     pub(crate) fn run(self) -> Result<()> {
-        let mut page = Page::read()?;
+        // The sections of a whole page are in their order.
+        let mut page = if self.part.is_some() { Page::read()? } else { Page::default() };
         for part in Part::value_variants() {
             if self.part.is_some_and(|only| only != *part) {
                 continue;
@@ -67,9 +68,10 @@ impl Bench {
                 println!("{section}");
             } else {
                 page.put(&name, &section)?;
+                page.write()?;
             }
         }
-        if self.quick { Ok(()) } else { page.write() }
+        Ok(())
     }
 }
 

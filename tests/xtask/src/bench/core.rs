@@ -9,7 +9,7 @@ use super::peers;
 use super::plot::{Plot, Scale, Series};
 use super::table::{Aims, Table, short};
 use crate::command::{command, text};
-use crate::workspace::root;
+use crate::workspace::{BENCH, root};
 
 /// Where the drawing of the growth is.
 const GROWTH: &str = "docs/pictures/growth.svg";
@@ -21,6 +21,7 @@ const QUICK_BATCHES: &str = "3";
 /// The contestants, as the program names them.
 const SERVER: &str = "graft, room for 64";
 const BOARD: &str = "graft, room for 7";
+const PACKAGES: [&str; 3] = ["raft", "omnipaxos", "openraft"];
 const LIBRARIES: [&str; 5] = [BOARD, SERVER, "raft-rs", "OmniPaxos", "openraft"];
 
 /// What they do, and what that is called in tables.
@@ -47,6 +48,18 @@ struct Cost {
 
 struct Costs(Vec<Cost>);
 
+/// Which versions of the others were built.
+#[derive(Debug, Deserialize)]
+struct Lock {
+    package: Vec<Package>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Package {
+    name: String,
+    version: String,
+}
+
 /// Measures all, and draws how it grows.
 ///
 /// # Errors
@@ -60,6 +73,16 @@ pub(super) fn measure(quick: bool) -> Result<String> {
         fs::write(root()?.join(GROWTH), costs.drawing())?;
     }
     costs.section()
+}
+
+/// The others' packages, with their versions.
+fn versions() -> Result<String> {
+    let path = root()?.join(BENCH).with_file_name("Cargo.lock");
+    let lock: Lock = toml::from_str(&fs::read_to_string(path)?)?;
+    let is_peer = |package: &&Package| PACKAGES.contains(&package.name.as_str());
+    let peers = lock.package.iter().filter(is_peer);
+    let shown: Vec<String> = peers.map(|it| format!("{} {}", it.name, it.version)).collect();
+    Ok(shown.join(", "))
 }
 
 impl Costs {
@@ -90,7 +113,8 @@ impl Costs {
              that. openraft's nodes are tasks of tokio on one thread, and its election \
              includes\nthe log entry with the voters. These libraries replicate a log, too, \
              which is part of what they cost;\nthe core does nothing but elect. A node with room \
-             for 64 voters is that of a server.\n\n{}\n{}\n{}\n{}",
+             for 64 voters is that of a server. Here are {}.\n\n{}\n{}\n{}\n{}",
+            versions()?,
             self.comparison()?,
             self.growth(),
             self.messages(),

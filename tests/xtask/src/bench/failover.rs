@@ -12,7 +12,7 @@ use self::race::{Race, Round};
 use super::peers;
 use super::plot::{Plot, Scale, Series};
 use super::table::{Aims, Table, share, short};
-use crate::command::{cargo, run};
+use crate::command::{cargo, command, run, text};
 use crate::compare::{NATS, etcd_lock, etcd_server, group::Group, nats_server};
 use crate::workspace::{root, target_dir};
 
@@ -85,7 +85,7 @@ pub(super) fn measure(quick: bool) -> Result<String> {
     if !quick {
         fs::write(root()?.join(DRAWING), draw(&results))?;
     }
-    Ok(section(&results))
+    section(&results)
 }
 
 fn null() -> std::process::Stdio {
@@ -147,7 +147,7 @@ fn words(text: &str) -> Vec<String> {
     text.split(' ').map(str::to_owned).collect()
 }
 
-fn section(results: &[(Contender, Vec<Round>)]) -> String {
+fn section(results: &[(Contender, Vec<Round>)]) -> Result<String> {
     let mut text = format!(
         "Failover\n\
          Each contender runs a COMMAND, which writes the time when it begins. All run on this \
@@ -157,7 +157,9 @@ fn section(results: &[(Contender, Vec<Round>)]) -> String {
          from the moment at which a quorum has begun to run. `etcdctl lock`\nignores SIGTERM until \
          its COMMAND ends. The lease in JetStream is a key that is renewed every third\nof its \
          TTL, and that the others try to create ten times a second.\n\n\
-         ![The share of failovers after kill -9, by the time.]({DRAWING})\n\n"
+         {}; etcdctl {}.\n\n![The share of failovers after kill -9, by the time.]({DRAWING})\n\n",
+        version(&nats_server(false)?[0], "--version")?,
+        version("etcdctl", "version")?.replace("etcdctl version: ", ""),
     );
     let graft = share(&sorted(&results[0].1, |it| it.kill.acts), 0.5);
     let mut table = Table::new(&[
@@ -191,7 +193,7 @@ fn section(results: &[(Contender, Vec<Round>)]) -> String {
             table.row(&cells);
         }
     }
-    text + &format!("{}\n{}", table.finish(), aims(results))
+    Ok(text + &format!("{}\n{}", table.finish(), aims(results)))
 }
 
 fn aims(results: &[(Contender, Vec<Round>)]) -> String {
@@ -208,6 +210,13 @@ fn aims(results: &[(Contender, Vec<Round>)]) -> String {
         aims.at_most(&nodes("all restarted with records, median"), restart, 600.0, "ms");
     }
     aims.finish()
+}
+
+/// The first line of what a program says of its version.
+fn version(program: &str, asked: &str) -> Result<String> {
+    let mut program = command(program)?;
+    program.arg(asked).env("ETCDCTL_API", "3");
+    Ok(text(program)?.lines().next().unwrap_or_default().to_owned())
 }
 
 fn sorted(rounds: &[Round], pick: impl Fn(&Round) -> Option<f64>) -> Vec<f64> {

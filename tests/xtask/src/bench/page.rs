@@ -29,7 +29,7 @@ fn mark(name: &str) -> String {
 }
 
 /// The page, which may not be complete.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Page(String);
 
 impl Page {
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_section_replaces_the_one_before_and_no_other() {
-        let mut page = Page(String::new());
+        let mut page = Page::default();
         page.replace("core", "old");
         page.replace("idle", "other");
         page.replace("core", "new");

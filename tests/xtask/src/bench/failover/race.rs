@@ -59,7 +59,9 @@ pub(super) struct Takeover {
 struct Event {
     ts: u64,
     event: String,
+    #[serde(default)]
     to: String,
+    #[serde(default)]
     leader: String,
 }
 
