@@ -6,9 +6,12 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
-use graft_election_model::{CLUSTERS, Findings, LARGE_CLUSTERS, QUICK_CLUSTERS, search};
+use graft_election_model::{
+    CLUSTERS, Findings, LARGE_CLUSTERS, LARGE_RENEWALS, OMISSIONS, QUICK_CLUSTERS, QUICK_RENEWALS,
+    RENEWALS, search,
+};
 
 /// Searches all that can happen in small clusters, and checks that the election's invariants hold.
 #[derive(Debug, Parser)]
@@ -19,6 +22,9 @@ struct Arguments {
     /// Search larger clusters instead.
     #[arg(long)]
     large: bool,
+    /// Search clusters whose voters change instead.
+    #[arg(long)]
+    voters: bool,
     /// How many threads search; as many as there are processors if absent.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
@@ -39,6 +45,9 @@ fn run(arguments: &Arguments) -> Result<()> {
         Some(threads) => threads,
         None => thread::available_parallelism()?,
     };
+    if arguments.voters {
+        return search_renewals(arguments, threads);
+    }
     let mut total = Findings::default();
     let clusters = match arguments {
         Arguments { quick: true, .. } => QUICK_CLUSTERS.to_vec(),
@@ -51,5 +60,38 @@ fn run(arguments: &Arguments) -> Result<()> {
         total += findings;
     }
     println!("{} clusters searched, nothing left out: {total}", clusters.len());
+    Ok(())
+}
+
+fn search_renewals(arguments: &Arguments, threads: NonZeroUsize) -> Result<()> {
+    let mut total = Findings::default();
+    let renewals = match arguments {
+        Arguments { quick: true, .. } => QUICK_RENEWALS.to_vec(),
+        Arguments { large: true, .. } => LARGE_RENEWALS.to_vec(),
+        _ => [QUICK_RENEWALS, RENEWALS].concat(),
+    };
+    for renewal in &renewals {
+        let findings = renewal.search(threads).with_context(|| renewal.to_string())?;
+        println!("{renewal}: {findings}");
+        total += findings;
+    }
+    if !arguments.large {
+        miss_nothing(threads)?;
+    }
+    println!("{} clusters searched, nothing left out: {total}", renewals.len());
+    Ok(())
+}
+
+/// Leaves out one rule after the other; a search that finds nothing wrong with that is too weak.
+fn miss_nothing(threads: NonZeroUsize) -> Result<()> {
+    for renewal in OMISSIONS {
+        match renewal.search(threads) {
+            Ok(findings) => bail!("{renewal}: nothing is found to be wrong: {findings}"),
+            Err(violation) => {
+                let violation = violation.to_string();
+                println!("{renewal}: {}", violation.lines().next().unwrap_or_default());
+            }
+        }
+    }
     Ok(())
 }

@@ -35,7 +35,10 @@ pub(crate) fn test() -> Result<()> {
     steps.run("times", testers::check_times)?;
     steps.run("planted defects", planted::some_for_the_simulator)?;
     steps.run("fuzzing", || fuzz::fuzz(&tools.cargo_fuzz, fuzz::RUNS, fuzz::SEED))?;
-    steps.run("model", || testers::search(Model { quick: true, large: false }))?;
+    let quick = Model { quick: true, ..Model::default() };
+    steps.run("model", || testers::search(quick))?;
+    let voters = Model { voters: true, ..quick };
+    steps.run("model of voters that change", || testers::search(voters))?;
     steps.run("proof that no std is needed", proofs::no_std)?;
     steps.run("proof that nothing panics", proofs::no_panic)?;
     steps.summarize();

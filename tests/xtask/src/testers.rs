@@ -52,6 +52,9 @@ pub(crate) struct Model {
     /// Search larger clusters instead.
     #[arg(long)]
     pub(crate) large: bool,
+    /// Search clusters whose voters change instead.
+    #[arg(long)]
+    pub(crate) voters: bool,
 }
 
 /// Lets the model checker search clusters for what breaks an invariant.
@@ -63,6 +66,7 @@ pub(crate) fn search(clusters: Model) -> Result<()> {
     let mut model = cargo(["run", "--release", "--package", "graft-election-model", "--"])?;
     model.args(clusters.quick.then_some("--quick"));
     model.args(clusters.large.then_some("--large"));
+    model.args(clusters.voters.then_some("--voters"));
     run(model)
 }
 
