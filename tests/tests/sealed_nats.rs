@@ -55,7 +55,8 @@ impl Attacker {
         self.client.publish(subject, payload.into()).await.unwrap();
     }
 
-    /// Says again all that was heard, and what was for one, to each of the others.
+    /// Says again all that was heard, and what was for one, to each of the others. Not all at once:
+    /// a flood would push out of the nodes' subscriptions what they say to each other.
     async fn replay_and_reflect(&self) {
         for message in &self.heard {
             let subject = message.subject.to_string();
@@ -68,8 +69,8 @@ impl Attacker {
                     self.client.publish(subject, message.payload.clone()).await.unwrap();
                 }
             }
+            self.client.flush().await.unwrap();
         }
-        self.client.flush().await.unwrap();
     }
 }
 
