@@ -4,7 +4,7 @@ use graft_election_costs::cluster::{Safety, Wire};
 use graft_election_costs::scene::{BOARD, SERVER, acknowledgement, election, heartbeat};
 use graft_election_costs::scene::{heartbeat_bytes, round, traffic};
 
-use crate::meter::{Contestant, Play};
+use crate::meter::Contestant;
 use crate::{ACKNOWLEDGEMENT, ELECTION, HEARTBEAT, HEARTBEAT_BYTES, ROUND};
 
 /// With room for as many voters as on a server.
@@ -24,21 +24,16 @@ pub fn contestants(voters: usize) -> Vec<Contestant> {
 fn with_room<const VOTERS: usize>(library: &'static str, voters: usize) -> Vec<Contestant> {
     let said = traffic::<VOTERS>(voters, Safety::Lease).map(|traffic| Some(traffic.heard));
     let [of_election, of_round] = said;
-    let contestant = |scene, messages, prepare: Box<dyn Fn(u64) -> Play>| Contestant {
-        library,
-        scene,
-        voters,
-        prepare,
-        messages,
-    };
     let elect = move |seed| election::<VOTERS>(voters, Safety::Lease, Wire::Values, seed);
     let keep = move |seed| round::<VOTERS>(voters, Safety::Lease, Wire::Values, seed);
     let hear = move |_| acknowledgement::<VOTERS>(voters);
+    let follow = move |_| heartbeat::<VOTERS>(voters);
+    let read = move |_| heartbeat_bytes::<VOTERS>(voters);
     vec![
-        contestant(ELECTION, of_election, Box::new(elect)),
-        contestant(ROUND, of_round, Box::new(keep)),
-        contestant(ACKNOWLEDGEMENT, Some(1), Box::new(hear)),
-        contestant(HEARTBEAT, Some(2), Box::new(move |_| heartbeat::<VOTERS>(voters))),
-        contestant(HEARTBEAT_BYTES, Some(2), Box::new(move |_| heartbeat_bytes::<VOTERS>(voters))),
+        Contestant::new(library, voters, ELECTION, of_election, elect),
+        Contestant::new(library, voters, ROUND, of_round, keep),
+        Contestant::new(library, voters, ACKNOWLEDGEMENT, Some(1), hear),
+        Contestant::new(library, voters, HEARTBEAT, Some(2), follow),
+        Contestant::new(library, voters, HEARTBEAT_BYTES, Some(2), read),
     ]
 }

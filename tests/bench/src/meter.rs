@@ -26,6 +26,18 @@ pub struct Contestant {
     pub messages: Option<usize>,
 }
 
+impl Contestant {
+    pub fn new(
+        library: &'static str,
+        voters: usize,
+        scene: &'static str,
+        messages: Option<usize>,
+        prepare: impl Fn(u64) -> Play + 'static,
+    ) -> Self {
+        Self { library, scene, voters, prepare: Box::new(prepare), messages }
+    }
+}
+
 /// What it takes to do it once.
 #[derive(Clone, Debug, Serialize)]
 pub struct Cost {

@@ -22,17 +22,10 @@ pub fn contestants(voters: usize) -> Vec<Contestant> {
     let before = cluster.heard;
     cluster.run_round();
     let round_takes = cluster.heard - before;
-    let contestant = |scene, messages, prepare: Box<dyn Fn(u64) -> Play>| Contestant {
-        library: NAME,
-        scene,
-        voters,
-        prepare,
-        messages: Some(messages),
+    let contestant = |scene, messages, prepare: fn(usize) -> Play| {
+        Contestant::new(NAME, voters, scene, Some(messages), move |_| prepare(voters))
     };
-    vec![
-        contestant(ELECTION, elected, Box::new(move |_| election(voters))),
-        contestant(ROUND, round_takes, Box::new(move |_| round(voters))),
-    ]
+    vec![contestant(ELECTION, elected, election), contestant(ROUND, round_takes, round)]
 }
 
 /// What is in the log: nothing ever is.

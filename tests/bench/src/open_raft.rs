@@ -39,17 +39,10 @@ pub fn contestants(voters: usize) -> Vec<Contestant> {
     cluster.run_rounds(1);
     let round_takes = cluster.network.calls.load(Ordering::Relaxed) - elected;
     // A call is a message and its answer.
-    let contestant = |scene, calls: usize, prepare: Box<dyn Fn(u64) -> Play>| Contestant {
-        library: NAME,
-        scene,
-        voters,
-        prepare,
-        messages: Some(2 * calls),
+    let contestant = |scene, calls: usize, prepare: fn(usize) -> Play| {
+        Contestant::new(NAME, voters, scene, Some(2 * calls), move |_| prepare(voters))
     };
-    vec![
-        contestant(ELECTION, elected, Box::new(move |_| election(voters))),
-        contestant(ROUND, round_takes, Box::new(move |_| round(voters))),
-    ]
+    vec![contestant(ELECTION, elected, election), contestant(ROUND, round_takes, round)]
 }
 
 /// Who is where, and how many calls were answered.

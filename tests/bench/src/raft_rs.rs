@@ -15,18 +15,14 @@ const NAME: &str = "raft-rs";
 
 pub fn contestants(voters: usize) -> Vec<Contestant> {
     let [of_election, of_round] = traffic(voters);
-    let contestant = |scene, messages, prepare: Box<dyn Fn(u64) -> Play>| Contestant {
-        library: NAME,
-        scene,
-        voters,
-        prepare,
-        messages: Some(messages),
+    let contestant = |scene, messages, prepare: fn(usize) -> Play| {
+        Contestant::new(NAME, voters, scene, Some(messages), move |_| prepare(voters))
     };
     vec![
-        contestant(ELECTION, of_election, Box::new(move |_| election(voters))),
-        contestant(ROUND, of_round, Box::new(move |_| round(voters))),
-        contestant(ACKNOWLEDGEMENT, 1, Box::new(move |_| acknowledgement(voters))),
-        contestant(HEARTBEAT, 2, Box::new(move |_| heartbeat(voters))),
+        contestant(ELECTION, of_election, election),
+        contestant(ROUND, of_round, round),
+        contestant(ACKNOWLEDGEMENT, 1, acknowledgement),
+        contestant(HEARTBEAT, 2, heartbeat),
     ]
 }
 
