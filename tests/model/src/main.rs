@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt::Display;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::thread;
@@ -48,37 +49,35 @@ fn run(arguments: &Arguments) -> Result<()> {
     if arguments.voters {
         return search_renewals(arguments, threads);
     }
-    let mut total = Findings::default();
     let clusters = match arguments {
         Arguments { quick: true, .. } => QUICK_CLUSTERS.to_vec(),
         Arguments { large: true, .. } => LARGE_CLUSTERS.to_vec(),
         _ => [QUICK_CLUSTERS, CLUSTERS].concat(),
     };
-    for cluster in &clusters {
-        let findings = search(*cluster, threads).with_context(|| cluster.to_string())?;
-        println!("{cluster}: {findings}");
-        total += findings;
-    }
-    println!("{} clusters searched, nothing left out: {total}", clusters.len());
-    Ok(())
+    search_all(&clusters, |cluster| search(cluster, threads))
 }
 
 fn search_renewals(arguments: &Arguments, threads: NonZeroUsize) -> Result<()> {
-    let mut total = Findings::default();
     let renewals = match arguments {
         Arguments { quick: true, .. } => QUICK_RENEWALS.to_vec(),
         Arguments { large: true, .. } => LARGE_RENEWALS.to_vec(),
         _ => [QUICK_RENEWALS, RENEWALS].concat(),
     };
-    for renewal in &renewals {
-        let findings = renewal.search(threads).with_context(|| renewal.to_string())?;
-        println!("{renewal}: {findings}");
+    search_all(&renewals, |renewal| renewal.search(threads))?;
+    if arguments.large { Ok(()) } else { miss_nothing(threads) }
+}
+
+fn search_all<C: Copy + Display>(
+    clusters: &[C],
+    search: impl Fn(C) -> Result<Findings>,
+) -> Result<()> {
+    let mut total = Findings::default();
+    for cluster in clusters {
+        let findings = search(*cluster).with_context(|| cluster.to_string())?;
+        println!("{cluster}: {findings}");
         total += findings;
     }
-    if !arguments.large {
-        miss_nothing(threads)?;
-    }
-    println!("{} clusters searched, nothing left out: {total}", renewals.len());
+    println!("{} clusters searched, nothing left out: {total}", clusters.len());
     Ok(())
 }
 
