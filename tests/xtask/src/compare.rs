@@ -215,7 +215,7 @@ fn of_files() -> [Peer; 2] {
     })
 }
 
-fn words(text: &str) -> Vec<String> {
+pub(crate) fn words(text: &str) -> Vec<String> {
     text.split(' ').map(str::to_owned).collect()
 }
 

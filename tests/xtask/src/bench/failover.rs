@@ -4,6 +4,7 @@
 mod race;
 
 use std::fs;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -13,7 +14,7 @@ use super::plot::{Plot, Scale, Series};
 use super::table::{Aims, Table, share, short};
 use super::{await_server, peers};
 use crate::command::{cargo, command, run, text};
-use crate::compare::{ETCD, NATS, etcd_lock, etcd_server, group::Group, nats_server};
+use crate::compare::{ETCD, NATS, etcd_lock, etcd_server, group::Group, nats_server, words};
 use crate::workspace::{root, target_dir};
 
 /// The drawing of the times after `kill -9`.
@@ -69,7 +70,7 @@ pub(super) fn measure(quick: bool) -> Result<String> {
     fs::create_dir_all(&place)?;
     let servers = [nats_server(true)?, etcd_server()?];
     let servers: Result<Vec<Group>> =
-        servers.iter().map(|words| Group::start(words, &place, null(), None)).collect();
+        servers.iter().map(|words| Group::start(words, &place, Stdio::null(), None)).collect();
     let _servers = servers?;
     [NATS, ETCD].into_iter().try_for_each(await_server)?;
     let mut results = Vec::new();
@@ -87,10 +88,6 @@ pub(super) fn measure(quick: bool) -> Result<String> {
         fs::write(root()?.join(DRAWING), draw(&results))?;
     }
     section(&results)
-}
-
-fn null() -> std::process::Stdio {
-    std::process::Stdio::null()
 }
 
 /// The program, as it is released.
@@ -142,10 +139,6 @@ fn contenders() -> Result<Vec<Contender>> {
             rounds: ROUNDS / 2,
         },
     ])
-}
-
-fn words(text: &str) -> Vec<String> {
-    text.split(' ').map(str::to_owned).collect()
 }
 
 fn section(results: &[(Contender, Vec<Round>)]) -> Result<String> {

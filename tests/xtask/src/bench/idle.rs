@@ -12,7 +12,7 @@ use super::await_server;
 use super::failover::release_graft;
 use super::table::{Table, short};
 use crate::compare::group::Group;
-use crate::compare::{ETCD, NATS, etcd_server, nats_server};
+use crate::compare::{ETCD, NATS, etcd_server, nats_server, words};
 use crate::workspace::target_dir;
 
 /// How long it is watched, after a while for all to come to rest.
@@ -41,11 +41,10 @@ pub(super) fn measure(quick: bool) -> Result<String> {
     [NATS, ETCD].into_iter().try_for_each(await_server)?;
     let mut programs = vec![("nats-server, which they use", nats), ("etcd, one server", etcd)];
     for name in ["n1", "n2", "n3"] {
-        let words = format!(
+        let words = words(&format!(
             "{graft} run --cluster idle --size 3 --id {name} --vote-file {name}.vote \
              --nats {NATS} -- sleep 1000"
-        );
-        let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+        ));
         programs.push(("`graft run`, one of three nodes", start(&words)?));
     }
     sleep(REST);
