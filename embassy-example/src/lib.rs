@@ -27,7 +27,7 @@ pub use envelope::{Envelope, Plain, Unwritten};
 pub use lease::{Leadership, Lease};
 pub use observer::{Observer, SendError, StateChange};
 #[cfg(feature = "seal")]
-pub use sealed::{Sealed, keys_in_flash};
+pub use sealed::{KEYS_LEN_MAX, Sealed, keys_in_flash};
 pub use serial::{SerialError, SerialTransport};
 pub use transport::Transport;
 pub use vote_flash::{RegionError, VoteFlash, VoteFlashError};

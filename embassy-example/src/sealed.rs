@@ -10,6 +10,10 @@ use crate::envelope::{Envelope, Unwritten};
 /// A byte of the flash that was never written.
 const ERASED: u8 = 0xff;
 
+/// How many bytes of a board's settings its cluster's key takes at most: two lines, however they
+/// end, and what ends them.
+pub const KEYS_LEN_MAX: usize = 160;
+
 /// Reads a cluster's key from where a board's settings are in its flash: the text of a key file, as
 /// `graft key` prints it, one line or two. A byte that was never written, or a zero, ends it.
 ///

@@ -153,7 +153,9 @@ impl<F: NorFlash> VoteFlash<F> {
     async fn write(&mut self, page: u32, record: &Numbered) -> Result<(), VoteFlashError> {
         match self.read(page).await {
             Err(VoteFlashError::Corrupted) => self.log(page)?.erase_all().await?,
-            result => result.map(|_| ())?,
+            result => {
+                result?;
+            }
         }
         self.log(page)?.push(Encoded::of(record).as_bytes(), true).await?;
         let is_kept = self.latest_in(page).await?.as_ref() == Some(record);

@@ -5,15 +5,12 @@ use core::{ptr, slice};
 
 use embassy_futures::block_on;
 use graft_election_core::NodeId;
-use graft_election_embassy::{VoteFlash, VoteStore, keys_in_flash};
+use graft_election_embassy::{KEYS_LEN_MAX, VoteFlash, VoteStore, keys_in_flash};
 use graft_election_proto::seal::{KeyTextError, Keys, Seals};
 
 use crate::nor_flash::Flash;
 use crate::settings::{CLUSTER, WORDS_END};
 use crate::{VOTERS, fatal};
-
-/// How many bytes the key's text may have: two lines, however they end, and a zero.
-const TEXT_LEN_MAX: usize = 160;
 
 /// What seals the board's messages. The start is counted before the board says anything.
 #[inline(never)]
@@ -33,5 +30,5 @@ pub(crate) fn seals(id: NodeId, votes: &mut VoteFlash<Flash>) -> Seals<VOTERS> {
 fn read() -> Result<Keys, KeyTextError> {
     let text = ptr::with_exposed_provenance(WORDS_END);
     // SAFETY: this memory is there, and nobody writes to it.
-    keys_in_flash(unsafe { slice::from_raw_parts(text, TEXT_LEN_MAX) })
+    keys_in_flash(unsafe { slice::from_raw_parts(text, KEYS_LEN_MAX) })
 }

@@ -2,19 +2,16 @@
 
 use embassy_rp::flash::Error;
 use graft_election_core::NodeId;
-use graft_election_embassy::{CountError, VoteFlashError, VoteStore, keys_in_flash};
+use graft_election_embassy::{CountError, KEYS_LEN_MAX, VoteFlashError, VoteStore, keys_in_flash};
 use graft_election_proto::seal::{KeyTextError, Keys, Seals};
 
 use crate::VOTERS;
 use crate::flash::{BoardFlash, Votes};
 use crate::settings::CLUSTER;
 
-/// How many bytes the key's text may have: two lines, however they end.
-const TEXT_LEN_MAX: usize = 160;
-
 /// Reads the key from the flash.
 pub(crate) fn read(flash: &mut BoardFlash) -> Result<Keys, KeyError> {
-    let mut text = [0; TEXT_LEN_MAX];
+    let mut text = [0; KEYS_LEN_MAX];
     flash.read_after_setting(&mut text).map_err(KeyError::Flash)?;
     keys_in_flash(&text).map_err(KeyError::Text)
 }
