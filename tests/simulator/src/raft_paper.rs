@@ -2,9 +2,9 @@
 //! that it and Ongaro's dissertation left open, in the simulated world.
 //!
 //! Five nodes follow a leader, and it crashes at any moment between two heartbeats, of which there
-//! are two in the least election timeout. A message takes half a millisecond to two, and a save so
-//! long that a request and its answer take 15 ms together, as they did there. Only two of the
-//! survivors know enough to be elected. The time is taken until a node leads, and in Extended mode
+//! are two in the least election timeout. A message takes 1 to 13 ms, and a save up to 2, so that a
+//! request and its answer take 15 ms together, as they did there. Only two of the survivors know
+//! enough to be elected. The time is taken until a node leads, and in Extended mode
 //! until it has a lease.
 
 use std::ops::RangeInclusive;
