@@ -1,5 +1,6 @@
 //! Running programs, listened to line by line.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::fd::OwnedFd;
@@ -55,7 +56,8 @@ fn words(directory: &Path, words: &[&str]) -> Command {
     program
 }
 
-/// A running `graft --json`. Dropping it kills it and all that it started.
+/// A running `graft --json`. Dropping it kills it and all that it started; a test that fails prints
+/// what all of its programs said.
 pub(crate) struct Program {
     child: Child,
     output: BufReader<UnixStream>,
@@ -72,6 +74,16 @@ pub(crate) enum Line {
     Words(String),
 }
 
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(object) => write!(f, "{object}"),
+            Self::Command(started) => write!(f, "{started:?}"),
+            Self::Words(words) => f.write_str(words),
+        }
+    }
+}
+
 /// A COMMAND has started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Started {
@@ -82,23 +94,30 @@ pub(crate) struct Started {
     pub(crate) cluster: String,
 }
 
-impl Line {
-    fn read(line: &str) -> Self {
-        let Some(words) = line.strip_prefix("COMMAND ") else {
-            let event = serde_json::from_str(line).map(Self::Event);
-            return event.unwrap_or_else(|_| Self::Words(line.to_owned()));
-        };
+impl Started {
+    /// None for a line that broke off.
+    fn read(words: &str) -> Option<Self> {
         let words: Vec<&str> = words.split(' ').collect();
         let [pid, alone, term, id, cluster] = words[..] else {
-            panic!("unexpected line {line:?}");
+            return None;
         };
-        Self::Command(Started {
-            pid: pid.parse().unwrap(),
+        Some(Self {
+            pid: pid.parse().ok()?,
             is_alone: alone == "alone",
-            term: term.parse().unwrap(),
+            term: term.parse().ok()?,
             id: id.to_owned(),
             cluster: cluster.to_owned(),
         })
+    }
+}
+
+impl Line {
+    fn read(line: &str) -> Self {
+        if let Some(started) = line.strip_prefix("COMMAND ").and_then(Started::read) {
+            return Self::Command(started);
+        }
+        let event = serde_json::from_str(line).map(Self::Event);
+        event.unwrap_or_else(|_| Self::Words(line.to_owned()))
     }
 
     /// Whether it is an event with these values.
@@ -185,7 +204,7 @@ impl Program {
                 self.lines.push(line.clone());
                 Some(line)
             }
-            Err(error) => panic!("{error} after {:#?}", self.lines),
+            Err(error) => panic!("process {} says nothing more: {error}", self.pid()),
         }
     }
 
@@ -205,7 +224,7 @@ impl Program {
                 return line;
             }
         }
-        panic!("the program ended after {:#?}", self.lines);
+        panic!("process {} ended without it", self.pid());
     }
 
     #[track_caller]
@@ -285,7 +304,7 @@ impl Program {
             let mut line = String::new();
             match self.output.read_line(&mut line) {
                 Ok(0) => return true,
-                Ok(_) => {}
+                Ok(_) => self.lines.push(Line::read(line.trim_end())),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return false,
             }
@@ -297,7 +316,12 @@ impl Drop for Program {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if self.falls_silent(CLEANUP_TIME_MAX) {
+        let is_silent = self.falls_silent(CLEANUP_TIME_MAX);
+        if std::thread::panicking() {
+            let lines: Vec<_> = self.lines.iter().map(Line::to_string).collect();
+            eprintln!("process {} said:\n{}", self.pid(), lines.join("\n"));
+        }
+        if is_silent {
             return;
         }
         // Someone still holds the output: a COMMAND that outlived its node.
