@@ -7,7 +7,9 @@ use graft_election::core::{
     ControlAction, ControlRequest, Handover, Message, Position, Round, VoteRequest,
 };
 use graft_election::proto::{Kind, encode};
-use graft_election::{DropCause, MemoryVotes, NatsTransport, SerialLine, SerialTransport, State};
+use graft_election::{
+    DropCause, MemoryVotes, NatsTransport, Node, SerialLine, SerialTransport, State,
+};
 use graft_election_tests::bridge::RunningBridge;
 use graft_election_tests::bus::Bus;
 use graft_election_tests::cluster::{PATIENCE, wait_until};
@@ -55,23 +57,37 @@ impl Attacker {
         self.client.publish(subject, payload.into()).await.unwrap();
     }
 
-    /// Says again all that was heard, and what was for one, to each of the others. Not all at once:
-    /// a flood would push out of the nodes' subscriptions what they say to each other.
-    async fn replay_and_reflect(&self) {
-        for message in &self.heard {
-            let subject = message.subject.to_string();
-            self.client.publish(subject.clone(), message.payload.clone()).await.unwrap();
-            let mut tokens: Vec<_> = subject.split('.').collect();
-            if tokens.len() == 5 {
-                for name in NAMES {
-                    tokens[4] = name;
-                    let subject = tokens.join(".");
-                    self.client.publish(subject, message.payload.clone()).await.unwrap();
+    /// Says again all that was heard, and what was for one, to each of the others. The nodes keep
+    /// up with it: a flood would push out of their subscriptions what they say to each other.
+    async fn replay_and_reflect(&self, nodes: &[Node]) {
+        for (round, messages) in (1..).zip(self.heard.chunks(8)) {
+            for message in messages {
+                let subject = message.subject.to_string();
+                self.client.publish(subject.clone(), message.payload.clone()).await.unwrap();
+                let mut tokens: Vec<_> = subject.split('.').collect();
+                if tokens.len() == 5 {
+                    for name in NAMES {
+                        tokens[4] = name;
+                        let subject = tokens.join(".");
+                        self.client.publish(subject, message.payload.clone()).await.unwrap();
+                    }
                 }
             }
-            self.client.flush().await.unwrap();
+            self.client.publish("graft.c.heartbeat.n1", "malformed".into()).await.unwrap();
+            for node in nodes {
+                wait_for_drops(node, DropCause::Malformed, round).await;
+            }
         }
     }
+}
+
+/// Waits until the node has dropped so many messages for that cause.
+async fn wait_for_drops(node: &Node, cause: DropCause, count: u64) {
+    let mut watch = node.watch();
+    let has_dropped =
+        watch.wait_for(|_| node.counts().drops.get(&cause).is_some_and(|it| *it >= count));
+    let waited = timeout(PATIENCE, has_dropped).await.map(drop);
+    assert!(waited.is_ok(), "{:?}", node.counts().drops);
 }
 
 #[tokio::test]
@@ -99,7 +115,7 @@ async fn k1_k2_whoever_may_say_all_on_nats_but_has_no_key_changes_nothing() {
     }
     assert!(attacker.heard.iter().any(|it| it.subject.contains(".handover.")));
 
-    attacker.replay_and_reflect().await;
+    attacker.replay_and_reflect(&nodes).await;
     let handover = Handover { term, leader: name.clone(), target: None, round: Round::new(1) };
     let victim = name.as_str();
     attacker.forge(victim, &Message::Handover(handover)).await;
@@ -127,14 +143,9 @@ async fn k1_k2_whoever_may_say_all_on_nats_but_has_no_key_changes_nothing() {
     attacker.client.flush().await.unwrap();
 
     for node in &nodes {
-        let mut watch = node.watch();
         // What is forged comes last.
-        let has_dropped = watch.wait_for(|_| {
-            node.counts().drops.get(&DropCause::Unsealed).is_some_and(|dropped| *dropped >= 4)
-        });
-        let waited = timeout(PATIENCE, has_dropped).await.map(drop);
+        wait_for_drops(node, DropCause::Unsealed, 4).await;
         let drops = node.counts().drops;
-        assert!(waited.is_ok(), "{drops:?}");
         let seals = [DropCause::Replayed, DropCause::WrongSeal].map(|cause| drops.get(&cause));
         assert!(seals.iter().all(Option::is_some), "{drops:?}");
     }
