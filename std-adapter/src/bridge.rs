@@ -30,7 +30,7 @@ use crate::core_node::VOTERS_MAX;
 use crate::error::StartError;
 use crate::framed_line::{FramedLine, LineEvent, Unwritten};
 use crate::nats::{NatsConnectError, NatsServers, Said, named_in};
-use crate::news::News;
+use crate::news::{News, Turns};
 use crate::node::random_id;
 use crate::serial_line::SerialLine;
 use crate::transport::Connection;
@@ -225,6 +225,7 @@ impl Bridge {
         // The first tick would come at once.
         reports.reset();
         let (mut news, began) = (News::default(), Instant::now());
+        let (mut line, mut nats) = (Turns::default(), Turns::default());
         loop {
             let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
             let now = graft_election_core::Instant::from_micros(micros);
@@ -238,9 +239,8 @@ impl Bridge {
                     LineEvent::Fault(_) => self.counts.to_nats.count(Outcome::Malformed),
                     LineEvent::Connection(change) => {
                         self.is_line_open = change == Connection::Restored;
-                        if is_worth_telling(&mut news, now, &change) {
-                            report(BridgeEvent::Line(change));
-                        }
+                        let told = admit(&mut news, &mut line, now, change);
+                        told.map(BridgeEvent::Line).into_iter().for_each(&mut report);
                     }
                 },
                 event = self.nats.next() => match event {
@@ -250,15 +250,17 @@ impl Bridge {
                         }
                     }
                     NatsEvent::Connection(change) => {
-                        if is_worth_telling(&mut news, now, &change) {
-                            report(BridgeEvent::Nats(change));
-                        }
+                        let told = admit(&mut news, &mut nats, now, change);
+                        told.map(BridgeEvent::Nats).into_iter().for_each(&mut report);
                     }
                     NatsEvent::Retry => self.nats.try_again(self.on_line.all_kept_mut()).await,
                 },
                 _ = reports.tick() => {
                     if let Some(withheld) = news.take_withheld(now) {
                         report(BridgeEvent::Withheld(withheld));
+                        let line = line.take_held(now).map(BridgeEvent::Line);
+                        let nats = nats.take_held(now).map(BridgeEvent::Nats);
+                        line.into_iter().chain(nats).for_each(&mut report);
                     }
                     report(BridgeEvent::Counts(self.counts));
                 }
@@ -396,13 +398,18 @@ impl ReceivedFrame {
     }
 }
 
-fn is_worth_telling(
+/// What is to be told of a connection now.
+fn admit(
     news: &mut News,
+    turns: &mut Turns<Connection>,
     now: graft_election_core::Instant,
-    change: &Connection,
-) -> bool {
-    let may_last = matches!(change, Connection::Impaired(_) | Connection::Partial(_));
-    (!may_last || news.remember(now, change.to_string())) && news.admits(now)
+    change: Connection,
+) -> Option<Connection> {
+    let text = change.to_string();
+    if let Connection::Impaired(_) = change {
+        return (news.remember(now, text) && news.admits(now)).then_some(change);
+    }
+    turns.admit(news, now, text, change)
 }
 
 /// A short id: there are few bridges, and slow lines carry it with every answer of a Go node.

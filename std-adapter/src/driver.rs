@@ -258,14 +258,16 @@ impl<T: Transport> Driver<T> {
             }
             Connection::Lost(why) => {
                 self.start_question.link_lost(self.clock.now());
-                self.publisher.fault(Fault::ConnectionLost(why));
+                self.publisher.connection_fault(Fault::ConnectionLost(why));
             }
             Connection::Partial(why) => {
                 self.is_partial = true;
                 self.start_question.link_lost(self.clock.now());
-                self.publisher.recurring(self.clock.now(), Fault::ConnectionPartial(why));
+                self.publisher.connection_fault(Fault::ConnectionPartial(why));
             }
-            Connection::Closed(why) => self.publisher.fault(Fault::ConnectionClosed(why)),
+            Connection::Closed(why) => {
+                self.publisher.connection_fault(Fault::ConnectionClosed(why));
+            }
             // A transport may report this for each message or each attempt to reconnect.
             Connection::Impaired(why) => {
                 self.publisher.recurring(self.clock.now(), Fault::ConnectionImpaired(why));

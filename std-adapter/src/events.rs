@@ -141,7 +141,7 @@ impl EventKind {
 /// causes.
 ///
 /// A fault that may come with every message is reported again only after ten seconds, and no more
-/// than ten a second are.
+/// than ten a second are. What is reported last of the connection is how it is.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {

@@ -67,6 +67,56 @@ impl News {
     }
 }
 
+/// How something is that may change often, a connection for instance: what is told of it last is how
+/// it is, whatever was withheld before.
+#[derive(Debug)]
+pub(crate) struct Turns<T> {
+    /// The text of what was told last, and when.
+    told: Option<(String, Instant)>,
+    /// What it has turned to since, for which there was no room.
+    held: Option<(String, T)>,
+}
+
+impl<T> Default for Turns<T> {
+    fn default() -> Self {
+        Self { told: None, held: None }
+    }
+}
+
+impl<T> Turns<T> {
+    /// Hands `turn` back if it is to be told now. The same is not told twice in a row before ten
+    /// seconds have passed.
+    pub(crate) fn admit(
+        &mut self,
+        news: &mut News,
+        now: Instant,
+        text: String,
+        turn: T,
+    ) -> Option<T> {
+        self.held = None;
+        let is_told = |(told, at): &(String, Instant)| {
+            *told == text && now.saturating_since(*at) < TELL_AGAIN_AFTER
+        };
+        if self.told.as_ref().is_some_and(is_told) {
+            return None;
+        }
+        if news.admits(now) {
+            self.told = Some((text, now));
+            return Some(turn);
+        }
+        self.held = Some((text, turn));
+        None
+    }
+
+    /// How it is, if that was withheld: to be told once the second is over, after the count of what
+    /// was withheld, among which it is.
+    pub(crate) fn take_held(&mut self, now: Instant) -> Option<T> {
+        let (text, turn) = self.held.take()?;
+        self.told = Some((text, now));
+        Some(turn)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +134,31 @@ mod tests {
         assert_eq!(news.take_withheld(at(6_000)), None);
         assert!(news.admits(at(6_000)));
         assert_eq!(news.take_rest(), None);
+    }
+
+    #[test]
+    fn what_is_told_last_of_a_connection_is_how_it_is() {
+        let (mut news, mut turns) = (News::default(), Turns::default());
+        let mut told = Vec::new();
+        for turn in (0..1_001).map(|number| if number % 2 == 0 { "down" } else { "up" }) {
+            told.extend(turns.admit(&mut news, at(0), turn.into(), turn));
+        }
+        assert_eq!((told.len(), told.last()), (10, Some(&"up")));
+        assert_eq!(news.take_withheld(at(1_000)), Some(991));
+        assert_eq!(turns.take_held(at(1_000)), Some("down"));
+        assert_eq!(turns.take_held(at(1_000)), None);
+        assert_eq!(turns.admit(&mut news, at(2_000), "down".into(), "down"), None);
+        assert_eq!(turns.admit(&mut news, at(2_000), "up".into(), "up"), Some("up"));
+    }
+
+    #[test]
+    fn how_it_was_is_not_told_once_it_is_as_before() {
+        let (mut news, mut turns) = (News::default(), Turns::default());
+        assert_eq!(turns.admit(&mut news, at(0), "up".into(), "up"), Some("up"));
+        while news.admits(at(0)) {}
+        assert_eq!(turns.admit(&mut news, at(0), "down".into(), "down"), None);
+        assert_eq!(turns.admit(&mut news, at(0), "up".into(), "up"), None);
+        assert_eq!(turns.take_held(at(1_000)), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::core_node::CoreNode;
 use crate::counts::{Counts, DropCause};
 use crate::error_chain::ErrorChain;
 use crate::events::{ClusterInfo, EVENTS_MAX, Event, EventKind, Events, Fault, Status};
-use crate::news::News;
+use crate::news::{News, Turns};
 use crate::observer::Hearsay;
 use crate::transport::ConnectionState;
 use crate::vote_store::SharedError;
@@ -30,6 +30,7 @@ pub(crate) struct Publisher {
     hearsay: Arc<Mutex<Hearsay>>,
     clock: Clock,
     news: News,
+    turns: Turns<EventKind>,
 }
 
 impl Publisher {
@@ -56,6 +57,7 @@ impl Publisher {
             hearsay: Arc::new(Mutex::new(hearsay)),
             clock,
             news: News::default(),
+            turns: Turns::default(),
         }
     }
 
@@ -205,7 +207,19 @@ impl Publisher {
     }
 
     pub(crate) fn connection_restored(&mut self) {
-        self.tell(EventKind::ConnectionRestored);
+        self.turn("restored".to_owned(), EventKind::ConnectionRestored);
+    }
+
+    /// Reports what has become of the connection, if that isn't the same as before.
+    pub(crate) fn connection_fault(&mut self, fault: Fault) {
+        self.turn(ErrorChain(&fault).to_string(), EventKind::Fault(fault));
+    }
+
+    fn turn(&mut self, text: String, kind: EventKind) {
+        let now = self.clock.now();
+        if let Some(kind) = self.turns.admit(&mut self.news, now, text, kind) {
+            self.emit(kind);
+        }
     }
 
     pub(crate) fn fault(&mut self, fault: Fault) {
@@ -235,10 +249,14 @@ impl Publisher {
         }
     }
 
-    /// Tells how much was not told in the last second.
+    /// Tells how much was not told in the last second, and how the connection is after that.
     pub(crate) fn tell_withheld(&mut self) {
-        if let Some(withheld) = self.news.take_withheld(self.clock.now()) {
+        let now = self.clock.now();
+        if let Some(withheld) = self.news.take_withheld(now) {
             self.emit(EventKind::Fault(Fault::Withheld(withheld)));
+            if let Some(kind) = self.turns.take_held(now) {
+                self.emit(kind);
+            }
         }
     }
 

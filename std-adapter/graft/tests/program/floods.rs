@@ -88,3 +88,23 @@ fn leaders_that_are_made_up_fill_no_log_and_hide_no_lease() {
     }
     assert!(program.lines.last().unwrap().is("closed", &[]), "{log}");
 }
+
+/// Who follows the log knows who leads, however much of it was left out.
+#[test]
+fn after_a_flood_of_leaders_the_log_says_who_leads() {
+    const CLAIMS: u64 = 301;
+    let directory = tempfile::tempdir().unwrap();
+    let liars = ["liar", "cheat"].map(|id| Peer::join(&directory.path().join("d"), id));
+    let node = ["run", "--json", "--cluster", "c", "--size", "3", "--local", "d", "--id", "n"];
+    // The last of them is followed for longer than the test takes.
+    let times = ["--election-timeout", "90s..180s"];
+    let mut program = Program::start(directory.path(), &[&node[..], &times].concat());
+    program.wait_for_start();
+    for term in 1..=CLAIMS {
+        liars[usize::try_from(term % 2).unwrap()].lead("n", term);
+    }
+    program.wait_for(|line| {
+        line.is("error", &[]) && line.str("error").contains(" more events are not reported")
+    });
+    program.wait_for(|line| line.is("leader", &[("leader", "cheat")]) && line.term() == CLAIMS);
+}

@@ -16,6 +16,9 @@ use serde_json::Value;
 /// Longer than anything takes, on the busiest machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a program may say other things than the one that a test waits for.
+const TALK_MAX: Duration = Duration::from_secs(90);
+
 /// How long the processes of a program that was killed may take to be gone.
 const CLEANUP_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -219,10 +222,13 @@ impl Program {
     /// The next line that `is_meant`.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, is_meant: impl Fn(&Line) -> bool) -> Line {
+        let began = Instant::now();
         while let Some(line) = self.next_line() {
             if is_meant(&line) {
                 return line;
             }
+            let pid = self.pid();
+            assert!(began.elapsed() < TALK_MAX, "process {pid} says other things all the time");
         }
         panic!("process {} ended without it", self.pid());
     }
