@@ -67,8 +67,8 @@ impl News {
     }
 }
 
-/// How something is that may change often, a connection for instance: what is told of it last is how
-/// it is, whatever was withheld before.
+/// How something is that may change often, a connection for instance: what is told of it last is
+/// how it is, whatever was withheld before.
 #[derive(Debug)]
 pub(crate) struct Turns<T> {
     /// The text of what was told last, and when.
