@@ -93,11 +93,13 @@ impl<T> Turns<T> {
         text: String,
         turn: T,
     ) -> Option<T> {
-        self.held = None;
+        let was_withheld = self.held.take().is_some();
         let is_told = |(told, at): &(String, Instant)| {
             *told == text && now.saturating_since(*at) < TELL_AGAIN_AFTER
         };
         if self.told.as_ref().is_some_and(is_told) {
+            // It has turned back.
+            news.withheld = news.withheld.saturating_add(was_withheld.into());
             return None;
         }
         if news.admits(now) {
