@@ -4,7 +4,8 @@ use core::time::Duration;
 use crate::lease::LeaseTerms;
 use crate::node_id::is_token_byte;
 use crate::time::{clamped_micros, micros};
-use crate::{ListId, NodeId};
+use crate::voter_list::check_each_is_once;
+use crate::{ListId, NodeId, VoterListError};
 
 /// What a node asks of the others, and relies on (protocol, section 2).
 ///
@@ -142,14 +143,7 @@ impl<'a> Config<'a> {
             let declared = self.voters.len();
             return Err(ConfigError::VotersNotSize { declared, size: self.size });
         }
-        let mut rest = self.voters;
-        while let Some((voter, others)) = rest.split_first() {
-            if others.contains(voter) {
-                return Err(ConfigError::VoterRepeated { voter: voter.clone() });
-            }
-            rest = others;
-        }
-        Ok(())
+        Ok(check_each_is_once(self.voters)?)
     }
 
     fn check_times(&self) -> Result<(), ConfigError> {
@@ -219,11 +213,8 @@ pub enum ConfigError {
         /// How many there are to be.
         size: usize,
     },
-    /// A voter is declared twice.
-    VoterRepeated {
-        /// Which one.
-        voter: NodeId,
-    },
+    /// The voters are not a list: one of them is declared twice, for example.
+    Voters(VoterListError),
     /// The least election timeout is not below the greatest.
     ElectionTimeoutRange,
     /// A time is longer than [`Config::TIME_MAX`].
@@ -280,7 +271,7 @@ impl fmt::Display for ConfigError {
             Self::VotersNotSize { declared, size } => {
                 write!(f, "{declared} voters are declared for a cluster size of {size}")
             }
-            Self::VoterRepeated { voter } => write!(f, "voter {voter} is declared twice"),
+            Self::Voters(error) => error.fmt(f),
             Self::ElectionTimeoutRange => {
                 f.write_str("the least election timeout must be below the greatest")
             }
@@ -322,3 +313,9 @@ impl fmt::Display for ConfigError {
 }
 
 impl core::error::Error for ConfigError {}
+
+impl From<VoterListError> for ConfigError {
+    fn from(error: VoterListError) -> Self {
+        Self::Voters(error)
+    }
+}

@@ -22,6 +22,7 @@ mod status;
 mod time;
 mod timing;
 mod vote_record;
+mod voter_list;
 mod votes;
 
 pub use application::{AlwaysGrant, Application};
@@ -41,3 +42,4 @@ pub use rounds::{Life, Round};
 pub use status::{COMPATIBLE_VERSION, Reason, Refusal, Report, State, quorum};
 pub use time::Instant;
 pub use vote_record::{TERM_END, VoteRecord};
+pub use voter_list::{RecordedList, VoterList, VoterListError};

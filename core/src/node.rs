@@ -26,10 +26,10 @@ use self::saying::{Answer, Saying};
 use self::standing_back::StandingBack;
 use crate::rounds::Rounds;
 use crate::timing::Timing;
-use crate::votes::Electorate;
+use crate::votes::{Electorate, Heard};
 use crate::{
     Application, Config, ConfigError, Instant, ListId, Message, Mode, NodeId, Outgoing, Reason,
-    Refusal, Report, Round, State, TERM_END, VoteRecord,
+    RecordedList, Refusal, Report, Round, State, TERM_END, VoteRecord, VoterList,
 };
 
 /// One voter of a cluster of at most `VOTERS`.
@@ -47,9 +47,10 @@ pub struct Node<R, A, const VOTERS: usize> {
     mode: Mode,
     /// Its preference for leading (rule H4).
     priority: u32,
-    electorate: Electorate<VOTERS>,
+    /// The ids that count where nobody is declared (rule V6).
+    heard: Heard<VOTERS>,
     timing: Timing,
-    record: VoteRecord,
+    record: VoteRecord<VOTERS>,
     /// The record has changed since it was last stored.
     unsaved: bool,
     /// The last save failed: no campaign until one succeeds (rule C5).
@@ -98,7 +99,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     pub fn new(
         id: NodeId,
         config: &Config<'_>,
-        record: VoteRecord,
+        mut record: VoteRecord<VOTERS>,
         application: A,
         mut rng: R,
         now: Instant,
@@ -110,24 +111,20 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         if record.term >= TERM_END {
             return Err(ConfigError::TermOutOfRange { term: record.term });
         }
-        let list = check_list(config, &record)?;
-        let electorate = Electorate::new(config.size, config.voters, list);
+        let unsaved = declare_list(config, &mut record)?;
         let timing = Timing::new(config, &id);
         // V3: it may have acknowledged a heartbeat just before it stopped.
         let is_quarantined = record.may_have_promised();
         let quarantine = timing.election_timeout_min.max(record.bound_for);
         let bound_until = now.plus_micros(quarantine).plus_micros(timing.clock_tick);
         let rounds = Rounds::new(&mut rng, &id);
-        // V6: the list that is declared for the first time stays with the record.
-        let list = list.or(record.list);
-        let unsaved = list != record.list;
         let mut node = Self {
             id,
             mode: config.mode,
             priority: config.priority,
-            electorate,
+            heard: Heard::nobody(config.size),
             timing,
-            record: VoteRecord { list, ..record },
+            record,
             unsaved,
             save_failed: false,
             role: Role::waiting(now),
@@ -183,7 +180,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             let next = self.doubt(now);
             return self.finish_input(next);
         }
-        if header.sender.is_some_and(|it| self.electorate.is_left_behind(it, header.list)) {
+        if header.sender.is_some_and(|it| self.electorate().is_left_behind(it, header.list)) {
             let next = self.yield_to_older_list(now, &message);
             return self.finish_input(next);
         }
@@ -218,6 +215,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             return self.finish_input(None);
         }
         let own_lease = self.lease_by_itself(now);
+        let electorate = Electorate::of(&self.record, &self.heard);
         let next = match &mut self.role {
             Role::Candidate(campaign) if now < campaign.election_at => self.repeat_request(now),
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
@@ -227,7 +225,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             Role::Leader(leading) => {
                 let wait = self.priority_backoff.wait(self.timing.election_timeout_max());
                 let superior = leading.superior(self.priority, now, wait);
-                let target = superior.and_then(|index| self.electorate.id(index)).cloned();
+                let target = superior.and_then(|index| electorate.id(index)).cloned();
                 let round = leading.round;
                 leading.note_heartbeat(now, self.timing.heartbeat_interval, own_lease);
                 match target {
@@ -361,7 +359,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         }
         let micros = now.micros_since(asked_at);
         // C3: nobody gets in the way of the only voter.
-        if self.electorate.size() > 1 {
+        if self.electorate().size() > 1 {
             self.patience.note_save(micros, self.timing.election_timeout_min);
         }
         if self.report.is_none() && micros >= self.timing.election_timeout_min.into() {
@@ -372,7 +370,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         self.save_failed = false;
         let next = match &self.role {
             // C2: its own vote alone may be a quorum.
-            Role::Candidate(campaign) if campaign.count.has_quorum(self.electorate.size()) => {
+            Role::Candidate(campaign) if campaign.count.has_quorum(self.electorate().size()) => {
                 self.begin_leading(now, campaign.count.round)
             }
             _ => next,
@@ -398,6 +396,10 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     fn await_leader(&mut self, now: Instant, reason: Reason) {
         let election_at = self.draw_election_timeout(now);
         self.enter(Role::waiting(election_at), reason);
+    }
+
+    fn electorate(&self) -> Electorate<'_> {
+        Electorate::of(&self.record, &self.heard)
     }
 
     /// V2, N5: whether the node may not help to elect anyone, itself included.
@@ -480,7 +482,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     }
 
     /// The vote record as it is now: stored, or about to be.
-    pub fn record(&self) -> &VoteRecord {
+    pub fn record(&self) -> &VoteRecord<VOTERS> {
         &self.record
     }
 
@@ -506,23 +508,38 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     }
 }
 
-/// V6, N6: the id of the declared list, if there is one. It must be that of the record, and the
+/// V6, N6: leaves the list in the record by which the node goes; whether the record has changed.
+/// What is declared must be the list of the record, or that of which it has come (rule R1), and the
 /// record must be there: only the command that changes a list changes it in a record.
-fn check_list(config: &Config<'_>, record: &VoteRecord) -> Result<Option<ListId>, ConfigError> {
+fn declare_list<const VOTERS: usize>(
+    config: &Config<'_>,
+    record: &mut VoteRecord<VOTERS>,
+) -> Result<bool, ConfigError> {
     if config.voters.is_empty() {
-        return match record.list {
-            // A cluster on its way to Go nodes, which can't be declared.
-            Some(recorded) if config.mode == Mode::Extended => {
-                Err(ConfigError::ListMissing { recorded })
-            }
-            _ => Ok(None),
+        let Some(list) = &record.list else {
+            return Ok(false);
         };
+        let (id, is_whole) = (list.id(), record.voter_list().is_some());
+        // A cluster on its way to Go nodes, which can't be declared.
+        if config.mode == Mode::Extended || !list.is_root() {
+            return Err(ConfigError::ListMissing { recorded: id });
+        }
+        record.list = Some(RecordedList::Id(id));
+        return Ok(is_whole);
     }
     let declared = ListId::declared(config.voters);
-    match record.list {
-        Some(recorded) if recorded.has_voters_of(declared) => Ok(Some(recorded)),
-        Some(recorded) => Err(ConfigError::ListChanged { recorded, declared }),
-        None if *record == VoteRecord::default() => Err(ConfigError::RecordMissing),
-        None => Ok(Some(declared)),
-    }
+    let term = match &record.list {
+        Some(recorded) if !recorded.root().has_voters_of(declared) => {
+            let recorded = recorded.root();
+            return Err(ConfigError::ListChanged { recorded, declared });
+        }
+        Some(RecordedList::Whole(_)) => return Ok(false),
+        Some(RecordedList::Id(id)) => id.term,
+        None if *record == VoteRecord::default() => return Err(ConfigError::RecordMissing),
+        // V6: the list that is declared for the first time stays with the record.
+        None => 0,
+    };
+    let list = VoterList::replaced_in(term, config.voters)?;
+    record.list = Some(RecordedList::Whole(list));
+    Ok(true)
 }

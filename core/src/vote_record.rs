@@ -1,4 +1,4 @@
-use crate::{ListId, NodeId};
+use crate::{NodeId, RecordedList, VoterList};
 
 /// The first number that is not a term (rule T4).
 pub const TERM_END: u64 = 1 << 63;
@@ -12,13 +12,13 @@ pub const TERM_END: u64 = 1 << 63;
 /// to see an election; a declared voter starts with [`VoteRecord::first`] (rule N6).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct VoteRecord {
+pub struct VoteRecord<const VOTERS: usize> {
     /// The latest term the node has seen, below [`TERM_END`].
     pub term: u64,
     /// Whom the node voted for in that term.
     pub voted_for: Option<NodeId>,
-    /// The list of voters, if one was ever declared (rule V6).
-    pub list: Option<ListId>,
+    /// The list of voters, if one was ever declared (rules V6, R1).
+    pub list: Option<RecordedList<VOTERS>>,
     /// The longest promise that may still hold, in microseconds: the node's T_min at that time
     /// (rule V3). 0 if it never promised anything.
     pub bound_for: u32,
@@ -29,14 +29,22 @@ pub struct VoteRecord {
     pub starts: u32,
 }
 
-impl VoteRecord {
+impl<const VOTERS: usize> VoteRecord<VOTERS> {
     /// The first record of a voter on this list.
     ///
     /// Somebody has to vouch that the id never voted: with a second first record it could vote
     /// twice in one term. So it is made once, by hand or at the factory, and a declared voter
     /// without a record doesn't start (rule N6).
-    pub fn first(voters: &[NodeId]) -> Self {
-        Self { list: Some(ListId::declared(voters)), ..Self::default() }
+    pub fn first(list: VoterList<VOTERS>) -> Self {
+        Self { list: Some(RecordedList::Whole(list)), ..Self::default() }
+    }
+
+    /// The list of voters, if the record has all of it.
+    pub fn voter_list(&self) -> Option<&VoterList<VOTERS>> {
+        match &self.list {
+            Some(RecordedList::Whole(list)) => Some(list),
+            Some(RecordedList::Id(_)) | None => None,
+        }
     }
 
     /// Whether its node may ever have promised anything, so that one may hold still (rule V3).
@@ -45,12 +53,13 @@ impl VoteRecord {
     }
 
     /// The record of a voter whose list was replaced by this one while all voters of both were
-    /// stopped (rule V6). `term` must be above the terms of all of them; the vote in it is spent,
-    /// on `id` itself. `bound_for` is the longest promise in their records: what was done under a
-    /// lease of the old list may still be going on for as long.
-    pub fn with_voters(&self, id: &NodeId, term: u64, voters: &[NodeId], bound_for: u32) -> Self {
-        let list = Some(ListId::replaced_in(term, voters));
+    /// stopped (rule V6). The term of the list must be above the terms of all of them; the vote in
+    /// it is spent, on `id` itself. `bound_for` is the longest promise in their records: what was
+    /// done under a lease of the old list may still be going on for as long.
+    pub fn with_list(&self, id: &NodeId, list: VoterList<VOTERS>, bound_for: u32) -> Self {
+        let term = list.id().term;
         let bound_for = bound_for.max(self.bound_for);
+        let list = Some(RecordedList::Whole(list));
         Self { term, voted_for: Some(id.clone()), list, bound_for, ..self.clone() }
     }
 }

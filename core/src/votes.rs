@@ -4,23 +4,31 @@ use core::num::NonZeroU32;
 
 use heapless::Vec;
 
-use crate::{Life, ListId, NodeId, Report, Round, quorum};
+use crate::{Life, ListId, NodeId, Report, Round, VoteRecord, quorum};
 
-/// The voters a node counts, each known by its index: all of them if they are declared, otherwise
-/// the first `size` distinct ids that the current campaign heard of (rule V6).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Electorate<const VOTERS: usize> {
-    ids: Vec<NodeId, VOTERS, u8>,
+/// The voters a node counts, each known by its index: those on its list or, where nobody is
+/// declared, the first distinct ids that the current campaign heard of (rule V6).
+#[derive(Clone, Copy)]
+pub(crate) struct Electorate<'n> {
+    ids: &'n [NodeId],
     size: usize,
-    /// The declared list, if there is one.
+    /// The list, if there is one.
     list: Option<ListId>,
 }
 
-impl<const VOTERS: usize> Electorate<VOTERS> {
-    /// `declared` are the voters of `list`, or nobody.
-    pub(crate) fn new(size: usize, declared: &[NodeId], list: Option<ListId>) -> Self {
-        let ids = declared.iter().take(VOTERS).cloned().collect();
-        Self { ids, size, list }
+impl<'n> Electorate<'n> {
+    /// That of a node with this record, which has heard of these ids.
+    pub(crate) fn of<const VOTERS: usize>(
+        record: &'n VoteRecord<VOTERS>,
+        heard: &'n Heard<VOTERS>,
+    ) -> Self {
+        match record.voter_list() {
+            Some(list) => {
+                let ids = list.voters();
+                Self { ids, size: ids.len(), list: Some(list.id()) }
+            }
+            None => Self { ids: &heard.ids, size: heard.size, list: None },
+        }
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -83,13 +91,6 @@ impl<const VOTERS: usize> Electorate<VOTERS> {
         }
     }
 
-    /// Forgets the voters that an earlier campaign heard of.
-    pub(crate) fn forget_heard(&mut self) {
-        if !self.is_declared() {
-            self.ids.clear();
-        }
-    }
-
     /// Whether no voter that has yet to be heard of can count. Some of the ids that were heard may
     /// be gone: their nodes came back under other ids (rule V9).
     pub(crate) fn is_full(&self) -> bool {
@@ -97,7 +98,7 @@ impl<const VOTERS: usize> Electorate<VOTERS> {
     }
 
     /// The voter at `index`.
-    pub(crate) fn id(&self, index: usize) -> Option<&NodeId> {
+    pub(crate) fn id(&self, index: usize) -> Option<&'n NodeId> {
         self.ids.get(index)
     }
 
@@ -105,24 +106,49 @@ impl<const VOTERS: usize> Electorate<VOTERS> {
     pub(crate) fn find(&self, id: &NodeId) -> Option<usize> {
         self.ids.iter().position(|known| known == id)
     }
+}
+
+/// The ids that a node without a list has heard of in the current campaign: as many as its cluster
+/// has voters, at most (rule V6).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Heard<const VOTERS: usize> {
+    ids: Vec<NodeId, VOTERS, u8>,
+    size: usize,
+}
+
+impl<const VOTERS: usize> Heard<VOTERS> {
+    pub(crate) fn nobody(size: usize) -> Self {
+        Self { ids: Vec::new(), size }
+    }
+
+    /// Forgets the voters that an earlier campaign heard of.
+    pub(crate) fn forget(&mut self) {
+        self.ids.clear();
+    }
 
     /// The index of the voter `id`, which answers and goes by `list`.
     pub(crate) fn enroll_answer(
         &mut self,
+        record: &VoteRecord<VOTERS>,
         id: &NodeId,
         list: Option<ListId>,
     ) -> Result<usize, Report> {
-        let index = self.enroll(id)?;
-        self.check_list(id, list).map(|()| index)
+        let index = self.enroll(record, id)?;
+        Electorate::of(record, self).check_list(id, list).map(|()| index)
     }
 
     /// The index of the voter `id`. Where no list is declared, a voter that is heard for the first
     /// time gets one.
-    pub(crate) fn enroll(&mut self, id: &NodeId) -> Result<usize, Report> {
-        if let Some(index) = self.find(id) {
+    pub(crate) fn enroll(
+        &mut self,
+        record: &VoteRecord<VOTERS>,
+        id: &NodeId,
+    ) -> Result<usize, Report> {
+        let electorate = Electorate::of(record, self);
+        if let Some(index) = electorate.find(id) {
             return Ok(index);
         }
-        if self.is_declared() {
+        if electorate.is_declared() {
             return Err(Report::Stranger(id.clone()));
         }
         let index = self.ids.len();
@@ -246,6 +272,7 @@ impl Ballot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::VoterList;
 
     fn id(name: &str) -> NodeId {
         NodeId::new(name).unwrap()
@@ -257,10 +284,10 @@ mod tests {
 
     #[test]
     fn v6_a_voter_counts_once() {
-        let mut electorate = Electorate::<5>::new(5, &[], None);
+        let (record, mut heard) = (VoteRecord::default(), Heard::<5>::nobody(5));
         let mut votes = Votes::<5>::none();
         for name in ["a", "b", "a", "a"] {
-            assert_eq!(votes.note(vote(electorate.enroll(&id(name)).unwrap(), 1)), Ok(()));
+            assert_eq!(votes.note(vote(heard.enroll(&record, &id(name)).unwrap(), 1)), Ok(()));
         }
         assert_eq!(votes.given, 2);
     }
@@ -286,21 +313,22 @@ mod tests {
 
     #[test]
     fn v6_no_more_than_size_distinct_ids_count() {
-        let mut electorate = Electorate::<5>::new(2, &[], None);
-        assert_eq!(electorate.enroll(&id("a")), Ok(0));
-        assert_eq!(electorate.enroll(&id("b")), Ok(1));
-        assert_eq!(electorate.enroll(&id("c")), Err(Report::SurplusVoter(id("c"))));
-        electorate.forget_heard();
-        assert_eq!(electorate.enroll(&id("c")), Ok(0));
+        let (record, mut heard) = (VoteRecord::default(), Heard::<5>::nobody(2));
+        assert_eq!(heard.enroll(&record, &id("a")), Ok(0));
+        assert_eq!(heard.enroll(&record, &id("b")), Ok(1));
+        assert_eq!(heard.enroll(&record, &id("c")), Err(Report::SurplusVoter(id("c"))));
+        heard.forget();
+        assert_eq!(heard.enroll(&record, &id("c")), Ok(0));
     }
 
     #[test]
     fn v6_only_declared_ids_count() {
         let voters = [id("a"), id("b")];
-        let mut electorate = Electorate::<5>::new(2, &voters, Some(ListId::declared(&voters)));
-        assert_eq!(electorate.enroll(&id("b")), Ok(1));
-        assert_eq!(electorate.enroll(&id("c")), Err(Report::Stranger(id("c"))));
-        electorate.forget_heard();
-        assert_eq!(electorate.enroll(&id("a")), Ok(0));
+        let record = VoteRecord::first(VoterList::declared(&voters).unwrap());
+        let mut heard = Heard::<5>::nobody(2);
+        assert_eq!(heard.enroll(&record, &id("b")), Ok(1));
+        assert_eq!(heard.enroll(&record, &id("c")), Err(Report::Stranger(id("c"))));
+        heard.forget();
+        assert_eq!(heard.enroll(&record, &id("a")), Ok(0));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use graft_election_core::{Config, ConfigError, NodeId, VoteRecord};
+use graft_election_core::{Config, ConfigError, NodeId, VoterListError};
 
 use crate::common::*;
 
@@ -69,7 +69,8 @@ fn a_declared_list_names_every_voter_once() {
     let not_size = |declared| Err(ConfigError::VotersNotSize { declared, size: 3 });
     assert_eq!(declared(&["a", "b"]), not_size(2));
     assert_eq!(declared(&["a", "b", "c", "d"]), not_size(4));
-    let repeated = |voter| Err(ConfigError::VoterRepeated { voter: node_id(voter) });
+    let repeated =
+        |voter| Err(ConfigError::Voters(VoterListError::Repeated { voter: node_id(voter) }));
     assert_eq!(declared(&["a", "b", "a"]), repeated("a"));
     assert_eq!(declared(&["a", "b", "b"]), repeated("b"));
 }
@@ -78,7 +79,7 @@ fn a_declared_list_names_every_voter_once() {
 fn a_node_must_be_among_the_declared_voters() {
     let voters = ["a", "b", "c"].map(node_id);
     let config = Config { voters: &voters, ..Config::new("test", 3) };
-    let start = |id| Voter::try_start(id, &config, VoteRecord::first(&voters)).err();
+    let start = |id| Voter::try_start(id, &config, VoteRecord::first(list(&voters))).err();
     assert_eq!(start("c"), None);
     assert_eq!(start("d"), Some(ConfigError::OwnIdMissing));
 }
@@ -165,7 +166,10 @@ fn errors_say_what_must_be() {
             ConfigError::VotersNotSize { declared: 2, size: 3 },
             "2 voters are declared for a cluster size of 3",
         ),
-        (ConfigError::VoterRepeated { voter: node_id("b") }, "voter b is declared twice"),
+        (
+            ConfigError::Voters(VoterListError::Repeated { voter: node_id("b") }),
+            "voter b is declared twice",
+        ),
         (
             ConfigError::ElectionTimeoutRange,
             "the least election timeout must be below the greatest",

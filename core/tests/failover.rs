@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use graft_election_core::{Config, HeartbeatResponse, Message, Round, State, VoteRecord};
+use graft_election_core::{Config, HeartbeatResponse, Message, Round, State};
 
 use crate::common::*;
 

@@ -4,8 +4,8 @@ use std::num::NonZeroU64;
 
 use graft_election_core::{
     Config, ConfigError, Heartbeat, HeartbeatResponse, Life, ListId, Message, Mode, NodeId,
-    Outgoing, Output, PreVoteResponse, Reason, Refusal, Report, Round, State, VoteRecord,
-    VoteRequest, VoteResponse,
+    Outgoing, Output, PreVoteResponse, Reason, RecordedList, Refusal, Report, Round, State,
+    VoteRequest, VoteResponse, VoterList,
 };
 
 use crate::common::*;
@@ -570,7 +570,7 @@ fn n6_a_declared_voter_without_a_record_does_not_start() {
         let config = Config { voters: &voters, mode, ..extended_config(3) };
         let error = Voter::try_start("a", &config, VoteRecord::default()).err();
         assert_eq!(error, Some(ConfigError::RecordMissing));
-        assert!(Voter::try_start("a", &config, VoteRecord::first(&voters)).is_ok());
+        assert!(Voter::try_start("a", &config, VoteRecord::first(list(&voters))).is_ok());
         assert!(Voter::try_start("a", &config, record(1, None)).is_ok());
     }
     assert!(Voter::try_start("a", &extended_config(3), VoteRecord::default()).is_ok());
@@ -583,19 +583,25 @@ fn v6_a_list_that_is_not_the_records_does_not_start() {
     let start = |voters, record| Voter::try_start("a", &config(voters), record).err();
     let (recorded, declared) = (ListId::declared(&old), ListId::declared(&new));
     let changed = Some(ConfigError::ListChanged { recorded, declared });
-    assert_eq!(start(&new, VoteRecord::first(&old)), changed);
+    assert_eq!(start(&new, VoteRecord::first(list(&old))), changed);
     let none: &[NodeId] = &[];
-    assert_eq!(start(none, VoteRecord::first(&old)), Some(ConfigError::ListMissing { recorded }));
+    assert_eq!(
+        start(none, VoteRecord::first(list(&old))),
+        Some(ConfigError::ListMissing { recorded })
+    );
     // The way back to Go: its nodes can't be declared.
     let graft = Config { mode: Mode::Graft, ..config(none) };
-    assert!(Voter::try_start("a", &graft, VoteRecord::first(&old)).is_ok());
+    assert!(Voter::try_start("a", &graft, VoteRecord::first(list(&old))).is_ok());
     // Changed offline, with the record.
-    let old_record = VoteRecord { bound_for: 600_000, ..VoteRecord::first(&old) };
-    let record = old_record.with_voters(&node_id("a"), 9, &new, 500_000);
+    let old_record = VoteRecord { bound_for: 600_000, ..VoteRecord::first(list(&old)) };
+    let record = old_record.with_list(&node_id("a"), replaced_in(9, &new), 500_000);
     assert_eq!((record.term, record.voted_for.as_ref()), (9, Some(&node_id("a"))));
     // V3: the longest promise to a leader of the old list.
     assert_eq!(record.bound_for, 600_000);
-    assert_eq!(old_record.with_voters(&node_id("a"), 9, &new, 700_000).bound_for, 700_000);
+    assert_eq!(
+        old_record.with_list(&node_id("a"), replaced_in(9, &new), 700_000).bound_for,
+        700_000
+    );
     assert_eq!(start(&new, record.clone()), None);
     assert_ne!(start(&old, record), None);
 }
@@ -607,9 +613,61 @@ fn v6_a_list_that_is_declared_for_the_first_time_is_stored_before_anything_is_sa
     let mut a = Voter::start("a", &config, record(4, None));
     match a.wakes().output {
         Output::Save(unsaved) => {
-            assert_eq!(unsaved.record().list, Some(ListId::declared(&voters)));
+            assert_eq!(unsaved.record().list, Some(RecordedList::Whole(list(&voters))));
             assert_eq!(unsaved.saved(START), Some(to_everyone(who(LIFE, LIFE))));
         }
+        other => panic!("expected a save, got {other:?}"),
+    }
+}
+
+/// An earlier version stored the id alone.
+#[test]
+fn r1_a_list_of_which_the_record_has_the_id_is_stored_whole() {
+    let voters = ["a", "b", "c"].map(node_id);
+    let config = Config { voters: &voters, ..extended_config(3) };
+    let whole = replaced_in(3, &voters);
+    let named = RecordedList::Id(whole.id());
+    let mut a = Voter::start("a", &config, VoteRecord { list: Some(named), ..record(4, None) });
+    match a.wakes().output {
+        Output::Save(unsaved) => {
+            assert_eq!(unsaved.record().list, Some(RecordedList::Whole(whole)));
+        }
+        other => panic!("expected a save, got {other:?}"),
+    }
+}
+
+/// What is declared is the list that was set by hand; the node goes by the one that has come of it.
+#[test]
+fn r1_the_list_of_the_record_counts_and_its_root_is_compared() {
+    let [declared, changed] = [["a", "b", "c"], ["a", "b", "d"]].map(|names| names.map(node_id));
+    let (root, id) = (ListId::declared(&declared), ListId { term: 3, version: 2 });
+    let list = VoterList::restored(id, root, changed.clone()).unwrap();
+    let stored = VoteRecord { list: Some(RecordedList::Whole(list)), ..record(4, None) };
+    let config = Config { voters: &declared, ..extended_config(3) };
+    let mut a = Voter::start("a", &config, stored.clone());
+    assert_eq!(*a.record(), stored);
+    a.settles(BOUND);
+    a.hears(pre_vote_request("c", 5)).expect_send(to("c", pre_vote("a", 4, 5, false)));
+    assert_eq!(a.report(), Some(&Report::Stranger(node_id("c"))));
+    a.hears(pre_vote_request("d", 5)).expect_send(to("d", pre_vote("a", 4, 5, true)));
+
+    let start = |config: &Config<'_>| Voter::try_start("a", config, stored.clone()).err();
+    let error = ConfigError::ListChanged { recorded: root, declared: ListId::declared(&changed) };
+    assert_eq!(start(&Config { voters: &changed, ..extended_config(3) }), Some(error));
+    // Go nodes know of no change, so there is no way back to them.
+    let missing = ConfigError::ListMissing { recorded: id };
+    assert_eq!(start(&extended_config(3)), Some(missing.clone()));
+    assert_eq!(start(&graft_config(3)), Some(missing));
+}
+
+/// A node that has joined Go nodes keeps the id of its list, and no more.
+#[test]
+fn r1_a_list_is_remembered_by_a_node_that_declares_none_any_more() {
+    let voters = ["a", "b", "c"].map(node_id);
+    let mut a = Voter::start("a", &graft_config(3), VoteRecord::first(list(&voters)));
+    let id = ListId::declared(&voters);
+    match a.times_out().output {
+        Output::Save(unsaved) => assert_eq!(unsaved.record().list, Some(RecordedList::Id(id))),
         other => panic!("expected a save, got {other:?}"),
     }
 }
@@ -638,7 +696,7 @@ fn v6_nodes_of_different_lists_do_not_help_each_other() {
     a.hears(Message::Heartbeat(heartbeat)).expect_silence();
     assert_eq!((a.report(), a.leader()), (Some(&mismatch), Some(&node_id("p1"))));
 
-    let record = VoteRecord { list: Some(ListId::declared(&voters)), ..record(4, None) };
+    let record = VoteRecord { term: 4, bound_for: 500_000, ..VoteRecord::first(list(&voters)) };
     let mut a = Voter::start("a", &config, record);
     a.settles(BOUND);
     a.times_out().expect_send(to_everyone(pre_request("a", 5, 3)));
@@ -669,7 +727,7 @@ fn v6_who_hears_an_older_list_stands_aside_until_it_is_heard_no_more() {
     let voters = ["a", "b", "c"].map(node_id);
     let old = ListId::declared(&["a", "b", "x"].map(node_id));
     let config = Config { voters: &voters, ..extended_config(3) };
-    let record = VoteRecord::default().with_voters(&node_id("a"), 9, &voters, 0);
+    let record = VoteRecord::default().with_list(&node_id("a"), replaced_in(9, &voters), 0);
     let mut a = Voter::start("a", &config, record);
     a.settles(BOUND);
     // Not on this list: a cluster that has nothing to do with it any more.

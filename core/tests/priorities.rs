@@ -1,6 +1,6 @@
 //! H1 and H4: to whom a leader hands over, and when it does so unasked.
 
-use graft_election_core::{Config, HeartbeatResponse, Instant, Message, Reason, State, VoteRecord};
+use graft_election_core::{Config, HeartbeatResponse, Instant, Message, Reason, State};
 
 use crate::common::*;
 

@@ -1,8 +1,6 @@
 //! From state to state, each with its reason, in the words that users and logs see.
 
-use graft_election_core::{
-    COMPATIBLE_VERSION, ListId, Reason, Refusal, Report, State, VoteRecord, quorum,
-};
+use graft_election_core::{COMPATIBLE_VERSION, ListId, Reason, Refusal, Report, State, quorum};
 
 use crate::common::*;
 

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use graft_election_core::{
     Config, ConfigError, Message, NodeId, NodeIdError, Position, PositionTooLong, Refusal, Report,
-    State, VoteRecord, VoteRequest,
+    State, VoteRequest,
 };
 
 use crate::common::*;
@@ -544,7 +544,7 @@ fn v8_nothing_else_restarts_the_timer() {
 fn v9_a_declared_list_shows_whether_a_node_came_back_under_a_new_id() {
     let voters = ["a", "b", "c"].map(node_id);
     let config = Config { voters: &voters, ..graft_config(3) };
-    let error = Voter::try_start("a2", &config, VoteRecord::first(&voters)).err();
+    let error = Voter::try_start("a2", &config, VoteRecord::first(list(&voters))).err();
     assert_eq!(error, Some(ConfigError::OwnIdMissing));
 }
 

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use graft_election_core::{
     AlwaysGrant, Config, Instant, Message, Mode, Node, NodeId, Outgoing, Output, Recipient, State,
-    VoteRecord,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::common::{T_MAX, assert_covered, assert_may_follow, node_id};
+use crate::common::{T_MAX, VoteRecord, assert_covered, assert_may_follow, node_id};
 
 const IDS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const SEEDS: u64 = 300;
@@ -57,7 +56,7 @@ fn live(mode: Mode, size: usize, seed: u64) {
     assert_eq!(cluster.assert_settled(), leader, "a healthy leader stays");
 }
 
-type ClusterNode = Node<SmallRng, AlwaysGrant, 5>;
+type ClusterNode = Node<SmallRng, AlwaysGrant, 7>;
 
 struct Member {
     id: NodeId,
@@ -171,7 +170,7 @@ impl Cluster {
     fn drive(
         &mut self,
         index: usize,
-        input: impl FnOnce(&mut ClusterNode, Instant) -> Output<'_, SmallRng, AlwaysGrant, 5>,
+        input: impl FnOnce(&mut ClusterNode, Instant) -> Output<'_, SmallRng, AlwaysGrant, 7>,
     ) {
         // A node that crashes is not put back.
         let Some(mut node) = self.members[index].node.take() else {

@@ -10,7 +10,7 @@ use crate::{Observer, SendError, StateChange};
 pub struct DefmtLog;
 
 impl<T: defmt::Format, V: defmt::Format> Observer<T, V> for DefmtLog {
-    fn started(&mut self, id: &NodeId, record: &VoteRecord) {
+    fn started<const VOTERS: usize>(&mut self, id: &NodeId, record: &VoteRecord<VOTERS>) {
         let term = record.term;
         match &record.voted_for {
             Some(vote) => {

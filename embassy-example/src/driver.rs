@@ -56,7 +56,7 @@ pub struct Driver<T, V, R, A, O, const VOTERS: usize> {
 impl<T, V, R, A, O, const VOTERS: usize> Driver<T, V, R, A, O, VOTERS>
 where
     T: Transport,
-    V: VoteStore,
+    V: VoteStore<VOTERS>,
     R: Rng,
     A: Application,
     O: Observer<T::Error, V::Error>,
@@ -233,7 +233,7 @@ where
 /// The save takes part in no race, since a write that is cancelled halfway can bring back an old
 /// vote.
 #[expect(clippy::manual_async_fn, reason = "an async fn would keep the output twice")]
-fn save<T, V: VoteStore, R: Rng, A: Application, const VOTERS: usize>(
+fn save<T, V: VoteStore<VOTERS>, R: Rng, A: Application, const VOTERS: usize>(
     output: Output<'_, R, A, VOTERS>,
     votes: &mut V,
     announcer: &mut Announcer,

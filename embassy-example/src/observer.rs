@@ -9,7 +9,7 @@ use graft_election_core::{NodeId, Reason, Report, State, VoteRecord};
 /// farewell.
 pub trait Observer<T, V> {
     /// The node `id` starts with the `record` that its vote store held.
-    fn started(&mut self, id: &NodeId, record: &VoteRecord) {
+    fn started<const VOTERS: usize>(&mut self, id: &NodeId, record: &VoteRecord<VOTERS>) {
         let _ = (id, record);
     }
 

@@ -1,7 +1,8 @@
 use core::ops::Range;
 
 use embedded_storage_async::nor_flash::{NorFlash, NorFlashError, NorFlashErrorKind};
-use graft_election_core::{ListId, NodeId, VoteRecord};
+use graft_election_core::{ListId, NodeId, RecordedList, VoteRecord, VoterList};
+use heapless::Vec;
 use sequential_storage::cache::{Cache, Uncached};
 use sequential_storage::queue::{QueueConfig, QueueStorage};
 
@@ -19,17 +20,26 @@ const HEADER_LEN: usize = 8;
 
 const ERASED: u8 = 0xff;
 
-/// Of the layout in which the records of nodes with a key are written.
-const VERSION: u8 = 4;
+/// The bytes of a list's id: its term and its version.
+const LIST_ID_LEN: usize = 8 + 4;
 
-/// Of the layout that doesn't count the starts: that of nodes without a key.
-const VERSION_3: u8 = 3;
+/// How a record says that it has no list: no list has the version 0.
+const NO_LIST: ListId = ListId { term: 0, version: 0 };
 
-/// Of the layout that doesn't say whether the node is paused.
-const VERSION_2: u8 = 2;
+/// What an item begins with: one of the voters of a list.
+const VOTER: u8 = 5;
 
-/// Of the layout that has neither the list nor the promise.
-const VERSION_1: u8 = 1;
+/// A record. Only nodes with a key write it in this layout.
+const RECORD_4: u8 = 4;
+
+/// A record that doesn't count the starts: that of a node without a key.
+const RECORD_3: u8 = 3;
+
+/// One that doesn't say whether the node is paused.
+const RECORD_2: u8 = 2;
+
+/// One that has neither the list nor the promise.
+const RECORD_1: u8 = 1;
 
 /// The vote record in NOR flash, safe from power cuts during any write and any erasure.
 ///
@@ -39,6 +49,9 @@ const VERSION_1: u8 = 1;
 /// latest record is the one with the highest term, and within a term the one with a vote (rules T1,
 /// V1), so the remains of an older one can't be mistaken for it. What else may change within a term
 /// (the list of voters, the longest promise) is numbered.
+///
+/// The ids of the voters are written before the first record on a page that needs them, and not
+/// with each record: so the flash lasts for many more elections.
 ///
 /// A node that starts saves the record it found once more, since a write that was cut short may
 /// read back correctly once and wrongly the next time. A bit that decays later goes unnoticed, and
@@ -72,20 +85,22 @@ impl<F: NorFlash> VoteFlash<F> {
         if end.is_none_or(|end| end as usize > flash.capacity()) {
             return Err(RegionError::BeyondTheEnd);
         }
-        if Self::saves(1, NodeId::CAPACITY) == 0 {
+        if Self::saves(1, 0, NodeId::CAPACITY) == 0 {
             return Err(RegionError::PagesTooSmall);
         }
         Ok(Self { flash, start })
     }
 
-    /// How many saves the flash lasts for, at least, if each page endures `erase_cycles` erasures
-    /// and no id in the cluster has more than `id_len` bytes.
+    /// How many saves the flash lasts for, at least, if each page endures `erase_cycles` erasures,
+    /// so many `voters` are declared, and no id in the cluster has more than `id_len` bytes.
     ///
     /// A node saves once when it starts, at most twice per term, and once more when it is given
     /// other timeouts or declared voters. A power cut during a save costs at most two more
     /// erasures. With a cluster's key a save takes four bytes more.
-    pub const fn saves(erase_cycles: u32, id_len: usize) -> u64 {
-        let on_page = Self::CONTENT_LEN / Self::item_len(Encoded::LEN_WITHOUT_ID + id_len);
+    pub const fn saves(erase_cycles: u32, voters: usize, id_len: usize) -> u64 {
+        let list_len = voters * Self::item_len(Encoded::VOTER_LEN_WITHOUT_ID + id_len);
+        let record_len = Self::item_len(Encoded::RECORD_LEN_WITHOUT_ID + id_len);
+        let on_page = Self::CONTENT_LEN.saturating_sub(list_len) / record_len;
         PAGES as u64 * on_page as u64 * erase_cycles as u64
     }
 
@@ -95,45 +110,57 @@ impl<F: NorFlash> VoteFlash<F> {
     /// The bytes of the unit in which flash is written and read.
     const WORD: usize = if F::WRITE_SIZE > F::READ_SIZE { F::WRITE_SIZE } else { F::READ_SIZE };
 
-    /// How many bytes of a page a record of `len` bytes takes.
+    /// How many bytes of a page an item of `len` bytes takes.
     const fn item_len(len: usize) -> usize {
         HEADER_LEN.next_multiple_of(Self::WORD) + len.next_multiple_of(Self::WORD)
     }
 
     /// The latest record of all pages, and the page whose latest record is the oldest.
     async fn survey(&mut self) -> Result<(Option<Numbered>, u32), VoteFlashError> {
-        let mut latest = self.latest_in(0).await?;
-        let (mut oldest, mut page) = (latest.as_ref().map(Numbered::rank), 0);
-        for other in 1..PAGES {
-            let record = self.latest_in(other).await?;
+        let (mut latest, mut oldest) = (None, (None, 0));
+        for page in 0..PAGES {
+            let record = self.latest_in(page, &mut |_| {}).await?;
             let rank = record.as_ref().map(Numbered::rank);
-            if rank < oldest {
-                (oldest, page) = (rank, other);
+            if page == 0 || rank < oldest.0 {
+                oldest = (rank, page);
             }
             if rank > latest.as_ref().map(Numbered::rank) {
                 latest = record;
             }
         }
-        Ok((latest, page))
+        Ok((latest, oldest.1))
     }
 
     /// The latest record of a page. A page that a power cut left in disorder has none.
-    async fn latest_in(&mut self, page: u32) -> Result<Option<Numbered>, VoteFlashError> {
-        match self.read(page).await {
+    async fn latest_in(
+        &mut self,
+        page: u32,
+        on_voter: &mut dyn FnMut(&[u8]),
+    ) -> Result<Option<Numbered>, VoteFlashError> {
+        match self.read(page, on_voter).await {
             Err(VoteFlashError::Corrupted) => Ok(None),
             result => result,
         }
     }
 
-    async fn read(&mut self, page: u32) -> Result<Option<Numbered>, VoteFlashError> {
+    /// The latest record of a page; what the page has of lists is for `on_voter`.
+    async fn read(
+        &mut self,
+        page: u32,
+        on_voter: &mut dyn FnMut(&[u8]),
+    ) -> Result<Option<Numbered>, VoteFlashError> {
         let mut buffer = Buffer::EMPTY;
         let mut latest = None;
         let mut len = 0_usize;
         let mut log = self.log(page)?;
-        let mut records = log.iter().await?;
-        while let Some(bytes) = records.next(&mut buffer.0).await? {
+        let mut items = log.iter().await?;
+        while let Some(bytes) = items.next(&mut buffer.0).await? {
             len = len.saturating_add(Self::item_len(bytes.len()));
-            let record = decode(&bytes).ok_or(VoteFlashError::Malformed)?;
+            if bytes.first() == Some(&VOTER) {
+                on_voter(&bytes);
+                continue;
+            }
+            let record = decode_record(&bytes).ok_or(VoteFlashError::Malformed)?;
             if latest.as_ref().map(Numbered::rank) < Some(record.rank()) {
                 latest = Some(record);
             }
@@ -148,18 +175,65 @@ impl<F: NorFlash> VoteFlash<F> {
         if is_in_order { Ok(latest) } else { Err(VoteFlashError::Corrupted) }
     }
 
-    /// Writes a record to a page, and reads it back. A page in disorder is erased first; a full one
-    /// is overwritten.
-    async fn write(&mut self, page: u32, record: &Numbered) -> Result<(), VoteFlashError> {
-        match self.read(page).await {
-            Err(VoteFlashError::Corrupted) => self.log(page)?.erase_all().await?,
-            result => {
-                result?;
+    /// The list that the latest record names, if it is anywhere in full. Which page it is on makes
+    /// no difference: an id never names two lists.
+    async fn find_list<const VOTERS: usize>(
+        &mut self,
+        id: ListId,
+    ) -> Result<RecordedList<VOTERS>, VoteFlashError> {
+        for page in 0..PAGES {
+            let mut list = KeptList::EMPTY;
+            if self.latest_in(page, &mut |bytes| list.add(id, bytes)).await?.is_none() {
+                continue;
+            }
+            if let Some(list) = list.whole(id)? {
+                return Ok(RecordedList::Whole(list));
             }
         }
-        self.log(page)?.push(Encoded::of(record).as_bytes(), true).await?;
-        let is_kept = self.latest_in(page).await?.as_ref() == Some(record);
+        Ok(RecordedList::Id(id))
+    }
+
+    /// Writes a record to a page, after the voters that it needs, and reads both back. A page in
+    /// disorder is erased first, and so is one that is full.
+    async fn write<const VOTERS: usize>(
+        &mut self,
+        page: u32,
+        record: &Numbered,
+        list: Option<&VoterList<VOTERS>>,
+    ) -> Result<(), VoteFlashError> {
+        let encoded = Encoded::record(record);
+        let mut known = 0;
+        let mut count = |bytes: &[u8]| known += usize::from(is_voter(bytes, list, known));
+        let is_in_order = match self.read(page, &mut count).await {
+            Err(VoteFlashError::Corrupted) => false,
+            result => result.map(|_| true)?,
+        };
+        let len = |known| Self::item_len(encoded.len).saturating_add(Self::list_len(list, known));
+        if !is_in_order || len(known) > self.log(page)?.space_left().await? as usize {
+            known = 0;
+            if len(known) > Self::CONTENT_LEN {
+                return Err(VoteFlashError::NoRoom);
+            }
+            self.log(page)?.erase_all().await?;
+        }
+        let voters = list.map_or(0, |list| list.voters().len());
+        for place in known..=voters {
+            let voter = Encoded::voter(list, place);
+            let item = voter.as_ref().unwrap_or(&encoded);
+            self.log(page)?.push(item.as_bytes(), false).await?;
+        }
+        let mut kept = 0;
+        let mut count = |bytes: &[u8]| kept += usize::from(is_voter(bytes, list, kept));
+        let latest = self.latest_in(page, &mut count).await?;
+        let is_kept = kept == voters && latest.as_ref() == Some(record);
         if is_kept { Ok(()) } else { Err(VoteFlashError::NotKept) }
+    }
+
+    /// How many bytes of a page the voters of the list take, but for the first `known`.
+    fn list_len<const VOTERS: usize>(list: Option<&VoterList<VOTERS>>, known: usize) -> usize {
+        let ids = list.map_or(&[][..], VoterList::voters).get(known..).unwrap_or_default();
+        let len = |id: &NodeId| Encoded::VOTER_LEN_WITHOUT_ID + id.as_bytes().len();
+        ids.iter().map(|id| Self::item_len(len(id))).sum()
     }
 
     fn log(&mut self, page: u32) -> Result<Log<'_, F>, VoteFlashError> {
@@ -190,14 +264,20 @@ impl<F: NorFlash> VoteFlash<F> {
     }
 }
 
-impl<F: NorFlash> VoteStore for VoteFlash<F> {
+impl<F: NorFlash, const VOTERS: usize> VoteStore<VOTERS> for VoteFlash<F> {
     type Error = VoteFlashError;
 
-    async fn load(&mut self) -> Result<VoteRecord, VoteFlashError> {
+    async fn load(&mut self) -> Result<VoteRecord<VOTERS>, VoteFlashError> {
         match self.survey().await? {
-            (Some(record), oldest) => {
-                self.write(oldest, &record).await?;
-                Ok(record.record)
+            (Some(latest), oldest) => {
+                let id = latest.record.list.as_ref().map(RecordedList::id);
+                let list = match id {
+                    Some(id) => Some(self.find_list(id).await?),
+                    None => None,
+                };
+                let record = with_list(&latest.record, list);
+                self.write(oldest, &latest, record.voter_list()).await?;
+                Ok(record)
             }
             // The other pages are not written to before the first one holds a record.
             (None, _) if !self.is_blank(1).await? || !self.is_blank(2).await? => {
@@ -207,25 +287,40 @@ impl<F: NorFlash> VoteStore for VoteFlash<F> {
         }
     }
 
-    async fn save(&mut self, record: &VoteRecord) -> Result<(), VoteFlashError> {
+    async fn save(&mut self, record: &VoteRecord<VOTERS>) -> Result<(), VoteFlashError> {
         let (latest, oldest) = self.survey().await?;
-        self.write(oldest, &Numbered::after(latest.as_ref(), record)).await
+        let id = record.list.as_ref().map(RecordedList::id);
+        let bare = with_list(record, id.map(RecordedList::Id));
+        let next = Numbered::after(latest.as_ref(), bare);
+        self.write(oldest, &next, record.voter_list()).await
     }
+}
+
+/// A record that names its list, and has none of its voters.
+type BareRecord = VoteRecord<0>;
+
+/// The same record, with another list.
+fn with_list<const FROM: usize, const TO: usize>(
+    record: &VoteRecord<FROM>,
+    list: Option<RecordedList<TO>>,
+) -> VoteRecord<TO> {
+    let VoteRecord { term, voted_for, list: _, bound_for, is_paused, starts } = record.clone();
+    VoteRecord { term, voted_for, list, bound_for, is_paused, starts }
 }
 
 /// A record, and how many others of its term had the same vote, or none as well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Numbered {
-    record: VoteRecord,
+    record: BareRecord,
     number: u16,
 }
 
 impl Numbered {
     /// The record that is saved after `latest`.
-    fn after(latest: Option<&Self>, record: &VoteRecord) -> Self {
-        let next = Self { record: record.clone(), number: 0 };
+    fn after(latest: Option<&Self>, record: BareRecord) -> Self {
+        let next = Self { record, number: 0 };
         match latest {
-            Some(latest) if latest.record == *record => latest.clone(),
+            Some(latest) if latest.record == next.record => latest.clone(),
             Some(latest) if latest.rank() >= next.rank() => {
                 Self { number: latest.number.saturating_add(1), ..next }
             }
@@ -242,7 +337,51 @@ impl Numbered {
     }
 }
 
-/// Room for a record, in whole words of any flash, and aligned as some flashes require.
+/// What a page has of a list: its voters from the first one on, if not all of them.
+struct KeptList<const VOTERS: usize> {
+    root: ListId,
+    count: u8,
+    voters: Vec<NodeId, VOTERS, u8>,
+    /// There are more than there is room for.
+    is_too_long: bool,
+}
+
+impl<const VOTERS: usize> KeptList<VOTERS> {
+    const EMPTY: Self = Self { root: NO_LIST, count: 0, voters: Vec::new(), is_too_long: false };
+
+    /// Adds a voter, if it is the next one of this list. One that is there twice was written again
+    /// after a power cut.
+    fn add(&mut self, id: ListId, bytes: &[u8]) {
+        let Some(voter) = decode_voter(bytes).filter(|voter| voter.list == id) else {
+            return;
+        };
+        if usize::from(voter.place) == self.voters.len() {
+            (self.root, self.count) = (voter.root, voter.count);
+            self.is_too_long |= self.voters.push(voter.id).is_err();
+        }
+    }
+
+    /// The list, if all of it is there.
+    fn whole(self, id: ListId) -> Result<Option<VoterList<VOTERS>>, VoteFlashError> {
+        if self.is_too_long {
+            return Err(VoteFlashError::TooManyVoters);
+        }
+        let is_whole = self.voters.len() == usize::from(self.count);
+        let list = is_whole.then(|| VoterList::restored(id, self.root, self.voters));
+        Ok(list.and_then(Result::ok))
+    }
+}
+
+/// Whether these bytes are the voter at this place of the list.
+fn is_voter<const VOTERS: usize>(
+    bytes: &[u8],
+    list: Option<&VoterList<VOTERS>>,
+    place: usize,
+) -> bool {
+    Encoded::voter(list, place).is_some_and(|voter| voter.as_bytes() == bytes)
+}
+
+/// Room for an item, in whole words of any flash, and aligned as some flashes require.
 #[repr(align(4))]
 struct Buffer([u8; Encoded::LEN_MAX.next_multiple_of(WORD_MAX)]);
 
@@ -250,44 +389,65 @@ impl Buffer {
     const EMPTY: Self = Self([0; _]);
 }
 
-/// A record as it is in flash: the version of this layout; the term; the list's term and its
-/// version, which is 0 if no list is declared; the promise; whether the node is paused; how often
-/// it has started with a key; the record's number; and the id of the node voted for, or nothing.
-/// Numbers are in little-endian order. sequential-storage adds the length and checksums.
+/// A record, or one of the voters of a list, as it is in flash. Numbers are in little-endian order.
+/// sequential-storage adds the length and checksums.
 struct Encoded {
     bytes: [u8; Self::LEN_MAX],
     len: usize,
 }
 
 impl Encoded {
-    const LEN_WITHOUT_ID: usize = 1 + 8 + 8 + 4 + 4 + 1 + 2;
+    const RECORD_LEN_WITHOUT_ID: usize = 1 + 8 + LIST_ID_LEN + 4 + 1 + 2;
+    const VOTER_LEN_WITHOUT_ID: usize = 1 + 2 * LIST_ID_LEN + 1 + 1;
     const STARTS_LEN: usize = 4;
-    const LEN_MAX: usize = Self::LEN_WITHOUT_ID + Self::STARTS_LEN + NodeId::CAPACITY;
+    const LEN_MAX: usize = Self::RECORD_LEN_WITHOUT_ID + Self::STARTS_LEN + NodeId::CAPACITY;
 
-    fn of(Numbered { record, number }: &Numbered) -> Self {
-        let (list_term, list_version) =
-            record.list.map_or((0, 0), |list| (list.term, list.version));
-        let id = record.voted_for.as_ref().map_or("", NodeId::as_str);
+    /// The version of this layout; the term; the list's term and its version, which is 0 if no list
+    /// is declared; the promise; whether the node is paused; how often it has started with a key;
+    /// the record's number; and the id of the node voted for, or nothing.
+    fn record(Numbered { record, number }: &Numbered) -> Self {
+        let list = record.list.as_ref().map_or(NO_LIST, RecordedList::id);
+        let id = record.voted_for.as_ref().map_or(&[][..], NodeId::as_bytes);
         // Flash lasts longer where there is no key.
         let starts = record.starts.to_le_bytes();
         let (version, starts) =
-            if record.starts == 0 { (VERSION_3, &[][..]) } else { (VERSION, &starts[..]) };
-        let parts = [
-            &[version][..],
+            if record.starts == 0 { (RECORD_3, &[][..]) } else { (RECORD_4, &starts[..]) };
+        Self::concatenated(&[
+            &[version],
             &record.term.to_le_bytes(),
-            &list_term.to_le_bytes(),
-            &list_version.to_le_bytes(),
+            &list.term.to_le_bytes(),
+            &list.version.to_le_bytes(),
             &record.bound_for.to_le_bytes(),
             &[record.is_paused.into()],
             starts,
             &number.to_le_bytes(),
+            id,
+        ])
+    }
+
+    /// The voter at this place of the list: what says that it is one; the list's id and its root's,
+    /// each as term and version; the place, from 0 on, and how many voters there are; and its id.
+    fn voter<const VOTERS: usize>(list: Option<&VoterList<VOTERS>>, place: usize) -> Option<Self> {
+        let list = list?;
+        let id = list.voters().get(place)?;
+        let count = u8::try_from(list.voters().len()).ok()?;
+        Some(Self::concatenated(&[
+            &[VOTER],
+            &list.id().term.to_le_bytes(),
+            &list.id().version.to_le_bytes(),
+            &list.root().term.to_le_bytes(),
+            &list.root().version.to_le_bytes(),
+            &[u8::try_from(place).ok()?, count],
             id.as_bytes(),
-        ];
-        let mut bytes = [0; Self::LEN_MAX];
-        for (to, from) in bytes.iter_mut().zip(parts.into_iter().flatten()) {
-            *to = *from;
+        ]))
+    }
+
+    /// The parts, one after the other.
+    fn concatenated(parts: &[&[u8]]) -> Self {
+        let (mut bytes, mut len) = ([0; Self::LEN_MAX], 0);
+        for (to, from) in bytes.iter_mut().zip(parts.iter().copied().flatten()) {
+            (*to, len) = (*from, len + 1);
         }
-        let len = Self::LEN_WITHOUT_ID.saturating_add(starts.len()).saturating_add(id.len());
         Self { bytes, len }
     }
 
@@ -296,31 +456,28 @@ impl Encoded {
     }
 }
 
-/// The inverse of [`Encoded::of`]; none if the bytes are not a record. Layout 1 has the term and
-/// the id alone; layout 2 knows of no pause, and layout 3 of no starts.
-fn decode(bytes: &[u8]) -> Option<Numbered> {
+/// The inverse of [`Encoded::record`]; none if the bytes are not a record. Layout 1 has the term
+/// and the id alone; layout 2 knows of no pause, and layout 3 of no starts.
+fn decode_record(bytes: &[u8]) -> Option<Numbered> {
     let (version, rest) = bytes.split_first()?;
     let (term, mut rest) = rest.split_first_chunk()?;
-    let mut record = VoteRecord { term: u64::from_le_bytes(*term), ..VoteRecord::default() };
+    let mut record = BareRecord { term: u64::from_le_bytes(*term), ..BareRecord::default() };
     let mut number = 0;
     match *version {
-        VERSION_1 => {}
-        VERSION_2 | VERSION_3 | VERSION => {
-            let (list_term, after) = rest.split_first_chunk()?;
-            let (list_version, after) = after.split_first_chunk()?;
+        RECORD_1 => {}
+        RECORD_2 | RECORD_3 | RECORD_4 => {
+            let (list, after) = decode_list_id(rest)?;
             let (bound_for, after) = after.split_first_chunk()?;
             let (is_paused, after) = match *version {
-                VERSION_2 => (&0, after),
+                RECORD_2 => (&0, after),
                 _ => after.split_first()?,
             };
             let (starts, after) = match *version {
-                VERSION => after.split_first_chunk()?,
+                RECORD_4 => after.split_first_chunk()?,
                 _ => (&[0; 4], after),
             };
             let (number_bytes, id) = after.split_first_chunk()?;
-            let (term, version) =
-                (u64::from_le_bytes(*list_term), u32::from_le_bytes(*list_version));
-            record.list = (version != 0).then_some(ListId { term, version });
+            record.list = (list != NO_LIST).then_some(RecordedList::Id(list));
             record.bound_for = u32::from_le_bytes(*bound_for);
             record.is_paused = *is_paused != 0;
             record.starts = u32::from_le_bytes(*starts);
@@ -331,6 +488,32 @@ fn decode(bytes: &[u8]) -> Option<Numbered> {
     }
     record.voted_for = if rest.is_empty() { None } else { Some(NodeId::from_bytes(rest).ok()?) };
     Some(Numbered { record, number })
+}
+
+/// One of the voters of a list.
+struct Voter {
+    list: ListId,
+    root: ListId,
+    place: u8,
+    count: u8,
+    id: NodeId,
+}
+
+/// The inverse of [`Encoded::voter`].
+fn decode_voter(bytes: &[u8]) -> Option<Voter> {
+    let (_, rest) = bytes.split_first()?;
+    let (list, rest) = decode_list_id(rest)?;
+    let (root, rest) = decode_list_id(rest)?;
+    let ([place, count], id) = rest.split_first_chunk()?;
+    let id = NodeId::from_bytes(id).ok()?;
+    Some(Voter { list, root, place: *place, count: *count, id })
+}
+
+fn decode_list_id(bytes: &[u8]) -> Option<(ListId, &[u8])> {
+    let (term, rest) = bytes.split_first_chunk()?;
+    let (version, rest) = rest.split_first_chunk()?;
+    let (term, version) = (u64::from_le_bytes(*term), u32::from_le_bytes(*version));
+    Some((ListId { term, version }, rest))
 }
 
 /// Why a [`VoteFlash`] can't load or save. The node then does not start, or stays silent (rule C4).
@@ -353,6 +536,12 @@ pub enum VoteFlashError {
     /// The record does not read back as it was written: the flash is worn out.
     #[error("the flash does not keep what is written")]
     NotKept,
+    /// The ids of all voters don't fit into a page beside a record.
+    #[error("the pages of the flash are too small for the list of voters")]
+    NoRoom,
+    /// The pages hold the list of a cluster that has more voters than this program has room for.
+    #[error("the flash has more voters than there is room for")]
+    TooManyVoters,
 }
 
 impl<E: NorFlashError> From<sequential_storage::Error<E>> for VoteFlashError {

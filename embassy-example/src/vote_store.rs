@@ -1,4 +1,4 @@
-use graft_election_core::{NodeId, VoteRecord};
+use graft_election_core::{NodeId, VoteRecord, VoterList, VoterListError};
 #[cfg(feature = "seal")]
 use graft_election_proto::seal::next_start;
 
@@ -18,15 +18,15 @@ use graft_election_proto::seal::next_start;
 ///
 /// struct Fram;
 ///
-/// impl VoteStore for Fram {
+/// impl VoteStore<7> for Fram {
 ///     type Error = Infallible;
 ///
-///     async fn load(&mut self) -> Result<VoteRecord, Infallible> {
+///     async fn load(&mut self) -> Result<VoteRecord<7>, Infallible> {
 ///         // The latest record, or the default one if none was ever saved.
 /// #       Ok(VoteRecord::default())
 ///     }
 ///
-///     async fn save(&mut self, record: &VoteRecord) -> Result<(), Infallible> {
+///     async fn save(&mut self, record: &VoteRecord<7>) -> Result<(), Infallible> {
 ///         // Write to the older of two copies, with a checksum.
 /// #       Ok(())
 ///     }
@@ -36,7 +36,7 @@ use graft_election_proto::seal::next_start;
     async_fn_in_trait,
     reason = "a driver runs on one executor, so its futures need not be `Send`"
 )]
-pub trait VoteStore {
+pub trait VoteStore<const VOTERS: usize> {
     /// What can go wrong with the memory underneath.
     type Error: core::error::Error;
 
@@ -46,7 +46,7 @@ pub trait VoteStore {
     ///
     /// The memory can't be read, or its content makes no sense. Never return a default record
     /// instead: the node would vote a second time in its term (rule V1).
-    async fn load(&mut self) -> Result<VoteRecord, Self::Error>;
+    async fn load(&mut self) -> Result<VoteRecord<VOTERS>, Self::Error>;
 
     /// Makes `record` durable in place of all earlier ones.
     ///
@@ -60,7 +60,7 @@ pub trait VoteStore {
     ///
     /// The record may or may not be durable. The driver reports it, and the node stays silent and
     /// asks for the save again with its next input (rule C4).
-    async fn save(&mut self, record: &VoteRecord) -> Result<(), Self::Error>;
+    async fn save(&mut self, record: &VoteRecord<VOTERS>) -> Result<(), Self::Error>;
 
     /// Makes the first record of a board that is one of the declared `voters`; without it such a
     /// node does not start (rule N6).
@@ -77,11 +77,12 @@ pub trait VoteStore {
     ///
     /// [`ProvisionError`]; nothing has been changed, unless the save failed.
     async fn provision(&mut self, voters: &[NodeId]) -> Result<(), ProvisionError<Self::Error>> {
+        let list = VoterList::declared(voters).map_err(ProvisionError::List)?;
         let record = self.load().await.map_err(ProvisionError::Load)?;
         if record != VoteRecord::default() {
             return Err(ProvisionError::InUse);
         }
-        self.save(&VoteRecord::first(voters)).await.map_err(ProvisionError::Save)
+        self.save(&VoteRecord::first(list)).await.map_err(ProvisionError::Save)
     }
 
     /// Counts a start with a cluster's key, and returns the count, with which the seals are made
@@ -96,10 +97,10 @@ pub trait VoteStore {
     /// [`CountError`]; then the board must not speak.
     #[cfg(feature = "seal")]
     async fn count_start(&mut self) -> Result<u32, CountError<Self::Error>> {
-        let record = self.load().await.map_err(CountError::Load)?;
-        let starts = next_start(record.starts).ok_or(CountError::NoneLeft)?;
-        self.save(&VoteRecord { starts, ..record }).await.map_err(CountError::Save)?;
-        Ok(starts)
+        let mut record = self.load().await.map_err(CountError::Load)?;
+        record.starts = next_start(record.starts).ok_or(CountError::NoneLeft)?;
+        self.save(&record).await.map_err(CountError::Save)?;
+        Ok(record.starts)
     }
 }
 
@@ -120,12 +121,15 @@ pub enum CountError<E> {
 }
 
 /// Why a first record can't be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ProvisionError<E> {
     /// There is a record already. It stays.
     #[error("this board has a vote record; a first one is made once, when the board is set up")]
     InUse,
+    /// The voters are not a list: one of them is there twice, for example.
+    #[error("no list of voters")]
+    List(#[source] VoterListError),
     /// The memory can't be read, or its content makes no sense.
     #[error("could not load the vote record")]
     Load(#[source] E),

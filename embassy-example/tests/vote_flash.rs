@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use embedded_storage_async::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
-use graft_election_core::{ListId, NodeId, VoteRecord};
+use graft_election_core::{ListId, NodeId, RecordedList, VoterList};
 use graft_election_embassy::{ProvisionError, RegionError, VoteFlash, VoteFlashError, VoteStore};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -21,6 +21,8 @@ use sequential_storage::queue::{QueueConfig, QueueStorage};
 use crate::flash::{Chip, Fault, PAGE, Torn};
 
 const VOTES: u64 = 200;
+
+type VoteRecord = graft_election_core::VoteRecord<7>;
 
 #[test]
 fn t1_a_node_that_never_saved_has_no_vote() {
@@ -43,12 +45,12 @@ fn v1_what_was_saved_last_is_loaded() {
 fn v1_the_longest_and_the_shortest_records_are_kept() {
     let chip = Chip::new(3, 1);
     let longest = id(&"n".repeat(NodeId::CAPACITY));
-    let list = ListId { term: u64::MAX, version: u32::MAX };
+    let list = |term, version| Some(RecordedList::Id(ListId { term, version }));
     for (term, voted_for, list, bound_for, is_paused, starts) in [
         (0, None, None, 0, false, 0),
-        (1, Some(longest), Some(list), u32::MAX, true, u32::MAX),
+        (1, Some(longest), list(u64::MAX, u32::MAX), u32::MAX, true, u32::MAX),
         (u64::MAX - 1, None, None, 0, true, 0),
-        (u64::MAX, Some(id("n")), Some(ListId { term: 0, version: 1 }), 1, false, 1),
+        (u64::MAX, Some(id("n")), list(0, 1), 1, false, 1),
     ] {
         let record = VoteRecord { term, voted_for, list, bound_for, is_paused, starts };
         assert_eq!(save(&chip, &record), Some(Ok(())));
@@ -161,7 +163,7 @@ fn v3_v6_within_a_term_the_record_that_was_saved_last_counts() {
     let base = VoteRecord { term: 7, voted_for: Some(id("a")), ..VoteRecord::default() };
     let chip = Chip::new(3, 1);
     for bound_for in [0, 500, 1_000, 500, 0, 0, 700] {
-        for list in [None, Some(ListId { term: 0, version: 9 })] {
+        for list in [None, Some(RecordedList::Id(ListId { term: 0, version: 9 }))] {
             let record = VoteRecord { list, bound_for, ..base.clone() };
             assert_eq!(save(&chip, &record), Some(Ok(())));
             assert_eq!(load(&chip), Some(Ok(record)));
@@ -190,7 +192,7 @@ fn o3_the_records_of_layout_2_have_no_pause() {
     let mut log = QueueStorage::new(chip.clone(), page, Cache::new_uncached());
     let of_layout_2 = b"\x02\x09\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x05\0\0\0\x06\0\0\0\x01\0a";
     powered(&chip, log.push(of_layout_2, false)).unwrap().unwrap();
-    let list = Some(ListId { term: 3, version: 5 });
+    let list = Some(RecordedList::Id(ListId { term: 3, version: 5 }));
     let voted_for = Some(id("a"));
     let old = VoteRecord { term: 9, voted_for, list, bound_for: 6, ..VoteRecord::default() };
     assert_eq!(load(&chip), Some(Ok(old.clone())));
@@ -206,7 +208,7 @@ fn k2_the_records_of_layout_3_have_no_starts() {
     let mut log = QueueStorage::new(chip.clone(), page, Cache::new_uncached());
     let of_layout_3 = b"\x03\x09\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x05\0\0\0\x06\0\0\0\x01\x01\0a";
     powered(&chip, log.push(of_layout_3, false)).unwrap().unwrap();
-    let list = Some(ListId { term: 3, version: 5 });
+    let list = Some(RecordedList::Id(ListId { term: 3, version: 5 }));
     let voted_for = Some(id("a"));
     let old = VoteRecord { term: 9, voted_for, list, bound_for: 6, is_paused: true, starts: 0 };
     assert_eq!(load(&chip), Some(Ok(old.clone())));
@@ -221,7 +223,9 @@ fn k2_starts_are_counted_and_a_cut_repeats_none() {
     let chip = Chip::new(3, 1);
     let vote = VoteRecord { term: 9, voted_for: Some(id("a")), ..VoteRecord::default() };
     assert_eq!(save(&chip, &vote), Some(Ok(())));
-    let count = |chip: &Chip| powered(chip, VoteFlash::new(chip.clone(), 0).unwrap().count_start());
+    let count = |chip: &Chip| {
+        powered(chip, VoteStore::<7>::count_start(&mut VoteFlash::new(chip.clone(), 0).unwrap()))
+    };
     for starts in 1..=3 {
         let before = VoteRecord { starts: starts - 1, ..vote.clone() };
         let after = VoteRecord { starts, ..vote.clone() };
@@ -265,12 +269,12 @@ fn n6_a_first_record_is_made_once() {
     let chip = Chip::new(3, 1);
     let voters = [id("a"), id("b"), id("c")];
     assert_eq!(provision(&chip, &voters), Some(Ok(())));
-    assert_eq!(load(&chip), Some(Ok(VoteRecord::first(&voters))));
+    assert_eq!(load(&chip), Some(Ok(first(&voters))));
     // Neither the same voters nor others replace it.
     for voters in [&voters[..], &voters[..2]] {
         assert_eq!(provision(&chip, voters), Some(Err(ProvisionError::InUse)));
     }
-    assert_eq!(load(&chip), Some(Ok(VoteRecord::first(&voters))));
+    assert_eq!(load(&chip), Some(Ok(first(&voters))));
 }
 
 #[test]
@@ -298,7 +302,7 @@ fn n6_a_lost_record_is_not_replaced_by_a_first_one() {
 fn n6_power_may_be_cut_while_the_first_record_is_made() {
     let chip = Chip::new(3, 1);
     let voters = [id("a"), id("b"), id("c")];
-    let (first, none) = (VoteRecord::first(&voters), VoteRecord::default());
+    let (first, none) = (first(&voters), VoteRecord::default());
     let cuts = at_every_cut(
         &chip,
         |chip| provision(chip, &voters),
@@ -310,6 +314,41 @@ fn n6_power_may_be_cut_while_the_first_record_is_made() {
         },
     );
     assert!(cuts > 10);
+}
+
+#[test]
+fn r1_a_list_is_found_again_with_whatever_page_the_latest_record_is_on() {
+    let chip = Chip::new(3, 1);
+    let bare = VoteRecord { term: 7, list: Some(RecordedList::Id(list(3).id())), ..record(0) };
+    assert_eq!(save(&chip, &bare), Some(Ok(())));
+    assert_eq!(load(&chip), Some(Ok(bare.clone())));
+    // A record of an earlier version is completed at the next start.
+    let whole = VoteRecord { list: Some(RecordedList::Whole(list(3))), ..bare };
+    assert_eq!(save(&chip, &whole), Some(Ok(())));
+    assert_eq!(load(&chip), Some(Ok(whole.clone())));
+    for term in 8..40 {
+        let next = VoteRecord { term, ..whole.clone() };
+        assert_eq!(save(&chip, &next), Some(Ok(())));
+        assert_eq!(load(&chip), Some(Ok(next)));
+    }
+}
+
+#[test]
+fn r1_a_list_that_no_page_has_room_for_is_refused() {
+    let chip = Chip::new(3, 1);
+    let ids = ["a", "b", "c"].map(|name| id(&name.repeat(NodeId::CAPACITY)));
+    assert_eq!(save(&chip, &first(&ids)), Some(Err(VoteFlashError::NoRoom)));
+    assert_eq!(save(&chip, &first(&ids[..1])), Some(Ok(())));
+    assert_eq!(load(&chip), Some(Ok(first(&ids[..1]))));
+}
+
+#[test]
+fn r1_a_program_with_less_room_refuses_a_longer_list() {
+    let chip = Chip::new(3, 1);
+    assert_eq!(save(&chip, &first(&["a", "b", "c"].map(id))), Some(Ok(())));
+    let mut votes = VoteFlash::new(chip.clone(), 0).unwrap();
+    let loaded = powered(&chip, VoteStore::<2>::load(&mut votes)).unwrap();
+    assert_eq!(loaded, Err(VoteFlashError::TooManyVoters));
 }
 
 #[test]
@@ -327,27 +366,31 @@ fn regions_where_votes_cannot_be_kept_are_refused() {
 #[test]
 fn the_flash_lasts_for_as_many_saves_as_is_stated() {
     const ERASE_CYCLES: u32 = 20;
-    let chip = Chip::new(3, 1);
-    let mut saves = 0;
-    while chip.look().erasures.iter().all(|erasures| *erasures <= ERASE_CYCLES) {
-        saves += 1;
-        let voted_for = Some(id("a"));
-        let record = VoteRecord { term: saves, voted_for, ..VoteRecord::default() };
-        assert_eq!(save(&chip, &record), Some(Ok(())));
+    for voters in [0, 1, 3] {
+        let ids = ["a", "b", "c"].map(id);
+        let list = (voters > 0).then(|| VoterList::declared(&ids[..voters]).unwrap());
+        let chip = Chip::new(3, 1);
+        let mut saves = 0;
+        while chip.look().erasures.iter().all(|erasures| *erasures <= ERASE_CYCLES) {
+            saves += 1;
+            let (voted_for, list) = (Some(id("a")), list.clone().map(RecordedList::Whole));
+            let record = VoteRecord { term: saves, voted_for, list, ..VoteRecord::default() };
+            assert_eq!(save(&chip, &record), Some(Ok(())));
+        }
+        let stated = VoteFlash::<Chip>::saves(ERASE_CYCLES, voters, 1);
+        // The saves before the first erasure of each page come on top.
+        let on_top = VoteFlash::<Chip>::saves(1, voters, 1);
+        assert!((stated..=stated + on_top + 1).contains(&saves), "{stated} stated, {saves} done");
     }
-    let stated = VoteFlash::<Chip>::saves(ERASE_CYCLES, 1);
-    // The saves before the first erasure of each page come on top.
-    let on_top = VoteFlash::<Chip>::saves(1, 1);
-    assert!((stated..=stated + on_top + 1).contains(&saves), "{stated} stated, {saves} done");
 }
 
 #[test]
 fn the_saves_that_the_readme_states_are_those_of_the_code() {
     const README: &str = include_str!("../README.md");
     let rows = [
-        ("4 KiB", "100,000", VoteFlash::<Unused<4096>>::saves(100_000, 8)),
-        ("4 KiB", "10,000", VoteFlash::<Unused<4096>>::saves(10_000, 8)),
-        ("1 KiB", "10,000", VoteFlash::<Unused<1024>>::saves(10_000, 8)),
+        ("4 KiB", "100,000", VoteFlash::<Unused<4096>>::saves(100_000, 7, 8)),
+        ("4 KiB", "10,000", VoteFlash::<Unused<4096>>::saves(10_000, 7, 8)),
+        ("1 KiB", "10,000", VoteFlash::<Unused<1024>>::saves(10_000, 7, 8)),
     ];
     for (page, erase_cycles, saves) in rows {
         let row = format!("| {page} | {erase_cycles} | {:.1} million |", saves as f64 / 1e6);
@@ -368,11 +411,22 @@ fn record(number: u64) -> VoteRecord {
     VoteRecord {
         term,
         voted_for: (step >= term % 4).then_some(voter),
-        list: (step >= term % 3).then_some(ListId { term: term / 50, version: 7 }),
+        list: (step >= term % 3).then(|| RecordedList::Whole(list(term / 50))),
         bound_for: [500_000, 250_000, 300_000, 1_000_000, 900_000][step as usize],
         is_paused: step % 2 == 1,
         starts: number as u32,
     }
+}
+
+/// The list that holds from `term` on: each is another, and has one voter more, up to five.
+fn list(term: u64) -> VoterList<7> {
+    let ids = ["a", "b-with-a-longer-name", "c", "d", "e"].map(id);
+    let (root, id) = (ListId::declared(&ids[..1]), ListId { term, version: 7 });
+    VoterList::restored(id, root, ids.into_iter().take(term as usize % 5 + 1)).unwrap()
+}
+
+fn first(voters: &[NodeId]) -> VoteRecord {
+    VoteRecord::first(VoterList::declared(voters).unwrap())
 }
 
 /// Cuts power at each write and erasure that `run` makes, in every way, on a copy of the chip, and
@@ -415,7 +469,7 @@ fn found(chip: &Chip, allowed: &[&VoteRecord]) -> VoteRecord {
 
 /// None if power was lost before the end.
 fn load(chip: &Chip) -> Option<Result<VoteRecord, VoteFlashError>> {
-    powered(chip, VoteFlash::new(chip.clone(), 0).unwrap().load())
+    powered(chip, VoteStore::<7>::load(&mut VoteFlash::new(chip.clone(), 0).unwrap()))
 }
 
 /// None if power was lost before the end.
@@ -425,7 +479,7 @@ fn save(chip: &Chip, record: &VoteRecord) -> Option<Result<(), VoteFlashError>> 
 
 /// None if power was lost before the end.
 fn provision(chip: &Chip, voters: &[NodeId]) -> Option<Result<(), ProvisionError<VoteFlashError>>> {
-    powered(chip, VoteFlash::new(chip.clone(), 0).unwrap().provision(voters))
+    powered(chip, VoteStore::<7>::provision(&mut VoteFlash::new(chip.clone(), 0).unwrap(), voters))
 }
 
 /// The result of the future; none if power was lost first.

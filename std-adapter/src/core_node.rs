@@ -6,6 +6,15 @@ use rand::rngs::StdRng;
 /// The most voters that a cluster of this crate's nodes can have.
 pub const VOTERS_MAX: usize = 64;
 
+/// A vote record of this adapter's nodes.
+pub type VoteRecord = graft_election_core::VoteRecord<VOTERS_MAX>;
+
+/// A list of voters of this adapter's nodes.
+pub type VoterList = graft_election_core::VoterList<VOTERS_MAX>;
+
+/// What a vote record of this adapter's nodes knows of their list of voters.
+pub type RecordedList = graft_election_core::RecordedList<VOTERS_MAX>;
+
 /// The election itself, with the capacities and the random source of this adapter.
 pub(crate) type CoreNode = Node<StdRng, Mailbox, VOTERS_MAX>;
 

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use graft_election_core::{
-    LeaderValue, Leadership, Message, NodeId, Outgoing, Output, Position, State, VoteRecord,
+    LeaderValue, Leadership, Message, NodeId, Outgoing, Output, Position, State,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 
 use crate::application_queries::ApplicationQueries;
 use crate::clock::Clock;
-use crate::core_node::CoreNode;
+use crate::core_node::{CoreNode, VoteRecord};
 use crate::counts::DropCause;
 use crate::error_chain::ErrorChain;
 use crate::events::Fault;

@@ -51,7 +51,7 @@ pub use async_nats;
 #[cfg(feature = "bridge")]
 pub use bridge::{Bridge, BridgeCounts, BridgeError, BridgeEvent, BridgeRates, DirectionCounts};
 pub use codec::{Codec, Opened};
-pub use core_node::VOTERS_MAX;
+pub use core_node::{RecordedList, VOTERS_MAX, VoteRecord, VoterList};
 pub use counts::{Counts, DropCause};
 pub use error::StartError;
 pub use error_chain::ErrorChain;
@@ -59,7 +59,7 @@ pub use events::{ClusterInfo, EVENTS_MAX, Event, EventKind, Events, Fault, Statu
 pub use graft_election_core as core;
 pub use graft_election_core::{
     COMPATIBLE_VERSION, Config, ConfigError, LeaderValue, Mode, NodeId, NodeIdError, Reason,
-    Refusal, Report, State, ValueTooLong, VoteRecord, quorum,
+    Refusal, Report, State, ValueTooLong, VoterListError, quorum,
 };
 pub use graft_election_proto as proto;
 pub use graft_election_proto::seal::{Key, KeyTextError, Keys, SealError, SealFault};
@@ -85,8 +85,8 @@ pub use serial_line::{SerialLine, SerialLineError};
 pub use times::Times;
 pub use transport::{Arrival, Ask, Connection, ConnectionState, Listen, Member, Transport};
 pub use vote_file::{
-    Corruption, DeleteError, Digest, LoadError, OpenError, SaveError, SaveStep, Unusable, VoteFile,
-    VoteFileContents, VoteFileError,
+    Corruption, DeleteError, Digest, ListContents, LoadError, OpenError, SaveError, SaveStep,
+    Unusable, VoteFile, VoteFileContents, VoteFileError,
 };
 pub use vote_store::{LoadWarning, MemoryVotes, SharedError, StoredVote, VoteStore};
 

@@ -12,15 +12,16 @@ use std::io;
 use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 
-use graft_election_core::{NodeId, VoteRecord};
+use graft_election_core::NodeId;
 
+use crate::core_node::VoteRecord;
 use crate::vote_store::{LoadWarning, StoredVote, VoteStore};
 use atomic_file::AtomicFile;
 use file_system::{FileSystem, HeldLock};
 use real_file_system::RealFileSystem;
 
 pub use error::{DeleteError, LoadError, OpenError, SaveError, SaveStep, VoteFileError};
-pub use format::{Corruption, Digest, Unusable, VoteFileContents};
+pub use format::{Corruption, Digest, ListContents, Unusable, VoteFileContents};
 
 /// A vote store in a file of the Go original's format.
 ///
@@ -33,8 +34,7 @@ pub use format::{Corruption, Digest, Unusable, VoteFileContents};
 /// symbolic link, all this applies to the file that it leads to, and the link stays.
 ///
 /// ```
-/// use graft_election::{VoteFile, VoteStore};
-/// use graft_election_core::{NodeId, VoteRecord};
+/// use graft_election::{NodeId, VoteFile, VoteRecord, VoteStore};
 ///
 /// # let directory = tempfile::tempdir()?;
 /// # let path = directory.path().join("vote");

@@ -5,7 +5,9 @@ use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use graft_election_core::{NodeId, NodeIdError, VoteRecord};
+use graft_election_core::{NodeId, NodeIdError};
+
+use crate::core_node::VoteRecord;
 
 /// Where a node keeps its vote record and, with it, its own id.
 ///

@@ -13,9 +13,9 @@ use std::thread;
 
 use graft_election::{
     Corruption, ErrorChain, LoadError, LoadWarning, OpenError, SaveError, SaveStep, StoredVote,
-    VoteFile, VoteFileError, VoteStore,
+    VoteFile, VoteFileError, VoteRecord, VoteStore,
 };
-use graft_election_core::{NodeId, VoteRecord};
+use graft_election_core::NodeId;
 use tempfile::TempDir;
 
 /// Recorded by running the Go original; `tests/golden` says how.

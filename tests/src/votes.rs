@@ -5,8 +5,8 @@ use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use graft_election::core::{NodeId, VoteRecord};
 use graft_election::{MemoryVotes, StoredVote, VoteStore};
+use graft_election::{NodeId, VoteRecord};
 
 /// A store in memory whose saves the test can fail or hold up. Clones are the same store.
 ///

@@ -5,12 +5,12 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use graft_election::core::{NodeId, VoteRecord};
 use graft_election::{
     Application, Arrival, ChannelHandler, Config, Connection, EVENTS_MAX, ErrorChain, Event,
     EventKind, Events, Fault, Handler, MemoryNetwork, MemoryVotes, Node, Reason, Report,
     StartError, State, StateChange, Status, StoredVote, VoteStore,
 };
+use graft_election::{NodeId, VoteRecord};
 use graft_election_tests::cluster::{
     MemoryCluster, PATIENCE, builder, graft_builder, id, wait_for_agreement, wait_for_fault,
     wait_for_question, wait_until,

@@ -7,7 +7,7 @@ use graft_election::core::ListId;
 use graft_election::{
     ClusterInfo, ConfigError, EventKind, Fault, MemoryNetwork, MemoryVotes, Mode, NatsTransport,
     Node, NodeBuilder, NodeId, Reason, Report, RunError, SerialLine, SerialTransport, StartError,
-    State, Transport, VoteRecord, VoteStore,
+    State, Transport, VoteRecord, VoteStore, VoterList,
 };
 use graft_election_tests::bus::{Bus, Member};
 use graft_election_tests::cluster::{
@@ -42,7 +42,7 @@ fn unhurried(node: NodeBuilder) -> NodeBuilder {
 /// The votes of a voter that is new.
 fn first_votes(name: &str) -> MemoryVotes {
     let mut votes = MemoryVotes::new();
-    votes.save(&id(name), &VoteRecord::first(&voters())).unwrap();
+    votes.save(&id(name), &VoteRecord::first(VoterList::declared(&voters()).unwrap())).unwrap();
     votes
 }
 
@@ -355,7 +355,10 @@ async fn n6_a_declared_voter_makes_its_first_record_once() {
 
     start(voter("a").first_record()).await.unwrap().close().await;
     let kept = votes.clone().load().unwrap();
-    assert_eq!((kept.record, kept.id), (VoteRecord::first(&voters()), Some(id("a"))));
+    assert_eq!(
+        (kept.record, kept.id),
+        (VoteRecord::first(VoterList::declared(&voters()).unwrap()), Some(id("a")))
+    );
     start(voter("a")).await.unwrap().close().await;
     let refused = start(voter("a").first_record()).await;
     assert!(matches!(refused, Err(StartError::RecordExists { .. })), "{refused:?}");

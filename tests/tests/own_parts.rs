@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use graft_election::core::{Message, NodeId, NodeIdError, Outgoing, Recipient, VoteRecord};
+use graft_election::VoteRecord;
+use graft_election::core::{Message, NodeId, NodeIdError, Outgoing, Recipient};
 use graft_election::proto::seal::SEALED_MAX;
 use graft_election::proto::{Kind, decode};
 use graft_election::{

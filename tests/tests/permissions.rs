@@ -8,7 +8,7 @@ use async_nats::{Client, ConnectOptions, Event};
 use graft_election::proto::Kind;
 use graft_election::{
     ClusterInfo, Config, MemoryVotes, Mode, NatsTransport, Node, Observer, Operator, OperatorError,
-    VoteRecord, VoteStore,
+    VoteRecord, VoteStore, VoterList,
 };
 use graft_election_tests::cluster::{PATIENCE, faults_of, id, wait_for_agreement, wait_until};
 use graft_election_tests::nats_server::NatsServer;
@@ -62,7 +62,9 @@ async fn start_voters(server: &NatsServer, modes: [Mode; 3]) -> Vec<Node> {
     let mut nodes = Vec::new();
     for (name, mode) in VOTERS.into_iter().zip(modes) {
         let mut votes = MemoryVotes::new();
-        votes.save(&id(name), &VoteRecord::first(&VOTERS.map(id))).unwrap();
+        votes
+            .save(&id(name), &VoteRecord::first(VoterList::declared(&VOTERS.map(id)).unwrap()))
+            .unwrap();
         let node = Node::builder(ClusterInfo::new(CLUSTER, VOTERS.len())).id(id(name)).mode(mode);
         let node = node.voters(VOTERS.map(id)).start(transport_of(server, name).await, votes);
         nodes.push(node.await.unwrap());

@@ -67,7 +67,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         reason: Reason,
         handover_from: Option<NonZeroU64>,
     ) -> Option<Saying> {
-        if self.electorate.size() == 1 {
+        if self.electorate().size() == 1 {
             self.campaign(now, reason, handover_from)
         } else {
             self.ask_for_pre_votes(now, reason, handover_from)
@@ -88,12 +88,11 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     ) -> Option<Saying> {
         let term = self.next_term(now)?;
         let election_at = self.draw_repetition(now);
+        let is_full = self.electorate().is_full();
         let (round, handover_from) = match &mut self.role {
             // C1: what the round has brought still counts, unless ids that are gone leave no room
             // for others (V6).
-            Role::PreCandidate(campaign)
-                if now < campaign.round_until && !self.electorate.is_full() =>
-            {
+            Role::PreCandidate(campaign) if now < campaign.round_until && !is_full => {
                 campaign.election_at = election_at;
                 (campaign.count.round, campaign.handover_from)
             }
@@ -110,7 +109,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         handover_from: Option<NonZeroU64>,
         election_at: Instant,
     ) -> (Round, Option<NonZeroU64>) {
-        let is_full = self.electorate.is_full();
+        let is_full = self.electorate().is_full();
         let (leader, handover_from, open_campaign) = match &mut self.role {
             Role::PreCandidate(campaign) => (
                 campaign.leader.take(),
@@ -144,6 +143,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         if response.term > self.record.term {
             return self.handle_higher_term(now, response.term);
         }
+        let size = self.electorate().size();
         let Role::PreCandidate(campaign) = &mut self.role else {
             return None;
         };
@@ -151,7 +151,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             return None;
         }
         // V6: one too many is to be noticed, whatever it answers.
-        let voter = match self.electorate.enroll_answer(&response.voter, response.list) {
+        let voter = match self.heard.enroll_answer(&self.record, &response.voter, response.list) {
             Ok(index) => Voter::Named(index),
             Err(report) => {
                 self.report = Some(report);
@@ -162,7 +162,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         if let Err(TwoLives) = campaign.count.note(answer) {
             self.report = Some(Report::TwoLives(response.voter.clone()));
         }
-        if !campaign.count.has_quorum(self.electorate.size()) || self.save_failed {
+        if !campaign.count.has_quorum(size) || self.save_failed {
             return None;
         }
         let handover_from = campaign.handover_from;
@@ -185,7 +185,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         };
         self.set_record(term, Some(self.id.clone()));
         let count = self.start_count();
-        let (round, has_won) = (count.round, count.has_quorum(self.electorate.size()));
+        let (round, has_won) = (count.round, count.has_quorum(self.electorate().size()));
         let campaign = Campaign { count, handover_from, repeats_at, election_at };
         self.enter(Role::Candidate(campaign), reason);
         let request = Saying::VoteRequest(Request { term, handover_from, round });
@@ -254,6 +254,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
                 return None;
             }
         };
+        let size = self.electorate().size();
         let count = match &mut self.role {
             Role::Candidate(campaign) => &mut campaign.count,
             Role::PreCandidate(PreCampaign { open_campaign: Some(count), .. }) => count,
@@ -263,7 +264,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         if let Err(TwoLives) = count.note(answer) {
             self.report = response.voter.clone().map(Report::TwoLives);
         }
-        if !count.has_quorum(self.electorate.size()) {
+        if !count.has_quorum(size) {
             return None;
         }
         let round = count.round;
@@ -281,10 +282,13 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// needed (rule V6).
     fn identify(&mut self, response: &VoteResponse) -> Result<Voter, Report> {
         match &response.voter {
-            Some(voter) => self.electorate.enroll_answer(voter, response.list).map(Voter::Named),
+            Some(voter) => {
+                let index = self.heard.enroll_answer(&self.record, voter, response.list);
+                index.map(Voter::Named)
+            }
             // A Go node doesn't say who it is, so its vote can't be told from another's, and never
             // counts against a declared list (rule V6).
-            None if self.electorate.is_declared() => Err(Report::NamelessVote),
+            None if self.electorate().is_declared() => Err(Report::NamelessVote),
             None => Ok(Voter::Nameless),
         }
     }
@@ -302,14 +306,14 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
 
     /// A new count, which forgets the voters that an earlier one heard of.
     fn start_count(&mut self) -> Count<VOTERS> {
-        self.electorate.forget_heard();
+        self.heard.forget();
         self.count_own_vote()
     }
 
     /// A new count, with this node's own vote.
     fn count_own_vote(&mut self) -> Count<VOTERS> {
         let mut count = Count::new(self.rounds.draw());
-        if let Ok(index) = self.electorate.enroll(&self.id) {
+        if let Ok(index) = self.heard.enroll(&self.record, &self.id) {
             let (voter, life) = (Voter::Named(index), Some(self.rounds.life()));
             // A count that has just begun knows of no other life.
             let _ = count.note(Answer { voter, life, granted: true });

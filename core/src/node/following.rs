@@ -56,7 +56,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// heard, or another process of its id (rule N2). A stranger may lead beside a voter, and
     /// doesn't count (rule V6).
     fn is_second(&self, leader: &NodeId) -> bool {
-        let admits = |leader| self.electorate.admits(leader);
+        let admits = |leader| self.electorate().admits(leader);
         self.role.heard_leader().is_some_and(|heard| admits(&heard.id) || !admits(leader))
     }
 
@@ -85,7 +85,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// L2: a node that acknowledges is bound first. In both modes: the leader may rely on it.
     fn acknowledge(&mut self, now: Instant, heartbeat: &Heartbeat) -> Option<Saying> {
         let Heartbeat { leader, size, list, .. } = heartbeat;
-        self.report = self.electorate.check_voter(leader, *size, *list).err();
+        self.report = self.electorate().check_voter(leader, *size, *list).err();
         let sent_at = heartbeat.sent_at?;
         self.bind(now);
         self.await_promise_end();

@@ -81,7 +81,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     fn successor(&self, leading: &Leading<VOTERS>) -> Option<NodeId> {
         let last =
             leading.followers.best_by(Follower::may_lead, |follower| follower.bound_until)?;
-        self.electorate.id(last).cloned()
+        self.electorate().id(last).cloned()
     }
 
     /// H3: it has handed over, and nobody has asked for its vote or been elected since; either
@@ -105,7 +105,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             && handover.round.is_some()
             && leader.is_some_and(|it| it.is(&handover.leader, handover.round));
         self.adopt_if_higher(now, handover.term);
-        self.report = self.electorate.check_voter(&handover.leader, None, None).err();
+        self.report = self.electorate().check_voter(&handover.leader, None, None).err();
         if self.report.is_some() {
             return None;
         }

@@ -42,7 +42,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
 
     /// L3: the end of the lease that a heartbeat gives where the leader alone is a quorum.
     pub(super) fn lease_by_itself(&self, now: Instant) -> Option<Instant> {
-        let is_quorum = self.mode == Mode::Extended && self.electorate.size() == 1;
+        let is_quorum = self.mode == Mode::Extended && self.electorate().size() == 1;
         is_quorum.then(|| now.plus_micros(self.timing.lease_terms.longest()))
     }
 
@@ -56,6 +56,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         if response.term > self.record.term {
             return self.handle_higher_term(now, response.term);
         }
+        let others_needed = quorum(self.electorate().size()).saturating_sub(1);
         let Role::Leader(leading) = &mut self.role else {
             return None;
         };
@@ -68,7 +69,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         if self.mode == Mode::Graft || response.term < self.record.term || is_early {
             return None;
         }
-        let index = match self.electorate.enroll_answer(&response.follower, response.list) {
+        let index = match self.heard.enroll_answer(&self.record, &response.follower, response.list)
+        {
             Ok(index) => index,
             Err(report) => {
                 self.report = Some(report);
@@ -94,7 +96,6 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             priority: response.priority,
             is_up_to_date: self.application.grants_vote(response.position.as_bytes()),
         };
-        let others_needed = quorum(self.electorate.size()).saturating_sub(1);
         leading.renew(index, acknowledgement, others_needed);
         None
     }

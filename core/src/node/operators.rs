@@ -123,7 +123,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         let Some(target) = &request.target else {
             return Ok(None);
         };
-        let follower = self.electorate.find(target).and_then(|index| leading.followers.get(index));
+        let follower =
+            self.electorate().find(target).and_then(|index| leading.followers.get(index));
         let is_fit = follower.is_some_and(|it| it.may_lead() && it.bound_until > now);
         if is_fit { Ok(Some(target.clone())) } else { Err(ControlOutcome::UnfitTarget) }
     }

@@ -58,7 +58,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> fmt::Debug for Output<'_, R, A
 /// # let id = NodeId::new("a").unwrap();
 /// # let (config, record) = (Config::new("c", 3), VoteRecord::default());
 /// # let mut node = Node::<_, _, 3>::new(id, &config, record, AlwaysGrant, Seven, start).unwrap();
-/// # fn save(_: &VoteRecord) {}
+/// # fn save(_: &VoteRecord<3>) {}
 /// # fn send(_: Outgoing) {}
 /// let due = node.deadline();
 /// if let Output::Save(unsaved) = node.handle_timeout(due) {
@@ -115,7 +115,7 @@ impl<'n, R: Rng, A: Application, const VOTERS: usize> Unsaved<'n, R, A, VOTERS> 
     }
 
     /// The record to store. It replaces all earlier ones.
-    pub fn record(&self) -> &VoteRecord {
+    pub fn record(&self) -> &VoteRecord<VOTERS> {
         self.node.record()
     }
 

@@ -67,7 +67,7 @@ pub(super) enum Answer {
 impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// The message that says it, and for whom that is.
     pub(super) fn compose(&mut self, saying: Saying) -> Outgoing {
-        let (term, list) = (self.record.term, self.electorate.list());
+        let (term, list) = (self.record.term, self.electorate().list());
         let to_everyone = |message| Outgoing { to: Recipient::Everyone, message };
         match saying {
             Saying::PreVoteRequest(request) => {
@@ -112,7 +112,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
 
     fn compose_answer(&mut self, answer: Answer) -> Message {
         let (term, list, life) =
-            (self.record.term, self.electorate.list(), Some(self.rounds.life()));
+            (self.record.term, self.electorate().list(), Some(self.rounds.life()));
         match answer {
             Answer::PreVote { granted, proposed_term, round } => {
                 let voter = self.id.clone();
@@ -158,7 +158,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             handover_from: request.handover_from,
             size: self.announced_size(),
             round: Some(request.round),
-            list: self.electorate.list(),
+            list: self.electorate().list(),
         }
     }
 
@@ -167,6 +167,6 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     }
 
     fn announced_size(&self) -> Option<NonZeroU32> {
-        u32::try_from(self.electorate.size()).ok().and_then(NonZeroU32::new)
+        u32::try_from(self.electorate().size()).ok().and_then(NonZeroU32::new)
     }
 }

@@ -96,7 +96,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// Whether the candidate is one of this cluster's voters (rules V6, L6) and up to date (rule
     /// V4).
     fn check_candidate(&mut self, request: &VoteRequest) -> Result<(), Objection> {
-        self.electorate.check_voter(&request.candidate, request.size, request.list)?;
+        self.electorate().check_voter(&request.candidate, request.size, request.list)?;
         if self.application.grants_vote(request.position.as_bytes()) {
             Ok(())
         } else {

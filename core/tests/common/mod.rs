@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use graft_election_core::{
     Application, Config, ConfigError, Instant, LeaderValue, Message, Mode, Node, NodeId, Outgoing,
-    Output, Position, Recipient, Round, Unsaved, VoteRecord, quorum,
+    Output, Position, Recipient, Round, Unsaved, VoterList, quorum,
 };
 
 pub(crate) use messages::*;
@@ -37,6 +37,8 @@ pub(crate) const PEERS: [&str; 6] = ["p1", "p2", "p3", "p4", "p5", "p6"];
 pub(crate) const LEASE: Duration = Duration::from_micros(500_000 * 58_982 / 65_536 - 1);
 
 type TestNode = Node<Dice, TestApplication, 7>;
+
+pub(crate) type VoteRecord = graft_election_core::VoteRecord<7>;
 
 /// A node with a clock: `hears` and `times_out` are inputs, and what they return must be expected.
 pub(crate) struct Voter {
@@ -481,9 +483,19 @@ pub(crate) fn position_of(text: &str) -> Position {
 
 /// A node on a declared list, with its first record.
 pub(crate) fn declared(id: &str, config: &Config<'_>) -> Voter {
-    let mut voter = Voter::start(id, config, VoteRecord::first(config.voters));
+    let mut voter = Voter::start(id, config, VoteRecord::first(list(config.voters)));
     voter.settles(BOUND);
     voter
+}
+
+/// The list that a cluster of these voters starts with.
+pub(crate) fn list(voters: &[NodeId]) -> VoterList<7> {
+    replaced_in(0, voters)
+}
+
+/// The list of these voters that was set by hand and holds from `term` on.
+pub(crate) fn replaced_in(term: u64, voters: &[NodeId]) -> VoterList<7> {
+    VoterList::replaced_in(term, voters).expect("tests list each voter once")
 }
 
 /// The record of a node without declared voters. [`Heard::expect_save`] looks at its term and vote.

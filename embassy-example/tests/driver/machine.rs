@@ -14,6 +14,9 @@ use graft_election_embassy::{
     DuplicateId, Lease, Observer, SendError, StateChange, Transport, VoteStore,
 };
 
+/// How many voters there is room for.
+pub(crate) const VOTERS: usize = 5;
+
 /// A driver that is polled more often than this before time goes on, or that asks a broken
 /// transport more often than this within one test, is spinning.
 pub(crate) const POLLS_MAX: usize = 1_000;
@@ -73,7 +76,7 @@ pub(crate) struct Machine {
 
     /// The lease of the node, since the power came on.
     pub(crate) lease: Rc<SharedLease>,
-    pub(crate) record: VoteRecord,
+    pub(crate) record: VoteRecord<VOTERS>,
     pub(crate) saves: usize,
     pub(crate) cancelled_saves: usize,
     pub(crate) receives: usize,
@@ -255,17 +258,17 @@ impl Transport for NetworkTransport {
 /// A node's vote store.
 pub(crate) struct Disk(pub(crate) Rc<RefCell<Machine>>);
 
-impl VoteStore for Disk {
+impl VoteStore<VOTERS> for Disk {
     type Error = Broken;
 
-    async fn load(&mut self) -> Result<VoteRecord, Broken> {
+    async fn load(&mut self) -> Result<VoteRecord<VOTERS>, Broken> {
         match self.0.borrow().loading {
             Health::Sound => Ok(self.0.borrow().record.clone()),
             Health::Broken | Health::Stuck => Err(Broken),
         }
     }
 
-    async fn save(&mut self, record: &VoteRecord) -> Result<(), Broken> {
+    async fn save(&mut self, record: &VoteRecord<VOTERS>) -> Result<(), Broken> {
         let mut cancelled = Cancelled(Some(self.0.clone()));
         self.0.borrow_mut().saves += 1;
         let takes = self.0.borrow().save_takes;

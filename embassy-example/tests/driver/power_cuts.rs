@@ -8,7 +8,7 @@ use graft_election_core::{Config, Message, NodeId, Recipient, VoteRecord};
 use graft_election_embassy::{VoteFlash, VoteFlashError, VoteStore};
 
 use crate::flash::{Chip, Fault, Torn};
-use crate::machine::{Machine, NetworkTransport, Observed};
+use crate::machine::{Machine, NetworkTransport, Observed, VOTERS};
 use crate::messages::{id, vote_request};
 use crate::world::World;
 
@@ -121,16 +121,16 @@ struct CheckedFlash {
     machine: Rc<RefCell<Machine>>,
 }
 
-impl VoteStore for CheckedFlash {
+impl VoteStore<VOTERS> for CheckedFlash {
     type Error = VoteFlashError;
 
-    async fn load(&mut self) -> Result<VoteRecord, VoteFlashError> {
+    async fn load(&mut self) -> Result<VoteRecord<VOTERS>, VoteFlashError> {
         let record = self.flash.load().await?;
         self.machine.borrow_mut().record = record.clone();
         Ok(record)
     }
 
-    async fn save(&mut self, record: &VoteRecord) -> Result<(), VoteFlashError> {
+    async fn save(&mut self, record: &VoteRecord<VOTERS>) -> Result<(), VoteFlashError> {
         self.flash.save(record).await?;
         self.machine.borrow_mut().record = record.clone();
         Ok(())

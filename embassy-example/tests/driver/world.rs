@@ -16,7 +16,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use crate::machine::{
-    Broken, Disk, Machine, Network, NetworkTransport, POLLS_MAX, Recorder, SharedLease, now,
+    Broken, Disk, Machine, Network, NetworkTransport, POLLS_MAX, Recorder, SharedLease, VOTERS, now,
 };
 use crate::messages::id;
 
@@ -75,7 +75,7 @@ impl World {
         let machine = self.machine(name);
         let transport = NetworkTransport(id(name), self.network.clone());
         let board = self.board(name, transport, Disk(machine.clone()));
-        let start = Driver::<_, _, _, _, _, 5>::start(id(name), config, AlwaysGrant, board);
+        let start = Driver::<_, _, _, _, _, VOTERS>::start(id(name), config, AlwaysGrant, board);
         let mut driver = ready(start)?;
         let lease = machine.borrow().lease.clone();
         let stop = poll_fn(move |context| machine.borrow_mut().poll_stop(context));
@@ -98,7 +98,7 @@ impl World {
     pub(crate) fn boot<T, V>(&mut self, name: &str, config: Config<'static>, transport: T, votes: V)
     where
         T: Transport + 'static,
-        V: VoteStore + 'static,
+        V: VoteStore<VOTERS> + 'static,
     {
         self.boot_as(id(name), name, config, transport, votes);
     }
@@ -113,7 +113,7 @@ impl World {
         votes: V,
     ) where
         T: Transport + 'static,
-        V: VoteStore + 'static,
+        V: VoteStore<VOTERS> + 'static,
     {
         let board = self.board(name, transport, votes);
         let machine = self.machine(name);
@@ -121,7 +121,7 @@ impl World {
         self.tasks.insert(
             name.to_owned(),
             Task::new(async move {
-                let start = Driver::<_, _, _, _, _, 5>::start(id, &config, AlwaysGrant, board);
+                let start = Driver::<_, _, _, _, _, VOTERS>::start(id, &config, AlwaysGrant, board);
                 if let Ok(mut driver) = start.await {
                     let ended = driver.run(&lease, pending()).await;
                     machine.borrow_mut().gave_up = ended.err();

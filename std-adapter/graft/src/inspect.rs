@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use graft_election::{Digest, VoteFile};
+use graft_election::{Digest, ListContents, VoteFile};
 
 use crate::report::print_error;
 
@@ -42,8 +42,11 @@ impl InspectArgs {
             Some(id) => writeln!(out, "node id    {id:?}")?,
             None => writeln!(out, "node id    none, as in a Go node's file")?,
         }
-        match contents.list {
-            Some(list) => writeln!(out, "voters     list {list}")?,
+        match &contents.list {
+            Some(list) if list.voters.is_empty() => writeln!(out, "voters     list {}", list.id)?,
+            Some(ListContents { id, voters, .. }) => {
+                writeln!(out, "voters     {voters:?}, as list {id}")?;
+            }
             None => writeln!(out, "voters     not declared")?,
         }
         match contents.bound_for {

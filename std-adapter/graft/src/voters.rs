@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use graft_election::core::{ListId, TERM_END};
 use graft_election::{
-    Config, LoadError, NodeId, OpenError, VOTERS_MAX, VoteFile, VoteRecord, VoteStore, quorum,
+    LoadError, NodeId, OpenError, RecordedList, VoteFile, VoteRecord, VoteStore, VoterList, quorum,
 };
 
 use crate::report::print_error;
@@ -83,15 +83,15 @@ impl FromStr for NewVoter {
 
 impl VotersArgs {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        check_list(&self.set)?;
+        let list = VoterList::declared(&self.set).context("--set")?;
         match &self.id {
-            Some(id) => self.init(id),
+            Some(id) => self.init(id, list),
             None => self.change(),
         }
     }
 
     /// N6: the first record, if there is none.
-    fn init(&self, id: &NodeId) -> Result<ExitCode> {
+    fn init(&self, id: &NodeId, list: VoterList) -> Result<ExitCode> {
         ensure!(self.set.contains(id), "{id} is not among the voters of --set");
         let [path] = &*self.files else {
             bail!("--init takes one vote file, not {}", self.files.len());
@@ -105,15 +105,15 @@ impl VotersArgs {
         if let Some(kept) = stored.id.filter(|kept| kept != id) {
             bail!("{file} belongs to node {kept}, not to {id}");
         }
-        votes.save(id, &VoteRecord::first(&self.set))?;
-        let list = ListId::declared(&self.set);
-        print(format_args!("made the first record of voter {id} in {file}, for list {list}"))?;
+        let name = list.id();
+        votes.save(id, &VoteRecord::first(list))?;
+        print(format_args!("made the first record of voter {id} in {file}, for list {name}"))?;
         Ok(ExitCode::SUCCESS)
     }
 
     /// V6: another list in the records of all that stay and are new.
     fn change(self) -> Result<ExitCode> {
-        check_list(&self.from).context("--from")?;
+        VoterList::declared(&self.from).context("--from")?;
         ensure!(ids(&self.from) != ids(&self.set), "--set has the voters of --from");
         let mut voters = Vec::new();
         for path in &self.files {
@@ -129,18 +129,18 @@ impl VotersArgs {
             ensure!(others.clone().all(|other| other.id != *id), "{id} has two of the files");
         }
         let term = self.choose_term(&voters)?;
-        let list = ListId::replaced_in(term, &self.set);
-        self.explain(&voters, list)?;
+        let list = VoterList::replaced_in(term, &self.set)?;
+        self.explain(&voters, list.id())?;
         if !self.yes {
             print_error("nothing was changed; if all that holds, repeat it with --yes");
             return Ok(ExitCode::FAILURE);
         }
         let bound_for = voters.iter().map(|voter| voter.record.bound_for).max().unwrap_or_default();
         for voter in &mut voters {
-            if voter.record.list == Some(list) {
+            if voter.list() == Some(list.id()) {
                 continue;
             }
-            let record = voter.record.with_voters(&voter.id, term, &self.set, bound_for);
+            let record = voter.record.with_list(&voter.id, list.clone(), bound_for);
             voter.votes.save(&voter.id, &record).with_context(
                 || "not all records are changed, so start no voter, and repeat this command",
             )?;
@@ -171,10 +171,12 @@ impl VotersArgs {
         // A voter may have left, and come back with the record of that time.
         let known = [ListId::declared(&self.from), ListId::declared(&self.set)];
         let is_known = |list: ListId| known.iter().any(|known| list.has_voters_of(*known));
-        if let Some(list) = record.list.filter(|list| !is_known(*list)) {
+        let voter = Voter { id, path: path.to_owned(), votes, record };
+        if let Some(list) = voter.list().filter(|list| !is_known(*list)) {
+            let id = &voter.id;
             bail!("the record of {id} in {file} is for list {list}, which is not that of --from");
         }
-        Ok(Voter { id, path: path.to_owned(), votes, record })
+        Ok(voter)
     }
 
     fn open_new(&self, new: &NewVoter) -> Result<Voter> {
@@ -183,10 +185,10 @@ impl VotersArgs {
         ensure!(self.set.contains(id), "{id} is not among the voters of --set");
         let mut votes = open(path)?;
         let stored = votes.load()?;
-        let is_new = stored.record == VoteRecord::default()
-            || stored.record.list.is_some_and(|list| {
-                list.term > 0 && list.has_voters_of(ListId::declared(&self.set))
-            });
+        let voter = Voter { id: id.clone(), path: path.clone(), votes, record: stored.record };
+        let wanted = ListId::declared(&self.set);
+        let is_new = voter.record == VoteRecord::default()
+            || voter.list().is_some_and(|list| list.term > 0 && list.has_voters_of(wanted));
         ensure!(
             is_new && stored.id.as_ref().is_none_or(|kept| kept == id),
             "{file} has a record already: give it without --new"
@@ -195,18 +197,18 @@ impl VotersArgs {
             !self.from.contains(id),
             "{id} is a voter of --from, so it had a record: without that it must not vote again"
         );
-        Ok(Voter { id: id.clone(), path: path.clone(), votes, record: stored.record })
+        Ok(voter)
     }
 
     /// The term of the new list, above those of all records that have yet to be changed.
     fn choose_term(&self, voters: &[Voter]) -> Result<u64> {
         let wanted = ListId::declared(&self.set);
-        let list_term = |voter: &Voter| voter.record.list.map_or(0, |list| list.term);
+        let list_term = |voter: &Voter| voter.list().map_or(0, |list| list.term);
         let has_new = |voter: &&Voter| {
-            list_term(voter) > 0 && voter.record.list.is_some_and(|list| list.has_voters_of(wanted))
+            list_term(voter) > 0 && voter.list().is_some_and(|list| list.has_voters_of(wanted))
         };
         let is_above = |term: u64, voter: &Voter| {
-            voter.record.list == Some(ListId { term, ..wanted }) || term > voter.record.term
+            voter.list() == Some(ListId { term, ..wanted }) || term > voter.record.term
         };
         // A run that was interrupted is finished with its own term.
         let begun = voters.iter().filter(has_new).map(list_term).max();
@@ -240,9 +242,10 @@ impl VotersArgs {
     fn explain(&self, voters: &[Voter], list: ListId) -> Result<()> {
         print(format_args!("from  {}", names(&self.from)))?;
         print(format_args!("to    {}, as list {list}", names(&self.set)))?;
-        for Voter { id, path, record, .. } in voters {
+        for voter in voters {
+            let Voter { id, path, record, .. } = voter;
             let state = match record {
-                record if record.list == Some(list) => "is changed already".to_owned(),
+                _ if voter.list() == Some(list) => "is changed already".to_owned(),
                 record if *record == VoteRecord::default() => "gets its first record".to_owned(),
                 VoteRecord { term, .. } => format!("is in term {term}, and changed"),
             };
@@ -287,6 +290,13 @@ struct Voter {
     record: VoteRecord,
 }
 
+impl Voter {
+    /// Which list its record is for, if any.
+    fn list(&self) -> Option<ListId> {
+        self.record.list.as_ref().map(RecordedList::id)
+    }
+}
+
 fn open(path: &Path) -> Result<VoteFile> {
     match VoteFile::open(path) {
         Err(OpenError::InUse { path }) => {
@@ -294,11 +304,6 @@ fn open(path: &Path) -> Result<VoteFile> {
         }
         opened => Ok(opened?),
     }
-}
-
-/// A list that a node would start with.
-fn check_list(voters: &[NodeId]) -> Result<()> {
-    Ok(Config { voters, ..Config::new("any", voters.len()) }.check(VOTERS_MAX)?)
 }
 
 fn ids<'n>(ids: impl IntoIterator<Item = &'n NodeId>) -> BTreeSet<&'n NodeId> {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use graft_election_core::{Config, ConfigError, LeaderValue, Mode, NodeId, VoteRecord};
+use graft_election_core::{Config, ConfigError, LeaderValue, Mode, NodeId};
 use graft_election_proto::seal::{Keys, next_start};
 use rand::rngs::{StdRng, SysRng};
 use rand::{SeedableRng, TryRng};
@@ -16,7 +16,7 @@ use crate::application::Application;
 use crate::application_queries::ApplicationQueries;
 use crate::clock::Clock;
 use crate::codec::Codec;
-use crate::core_node::{CoreNode, Mailbox, VOTERS_MAX};
+use crate::core_node::{CoreNode, Mailbox, VOTERS_MAX, VoteRecord, VoterList};
 use crate::driver::Driver;
 use crate::error::StartError;
 use crate::events::{ClusterInfo, Events, Fault};
@@ -254,7 +254,8 @@ impl NodeBuilder {
         if record != VoteRecord::default() {
             return Err(StartError::RecordExists { id: id.to_string() });
         }
-        Ok((VoteRecord::first(&self.voters), true))
+        let list = VoterList::declared(&self.voters).map_err(ConfigError::from)?;
+        Ok((VoteRecord::first(list), true))
     }
 
     /// Counts this start in the record, if the node has a key (rule K2).

@@ -1,14 +1,15 @@
 //! The vote file's format. It is the Go original's: `{"SHA":"…","Data":"…"}`, where `Data` is the
 //! base64 of `{"CurrentTerm":N,"VotedFor":"…"}` and `SHA` that of its SHA-1 digest. What else a
-//! node keeps is stored beside the vote, under keys that Go ignores: its own id, the id of the list
-//! of voters as `"Voters":{"Term":N,"Version":N}`, its longest promise as `"BoundFor":µs`,
-//! `"Paused":true` if an operator has paused it, and how often it has started with a cluster's key
-//! as `"Starts":N`. A key without a value is left out.
+//! node keeps is stored beside the vote, under keys that Go ignores: its own id, the list of voters
+//! as `"Voters":{"Term":N,"Version":N,"Root":[TERM,VERSION],"Ids":["…",…]}`, its longest promise as
+//! `"BoundFor":µs`, `"Paused":true` if an operator has paused it, and how often it has started with
+//! a cluster's key as `"Starts":N`. A key without a value is left out. Earlier versions stored of a
+//! list its term and its version alone.
 
 use std::collections::BTreeMap;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use graft_election_core::{ListId, NodeId, NodeIdError, TERM_END, VoteRecord};
+use graft_election_core::{ListId, NodeId, NodeIdError, TERM_END, VoterListError};
 use serde::de::DeserializeOwned;
 use serde::de::value::MapDeserializer;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use serde_json::Value;
 use sha1_smol::Sha1;
 use thiserror::Error;
 
+use crate::core_node::{RecordedList, VoteRecord, VoterList};
 use crate::vote_store::{LoadWarning, StoredVote};
 
 /// What a vote file says, whether a node could start from it or not.
@@ -28,8 +30,8 @@ pub struct VoteFileContents {
     pub voted_for: String,
     /// The node's own id; `None` in a Go node's file.
     pub id: Option<String>,
-    /// The id of its list of voters, if one was ever declared (rule V6).
-    pub list: Option<ListId>,
+    /// Its list of voters, if one was ever declared (rules V6, R1).
+    pub list: Option<ListContents>,
     /// The longest promise that may still hold, in microseconds; 0 if there is none (rule V3).
     pub bound_for: u64,
     /// An operator has asked the node not to lead (rule O3).
@@ -79,13 +81,25 @@ impl VoteFileContents {
         NodeId::new(&self.voted_for).map(Some)
     }
 
-    fn checked_list(&self) -> Result<Option<ListId>, Unusable> {
-        match self.list {
-            Some(list) if list.version == 0 || list.term > self.term => {
-                Err(Unusable::List { list })
-            }
-            list => Ok(list),
+    fn checked_list(&self) -> Result<Option<RecordedList>, Unusable> {
+        let Some(ListContents { id: list, root, voters }) = self.list.clone() else {
+            return Ok(None);
+        };
+        let is_malformed = |id: ListId| id.version == 0 || id.term > self.term;
+        if is_malformed(list) || is_malformed(root) {
+            return Err(Unusable::List { list });
         }
+        if voters.is_empty() {
+            return Ok(Some(RecordedList::Id(list)));
+        }
+        let voters = voters.into_iter().map(|id| match NodeId::new(&id) {
+            Ok(voter) => Ok(voter),
+            Err(reason) => Err(Unusable::VoterId { id, reason }),
+        });
+        let voters: Vec<_> = voters.collect::<Result<_, _>>()?;
+        VoterList::restored(list, root, voters)
+            .map(|whole| Some(RecordedList::Whole(whole)))
+            .map_err(|reason| Unusable::Voters { list, reason })
     }
 
     fn kept_id(&self) -> Result<Option<NodeId>, Unusable> {
@@ -94,6 +108,17 @@ impl VoteFileContents {
         };
         NodeId::new(&id).map(Some).map_err(|reason| Unusable::Id { id, reason })
     }
+}
+
+/// What a vote file says of a list of voters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListContents {
+    /// Which list it is.
+    pub id: ListId,
+    /// The list that was set by hand and of which it has come; itself, if it was set so.
+    pub root: ListId,
+    /// The ids of its voters; none in a file of an earlier version.
+    pub voters: Vec<String>,
 }
 
 /// Rule T4.
@@ -169,6 +194,24 @@ pub enum Unusable {
         /// The stored id of the list.
         list: ListId,
     },
+    /// The stored ids are not those of a list of voters.
+    #[error("the stored list of voters {list} is not usable")]
+    Voters {
+        /// The stored id of the list.
+        list: ListId,
+        /// What is wrong with them.
+        #[source]
+        reason: VoterListError,
+    },
+    /// The id of a stored voter is not a node id.
+    #[error("the stored voter {id:?} is malformed")]
+    VoterId {
+        /// The stored id.
+        id: String,
+        /// What is wrong with it.
+        #[source]
+        reason: NodeIdError,
+    },
     /// The stored promise is longer than any election timeout.
     #[error("the stored promise of {micros} µs is out of range")]
     BoundFor {
@@ -221,12 +264,38 @@ struct Data {
     starts: Option<u32>,
 }
 
-/// The id of a list of voters.
+/// A list of voters.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Voters {
     term: u64,
     version: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    root: Option<(u64, u32)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ids: Vec<String>,
+}
+
+impl From<Voters> for ListContents {
+    fn from(Voters { term, version, root, ids }: Voters) -> Self {
+        let id = ListId { term, version };
+        let root = root.map_or(id, |(term, version)| ListId { term, version });
+        Self { id, root, voters: ids }
+    }
+}
+
+impl From<&RecordedList> for Voters {
+    fn from(list: &RecordedList) -> Self {
+        let ListId { term, version } = list.id();
+        let (root, ids) = match list {
+            RecordedList::Id(_) => (None, Vec::new()),
+            RecordedList::Whole(list) => {
+                let ids = list.voters().iter().map(NodeId::to_string).collect();
+                (Some((list.root().term, list.root().version)), ids)
+            }
+        };
+        Self { term, version, root, ids }
+    }
 }
 
 /// Reads what Go nodes and nodes of this kind write. Keys without a meaning are ignored.
@@ -237,7 +306,7 @@ pub(super) fn decode(file: &[u8]) -> Result<VoteFileContents, Corruption> {
     let data = read(&data).map_err(Corruption::Data)?;
     let Data { current_term: term, voted_for, node_id: id, voters, bound_for, paused, starts } =
         data;
-    let list = voters.map(|Voters { term, version }| ListId { term, version });
+    let list = voters.map(ListContents::from);
     let bound_for = bound_for.unwrap_or_default();
     let is_paused = paused.unwrap_or_default();
     let starts = starts.unwrap_or_default();
@@ -251,7 +320,7 @@ impl Data {
             current_term: *term,
             voted_for: voted_for.as_ref().map(NodeId::to_string).unwrap_or_default(),
             node_id: Some(id.to_string()),
-            voters: list.map(|ListId { term, version }| Voters { term, version }),
+            voters: list.as_ref().map(Voters::from),
             bound_for: (*bound_for > 0).then(|| (*bound_for).into()),
             paused: is_paused.then_some(true),
             starts: (*starts > 0).then_some(*starts),

@@ -5,8 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
-use graft_election::{VoteFile, VoteStore};
-use graft_election_core::{NodeId, VoteRecord};
+use graft_election::{NodeId, VoteFile, VoteRecord, VoteStore};
 use graft_election_costs::cluster::{Safety, Traffic, Wire};
 use graft_election_costs::scene::{BOARD, election, round, traffic};
 use serde::Serialize;

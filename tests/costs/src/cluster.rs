@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use graft_election_core::{
     AlwaysGrant, Config, Instant, Message, Mode, Node, NodeId, Outgoing, Output, Recipient,
-    VoteRecord,
+    VoteRecord, VoterList,
 };
 use graft_election_proto::seal::{Key, Keys, SEALED_MAX, Seals};
 use graft_election_proto::{Kind, decode, encode};
@@ -77,8 +77,7 @@ impl<const VOTERS: usize> Cluster<VOTERS> {
     pub fn new(size: usize, safety: Safety, wire: Wire, seed: u64) -> Self {
         let ids: Vec<NodeId> = (0..size).map(id).collect();
         let voters = if safety >= Safety::List { &ids[..] } else { &[] };
-        let record =
-            if voters.is_empty() { VoteRecord::default() } else { VoteRecord::first(voters) };
+        let record = VoterList::declared(voters).map(VoteRecord::first).unwrap_or_default();
         let mode = if safety == Safety::Plain { Mode::Graft } else { Mode::Extended };
         let config = Config { mode, voters, ..Config::new(NAME, size) };
         let now = Instant::from_micros(1_000_000);

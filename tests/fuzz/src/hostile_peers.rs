@@ -12,7 +12,7 @@ use graft_election_core::{
     AlwaysGrant, Config, ControlAction, ControlRequest, Handover, Heartbeat, HeartbeatResponse,
     Identity, Instant, LeaderValue, Life, ListId, Message, Node, NodeId, Outgoing, Output,
     Position, PreVoteResponse, Recipient, Round, State, TERM_END, VoteRecord, VoteRequest,
-    VoteResponse,
+    VoteResponse, VoterList,
 };
 use libfuzzer_sys::fuzz_target;
 use rand::SeedableRng;
@@ -115,7 +115,7 @@ struct World {
     voters: Vec<NodeId>,
     seed: u64,
     now: Instant,
-    durable: VoteRecord,
+    durable: VoteRecord<VOTERS>,
     /// For whom it voted in each term, as others know it.
     votes: BTreeMap<u64, NodeId>,
     /// The latest round in which it asked anything.
@@ -136,8 +136,7 @@ impl World {
         let size = usize::from(script.size) % VOTERS + 1;
         let voters = if script.voters_are_declared { ids(size) } else { Vec::new() };
         let now = Instant::from_micros(0);
-        let first = VoteRecord::first(&voters);
-        let durable = if voters.is_empty() { VoteRecord::default() } else { first };
+        let durable = VoterList::declared(&voters).map(VoteRecord::first).unwrap_or_default();
         let node = start(size, &voters, durable.clone(), script.seed, now);
         let votes = BTreeMap::new();
         Self {
@@ -342,7 +341,7 @@ struct Crash;
 fn save(
     output: Output<'_, StdRng, AlwaysGrant, VOTERS>,
     fortune: &Save,
-    durable: &mut VoteRecord,
+    durable: &mut VoteRecord<VOTERS>,
     now: &mut Instant,
 ) -> Result<Option<Outgoing>, Crash> {
     let unsaved = match output {
@@ -368,7 +367,7 @@ fn save(
 fn start(
     size: usize,
     voters: &[NodeId],
-    record: VoteRecord,
+    record: VoteRecord<VOTERS>,
     seed: u64,
     now: Instant,
 ) -> TestedNode {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use graft_election_core::{
-    AlwaysGrant, Config, Instant, ListId, Mode, Node, NodeId, Outgoing, Recipient, Round,
-    VoteRecord,
+    AlwaysGrant, Config, Instant, Mode, Node, NodeId, Outgoing, Recipient, RecordedList, Round,
+    VoteRecord, VoterList,
 };
 
 use crate::clock::{Clock, EARLY, LATE, Moment};
@@ -239,7 +239,8 @@ impl Cluster {
         let ids: Vec<NodeId> = (0..self.size()).map(id).collect::<Result<_>>()?;
         let config = self.config(node, if self.declared { &ids } else { &[] });
         let voted_for = disk.vote.and_then(|vote| ids.get(usize::from(vote))).cloned();
-        let list = self.declared.then(|| ListId::declared(&ids));
+        let list = self.declared.then(|| VoterList::declared(&ids)).transpose()?;
+        let list = list.map(RecordedList::Whole);
         // A node that has a term has made promises. One in Graft mode stores that with the first
         // one alone, which would only add states.
         let promises = self.is_timed() && (disk.term > 0 || self.is_graft(node));

@@ -100,7 +100,7 @@ pub(crate) fn id(node: usize) -> Result<NodeId> {
     Ok(NodeId::new(name(node))?)
 }
 
-pub(crate) fn disk(record: &VoteRecord) -> Result<Disk> {
+pub(crate) fn disk(record: &VoteRecord<NODES_MAX>) -> Result<Disk> {
     let vote = record.voted_for.as_ref().map(number).transpose()?;
     Ok(Disk { term: u8::try_from(record.term)?, vote: vote.map(u8::try_from).transpose()? })
 }

@@ -19,7 +19,7 @@ use core::time::Duration;
 
 use graft_election_core::{
     Application, Config, Instant, Life, ListId, Message, Node, NodeId, Outgoing, Output, Position,
-    Recipient, Round, State, VoteRecord, quorum,
+    Recipient, RecordedList, Round, State, VoteRecord, VoterList, quorum,
 };
 use graft_election_proto::frame::{
     ClusterTag, FRAME_MAX, FrameReader, encode_frame, encode_payload,
@@ -180,18 +180,44 @@ fn election() -> Option<()> {
 }
 
 /// Any record: one that was stored, a first one, or one whose voters were replaced.
-fn record() -> Option<VoteRecord> {
-    let list = (byte() != 0).then(|| ListId { term: number(), version: number() as u32 });
+fn record() -> Option<VoteRecord<VOTERS>> {
+    let list = (byte() != 0).then(recorded_list).flatten();
     let (bound_for, is_paused) = (number() as u32, byte() != 0);
     let (voted_for, starts) = (id(), number() as u32);
     let stored = VoteRecord { term: number(), voted_for, list, bound_for, is_paused, starts };
-    let voters = [id()?, id()?, id()?];
-    let voters = voters.get(usize::from(byte())..).unwrap_or_default();
     Some(match byte() {
         0 => stored,
-        1 => VoteRecord::first(voters),
-        _ => stored.with_voters(&id()?, number(), voters, number() as u32),
+        1 => VoteRecord::first(voter_list()?),
+        _ => stored.with_list(&id()?, voter_list()?, number() as u32),
     })
+}
+
+/// What a record knows of a list.
+fn recorded_list() -> Option<RecordedList<VOTERS>> {
+    let list = match byte() {
+        0 => RecordedList::Id(list_id()),
+        _ => RecordedList::Whole(voter_list()?),
+    };
+    black_box((list.id(), list.root()));
+    Some(list)
+}
+
+/// A list that is set by hand, or one that was stored.
+fn voter_list() -> Option<VoterList<VOTERS>> {
+    let voters = [id()?, id()?, id()?];
+    let voters = voters.get(usize::from(byte())..).unwrap_or_default();
+    let list = match byte() {
+        0 => VoterList::replaced_in(number(), voters),
+        _ => VoterList::restored(list_id(), list_id(), voters.iter().cloned()),
+    };
+    if let Err(error) = &list {
+        display(error);
+    }
+    list.ok()
+}
+
+fn list_id() -> ListId {
+    ListId { term: number(), version: number() as u32 }
 }
 
 fn carry_out(output: Output<'_, Opaque, Opaque, VOTERS>) -> Option<Outgoing> {
@@ -326,8 +352,7 @@ fn values() {
     black_box(quorum(number() as usize));
     black_box(Round::new(number() as u32).map(Round::number));
     black_box(Life::new(number() as u32).map(Life::number));
-    let list = ListId { term: number(), version: number() as u32 };
-    black_box(list.has_voters_of(ListId { term: number(), version: number() as u32 }));
+    black_box(list_id().has_voters_of(list_id()));
     display(list);
     #[cfg(feature = "plant")]
     black_box(NodeId::new(Input::new().text()).unwrap());

@@ -18,11 +18,12 @@ mod standing_back;
 use std::time::Duration;
 
 use graft_election_core::{
-    Instant, ListId, Message, Mode, NodeId, Outgoing, Recipient, Round, State, VoteRecord,
+    Instant, ListId, Message, Mode, NodeId, Outgoing, Recipient, RecordedList, Round, State,
 };
 
 use crate::judgement::{Judged, Violation};
 use crate::machine::{CoreNode, Machine};
+use crate::setup::VoteRecord;
 use crate::{Identity, Moment, NodeIndex, NodeSetup, Setup};
 use history::{History, Spent};
 use incarnation::Incarnation;
@@ -402,13 +403,14 @@ impl<'a> Start<'a> {
         let voters = machine.voters(setup);
         let bits = voters.iter().filter_map(Identity::of).map(|voter| 1 << voter.index.get());
         let has_own = machine.setup.voters.is_some();
+        let recorded = record.list.as_ref().map(RecordedList::id);
         Self {
             setup: &machine.setup,
             record,
             now,
             size: if has_own { voters.len() } else { setup.size },
             list: (!voters.is_empty())
-                .then(|| record.list.unwrap_or_else(|| ListId::declared(&voters))),
+                .then(|| recorded.unwrap_or_else(|| ListId::declared(&voters))),
             listed: bits.fold(0, |all, bit: u16| all | bit),
             is_mislisted: has_own && machine.setup.voters != machine.listed,
         }

@@ -1,6 +1,6 @@
 //! A node's disk: what is stored there, and how it behaves.
 
-use graft_election_core::VoteRecord;
+use crate::setup::VoteRecord;
 
 /// A node's disk. At most one record is on it, and at most one save is under way.
 #[derive(Clone, Debug, Default)]

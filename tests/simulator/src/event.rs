@@ -1,8 +1,7 @@
-use graft_election_core::{
-    ConfigError, Message, NodeId, Outgoing, Reason, Report, State, VoteRecord,
-};
+use graft_election_core::{ConfigError, Message, NodeId, Outgoing, Reason, Report, State};
 
 use crate::judgement::Violation;
+use crate::setup::VoteRecord;
 use crate::{Flight, Identity, NodeIndex};
 
 /// What came of a step, in the order in which it came.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use graft_election_core::{Config, Mode, VoteRecord};
+use graft_election_core::{Config, Mode};
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt};
 
 use crate::judgement::Judged;
+use crate::setup::VoteRecord;
 use crate::time_shape::TimeShape;
 use crate::{Change, NodeIndex, NodeSetup, Setup};
 

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use graft_election_core::{
     Heartbeat, Instant, LeaderValue, Message, NodeId, Outgoing, Position, Reason, Recipient, State,
-    VoteRecord, VoteRequest, VoteResponse, quorum,
+    VoteRequest, VoteResponse, quorum,
 };
+
+use crate::setup::VoteRecord;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use graft_election_core::{
-    Config, ConfigError, Instant, ListId, Node, NodeId, Outgoing, Output, Unsaved, VoteRecord,
+    Config, ConfigError, Instant, ListId, Node, NodeId, Outgoing, Output, RecordedList, Unsaved,
+    VoterList,
 };
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -13,7 +14,7 @@ use crate::application::SimulatedApplication;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::go_voter::GoVoter;
-use crate::setup::VOTERS_MAX;
+use crate::setup::{VOTERS_MAX, VoteRecord};
 use crate::{Change, Identity, Moment, NodeIndex, NodeSetup, Setup};
 
 /// The core's node.
@@ -94,9 +95,7 @@ impl Machine {
         let identity = Identity { index: NodeIndex::new(index.get() % of_each), generation: 1 };
         let id = node.double_of.map_or(identity, Identity::first).id();
         let voters = declared_voters(setup, node, &id);
-        // N6: somebody has made the first record of a declared voter.
-        let first = (!voters.is_empty()).then(|| ListId::declared(&voters));
-        let record = VoteRecord { list: node.record.list.or(first), ..node.record.clone() };
+        let record = VoteRecord { list: recorded(node, &voters), ..node.record.clone() };
         Self {
             identity,
             id,
@@ -255,7 +254,8 @@ impl Machine {
         self.listed = Some(voters.to_vec());
         let voters: Vec<NodeId> = voters.iter().map(|voter| Identity::first(*voter).id()).collect();
         let id = self.id.clone();
-        self.disk.rewrite(|record| record.with_voters(&id, term, &voters, bound_for));
+        let list = VoterList::replaced_in(term, &voters).expect("nobody is listed twice");
+        self.disk.rewrite(|record| record.with_list(&id, list, bound_for));
     }
 
     /// Gives a waiting node an input, after which it sends a message, or saves, or does neither.
@@ -322,6 +322,20 @@ impl Machine {
             *node.application_mut() = self.application;
         }
     }
+}
+
+/// N6: the list in the first record that somebody has made for a declared voter. A setup names the
+/// list alone, and the record has its voters, too.
+fn recorded(node: &NodeSetup, voters: &[NodeId]) -> Option<RecordedList<VOTERS_MAX>> {
+    let named = node.record.list.as_ref().map(RecordedList::id);
+    let term = match named {
+        Some(id) if !id.has_voters_of(ListId::declared(voters)) => {
+            return Some(RecordedList::Id(id));
+        }
+        Some(id) => id.term,
+        None => 0,
+    };
+    VoterList::replaced_in(term, voters).ok().map(RecordedList::Whole)
 }
 
 /// The voters that a node declares, its own list or its cluster's.

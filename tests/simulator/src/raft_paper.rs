@@ -10,9 +10,10 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use graft_election_core::{Handover, Message, Mode, VoteRecord};
+use graft_election_core::{Handover, Message, Mode};
 
 use crate::judgement::Violation;
+use crate::setup::VoteRecord;
 use crate::{Cluster, Links, NodeIndex, NodeSetup, Setup, Step};
 
 /// A trial in which nobody leads for this long counts as one in which nobody ever does.

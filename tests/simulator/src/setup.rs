@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use graft_election_core::{Config, Mode, NodeId, VoteRecord};
+use graft_election_core::{Config, Mode, NodeId, RecordedList};
 
 use crate::NodeIndex;
 use crate::judgement::Judged;
@@ -12,6 +12,9 @@ use crate::step_text::{SpanText, parse_span};
 
 /// The most voters of a simulated cluster.
 pub(crate) const VOTERS_MAX: usize = 9;
+
+/// A vote record of its nodes.
+pub(crate) type VoteRecord = graft_election_core::VoteRecord<VOTERS_MAX>;
 
 /// What a world is before its first step. It is written as lines too: `nodes 3`, `declared`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -248,7 +251,7 @@ impl fmt::Display for RecordText<'_> {
         if let Some(candidate) = voted_for {
             write!(f, " vote={candidate}")?;
         }
-        if let Some(list) = list.filter(|list| list.term > 0) {
+        if let Some(list) = list.as_ref().map(RecordedList::id).filter(|list| list.term > 0) {
             write!(f, " list={list}")?;
         }
         if *bound_for > 0 {
@@ -287,7 +290,7 @@ fn parse_record(words: &[&str]) -> Result<VoteRecord, String> {
             ("vote", vote) => {
                 record.voted_for = Some(NodeId::new(vote).map_err(|error| error.to_string())?);
             }
-            ("list", list) => record.list = Some(parse_list(list)?),
+            ("list", list) => record.list = Some(RecordedList::Id(parse_list(list)?)),
             ("bound-for", span) => {
                 let micros = parse_span(span)?.as_micros();
                 record.bound_for = u32::try_from(micros).map_err(|_| expected())?;

@@ -3,12 +3,13 @@ mod effects;
 use std::fmt;
 use std::time::Duration;
 
-use graft_election_core::{Leadership, Round, State, VoteRecord};
+use graft_election_core::{Leadership, Round, State};
 
 use crate::checker::Checker;
 use crate::clock::Clock;
 use crate::judgement::Violation;
 use crate::machine::{Condition, CoreNode, Machine};
+use crate::setup::VoteRecord;
 use crate::{
     Answers, Event, FlightKey, Identity, Moment, Network, NodeIndex, NodeSetup, Observer, Pick,
     Setup, Step,

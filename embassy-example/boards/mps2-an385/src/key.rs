@@ -19,7 +19,7 @@ pub(crate) fn seals(id: NodeId, votes: &mut VoteFlash<Flash>) -> Seals<VOTERS> {
         Ok(keys) => keys,
         Err(error) => fatal::no_start(error),
     };
-    let starts = match block_on(pin!(votes.count_start())) {
+    let starts = match block_on(pin!(VoteStore::<VOTERS>::count_start(votes))) {
         Ok(starts) => starts,
         Err(error) => fatal::no_start(error),
     };

@@ -22,7 +22,7 @@ pub(crate) async fn seals(
     id: NodeId,
     votes: &mut Votes,
 ) -> Result<Seals<VOTERS>, CountError<VoteFlashError>> {
-    let starts = votes.count_start().await?;
+    let starts = VoteStore::<VOTERS>::count_start(votes).await?;
     defmt::info!("start {=u32} with the cluster's key", starts);
     Ok(Seals::of_node(CLUSTER, keys, id, starts))
 }

@@ -36,8 +36,8 @@ use crate::settings::{CLUSTER, ID_LEN, Settings};
 /// The largest cluster that the node can be a voter of.
 const VOTERS: usize = 7;
 
-// The README says so.
-const _: () = assert!(Votes::saves(ERASE_CYCLES, ID_LEN) >= 20_000_000);
+// The README says so. The voters are not declared.
+const _: () = assert!(Votes::saves(ERASE_CYCLES, 0, ID_LEN) >= 20_000_000);
 
 /// Takes part in the election for as long as there is power, unless another board has this one's
 /// number.

@@ -41,7 +41,7 @@ fn fails_with(status: i32, output: &Output, complaint: &str) {
 
 fn list_of(directory: &TempDir, file: &str) -> (u64, Option<ListId>, Option<String>) {
     let contents = VoteFile::inspect(directory.path().join(file)).unwrap().unwrap();
-    (contents.term, contents.list, contents.id)
+    (contents.term, contents.list.map(|list| list.id), contents.id)
 }
 
 fn init_all(directory: &TempDir) {

@@ -270,8 +270,10 @@ fn v7_a_stored_id_that_is_malformed_is_refused() {
 /// V3, V6, O3, K2: what a node keeps beside its vote, in the words that the documentation gives.
 #[test]
 fn v6_o3_k2_the_list_of_voters_the_promise_a_pause_and_starts_are_kept_with_the_vote() {
-    let list = Some(ListId { term: 6, version: 1_234 });
-    let voted_for = Some(id("b"));
+    let root = ListId::declared(&["a", "b", "c"].map(id));
+    let list_id = ListId { term: 6, version: 2 };
+    let list = VoterList::restored(list_id, root, ["a", "b", "d"].map(id)).unwrap();
+    let (voted_for, list) = (Some(id("b")), Some(RecordedList::Whole(list)));
     let (bound_for, is_paused, starts) = (500_000, true, 12);
     let record = VoteRecord { term: 7, voted_for, list, bound_for, is_paused, starts };
     let file = encode(&record, &id("a")).unwrap();
@@ -279,11 +281,27 @@ fn v6_o3_k2_the_list_of_voters_the_promise_a_pause_and_starts_are_kept_with_the_
         file,
         file_of(concat!(
             r#"{"CurrentTerm":7,"VotedFor":"b","NodeId":"a","#,
-            r#""Voters":{"Term":6,"Version":1234},"BoundFor":500000,"Paused":true,"Starts":12}"#
+            r#""Voters":{"Term":6,"Version":2,"Root":[0,1425287],"Ids":["a","b","d"]},"#,
+            r#""BoundFor":500000,"Paused":true,"Starts":12}"#
         ))
     );
     let stored = decode(file.as_bytes()).unwrap().to_stored_vote().unwrap();
     assert_eq!((stored.record, stored.id), (record, Some(id("a"))));
+}
+
+/// As earlier versions stored it, and as a node of Graft mode keeps it that declares nobody.
+#[test]
+fn v6_a_list_of_which_the_id_alone_is_known_is_kept() {
+    let list = Some(RecordedList::Id(ListId { term: 6, version: 1_234 }));
+    let record = VoteRecord { term: 7, list, ..VoteRecord::default() };
+    let file = encode(&record, &id("a")).unwrap();
+    let data = concat!(
+        r#"{"CurrentTerm":7,"VotedFor":"","NodeId":"a","#,
+        r#""Voters":{"Term":6,"Version":1234}}"#
+    );
+    assert_eq!(file, file_of(data));
+    let stored = decode(file.as_bytes()).unwrap().to_stored_vote().unwrap();
+    assert_eq!(stored.record, record);
 }
 
 /// A node of Graft mode has neither, and leaves a file in which Go finds what it knows.
@@ -306,12 +324,43 @@ fn v6_a_malformed_list_or_promise_is_refused() {
     ] {
         assert!(matches!(decode_data(data), Err(Corruption::Data(_))), "{data}");
     }
-    let unusable = |data| decode_data(data).unwrap().to_stored_vote().unwrap_err();
+    let unusable = |data: &str| decode_data(data).unwrap().to_stored_vote().unwrap_err();
     let list = |term, version| Unusable::List { list: ListId { term, version } };
     let data = r#"{"CurrentTerm":7,"Voters":{"Term":0,"Version":0}}"#;
     assert_eq!(unusable(data), list(0, 0));
     let data = r#"{"CurrentTerm":7,"Voters":{"Term":8,"Version":1}}"#;
     assert_eq!(unusable(data), list(8, 1), "T1: of a term that the node has never seen");
+    let data = |root, ids: &str| {
+        let list = format!(r#""Term":7,"Version":2,"Root":{root},"Ids":{ids}"#);
+        format!(r#"{{"CurrentTerm":7,"Voters":{{{list}}}}}"#)
+    };
+    let list = ListId { term: 7, version: 2 };
+    let root = "[0,1425287]";
+    assert_eq!(unusable(&data("[8,1]", r#"["a"]"#)), Unusable::List { list });
+    assert_eq!(unusable(&data("[1,0]", r#"["a"]"#)), Unusable::List { list });
+    let twice = VoterListError::Repeated { voter: id("a") };
+    assert_eq!(unusable(&data(root, r#"["a","b","a"]"#)), Unusable::Voters { list, reason: twice });
+    let many: Vec<_> = (0..65).map(|number| format!(r#""n{number}""#)).collect();
+    let too_long = VoterListError::TooLong { capacity: 64 };
+    assert_eq!(
+        unusable(&data(root, &format!("[{}]", many.join(",")))),
+        Unusable::Voters { list, reason: too_long }
+    );
+    let others = VoterListError::OtherVoters { id: list };
+    assert_eq!(
+        unusable(&data("[7,2]", r#"["a","b"]"#)),
+        Unusable::Voters { list, reason: others },
+        "I8"
+    );
+    let reason = NodeId::new("b c").unwrap_err();
+    assert_eq!(
+        unusable(&data(root, r#"["a","b c"]"#)),
+        Unusable::VoterId { id: "b c".to_owned(), reason }
+    );
+    for list in [r#"{"Term":7,"Version":2,"Ids":"a,b"}"#, r#"{"Term":7,"Version":2,"Root":[1]}"#] {
+        let data = format!(r#"{{"Voters":{list}}}"#);
+        assert!(matches!(decode_data(&data), Err(Corruption::Data(_))), "{data}");
+    }
     let data = r#"{"BoundFor":4294967296}"#;
     assert_eq!(unusable(data), Unusable::BoundFor { micros: 1 << 32 });
 }

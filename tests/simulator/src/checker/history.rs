@@ -1,4 +1,6 @@
-use graft_election_core::{Instant, NodeId, Round, VoteRecord};
+use graft_election_core::{Instant, NodeId, Round};
+
+use crate::setup::VoteRecord;
 
 use super::incarnation::Incarnation;
 

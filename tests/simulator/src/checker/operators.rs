@@ -2,13 +2,14 @@
 
 use graft_election_core::{
     ControlAction, ControlOutcome, ControlRequest, ControlResponse, Handover, Instant, NodeId,
-    Round, State, VoteRecord,
+    Round, State,
 };
 
 use super::Checker;
 use super::incarnation::Incarnation;
 use crate::Identity;
 use crate::machine::CoreNode;
+use crate::setup::VoteRecord;
 
 /// What operators have made of a node's program since its start.
 #[derive(Clone, Debug, Default)]

@@ -4,8 +4,8 @@ use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 
 use graft_election_core::{
-    HeartbeatResponse, Instant, Message, Mode, PreVoteResponse, Reason, State, VoteRecord,
-    VoteRequest, VoteResponse, quorum,
+    HeartbeatResponse, Instant, Message, Mode, PreVoteResponse, Reason, State, VoteRequest,
+    VoteResponse, quorum,
 };
 
 use super::doubt::Doubt;
@@ -13,6 +13,7 @@ use super::{Checker, TERM_END};
 use crate::application::SimulatedApplication;
 use crate::judgement::Judged;
 use crate::machine::CoreNode;
+use crate::setup::VoteRecord;
 use crate::{Identity, Moment};
 
 impl Checker {

@@ -1,6 +1,6 @@
 //! Lists of voters that differ, and how they are changed (rule V6).
 
-use graft_election_core::ListId;
+use graft_election_core::{ListId, RecordedList};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
@@ -70,7 +70,7 @@ impl Simulation {
     }
 
     fn list_of(&self, node: NodeIndex) -> Option<ListId> {
-        self.world.record(node)?.list
+        self.world.record(node)?.list.as_ref().map(RecordedList::id)
     }
 
     /// Somebody edits the list that a node declares, as if that changed the cluster; or restores

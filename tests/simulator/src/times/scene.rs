@@ -3,9 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use graft_election_core::{Config, Handover, Message, Mode, VoteRecord};
+use graft_election_core::{Config, Handover, Message, Mode};
 
 use crate::judgement::Violation;
+use crate::setup::VoteRecord;
 use crate::{Cluster, Condition, Links, NodeIndex, NodeSetup, Setup, Step};
 
 /// T_min, the unit of all times; T_max is twice that, and H a fifth.
