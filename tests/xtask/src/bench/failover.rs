@@ -21,7 +21,7 @@ use crate::workspace::{root, target_dir};
 const DRAWING: &str = "docs/pictures/failover.svg";
 
 /// How often all of it is done.
-const ROUNDS: u32 = 40;
+const ROUNDS: u32 = 100;
 
 /// The same for those that take ten seconds each time.
 const SLOW_ROUNDS: u32 = 8;
@@ -136,7 +136,7 @@ fn contenders() -> Result<Vec<Contender>> {
             tells: false,
             ends: true,
             renews_every: Duration::from_secs(1) / 3,
-            rounds: ROUNDS / 2,
+            rounds: ROUNDS / 5,
         },
     ])
 }

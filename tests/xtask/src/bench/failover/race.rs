@@ -8,7 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 use super::Contender;
 use crate::compare::group::Group;
@@ -57,6 +58,8 @@ pub(super) struct Takeover {
 /// What a node writes into its file.
 #[derive(Clone, Debug, Deserialize)]
 struct Event {
+    /// In nanoseconds of the time of day.
+    #[serde(deserialize_with = "nanoseconds")]
     ts: u64,
     event: String,
     #[serde(default)]
@@ -238,10 +241,34 @@ fn name(index: usize) -> String {
 }
 
 fn time_of_day() -> Result<u64> {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
-    Ok(u64::try_from(since.as_nanos())?)
+    since_1970(SystemTime::now())
+}
+
+fn since_1970(at: SystemTime) -> Result<u64> {
+    Ok(u64::try_from(at.duration_since(SystemTime::UNIX_EPOCH)?.as_nanos())?)
+}
+
+fn nanoseconds<'d, D: Deserializer<'d>>(text: D) -> Result<u64, D::Error> {
+    let text = String::deserialize(text)?;
+    let at = humantime::parse_rfc3339(&text).map_err(D::Error::custom)?;
+    since_1970(at).map_err(D::Error::custom)
 }
 
 fn millis(from: u64, to: u64) -> f64 {
     (to as f64 - from as f64) / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_read_as_the_program_prints_it() {
+        let line = r#"{"event":"lease","from":"","id":"n0","leader":"n0","term":1,"to":"held","ts":"1970-01-01T00:00:01.000250Z"}"#;
+        let event: Event = serde_json::from_str(line).unwrap();
+        assert_eq!(
+            (event.ts, event.event.as_str(), event.to.as_str()),
+            (1_000_250_000, "lease", "held")
+        );
+    }
 }
