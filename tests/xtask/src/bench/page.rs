@@ -88,8 +88,8 @@ impl Page {
 /// The text with its paragraphs in lines of the usual length; tables stay as they are.
 fn fill(text: &str) -> String {
     let fill_one = |paragraph: &str| {
-        if paragraph.starts_with('|') {
-            return paragraph.trim_end().to_owned();
+        if paragraph.trim_start().starts_with('|') {
+            return paragraph.trim().to_owned();
         }
         let mut lines = vec![String::new()];
         for word in paragraph.split_whitespace() {
@@ -142,5 +142,14 @@ mod tests {
         page.replace("core", "new");
         let sections = format!("{}\nnew\n\n{}\nother\n\n", mark("core"), mark("idle"));
         assert_eq!(page.0, format!("{PREAMBLE}\n{sections}"));
+    }
+
+    #[test]
+    fn tables_stay_as_they_are_and_texts_are_filled() {
+        let row = format!("| {} |\n| --- |", "word ".repeat(30));
+        let text = format!("one\ntwo\n\n\n{row}\n\n{}", "word ".repeat(30));
+        let filled = fill(&text);
+        assert!(filled.starts_with(&format!("one two\n\n{row}\n\nword word")), "{filled}");
+        assert!(filled.lines().all(|line| line.starts_with('|') || line.len() <= 100), "{filled}");
     }
 }

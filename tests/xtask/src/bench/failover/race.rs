@@ -264,11 +264,11 @@ mod tests {
 
     #[test]
     fn an_event_is_read_as_the_program_prints_it() {
-        let line = r#"{"event":"lease","from":"","id":"n0","leader":"n0","term":1,"to":"held","ts":"1970-01-01T00:00:01.000250Z"}"#;
-        let event: Event = serde_json::from_str(line).unwrap();
-        assert_eq!(
-            (event.ts, event.event.as_str(), event.to.as_str()),
-            (1_000_250_000, "lease", "held")
+        let line = concat!(
+            r#"{"event":"lease","from":"","id":"n0","leader":"n0","term":1,"to":"held","#,
+            r#""ts":"1970-01-01T00:00:01.000250Z"}"#
         );
+        let event: Event = serde_json::from_str(line).unwrap();
+        assert_eq!((event.ts, &*event.event, &*event.to), (1_000_250_000, "lease", "held"));
     }
 }
