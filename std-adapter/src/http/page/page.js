@@ -122,6 +122,17 @@ function headlineOf(status) {
   return `${status.leader} leads in term ${status.term}${lease}${value}.`;
 }
 
+/// What the cluster's key has to say about what is shown.
+function doubtsOf(seen) {
+  const doubts = seen.is_unverified
+    ? ["unverified: the nodes have a key, and without it anybody may have said this"] : [];
+  const causes = Object.entries(seen.unauthentic);
+  const dropped = causes.reduce((sum, [_, count]) => sum + count, 0);
+  if (dropped === 0) return doubts;
+  const counts = causes.map(([cause, count]) => `${count} ${cause}`).join(", ");
+  return [...doubts, `dropped for their seals: ${dropped} messages (${counts})`];
+}
+
 function drawHour(id, history) {
   const now = Date.parse(history.ts), begin = now - HOUR_MS;
   const x = at => 640 * (Math.max(at, begin) - begin) / HOUR_MS;
@@ -164,6 +175,8 @@ function show(status, history) {
   byId("unheard").textContent = unheard ? `Not heard here: ${unheard}${whose}.` : "";
   byId("disagreements").replaceChildren(
     ...status.seen.disagreements.map(words => make("li", {}, words)));
+  byId("doubts").replaceChildren(
+    ...doubtsOf(status.seen).map(words => make("li", {}, words)));
   drawHour(status.id, history);
   byId("footer").textContent =
     `seen by ${status.id}, ${status.connection}, graft ${status.version}, at ${status.ts}`;
