@@ -353,7 +353,7 @@ fn values() {
     black_box(Round::new(number() as u32).map(Round::number));
     black_box(Life::new(number() as u32).map(Life::number));
     black_box(list_id().has_voters_of(list_id()));
-    display(list);
+    display(list_id());
     #[cfg(feature = "plant")]
     black_box(NodeId::new(Input::new().text()).unwrap());
 }
