@@ -346,6 +346,15 @@ impl Checker {
         let incarnation = history.and_then(|history| history.incarnation.as_ref());
         incarnation.is_some_and(|it| it.doubt.is_none() && it.goes_by_latest_list(now))
     }
+
+    /// Whether T_min is the same for all that have started.
+    fn has_one_t_min(&self) -> bool {
+        let started = self.histories.iter().filter_map(|history| history.incarnation.as_ref());
+        let mut t_mins = started.map(|incarnation| incarnation.times[0]);
+        let first = t_mins.next();
+        t_mins.all(|t_min| Some(t_min) == first)
+    }
+
     /// Whether every leader so far was the first process of its id.
     fn only_firsts_led(&self) -> bool {
         self.leaders.iter().all(|(_, leader)| self.named[leader.index.get()].index == leader.index)

@@ -37,7 +37,7 @@ pub enum Judged {
     NodesAlone,
     /// `doubles-12ms`: the same, and that two leases overlap for no longer than this, and not at
     /// all as long as no double has led. Some ids have several processes, and nothing that they say
-    /// to each other takes longer, or is lost.
+    /// to each other takes longer, or is lost. Where T_min differs, a crash ends a lease.
     Doubles {
         /// How long a message takes at most, until it is heard.
         delay_max: Duration,

@@ -10,7 +10,7 @@ use crate::{Identity, Moment, NodeIndex};
 
 /// The leases of all nodes, each up to the moment at which its holder's clock ends it.
 ///
-/// A crash ends no lease: what was allowed under it may still be going on.
+/// A crash ends no lease, as a rule: what was allowed under it may still be going on.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
     held: [Option<Lease>; NodeIndex::COUNT_MAX],
@@ -104,6 +104,16 @@ impl Checker {
     pub(crate) fn has_no_lease(&mut self, node: Identity, now: Moment) {
         self.overlap_briefly(now);
         self.leases.end(node.index);
+    }
+
+    /// A node's program stops at `now` without a word.
+    ///
+    /// N3: its double waits T_min, its own, after it has asked in vain. Where another T_min is
+    /// longer, the lease of one that can't be heard any more may be longer than that too.
+    pub(crate) fn crashed(&mut self, node: Identity, now: Moment) {
+        if matches!(self.judged, Judged::Doubles { .. }) && !self.has_one_t_min() {
+            self.has_no_lease(node, now);
+        }
     }
 
     /// At `now` a node has a lease, which its clock will end at the moment `ends_at`.

@@ -435,7 +435,9 @@ impl World {
             return Err(CannotHappen::Unfit(node, Condition::Down));
         }
         let was_saving = self.change_disk(node, |disk| disk.crash(remains));
-        self.machines[node.get()].stop();
+        let machine = &mut self.machines[node.get()];
+        machine.stop();
+        self.checkers[machine.cluster].crashed(machine.identity, self.now);
         observer.observe(Event::Crashed(node, was_saving));
         Ok(())
     }
