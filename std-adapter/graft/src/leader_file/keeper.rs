@@ -1,13 +1,13 @@
 //! Keeps the leader file as long as the lease.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use graft_election::{Mode, Node};
 use rustix::fs::OFlags;
 use tokio::sync::mpsc;
@@ -21,12 +21,15 @@ use crate::permit::Permit;
 /// so, and is reported again only when it could be written meanwhile.
 const FAULTS_MAX: usize = 4;
 
-/// Where the leader file is.
+/// Where the leader file is, and the right to write it.
 #[derive(Clone, Debug)]
 pub(crate) struct LeaderFileKeeper {
     path: PathBuf,
     /// The next one, until it takes the place of the file.
     next_path: PathBuf,
+    /// Held against every other process. It is a file of its own, since the other one is replaced
+    /// all the time, and stays: removing it could take away a lock that another has by then.
+    _lock: Arc<File>,
 }
 
 impl LeaderFileKeeper {
@@ -34,11 +37,24 @@ impl LeaderFileKeeper {
     ///
     /// # Errors
     ///
-    /// No file can be written there.
+    /// No file can be written there, or a process that lives keeps it.
     pub(crate) fn new(path: PathBuf) -> Result<Self> {
-        let mut next_name = path.file_name().context("the leader file has no name")?.to_owned();
-        next_name.push(".new");
-        let keeper = Self { next_path: path.with_file_name(next_name), path };
+        let beside = |suffix| {
+            let mut name = path.file_name().context("the leader file has no name")?.to_owned();
+            name.push(suffix);
+            anyhow::Ok(path.with_file_name(name))
+        };
+        let (next_path, lock_path) = (beside(".new")?, beside(".lock")?);
+        let context = || format!("could not write the leader file {}", path.display());
+        let lock = create(&lock_path).with_context(context)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                bail!("another process keeps the leader file {}", path.display())
+            }
+            Err(TryLockError::Error(error)) => return Err(error).with_context(context),
+        }
+        let keeper = Self { path, next_path, _lock: Arc::new(lock) };
         let context = || format!("could not write the leader file {}", keeper.path.display());
         keeper.write_next(b"").with_context(context)?;
         fs::remove_file(&keeper.next_path).with_context(context)?;
@@ -100,11 +116,7 @@ impl LeaderFileKeeper {
 
     /// After a crash nobody believes it, so it needn't reach the disk.
     fn write_next(&self, text: &[u8]) -> io::Result<()> {
-        // Somebody else's link may lie in a directory that is open to all.
-        let no_link = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).custom_flags(no_link);
-        options.open(&self.next_path)?.write_all(text)
+        create(&self.next_path)?.write_all(text)
     }
 
     fn remove(&self) -> Result<()> {
@@ -115,6 +127,13 @@ impl LeaderFileKeeper {
             _ => Ok(()),
         }
     }
+}
+
+/// An empty file. Somebody else's link may lie in a directory that is open to all.
+fn create(path: &Path) -> io::Result<File> {
+    let no_link = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).custom_flags(no_link).open(path)
 }
 
 /// Does what may take long on a thread of its own: the lease doesn't depend on a disk that hangs.

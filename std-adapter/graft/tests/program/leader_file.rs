@@ -8,39 +8,42 @@ use serde_json::{Value, json};
 
 use crate::process::{Program, graft, text, wait_until};
 
-/// A node of a cluster of `size` that keeps the file `run/leader`.
+/// A node of a cluster of `size` that keeps the file `run/ID`.
 fn start(directory: &Path, id: &str, size: &str) -> Program {
-    let cluster = ["run", "--json", "--cluster", "c", "--size", size, "--local", "d"];
-    let vote_file = format!("{id}.vote");
-    let node = ["--id", id, "--vote-file", &vote_file, "--leader-file", "run/leader"];
+    let leader_file = format!("run/{id}");
     fs::create_dir_all(directory.join("run")).unwrap();
-    Program::start(directory, &[&cluster[..], &node].concat())
+    Program::start(directory, &arguments(id, size, &leader_file))
+}
+
+fn arguments<'a>(id: &'a str, size: &'a str, leader_file: &'a str) -> Vec<&'a str> {
+    let cluster = ["run", "--json", "--cluster", "c", "--size", size, "--local", "d"];
+    [&cluster[..], &["--id", id, "--leader-file", leader_file]].concat()
 }
 
 /// A node that leads alone, and has said so in its file.
 fn lead(directory: &Path) -> Program {
     let mut program = start(directory, "a", "1");
     program.wait_for(|line| line.is("lease", &[("to", "held")]));
-    wait_until(|| directory.join("run/leader").exists());
+    wait_until(|| directory.join("run/a").exists());
     program
 }
 
 /// The exit status, and the token.
-fn ask(directory: &Path) -> (Option<i32>, String) {
-    let output = graft(directory, &["is-leader", "--token", "run/leader"]);
+fn ask(directory: &Path, id: &str) -> (Option<i32>, String) {
+    let output = graft(directory, &["is-leader", "--token", &format!("run/{id}")]);
     assert_eq!(text(&output.stderr), "");
     (output.status.code(), text(&output.stdout).to_owned())
 }
 
 fn read(directory: &Path) -> Value {
-    serde_json::from_slice(&fs::read(directory.join("run/leader")).unwrap()).unwrap()
+    serde_json::from_slice(&fs::read(directory.join("run/a")).unwrap()).unwrap()
 }
 
 #[test]
 fn the_file_tells_who_leads_and_is_gone_when_nobody_does() {
     let directory = tempfile::tempdir().unwrap();
     let mut program = lead(directory.path());
-    assert_eq!(ask(directory.path()), (Some(0), "1\n".to_owned()));
+    assert_eq!(ask(directory.path(), "a"), (Some(0), "1\n".to_owned()));
     let first = read(directory.path());
     assert_eq!(
         (&first["cluster"], &first["id"], &first["token"]),
@@ -53,8 +56,9 @@ fn the_file_tells_who_leads_and_is_gone_when_nobody_does() {
     });
     program.terminate();
     assert!(program.wait().success());
-    assert_eq!(ask(directory.path()), (Some(1), String::new()));
-    assert_eq!(fs::read_dir(directory.path().join("run")).unwrap().count(), 0);
+    assert_eq!(ask(directory.path(), "a"), (Some(1), String::new()));
+    let left = fs::read_dir(directory.path().join("run")).unwrap();
+    assert_eq!(left.map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>(), ["a.lock"]);
 }
 
 /// Whoever kept it is killed, or does nothing any more.
@@ -64,8 +68,8 @@ fn a_file_that_is_left_behind_is_not_believed() {
         let directory = tempfile::tempdir().unwrap();
         let program = lead(directory.path());
         program.signal(signal);
-        wait_until(|| ask(directory.path()).0 == Some(1));
-        assert!(directory.path().join("run/leader").exists(), "{signal:?}");
+        wait_until(|| ask(directory.path(), "a").0 == Some(1));
+        assert!(directory.path().join("run/a").exists(), "{signal:?}");
     }
 }
 
@@ -74,15 +78,32 @@ fn a_file_that_is_left_behind_is_not_believed() {
 fn the_file_is_removed_with_the_lease() {
     let directory = tempfile::tempdir().unwrap();
     let mut programs = ["a", "b"].map(|id| start(directory.path(), id, "2"));
-    let leader = programs[0].wait_for_leader().str("leader").to_owned();
+    let id = programs[0].wait_for_leader().str("leader").to_owned();
     let [a, b] = &mut programs;
-    let (leader, follower) = if leader == "a" { (a, b) } else { (b, a) };
+    let (leader, follower) = if id == "a" { (a, b) } else { (b, a) };
     leader.wait_for(|line| line.is("lease", &[("to", "held")]));
-    wait_until(|| directory.path().join("run/leader").exists());
+    let path = directory.path().join("run").join(&id);
+    wait_until(|| path.exists());
     follower.stop();
     leader.wait_for(|line| line.is("lease", &[("from", "held")]));
-    assert_eq!(ask(directory.path()), (Some(1), String::new()));
-    wait_until(|| !directory.path().join("run/leader").exists());
+    assert_eq!(ask(directory.path(), &id), (Some(1), String::new()));
+    wait_until(|| !path.exists());
+}
+
+/// One that is started by mistake takes nothing from the leader, not even for a moment.
+#[test]
+fn the_file_of_a_process_that_lives_is_not_touched() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = lead(directory.path());
+    program.signal(Signal::STOP);
+    let before = read(directory.path());
+    for id in ["a", "b"] {
+        let output = graft(directory.path(), &arguments(id, "1", "run/a"));
+        assert_eq!(output.status.code(), Some(78), "{output:?}");
+        let said = "graft: another process keeps the leader file run/a\n";
+        assert_eq!(text(&output.stderr), said);
+    }
+    assert_eq!(read(directory.path()), before);
 }
 
 /// The clock that it goes by began again.
@@ -92,15 +113,15 @@ fn a_file_from_before_the_machine_was_started_is_not_believed_but_removed() {
     let mut program = lead(directory.path());
     program.kill();
     program.wait();
-    let path = directory.path().join("run/leader");
+    let path = directory.path().join("run/a");
     let mut file = read(directory.path());
     file["until_uptime_us"] = json!(u64::MAX);
     fs::write(&path, file.to_string()).unwrap();
-    assert_eq!(ask(directory.path()).0, Some(0));
+    assert_eq!(ask(directory.path(), "a").0, Some(0));
     file["boot_id"] = json!("another");
     fs::write(&path, file.to_string()).unwrap();
-    assert_eq!(ask(directory.path()).0, Some(1));
-    let mut program = start(directory.path(), "b", "2");
+    assert_eq!(ask(directory.path(), "a").0, Some(1));
+    let mut program = start(directory.path(), "a", "2");
     program.wait_for_start();
     assert!(!path.exists());
 }
@@ -131,5 +152,5 @@ fn a_file_that_can_not_be_written_any_more_is_reported() {
     let mut program = lead(directory.path());
     fs::rename(directory.path().join("run"), directory.path().join("gone")).unwrap();
     let told = program.wait_for(|line| line.is("error", &[("reason", "leader_file_failed")]));
-    assert!(told.str("error").starts_with("could not write the leader file run/leader: "));
+    assert!(told.str("error").starts_with("could not write the leader file run/a: "));
 }
