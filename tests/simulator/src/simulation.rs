@@ -309,7 +309,12 @@ impl Simulation {
             Action::Wake => self.apply(&Step::TimeOut(node)),
             Action::Save => self.apply(&Step::Save(node)),
             Action::FailSave { written } => self.apply(&Step::FailSave { node, written }),
-            Action::Crash(remains) => self.apply(&Step::Crash { node, remains }),
+            Action::Crash(remains) => {
+                // Other disks may have been lost since that was drawn.
+                let is_spared = remains == Remains::Torn && !self.can_spare(node);
+                let remains = if is_spared { Remains::New } else { remains };
+                self.apply(&Step::Crash { node, remains });
+            }
             Action::Resume => self.apply(&Step::Resume(node)),
             // It stays down for a while.
             Action::Restart if self.returns_to_go(node) => return,

@@ -161,7 +161,7 @@ impl Simulation {
     }
 
     /// Whether a quorum of the cluster's first nodes is left without this one.
-    fn can_spare(&self, node: NodeIndex) -> bool {
+    pub(super) fn can_spare(&self, node: NodeIndex) -> bool {
         let is_lost = |other: NodeIndex| {
             other == node
                 || !self.world.has_record(other)
