@@ -25,6 +25,7 @@ impl Checker {
     pub(crate) fn is_told_to_close(&mut self, node: Identity, now: Instant) {
         self.acts(node, now);
         let Some(incarnation) = &mut self.history(node).incarnation else { return };
+        incarnation.parting.is_closing = true;
         let is_due = incarnation.state == State::Leader || incarnation.awaits_successor();
         if is_due && !incarnation.must_stand_aside(now) {
             incarnation.parting.may_leave = incarnation.may_stand_aside(now);

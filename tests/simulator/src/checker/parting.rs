@@ -7,6 +7,9 @@ pub(super) struct Parting {
     pub(super) owes_handover: Option<Reason>,
     /// The term in which it handed over, as long as it knows of no successor.
     pub(super) handed_over: Option<u64>,
+    /// It was told to close. It may stay for a while even where it owes nobody that: its handover was
+    /// lost with a save that failed (rule C4).
+    pub(super) is_closing: bool,
     /// Until when a closing node goes on answering, unless its successor no longer needs it (rule
     /// H3).
     pub(super) stays_until: Option<Instant>,

@@ -213,9 +213,8 @@ impl Checker {
         self.obeys(node, program, gave_up);
         let Some(incarnation) = &mut self.history(node).incarnation else { return };
         // A node that is about to close has other things to do, and one that has asked waits.
-        let must_ask = input.is_anothers
-            && incarnation.doubt.is_none()
-            && incarnation.parting.stays_until.is_none();
+        let must_ask =
+            input.is_anothers && incarnation.doubt.is_none() && !incarnation.parting.is_closing;
         incarnation.takes_in(&input, program, is_excused);
         let knows_value = incarnation.knows_value(program);
         self.require("L7", knows_value, || {
