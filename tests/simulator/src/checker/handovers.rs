@@ -4,6 +4,7 @@
 use graft_election_core::{Handover, Instant, NodeId, Reason, State};
 
 use super::Checker;
+use super::parting::names_nobody;
 use crate::Identity;
 use crate::machine::CoreNode;
 
@@ -25,7 +26,6 @@ impl Checker {
     pub(crate) fn is_told_to_close(&mut self, node: Identity, now: Instant) {
         self.acts(node, now);
         let Some(incarnation) = &mut self.history(node).incarnation else { return };
-        incarnation.parting.is_closing = true;
         let is_due = incarnation.state == State::Leader || incarnation.awaits_successor();
         if is_due && !incarnation.must_stand_aside(now) {
             incarnation.parting.may_leave = incarnation.may_stand_aside(now);
@@ -91,11 +91,7 @@ impl Checker {
     pub(super) fn hands_over(&mut self, node: Identity, handover: &Handover) {
         let is_told_whom = self.names_successor(node, handover);
         let Some(incarnation) = &mut self.history(node).incarnation else { return };
-        let owed = incarnation.parting.owes_handover.take();
-        let names_nobody =
-            |reason| matches!(reason, Reason::LostQuorum | Reason::DuplicateId | Reason::OlderList);
-        let expects_successor = owed.is_some_and(|reason| !names_nobody(reason));
-        incarnation.parting.handed_over = expects_successor.then_some(handover.term);
+        let owed = incarnation.parting.hands_over(handover.term);
         let names_one = owed.is_some_and(names_nobody) && handover.target.is_some();
         self.require("L4", !names_one, || {
             format!("{node} has lost its quorum, and names a node that is to lead")
@@ -103,7 +99,7 @@ impl Checker {
         let target = handover.target.as_ref().map(Identity::of);
         match owed {
             Some(Reason::PriorityHandover) => self.gives_way(node, target.flatten()),
-            Some(_) if expects_successor && !is_told_whom => self.chooses(node, target),
+            Some(reason) if !names_nobody(reason) && !is_told_whom => self.chooses(node, target),
             _ => {}
         }
     }

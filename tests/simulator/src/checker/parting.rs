@@ -7,9 +7,6 @@ pub(super) struct Parting {
     pub(super) owes_handover: Option<Reason>,
     /// The term in which it handed over, as long as it knows of no successor.
     pub(super) handed_over: Option<u64>,
-    /// It was told to close. It may stay for a while even where it owes nobody that: its handover was
-    /// lost with a save that failed (rule C4).
-    pub(super) is_closing: bool,
     /// Until when a closing node goes on answering, unless its successor no longer needs it (rule
     /// H3).
     pub(super) stays_until: Option<Instant>,
@@ -18,8 +15,22 @@ pub(super) struct Parting {
 }
 
 impl Parting {
+    /// It has said that it hands over in `term`, or would have: if that was lost with a save that
+    /// failed it stays for a successor all the same. Returns why it had to.
+    pub(super) fn hands_over(&mut self, term: u64) -> Option<Reason> {
+        let owed = self.owes_handover.take();
+        let expects_successor = owed.is_some_and(|reason| !names_nobody(reason));
+        self.handed_over = expects_successor.then_some(term);
+        owed
+    }
+
     /// Someone leads.
     pub(super) fn hears_leader(&mut self) {
         self.handed_over = None;
     }
+}
+
+/// Whether a leader that stops for this reason leaves it to all others who leads.
+pub(super) fn names_nobody(reason: Reason) -> bool {
+    matches!(reason, Reason::LostQuorum | Reason::DuplicateId | Reason::OlderList)
 }

@@ -213,8 +213,9 @@ impl Checker {
         self.obeys(node, program, gave_up);
         let Some(incarnation) = &mut self.history(node).incarnation else { return };
         // A node that is about to close has other things to do, and one that has asked waits.
-        let must_ask =
-            input.is_anothers && incarnation.doubt.is_none() && !incarnation.parting.is_closing;
+        let must_ask = input.is_anothers
+            && incarnation.doubt.is_none()
+            && incarnation.parting.stays_until.is_none();
         incarnation.takes_in(&input, program, is_excused);
         let knows_value = incarnation.knows_value(program);
         self.require("L7", knows_value, || {
@@ -271,7 +272,9 @@ impl Checker {
         if let Some(incarnation) = &mut self.history(node).incarnation {
             incarnation.save_failed = has_failed;
             if has_failed {
-                incarnation.parting.owes_handover = None;
+                if incarnation.parting.owes_handover.is_some() {
+                    incarnation.parting.hands_over(incarnation.term);
+                }
                 incarnation.obedience.loses_answer();
             }
             if let (true, Some(doubt)) = (has_failed, &mut incarnation.doubt) {
