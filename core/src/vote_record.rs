@@ -1,4 +1,4 @@
-use crate::{NodeId, RecordedList, VoterList};
+use crate::{NodeId, RecordedList, VoterList, VoterListError};
 
 /// The first number that is not a term (rule T4).
 pub const TERM_END: u64 = 1 << 63;
@@ -45,6 +45,22 @@ impl<const VOTERS: usize> VoteRecord<VOTERS> {
             Some(RecordedList::Whole(list)) => Some(list),
             Some(RecordedList::Id(_)) | None => None,
         }
+    }
+
+    /// The same record, with room for `OTHER` voters.
+    ///
+    /// # Errors
+    ///
+    /// [`VoterListError::TooLong`] if its list has more.
+    pub fn with_room_for<const OTHER: usize>(&self) -> Result<VoteRecord<OTHER>, VoterListError> {
+        Ok(VoteRecord {
+            term: self.term,
+            voted_for: self.voted_for.clone(),
+            list: self.list.as_ref().map(RecordedList::with_room_for).transpose()?,
+            bound_for: self.bound_for,
+            is_paused: self.is_paused,
+            starts: self.starts,
+        })
     }
 
     /// Whether its node may ever have promised anything, so that one may hold still (rule V3).

@@ -60,6 +60,17 @@ impl<const VOTERS: usize> VoterList<VOTERS> {
         Ok(list)
     }
 
+    /// The same list, with room for `OTHER` voters.
+    ///
+    /// # Errors
+    ///
+    /// [`VoterListError::TooLong`] if it has more.
+    pub fn with_room_for<const OTHER: usize>(&self) -> Result<VoterList<OTHER>, VoterListError> {
+        let too_long = VoterListError::TooLong { capacity: OTHER };
+        let voters = Vec::from_slice(&self.voters).map_err(|_| too_long)?;
+        Ok(VoterList { id: self.id, root: self.root, voters })
+    }
+
     /// Which list it is.
     pub fn id(&self) -> ListId {
         self.id
@@ -101,6 +112,16 @@ impl<const VOTERS: usize> RecordedList<VOTERS> {
         match self {
             Self::Id(id) => *id,
             Self::Whole(list) => list.root,
+        }
+    }
+
+    /// The same, with room for `OTHER` voters.
+    pub(crate) fn with_room_for<const OTHER: usize>(
+        &self,
+    ) -> Result<RecordedList<OTHER>, VoterListError> {
+        match self {
+            Self::Id(id) => Ok(RecordedList::Id(*id)),
+            Self::Whole(list) => list.with_room_for().map(RecordedList::Whole),
         }
     }
 
@@ -201,6 +222,16 @@ mod tests {
         let list = List::replaced_in(7, &ids(["b", "a"])).unwrap();
         let again = List::restored(list.id(), list.root(), list.voters().iter().cloned());
         assert_eq!(again, Ok(list));
+    }
+
+    #[test]
+    fn r1_a_list_stays_what_it_is_if_there_is_room_for_it() {
+        let (id, root) = (ListId { term: 9, version: 2 }, ListId { term: 7, version: 1 });
+        let list = List::restored(id, root, ids(["a", "b", "c"])).unwrap();
+        let larger = list.with_room_for::<5>().unwrap();
+        assert_eq!((larger.id(), larger.root(), larger.voters()), (id, root, list.voters()));
+        assert_eq!(larger.with_room_for(), Ok(list));
+        assert_eq!(larger.with_room_for::<2>(), Err(VoterListError::TooLong { capacity: 2 }));
     }
 
     #[test]

@@ -6,6 +6,9 @@ use rand::rngs::StdRng;
 /// The most voters that a cluster of this crate's nodes can have.
 pub const VOTERS_MAX: usize = 64;
 
+/// How many voters a node has room for if its cluster has no more, as almost all have.
+pub(crate) const VOTERS_FEW: usize = 7;
+
 /// A vote record of this adapter's nodes.
 pub type VoteRecord = graft_election_core::VoteRecord<VOTERS_MAX>;
 
@@ -15,8 +18,8 @@ pub type VoterList = graft_election_core::VoterList<VOTERS_MAX>;
 /// What a vote record of this adapter's nodes knows of their list of voters.
 pub type RecordedList = graft_election_core::RecordedList<VOTERS_MAX>;
 
-/// The election itself, with the capacities and the random source of this adapter.
-pub(crate) type CoreNode = Node<StdRng, Mailbox, VOTERS_MAX>;
+/// The election itself, with the random source of this adapter.
+pub(crate) type CoreNode<const VOTERS: usize> = Node<StdRng, Mailbox, VOTERS>;
 
 /// Where the application's answers wait for the core.
 ///
@@ -73,6 +76,12 @@ impl Application for Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_of_few_voters_takes_little_memory() {
+        let bytes = size_of::<CoreNode<VOTERS_FEW>>();
+        assert!(bytes * 5 < size_of::<CoreNode<VOTERS_MAX>>(), "{bytes} bytes");
+    }
 
     #[test]
     fn v4_a_grant_is_for_the_position_that_was_asked_about_and_no_other() {

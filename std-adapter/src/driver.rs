@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use graft_election_core::{
-    LeaderValue, Leadership, Message, NodeId, Outgoing, Output, Position, State,
+    LeaderValue, Leadership, Message, NodeId, Outgoing, Output, Position, State, VoteRecord,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 
 use crate::application_queries::ApplicationQueries;
 use crate::clock::Clock;
-use crate::core_node::{CoreNode, VoteRecord};
+use crate::core_node::CoreNode;
 use crate::counts::DropCause;
 use crate::error_chain::ErrorChain;
 use crate::events::Fault;
@@ -36,8 +36,8 @@ const LEAVE_TIME_MAX: Duration = Duration::from_secs(1);
 const SAVE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Everything a running node owns.
-pub(crate) struct Driver<T> {
-    pub(crate) node: CoreNode,
+pub(crate) struct Driver<T, const VOTERS: usize> {
+    pub(crate) node: CoreNode<VOTERS>,
     pub(crate) transport: T,
     pub(crate) votes: Arc<Mutex<dyn SaveVote>>,
     pub(crate) queries: ApplicationQueries,
@@ -97,7 +97,7 @@ enum Input {
     Close,
 }
 
-impl<T: Transport> Driver<T> {
+impl<T: Transport, const VOTERS: usize> Driver<T, VOTERS> {
     /// Drives the node until it is closed, then lets go of the transport and the vote store.
     pub(crate) async fn run(mut self) {
         while self.node.state() != State::Closed && !self.is_abandoned {
@@ -406,13 +406,17 @@ impl<T: Transport> Driver<T> {
 }
 
 /// Stores the record on a thread that may block. A save that has begun is always finished.
-async fn save(
+async fn save<const VOTERS: usize>(
     votes: &Arc<Mutex<dyn SaveVote>>,
     id: NodeId,
-    record: VoteRecord,
+    record: VoteRecord<VOTERS>,
 ) -> Result<(), Fault> {
     let votes = Arc::clone(votes);
-    let save = move || votes.lock().unwrap_or_else(PoisonError::into_inner).save_vote(&id, &record);
+    let save = move || {
+        // A node has room for no more voters than a store.
+        let record = record.with_room_for().map_err(|error| Arc::new(error) as SharedError)?;
+        votes.lock().unwrap_or_else(PoisonError::into_inner).save_vote(&id, &record)
+    };
     match tokio::task::spawn_blocking(save).await {
         Ok(saved) => saved.map_err(Fault::Save),
         Err(_) => Err(Fault::SaveInterrupted),

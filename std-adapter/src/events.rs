@@ -10,7 +10,7 @@ use crate::transport::ConnectionState;
 use crate::vote_store::{LoadWarning, SharedError};
 
 /// How many events a slow listener can fall behind before it loses the oldest.
-pub const EVENTS_MAX: usize = 1024;
+pub const EVENTS_MAX: usize = 256;
 
 /// A node at one instant: everything in it belongs together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -274,12 +274,12 @@ impl Fault {
 /// A node's events, in order. Dropping it costs the node nothing.
 #[derive(Debug)]
 pub struct Events {
-    receiver: broadcast::Receiver<Event>,
+    receiver: broadcast::Receiver<Arc<Event>>,
     last: Arc<Status>,
 }
 
 impl Events {
-    pub(crate) fn new(receiver: broadcast::Receiver<Event>, status: Arc<Status>) -> Self {
+    pub(crate) fn new(receiver: broadcast::Receiver<Arc<Event>>, status: Arc<Status>) -> Self {
         Self { receiver, last: status }
     }
 
@@ -298,11 +298,11 @@ impl Events {
         self.take(received)
     }
 
-    fn take(&mut self, received: Result<Event, RecvError>) -> Option<Event> {
+    fn take(&mut self, received: Result<Arc<Event>, RecvError>) -> Option<Event> {
         match received {
             Ok(event) => {
                 self.last = Arc::clone(&event.status);
-                Some(event)
+                Some(Arc::unwrap_or_clone(event))
             }
             Err(RecvError::Lagged(missed)) => Some(Event {
                 at: SystemTime::now(),

@@ -41,7 +41,7 @@ pub struct Node {
     requests: mpsc::Sender<Request>,
     /// Taken by the first caller of [`events`](Self::events), which so misses nothing.
     first_events: Mutex<Option<Events>>,
-    events: broadcast::Receiver<Event>,
+    events: broadcast::Receiver<Arc<Event>>,
     closing: watch::Sender<bool>,
     /// Loses its sender when the driver is gone.
     finished: watch::Receiver<()>,

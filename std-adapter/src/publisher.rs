@@ -26,7 +26,7 @@ pub(crate) struct Publisher {
     lease: watch::Sender<Option<Leadership>>,
     status: watch::Sender<Arc<Status>>,
     counts: watch::Sender<Counts>,
-    events: broadcast::Sender<Event>,
+    events: broadcast::Sender<Arc<Event>>,
     hearsay: Arc<Mutex<Hearsay>>,
     clock: Clock,
     news: News,
@@ -34,7 +34,11 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    pub(crate) fn new(node: &CoreNode, cluster: ClusterInfo, clock: Clock) -> Self {
+    pub(crate) fn new<const VOTERS: usize>(
+        node: &CoreNode<VOTERS>,
+        cluster: ClusterInfo,
+        clock: Clock,
+    ) -> Self {
         let status = Status {
             state: node.state(),
             reason: node.reason(),
@@ -81,13 +85,17 @@ impl Publisher {
         Events::new(self.events.subscribe(), self.status.borrow().clone())
     }
 
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Event> {
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
         self.events.subscribe()
     }
 
     /// Publishes what changed about the node by `now`. Returns the lease that it held until now, if
     /// it holds that no longer.
-    pub(crate) fn publish(&mut self, node: &CoreNode, now: Instant) -> Option<Leadership> {
+    pub(crate) fn publish<const VOTERS: usize>(
+        &mut self,
+        node: &CoreNode<VOTERS>,
+        now: Instant,
+    ) -> Option<Leadership> {
         let lease = node.leadership(now);
         // Published first, for those who act on a lease that is lost.
         let before = self.lease.send_replace(lease);
@@ -104,7 +112,7 @@ impl Publisher {
         lost
     }
 
-    fn publish_status(&mut self, node: &CoreNode) {
+    fn publish_status<const VOTERS: usize>(&mut self, node: &CoreNode<VOTERS>) {
         let before = self.status.borrow().clone();
         let after = Status {
             state: node.state(),
@@ -271,12 +279,12 @@ impl Publisher {
         let status = self.status.borrow().clone();
         trace(&status, &kind);
         // The only error is that nobody listens.
-        let _ = self.events.send(Event { at: SystemTime::now(), status, kind });
+        let _ = self.events.send(Arc::new(Event { at: SystemTime::now(), status, kind }));
     }
 }
 
 /// What the leader says, this node if it leads (rule L7).
-fn said_by_leader(node: &CoreNode) -> &LeaderValue {
+fn said_by_leader<const VOTERS: usize>(node: &CoreNode<VOTERS>) -> &LeaderValue {
     match node.state() {
         State::Leader => node.application().value(),
         _ => node.leader_value(),

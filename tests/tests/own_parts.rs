@@ -13,7 +13,7 @@ use graft_election::proto::{Kind, decode};
 use graft_election::{
     AlwaysGrant, Application, Arrival, ChannelHandler, ClusterInfo, Codec, Config, ConfigError,
     Connection, EventKind, Fault, Handler, LoadWarning, Member, MemoryNetwork, MemoryVotes, Node,
-    Reason, StartError, State, Status, StoredVote, Transport, VoteFile, VoteStore,
+    Reason, RecordedList, StartError, State, Status, StoredVote, Transport, VoteFile, VoteStore,
 };
 use graft_election_tests::cluster::{
     PATIENCE, builder, graft_builder, id, wait_for_agreement, wait_for_fault, wait_for_question,
@@ -547,6 +547,46 @@ async fn a_node_that_is_refused_has_stored_no_id() {
     let node = node.start(network.transport(), votes).await.unwrap();
     wait_until(&node, |status| status.state == State::Leader).await;
     node.close().await;
+}
+
+/// A node has room for as many as its cluster needs.
+#[tokio::test(start_paused = true)]
+async fn v6_clusters_of_all_sizes_elect_and_keep_their_lists() {
+    for size in [1, 7, 8, 64] {
+        for declares in [false, true] {
+            let names: Vec<_> = (0..size).map(|number| format!("n{number}")).collect();
+            let all: Vec<_> = names.iter().map(|name| id(name)).collect();
+            let network = MemoryNetwork::new();
+            let (mut nodes, votes) = (Vec::new(), MemoryVotes::new());
+            for name in names.iter().rev() {
+                let node = builder(name, size);
+                let node = if declares { node.voters(all.clone()).first_record() } else { node };
+                let kept = if name == "n0" { votes.clone() } else { MemoryVotes::new() };
+                nodes.push(node.start(network.transport(), kept).await.unwrap());
+            }
+            wait_for_agreement(&nodes.iter().collect::<Vec<_>>()).await;
+            for node in &nodes {
+                node.close().await;
+            }
+            let record = votes.clone().load().unwrap().record;
+            let listed = record.voter_list().map(|list| list.voters().to_vec());
+            assert_eq!(listed, declares.then_some(all), "{size} voters");
+        }
+    }
+}
+
+/// It goes to Go nodes, which can't be declared, and of which there are fewer.
+#[tokio::test(start_paused = true)]
+async fn v6_a_node_has_room_for_the_list_in_its_record() {
+    let (network, votes) = (MemoryNetwork::new(), MemoryVotes::new());
+    let all: Vec<_> = (0..8).map(|number| id(&format!("n{number}"))).collect();
+    let node = builder("n0", 8).voters(all).first_record();
+    node.start(network.transport(), votes.clone()).await.unwrap().close().await;
+    let before = votes.clone().load().unwrap().record;
+    let node = graft_builder("n0", 3).start(network.transport(), votes.clone()).await;
+    node.unwrap().close().await;
+    let list_id = |record: &VoteRecord| record.list.as_ref().map(RecordedList::id);
+    assert_eq!(list_id(&votes.clone().load().unwrap().record), list_id(&before));
 }
 
 #[tokio::test(start_paused = true)]

@@ -31,7 +31,7 @@ pub(super) struct History {
 
 #[derive(Debug)]
 struct Changes {
-    events: broadcast::Receiver<Event>,
+    events: broadcast::Receiver<Arc<Event>>,
     /// By their time. The first is what there was when the hour began.
     changes: VecDeque<Change>,
 }
@@ -59,7 +59,7 @@ struct ToldChange<'c> {
 }
 
 impl History {
-    pub(super) fn new(events: broadcast::Receiver<Event>, status: &Arc<Status>) -> Self {
+    pub(super) fn new(events: broadcast::Receiver<Arc<Event>>, status: &Arc<Status>) -> Self {
         let first = Change { at: SystemTime::now(), status: Arc::clone(status) };
         Self { state: Mutex::new(Changes { events, changes: VecDeque::from([first]) }) }
     }
@@ -85,7 +85,10 @@ impl Changes {
     fn take_in(&mut self) {
         loop {
             match self.events.try_recv() {
-                Ok(Event { at, status, .. }) => self.note(Change { at, status }),
+                Ok(event) => {
+                    let status = Arc::clone(&event.status);
+                    self.note(Change { at: event.at, status });
+                }
                 Err(TryRecvError::Lagged(_)) => {}
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return,
             }

@@ -16,7 +16,7 @@ use crate::application::Application;
 use crate::application_queries::ApplicationQueries;
 use crate::clock::Clock;
 use crate::codec::Codec;
-use crate::core_node::{CoreNode, Mailbox, VOTERS_MAX, VoteRecord, VoterList};
+use crate::core_node::{CoreNode, Mailbox, VOTERS_FEW, VOTERS_MAX, VoteRecord, VoterList};
 use crate::driver::Driver;
 use crate::error::StartError;
 use crate::events::{ClusterInfo, Events, Fault};
@@ -24,7 +24,7 @@ use crate::leadership::Leases;
 use crate::publisher::Publisher;
 use crate::start_question::StartQuestion;
 use crate::transport::{Member, Transport};
-use crate::vote_store::{SaveVote, StoredVote, VoteStore};
+use crate::vote_store::{LoadWarning, SaveVote, StoredVote, VoteStore};
 
 /// How many requests to hand over may wait; callers beyond that wait to be let in.
 const REQUESTS_MAX: usize = 1;
@@ -184,7 +184,7 @@ impl NodeBuilder {
     /// Outside of a tokio runtime with time enabled.
     pub async fn start(
         self,
-        mut transport: impl Transport,
+        transport: impl Transport,
         votes: impl VoteStore,
     ) -> Result<Node, StartError> {
         self.config().check(VOTERS_MAX)?;
@@ -192,12 +192,39 @@ impl NodeBuilder {
             return Err(StartError::KeyInGraftMode);
         }
         let (votes, stored) = on_blocking_thread(votes, |votes| votes.load()).await;
-        let stored = stored.map_err(|error| StartError::Load(Box::new(error)))?;
+        let loaded =
+            self.take_in(votes, stored.map_err(|error| StartError::Load(Box::new(error)))?)?;
+        // Where a list may have more voters than the cluster has now, it is read from the record.
+        let is_small = self.config().check(VOTERS_FEW).is_ok();
+        let small = loaded.record.with_room_for::<VOTERS_FEW>().ok().filter(|_| is_small);
+        match small {
+            Some(record) => self.join(transport, loaded, record).await,
+            None => {
+                let record = loaded.record.clone();
+                self.join::<_, _, VOTERS_MAX>(transport, loaded, record).await
+            }
+        }
+    }
+
+    /// Makes of what the store has kept what the node begins with.
+    fn take_in<V>(&self, votes: V, stored: StoredVote) -> Result<Loaded<V>, StartError> {
         let StoredVote { record, id: kept, warnings } = stored;
         let id = choose_id(self.id.as_ref(), kept.as_ref())?;
         let is_drawn = self.id.is_none() && kept.is_none();
         let (record, is_first) = self.choose_record(&id, record)?;
         let record = self.count_start(record)?;
+        let is_new = kept.is_none() || is_first;
+        Ok(Loaded { votes, id, record, is_drawn, is_new, warnings })
+    }
+
+    /// Joins the cluster with a `record` that has room for its voters.
+    async fn join<T: Transport, V: VoteStore, const VOTERS: usize>(
+        self,
+        mut transport: T,
+        loaded: Loaded<V>,
+        record: graft_election_core::VoteRecord<VOTERS>,
+    ) -> Result<Node, StartError> {
+        let Loaded { votes, id, record: own_record, is_drawn, is_new, warnings } = loaded;
         let codec = Codec::of_node(&self.cluster.name, self.keys.as_ref(), &id, record.starts);
         let seed = self.seed.map_or_else(random_seed, Ok)?;
         let clock = Clock::start();
@@ -213,14 +240,14 @@ impl NodeBuilder {
         // Before the node says anything, so that the store is its own even if it never votes; and
         // after it has joined, since an id that can't join may have been a mistake.
         let began = Instant::now();
-        let (own_id, own_record) = (id.clone(), record.clone());
+        let own_id = id.clone();
         let (votes, saved) =
             on_blocking_thread(votes, move |votes| votes.save(&own_id, &own_record)).await;
         let took = began.elapsed();
         let mut faults: Vec<_> = warnings.into_iter().map(Fault::StoredVote).collect();
         match saved {
             Ok(()) => faults.extend(self.slow_store(took)),
-            Err(error) if kept.is_none() || is_first => {
+            Err(error) if is_new => {
                 return Err(StartError::Save(Box::new(error)));
             }
             // With a count that may come back, others would take what this life says for replayed.
@@ -231,8 +258,8 @@ impl NodeBuilder {
         }
         let mut node = self.core_node(&id, record, seed, &clock)?;
         node.application_mut().set_value(self.value.clone());
-        let is_new = !node.record().may_have_promised();
-        let start_question = if is_new && (is_drawn || transport.has_id_to_itself()) {
+        let never_promised = !node.record().may_have_promised();
+        let start_question = if never_promised && (is_drawn || transport.has_id_to_itself()) {
             node.handle_no_double(clock.now());
             StartQuestion::needless()
         } else {
@@ -279,7 +306,11 @@ impl NodeBuilder {
     }
 
     /// Starts the tasks of a node that has joined its cluster.
-    fn run<T: Transport>(self, joined: Joined<T>, faults: Vec<Fault>) -> Result<Node, StartError> {
+    fn run<T: Transport, const VOTERS: usize>(
+        self,
+        joined: Joined<T, VOTERS>,
+        faults: Vec<Fault>,
+    ) -> Result<Node, StartError> {
         let Joined { node, transport, votes, queries, clock, start_question } = joined;
         let mut publisher = Publisher::new(&node, self.cluster, clock.clone());
         let (closing, close) = watch::channel(false);
@@ -355,21 +386,33 @@ impl NodeBuilder {
         }
     }
 
-    fn core_node(
+    fn core_node<const VOTERS: usize>(
         &self,
         id: &NodeId,
-        record: VoteRecord,
+        record: graft_election_core::VoteRecord<VOTERS>,
         seed: u64,
         clock: &Clock,
-    ) -> Result<CoreNode, ConfigError> {
+    ) -> Result<CoreNode<VOTERS>, ConfigError> {
         let (config, rng) = (self.config(), StdRng::seed_from_u64(seed));
         CoreNode::new(id.clone(), &config, record, Mailbox::EMPTY, rng, clock.now())
     }
 }
 
+/// What a node begins with.
+struct Loaded<V> {
+    votes: V,
+    id: NodeId,
+    record: VoteRecord,
+    /// Nobody has had the id before.
+    is_drawn: bool,
+    /// It isn't the node's yet.
+    is_new: bool,
+    warnings: Vec<LoadWarning>,
+}
+
 /// A node that has joined its cluster, and all that it runs on.
-struct Joined<T> {
-    node: CoreNode,
+struct Joined<T, const VOTERS: usize> {
+    node: CoreNode<VOTERS>,
     transport: T,
     votes: Arc<Mutex<dyn SaveVote>>,
     queries: ApplicationQueries,

@@ -22,7 +22,7 @@ pub(crate) struct Reader {
     leases: Leases,
     mode: Mode,
     requests: mpsc::Sender<Request>,
-    events: broadcast::Receiver<Event>,
+    events: broadcast::Receiver<Arc<Event>>,
 }
 
 impl Node {
@@ -68,7 +68,7 @@ impl Reader {
     }
 
     /// The node's events from now on.
-    pub(crate) fn listen(&self) -> broadcast::Receiver<Event> {
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<Event>> {
         self.events.resubscribe()
     }
 

@@ -113,7 +113,8 @@ impl Costs {
              that. openraft's nodes are tasks of tokio on one thread, and its election \
              includes\nthe log entry with the voters. These libraries replicate a log, too, \
              which is part of what they cost;\nthe core does nothing but elect. A node with room \
-             for 64 voters is that of a server. Here are {}.\n\n{}\n{}\n{}\n{}",
+             for 64 voters is that of a server whose\ncluster has more than 7. Here are \
+             {}.\n\n{}\n{}\n{}\n{}",
             versions()?,
             self.comparison()?,
             self.growth(),
