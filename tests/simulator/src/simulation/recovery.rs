@@ -39,11 +39,15 @@ impl Simulation {
             let what = format!("{node} started with a list that is not that of its record");
             return Err(Violation { rule: "V6", what });
         }
-        if !self.can_settle() || self.may_hide_term() {
+        if !self.can_settle() {
             return Ok(false);
         }
         self.end_faults();
+        // One that is stopped amid a save may be paused again.
         self.await_go();
+        if self.may_hide_term() {
+            return Ok(false);
+        }
         self.let_all_lead()?;
         self.resume_some()?;
         self.favour_candidates();
