@@ -2,7 +2,7 @@
 
 use graft_election::{HttpService, MemoryNetwork, MemoryVotes, Node, NodeId};
 use graft_election_tests::browser::Page;
-use graft_election_tests::cluster::{MemoryCluster, builder};
+use graft_election_tests::cluster::{MemoryCluster, builder, wait_for_agreement};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
@@ -66,7 +66,9 @@ async fn k3_the_page_says_what_the_key_has_to_say() {
     let mut page = Page::open(&url);
     page.wait_until("doubts.textContent.startsWith('unverified: the nodes have a key')");
 
-    let (url, _) = serve(&nodes[0]).await;
+    // The leader is the one that it answers.
+    let leader = wait_for_agreement(&[&nodes[0], &nodes[1]]).await;
+    let (url, _) = serve(&nodes[leader]).await;
     let mut page = Page::open(&url);
     page.wait_until(
         "/^dropped for their seals: \\d+ messages .\\d+ unsealed/.test(doubts.textContent)",
