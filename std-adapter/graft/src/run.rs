@@ -182,8 +182,7 @@ impl RunArgs {
     /// Opens all that may block, and starts the node.
     async fn start(self, reports_to: Target) -> Result<Started> {
         let reporter = self.reporter(reports_to)?;
-        let leader_file = self.leader_file.clone().map(LeaderFileKeeper::new).transpose();
-        let leader_file = leader_file.exits_with(ExitStatus::Configuration)?;
+        let leader_file = self.leader_file.clone().map(LeaderFileKeeper::new).transpose()?;
         let server = self.http.map(HttpServer::start).transpose();
         let server = server.exits_with(ExitStatus::Configuration)?;
         let service = match self.nats_service {

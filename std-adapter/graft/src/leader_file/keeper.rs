@@ -15,6 +15,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::LeaderFile;
+use crate::exit_status::{ExitStatus, ExitsWith};
 use crate::permit::Permit;
 
 /// How many errors wait to be reported. There is one at a time: a file that can't be written stays
@@ -29,7 +30,7 @@ pub(crate) struct LeaderFileKeeper {
     next_path: PathBuf,
     /// Held against every other process. It is a file of its own, since the other one is replaced
     /// all the time, and stays: removing it could take away a lock that another has by then.
-    _lock: Arc<File>,
+    lock: Arc<File>,
 }
 
 impl LeaderFileKeeper {
@@ -39,27 +40,38 @@ impl LeaderFileKeeper {
     ///
     /// No file can be written there, or a process that lives keeps it.
     pub(crate) fn new(path: PathBuf) -> Result<Self> {
+        let keeper = Self::at(path).exits_with(ExitStatus::Configuration)?;
+        match keeper.lock.try_lock() {
+            Ok(()) => {}
+            // As with a vote file, that may be otherwise later.
+            Err(TryLockError::WouldBlock) => {
+                bail!("another process keeps the leader file {}", keeper.path.display())
+            }
+            Err(TryLockError::Error(error)) => return Err(error).context(unwritable(&keeper.path)),
+        }
+        keeper
+            .clear()
+            .with_context(|| unwritable(&keeper.path))
+            .exits_with(ExitStatus::Configuration)?;
+        Ok(keeper)
+    }
+
+    fn at(path: PathBuf) -> Result<Self> {
         let beside = |suffix| {
             let mut name = path.file_name().context("the leader file has no name")?.to_owned();
             name.push(suffix);
             anyhow::Ok(path.with_file_name(name))
         };
         let (next_path, lock_path) = (beside(".new")?, beside(".lock")?);
-        let context = || format!("could not write the leader file {}", path.display());
-        let lock = create(&lock_path).with_context(context)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                bail!("another process keeps the leader file {}", path.display())
-            }
-            Err(TryLockError::Error(error)) => return Err(error).with_context(context),
-        }
-        let keeper = Self { path, next_path, _lock: Arc::new(lock) };
-        let context = || format!("could not write the leader file {}", keeper.path.display());
-        keeper.write_next(b"").with_context(context)?;
-        fs::remove_file(&keeper.next_path).with_context(context)?;
-        keeper.remove().with_context(context)?;
-        Ok(keeper)
+        let lock = create(&lock_path).with_context(|| unwritable(&path))?;
+        Ok(Self { path, next_path, lock: Arc::new(lock) })
+    }
+
+    /// Whether a file can be written is found out before there is one.
+    fn clear(&self) -> Result<()> {
+        self.write_next(b"")?;
+        fs::remove_file(&self.next_path)?;
+        self.remove()
     }
 
     /// Keeps the file while `node` has a lease, `margin` less than that, and renews it at least
@@ -111,7 +123,7 @@ impl LeaderFileKeeper {
         text.push(b'\n');
         self.write_next(&text)
             .and_then(|()| fs::rename(&self.next_path, &self.path))
-            .with_context(|| format!("could not write the leader file {}", self.path.display()))
+            .with_context(|| unwritable(&self.path))
     }
 
     /// After a crash nobody believes it, so it needn't reach the disk.
@@ -127,6 +139,10 @@ impl LeaderFileKeeper {
             _ => Ok(()),
         }
     }
+}
+
+fn unwritable(path: &Path) -> String {
+    format!("could not write the leader file {}", path.display())
 }
 
 /// An empty file. Somebody else's link may lie in a directory that is open to all.
