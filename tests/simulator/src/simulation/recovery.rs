@@ -45,6 +45,8 @@ impl Simulation {
         self.end_faults();
         // One that is stopped amid a save may be paused again.
         self.await_go();
+        let starts_again =
+            self.world.nodes().any(|node| self.world.condition(node) == Condition::Down);
         if self.may_hide_term() {
             return Ok(false);
         }
@@ -70,6 +72,12 @@ impl Simulation {
         self.figures.recovery = self.world.now().since(healed_at);
         self.figures.recovery_percent =
             (self.figures.recovery.as_micros() * 100 / limit.as_micros()) as u32;
+        if starts_again {
+            // The first acknowledgement of its new life doesn't count (rule N4), and the leader may
+            // have waited for it.
+            self.run_until(self.world.now().plus(self.interval_max() * 2))?;
+            self.until_all_follow(self.world.now())?;
+        }
         if self.has_newcomers() {
             // Their leader knew their former ids, and counts no others until it has been elected
             // once more (rules V6, V9, L4).

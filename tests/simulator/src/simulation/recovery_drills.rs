@@ -113,7 +113,7 @@ impl Simulation {
         if absence == Absence::HearsOldAnswers {
             self.hear_old_answers(away, &others, term, earlier_round);
         }
-        let elections = self.figures.elections;
+        let leases = self.figures.leases;
         self.apply(&Step::Heal);
         let is_ahead = self.world.view(away).is_some_and(|(_, its_term, _)| its_term > term);
         if is_ahead && absence != Absence::RaisesTerm {
@@ -131,10 +131,10 @@ impl Simulation {
                 terms.any(|(_, its_term, _)| its_term > new)
             });
             self.run_until(self.world.now().plus(rest))?;
-            let elections = self.figures.elections - elections;
-            if elections > 1 + u64::from(is_overtaken) {
+            let leaders = self.figures.leases - leases;
+            if leaders > 1 + u64::from(is_overtaken) {
                 let what =
-                    format!("a node that came back with a higher term made {elections} leaders");
+                    format!("a node that came back with a higher term made {leaders} leaders");
                 return Err(Violation { rule: "A2", what });
             }
             self.until_all_follow(self.world.now())?;
