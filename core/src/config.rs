@@ -41,13 +41,16 @@ pub struct Config<'a> {
     /// The cluster's name: one or more subject tokens joined by `.`, at most
     /// [`Config::CLUSTER_CAPACITY`] bytes.
     pub cluster: &'a str,
-    /// How many voters there are.
+    /// How many voters there are; 0 for a node that joins.
     pub size: usize,
     /// The ids of all voters, this node's included; empty if they are not declared.
     ///
     /// Only a declared list keeps more than `size` nodes from voting (rule V6): without it, two
     /// leaders of one term are possible as soon as more than `size` nodes live.
     pub voters: &'a [NodeId],
+    /// Whether it takes the list of voters from whoever leads, and is ready to be added to it (rules
+    /// R1, R11). Its [`size`](Self::size) is 0, and it declares no voters.
+    pub joins: bool,
     /// Whether there are Go nodes in the cluster.
     pub mode: Mode,
     /// This node's preference for leading. A leader gives way to a steady follower of higher
@@ -99,6 +102,12 @@ impl<'a> Config<'a> {
     /// microcontroller can draw a random timeout without 64-bit division.
     pub const TIME_MAX: Duration = Duration::from_micros(u32::MAX as u64);
 
+    /// A node that joins the cluster: it takes the list of voters from whoever leads. Everything
+    /// else is as in [`new`](Self::new).
+    pub const fn joining(cluster: &'a str) -> Self {
+        Self { joins: true, ..Self::new(cluster, 0) }
+    }
+
     /// A cluster of `size` undeclared voters in Extended mode that keeps the times of the Go
     /// original.
     pub const fn new(cluster: &'a str, size: usize) -> Self {
@@ -106,6 +115,7 @@ impl<'a> Config<'a> {
             cluster,
             size,
             voters: &[],
+            joins: false,
             mode: Mode::Extended,
             priority: Self::PRIORITY,
             election_timeout_min: Self::ELECTION_TIMEOUT_MIN,
@@ -125,7 +135,10 @@ impl<'a> Config<'a> {
     /// The first rule that is broken, in the order of [`ConfigError`].
     pub fn check(&self, capacity: usize) -> Result<(), ConfigError> {
         check_cluster(self.cluster)?;
-        if self.size == 0 {
+        if self.joins && (self.size > 0 || !self.voters.is_empty()) {
+            return Err(ConfigError::JoinsAndDeclares);
+        }
+        if self.size == 0 && !self.joins {
             return Err(ConfigError::SizeZero);
         }
         if self.size > capacity {
@@ -197,6 +210,8 @@ pub enum ConfigError {
     /// The cluster's name is not subject tokens joined by `.`: it has a space, a wildcard, a
     /// control character, one outside ASCII, or an empty token.
     ClusterInvalid,
+    /// The node is to take the list of voters from others, and declares it, or their number.
+    JoinsAndDeclares,
     /// The cluster has no voters.
     SizeZero,
     /// The cluster has more voters than the node has room for.
@@ -263,6 +278,10 @@ impl fmt::Display for ConfigError {
             Self::ClusterInvalid => f.write_str(
                 "the cluster name must be printable ASCII tokens joined by '.', \
                  without spaces, '*' or '>'",
+            ),
+            Self::JoinsAndDeclares => f.write_str(
+                "a node that joins takes the voters from whoever leads, and declares neither them \
+                 nor their number",
             ),
             Self::SizeZero => f.write_str("the cluster size must not be 0"),
             Self::SizeAboveCapacity { size, capacity } => {

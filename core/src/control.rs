@@ -1,16 +1,20 @@
 //! What an operator asks of a node, and how the node answers (rules O1 to O4).
 
-use crate::{Life, NodeId, Round};
+use core::num::NonZeroU32;
+
+use crate::{Life, ListId, NodeId, Round};
 
 /// An operator's request. It is for one node, and nobody's promise depends on it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ControlRequest {
-    /// The term of the leadership that is to be handed over; 0 for any other action.
+    /// The term of the leadership that is to be handed over, or is to change the voters; 0 for any
+    /// other action.
     pub term: u64,
     /// Who is to do it.
     pub node: NodeId,
-    /// To whom leadership is to be handed over; absent, to whoever is fit.
+    /// To whom leadership is to be handed over; absent, to whoever is fit. The voter that is to be
+    /// added or removed.
     pub target: Option<NodeId>,
     /// What is asked.
     pub action: ControlAction,
@@ -19,8 +23,13 @@ pub struct ControlRequest {
     /// The round of the last request that the node obeyed in this life, if it has obeyed any (rule
     /// O4).
     pub last: Option<Round>,
+    /// The list that is to be changed; absent, whichever is the present one (rule R7).
+    pub list: Option<ListId>,
     /// Which process is to do it; absent from [`ControlAction::Ask`], which every process answers.
     pub life: Option<Life>,
+    /// Asked with [`ControlAction::Ask`], the node answers with this voter of its list, from 1 on,
+    /// if it has so many (rule O5).
+    pub wanted: Option<NonZeroU32>,
 }
 
 /// What an operator may ask of a node.
@@ -36,10 +45,15 @@ pub enum ControlAction {
     Pause = 3,
     /// To lead again, if it is elected.
     Resume = 4,
+    /// To add a voter to the list (rule R7).
+    AddVoter = 5,
+    /// To remove a voter from the list (rule R7).
+    RemoveVoter = 6,
 }
 
 impl ControlAction {
-    const ALL: [Self; 4] = [Self::Ask, Self::HandOver, Self::Pause, Self::Resume];
+    const ALL: [Self; 6] =
+        [Self::Ask, Self::HandOver, Self::Pause, Self::Resume, Self::AddVoter, Self::RemoveVoter];
 
     /// The action with this number, as it came off the wire.
     pub fn from_number(number: u32) -> Option<Self> {
@@ -50,6 +64,18 @@ impl ControlAction {
     pub const fn number(self) -> u32 {
         self as u32
     }
+}
+
+/// One voter more, or one less (rule R7).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Change {
+    /// Whether it is added, or removed.
+    pub adds: bool,
+    /// The voter.
+    pub voter: NodeId,
+    /// The list that is to be changed; absent, whichever is the present one.
+    pub list: Option<ListId>,
 }
 
 /// A node's answer to a [`ControlRequest`].
@@ -70,8 +96,12 @@ pub struct ControlResponse {
     pub last: Option<Round>,
     /// Whether an operator has paused it (rule O3).
     pub is_paused: bool,
+    /// Its list of voters, if it has one.
+    pub list: Option<ListId>,
     /// Which process answers.
     pub life: Life,
+    /// It leads, and its list is committed (rule R6).
+    pub is_committed: bool,
 }
 
 /// What has come of a request.
@@ -91,11 +121,33 @@ pub enum ControlOutcome {
     Outdated = 4,
     /// The node is set to refuse what operators ask (rule O1).
     Refused = 5,
+    /// The present list isn't committed yet, or some voter has yet to learn it: the change is under
+    /// way, or has to wait (rule R7).
+    NotCommitted = 6,
+    /// The voter that is to be added has not been heard, or has yet to learn the present list (rule
+    /// R7).
+    NotHeard = 7,
+    /// Without that voter there would be no quorum, or nobody to lead (rule R7).
+    WouldLose = 8,
+    /// Some voter has no room for one more (rule R7).
+    NoRoom = 9,
+    /// The present list is not the one that was to be changed, or there is none (rule R7).
+    OtherList = 10,
 }
 
 impl ControlOutcome {
-    const ALL: [Self; 5] =
-        [Self::Done, Self::NotLeading, Self::UnfitTarget, Self::Outdated, Self::Refused];
+    const ALL: [Self; 10] = [
+        Self::Done,
+        Self::NotLeading,
+        Self::UnfitTarget,
+        Self::Outdated,
+        Self::Refused,
+        Self::NotCommitted,
+        Self::NotHeard,
+        Self::WouldLose,
+        Self::NoRoom,
+        Self::OtherList,
+    ];
 
     /// The outcome with this number, as it came off the wire.
     pub fn from_number(number: u32) -> Option<Self> {

@@ -1,7 +1,7 @@
 //! What a leader knows of its followers: what they promised (rule L3), and which of them may lead
 //! (rule H1).
 
-use crate::{Config, Instant, Life};
+use crate::{Config, Instant, Life, NodeId};
 
 /// What a leader knows of its followers, by their indexes in the electorate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +23,10 @@ pub(crate) struct Follower {
     pub(crate) priority: u32,
     /// Whether the leader would vote for it, judging by its position (rule H1).
     pub(crate) is_up_to_date: bool,
+    /// It has named the leader's present list in an acknowledgement (rule R6).
+    pub(crate) has_named_list: bool,
+    /// It has no room for one more voter (rule R7).
+    pub(crate) is_full: bool,
     /// Which process answers, once one has (rule N4).
     life: Option<Life>,
     /// When the first process that answered was first heard.
@@ -41,6 +45,8 @@ impl Follower {
         steady_since: Self::NEVER,
         priority: Config::WITNESS,
         is_up_to_date: false,
+        has_named_list: false,
+        is_full: false,
         life: None,
         heard_at: Self::NEVER,
         counts_from: Self::NEVER,
@@ -84,9 +90,28 @@ impl Follower {
         Recognition::Late
     }
 
+    /// Takes note of an acknowledgement. Of all that it promised, the latest end counts (rule L3).
+    fn acknowledge(&mut self, acknowledgement: Acknowledgement) {
+        let Acknowledgement { now, bound_until, priority, .. } = acknowledgement;
+        if self.bound_until <= now || self.priority != priority {
+            self.steady_since = now;
+        }
+        self.bound_until = self.bound_until.max(bound_until);
+        self.priority = priority;
+        self.is_up_to_date = acknowledgement.is_up_to_date;
+        // It never goes back to an older list.
+        self.has_named_list |= acknowledgement.has_named_list;
+        self.is_full = acknowledgement.is_full;
+    }
+
     /// Whether leadership may be given to it (rule H1).
     pub(crate) fn may_lead(&self) -> bool {
-        self.priority != Config::WITNESS && self.is_up_to_date
+        self.priority != Config::WITNESS && self.is_up_to_date && self.has_named_list
+    }
+
+    /// R7: whether it is bound at `now`, and knows the leader's present list.
+    pub(crate) fn has_caught_up(&self, now: Instant) -> bool {
+        self.bound_until > now && self.has_named_list
     }
 }
 
@@ -114,8 +139,7 @@ impl<const VOTERS: usize> Followers<VOTERS> {
         }
     }
 
-    /// Takes note of an acknowledgement that arrived at `now`, while the lease lasts until
-    /// `lease_until`. Of all that a follower promised, the latest end counts (rule L3).
+    /// Takes note of an acknowledgement, while the lease lasts until `lease_until`.
     pub(crate) fn acknowledge(
         &mut self,
         index: usize,
@@ -125,16 +149,47 @@ impl<const VOTERS: usize> Followers<VOTERS> {
         let Some(follower) = self.by_index.get_mut(index) else {
             return;
         };
-        let Acknowledgement { now, bound_until, priority, is_up_to_date } = acknowledgement;
-        let is_steady = follower.bound_until > now && follower.priority == priority;
-        if follower.bound_until <= lease_until && bound_until > lease_until {
+        if follower.bound_until <= lease_until && acknowledgement.bound_until > lease_until {
             self.outlasting = self.outlasting.saturating_add(1);
         }
-        follower.bound_until = follower.bound_until.max(bound_until);
-        if !is_steady {
-            follower.steady_since = now;
+        follower.acknowledge(acknowledgement);
+    }
+
+    /// What is known of each of the first `size` followers, in the order of the electorate.
+    pub(crate) fn first(&self, size: usize) -> &[Follower] {
+        self.by_index.get(..size).unwrap_or(&self.by_index)
+    }
+
+    /// R6: nobody has named the leader's list yet, which is a new one.
+    pub(crate) fn forget_named(&mut self) {
+        for follower in &mut self.by_index {
+            follower.has_named_list = false;
         }
-        (follower.priority, follower.is_up_to_date) = (priority, is_up_to_date);
+    }
+
+    /// R7, R8: the voter at `index` of the electorate is one no longer, and what it promised is
+    /// forgotten. The lease lasts until `lease_until`.
+    pub(crate) fn remove(&mut self, index: usize, lease_until: Instant) {
+        for at in index..VOTERS {
+            let next = self.get(at.saturating_add(1)).copied();
+            if let Some(follower) = self.by_index.get_mut(at) {
+                *follower = next.unwrap_or(Follower::UNKNOWN);
+            }
+        }
+        self.count_outlasting(lease_until);
+    }
+
+    /// R7: the voter at `index` of the electorate is one from now on.
+    pub(crate) fn add(&mut self, index: usize, newcomer: Follower, lease_until: Instant) {
+        if let Some(follower) = self.by_index.get_mut(index) {
+            *follower = newcomer;
+        }
+        self.count_outlasting(lease_until);
+    }
+
+    fn count_outlasting(&mut self, lease_until: Instant) {
+        let outlasts = |follower: &&Follower| follower.bound_until > lease_until;
+        self.outlasting = self.by_index.iter().filter(outlasts).count();
     }
 
     /// The instant until which `count` followers at least are bound, if that is later than
@@ -147,9 +202,9 @@ impl<const VOTERS: usize> Followers<VOTERS> {
         if self.outlasting == 0 || self.outlasting < count {
             return None;
         }
-        let ends = || self.by_index.iter().map(|follower| follower.bound_until);
-        let first = ends().filter(|end| *end > lease_until).min()?;
-        self.outlasting = ends().filter(|end| *end > first).count();
+        let ends = self.by_index.iter().map(|follower| follower.bound_until);
+        let first = ends.filter(|end| *end > lease_until).min()?;
+        self.count_outlasting(first);
         Some(first)
     }
 
@@ -161,6 +216,35 @@ impl<const VOTERS: usize> Followers<VOTERS> {
     ) -> Option<usize> {
         let meant = self.by_index.iter().enumerate().filter(|(_, follower)| is_meant(follower));
         meant.max_by_key(|(_, follower)| order(follower)).map(|(index, _)| index)
+    }
+}
+
+/// A node that an operator wants added (rule R7).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Newcomer {
+    pub(crate) id: NodeId,
+    pub(crate) follower: Follower,
+}
+
+impl Newcomer {
+    /// One that has not been heard yet.
+    pub(crate) const fn new(id: NodeId) -> Self {
+        Self { id, follower: Follower::UNKNOWN }
+    }
+
+    /// Takes note of its acknowledgement, if that counts (rule N4).
+    pub(crate) fn acknowledge(
+        &mut self,
+        life: Option<Life>,
+        sent_at: Instant,
+        acknowledgement: Acknowledgement,
+        election_timeout_max: u32,
+    ) {
+        let now = acknowledgement.now;
+        let recognition = self.follower.recognize(life, sent_at, now, election_timeout_max);
+        if recognition == Recognition::Counts {
+            self.follower.acknowledge(acknowledgement);
+        }
     }
 }
 
@@ -182,6 +266,8 @@ pub(crate) struct Acknowledgement {
     pub(crate) bound_until: Instant,
     pub(crate) priority: u32,
     pub(crate) is_up_to_date: bool,
+    pub(crate) has_named_list: bool,
+    pub(crate) is_full: bool,
 }
 
 #[cfg(test)]
@@ -209,8 +295,14 @@ mod tests {
             for time in 0..2_000 {
                 let now = Instant::from_micros(time);
                 let bound_until = Instant::from_micros(time / 10 + rng.random_range(0..20));
-                let promise =
-                    Acknowledgement { now, bound_until, priority: 1, is_up_to_date: true };
+                let promise = Acknowledgement {
+                    now,
+                    bound_until,
+                    priority: 1,
+                    is_up_to_date: true,
+                    has_named_list: true,
+                    is_full: false,
+                };
                 followers.acknowledge(rng.random_range(0..VOTERS), promise, lease_until);
                 let until = followers.bound_beyond(lease_until, count);
                 lease_until = until.unwrap_or(lease_until);

@@ -6,7 +6,9 @@ mod application;
 mod config;
 mod control;
 mod digest;
+mod electorate;
 mod followers;
+mod heard;
 mod leader_value;
 mod lease;
 mod list_id;
@@ -27,13 +29,13 @@ mod votes;
 
 pub use application::{AlwaysGrant, Application};
 pub use config::{Config, ConfigError, Mode};
-pub use control::{ControlAction, ControlOutcome, ControlRequest, ControlResponse};
+pub use control::{Change, ControlAction, ControlOutcome, ControlRequest, ControlResponse};
 pub use leader_value::{LeaderValue, ValueTooLong};
 pub use lease::Leadership;
 pub use list_id::ListId;
 pub use message::{
-    Handover, Heartbeat, HeartbeatResponse, Identity, Message, Outgoing, PreVoteResponse,
-    Recipient, VoteRequest, VoteResponse,
+    Handover, Heartbeat, HeartbeatResponse, Identity, ListPart, ListRequest, Message, Outgoing,
+    PreVoteResponse, Recipient, VoteRequest, VoteResponse,
 };
 pub use node::{Node, Output, Unsaved};
 pub use node_id::{NodeId, NodeIdError};

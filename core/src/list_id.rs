@@ -52,6 +52,11 @@ impl ListId {
         let order = self.term.cmp(&other.term).then(self.version.cmp(&other.version));
         other.term > 0 && order == Ordering::Less
     }
+
+    /// Whether one of the two was replaced by the other.
+    pub(crate) fn is_ordered_with(self, other: Self) -> bool {
+        self.is_older_than(other) || other.is_older_than(self)
+    }
 }
 
 /// As `TERM.VERSION`.

@@ -31,11 +31,16 @@ pub enum Message {
     ControlRequest(ControlRequest),
     /// The node answers the operator.
     ControlResponse(ControlResponse),
+    /// A node asks another for a part of its list of voters.
+    ListRequest(ListRequest),
+    /// A node tells a part of its list of voters.
+    ListPart(ListPart),
 }
 
 impl Message {
-    /// The term the message carries; for a pre-vote request the term it proposes, and 0 for a
-    /// question of identity and its answer, which carry none.
+    /// The term the message carries; for a pre-vote request the term it proposes, for a part of a
+    /// list that of the list, and 0 for what carries none: a question of identity and its answer,
+    /// and a request for a part of a list.
     pub fn term(&self) -> u64 {
         self.header().term
     }
@@ -68,6 +73,11 @@ impl Message {
             Self::PreVoteResponse(it) => (it.term, Some(&it.voter), it.round, it.list),
             Self::Handover(it) => (it.term, Some(&it.leader), it.round, None),
             Self::Who(it) | Self::Here(it) => (0, Some(&it.node), Some(it.round), None),
+            Self::ListRequest(it) => (0, Some(&it.node), None, None),
+            Self::ListPart(it) => {
+                let term = it.list.map_or(0, |list| list.term);
+                (term, Some(&it.sender), None, it.list)
+            }
             Self::ControlRequest(it) => (it.term, None, Some(it.round), None),
             Self::ControlResponse(it) => (it.term, Some(&it.node), Some(it.round), None),
         };
@@ -121,6 +131,9 @@ pub struct VoteResponse {
     pub list: Option<ListId>,
     /// Which process answers (rule N4).
     pub life: Option<Life>,
+    /// Which voter of the candidate's list it needs, from 1 on, if that list is newer than its own
+    /// (rule R9).
+    pub wanted: Option<NonZeroU32>,
 }
 
 /// A leader's sign of life.
@@ -167,6 +180,11 @@ pub struct HeartbeatResponse {
     pub list: Option<ListId>,
     /// Which process answers (rule N4).
     pub life: Option<Life>,
+    /// Which voter of the leader's list it needs, from 1 on, if that list is newer than its own
+    /// (rule R9).
+    pub wanted: Option<NonZeroU32>,
+    /// It has no room for a list that is longer by one than its own (rule R7).
+    pub is_full: bool,
     /// The follower is kept from leading: an operator has paused it, or its program holds it back
     /// (rule O3).
     pub is_paused: bool,
@@ -190,6 +208,42 @@ pub struct PreVoteResponse {
     pub list: Option<ListId>,
     /// Which process answers (rule N4).
     pub life: Option<Life>,
+    /// Which voter of the candidate's list it needs, from 1 on, if that list is newer than its own
+    /// (rule R9).
+    pub wanted: Option<NonZeroU32>,
+}
+
+/// A node's request for a part of the list of another (rule R9).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ListRequest {
+    /// Who asks.
+    pub node: NodeId,
+    /// Which process asks.
+    pub life: Life,
+    /// Which voter of the list it needs, from 1 on.
+    pub wanted: NonZeroU32,
+}
+
+/// One voter of the sender's list (rule R9).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ListPart {
+    /// Whose list it is.
+    pub sender: NodeId,
+    /// The voter.
+    pub voter: NodeId,
+    /// Its place on the list, from 1 on.
+    pub place: NonZeroU32,
+    /// How many voters the list has.
+    pub count: NonZeroU32,
+    /// The list. A part that doesn't say of which is of none.
+    pub list: Option<ListId>,
+    /// The process that asked for it; absent if an operator did.
+    pub life: Option<Life>,
+    /// The list that was set by hand and of which this one has come; absent if it was itself set
+    /// by hand (rule R1).
+    pub root: Option<ListId>,
 }
 
 /// A leader's word that it no longer leads (rules H1, L4).

@@ -2,10 +2,12 @@
 //! stored, and what can be seen of it. Each other family of rules has a file of its own below.
 
 mod campaigning;
+mod changing;
 mod following;
 mod handover;
 mod identity;
 mod leading;
+mod learning;
 mod operators;
 mod output;
 mod patience;
@@ -17,16 +19,17 @@ mod voting;
 
 use rand_core::Rng;
 
-use self::identity::{Inquiry, is_anothers};
+use self::identity::{Inquiry, is_anothers, is_answer};
 pub use self::output::{Output, Unsaved};
 use self::patience::Patience;
 use self::priority_backoff::PriorityBackoff;
 use self::role::Role;
 use self::saying::{Answer, Saying};
 use self::standing_back::StandingBack;
+use crate::electorate::Electorate;
+use crate::heard::Heard;
 use crate::rounds::Rounds;
 use crate::timing::Timing;
-use crate::votes::{Electorate, Heard};
 use crate::{
     Application, Config, ConfigError, Instant, ListId, Message, Mode, NodeId, Outgoing, Reason,
     RecordedList, Refusal, Report, Round, State, TERM_END, VoteRecord, VoterList,
@@ -47,8 +50,12 @@ pub struct Node<R, A, const VOTERS: usize> {
     mode: Mode,
     /// Its preference for leading (rule H4).
     priority: u32,
-    /// The ids that count where nobody is declared (rule V6).
+    /// Voters that the record doesn't have (rules V6, R9).
     heard: Heard<VOTERS>,
+    /// Whether it takes its first list from others (rule R1).
+    joins: bool,
+    /// A list that can't be learned, and isn't asked for again (rule R3).
+    unusable_list: Option<ListId>,
     timing: Timing,
     record: VoteRecord<VOTERS>,
     /// The record has changed since it was last stored.
@@ -123,6 +130,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             mode: config.mode,
             priority: config.priority,
             heard: Heard::nobody(config.size),
+            joins: config.joins,
+            unusable_list: None,
             timing,
             record,
             unsaved,
@@ -184,12 +193,17 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             let next = self.yield_to_older_list(now, &message);
             return self.finish_input(next);
         }
+        // R10: a stranger's term doesn't count, and what answers it is below.
+        let is_foreign = header.sender.is_some_and(|it| self.is_foreign(it, header.list));
         let next = match &message {
+            _ if is_foreign && is_answer(&message) && header.term > self.record.term => None,
             Message::Who(question) => self.handle_who(question),
             Message::Here(answer) => self.handle_here(now, answer),
             Message::ControlRequest(request) => self.handle_control_request(now, request),
             // That is for operators.
             Message::ControlResponse(_) => None,
+            Message::ListRequest(_) => None,
+            Message::ListPart(part) => self.handle_list_part(part),
             Message::Heartbeat(heartbeat) => self.handle_heartbeat(now, heartbeat),
             _ if self.stands_aside() => None,
             Message::PreVoteRequest(request) => self.handle_pre_vote_request(now, request),
@@ -199,6 +213,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             Message::HeartbeatResponse(response) => self.handle_heartbeat_response(now, response),
             Message::Handover(handover) => self.handle_handover(now, handover),
         };
+        let next = self.exchange_lists(now, &message, &header, next);
         self.finish_input(next)
     }
 
@@ -373,6 +388,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             Role::Candidate(campaign) if campaign.count.has_quorum(self.electorate().size()) => {
                 self.begin_leading(now, campaign.count.round)
             }
+            // L1: a list took too long to store.
+            Role::Leader(leading) if leading.has_lost_quorum(now) => self.step_down(now),
             _ => next,
         };
         next.map(|saying| self.compose(saying))
@@ -515,6 +532,12 @@ fn declare_list<const VOTERS: usize>(
     config: &Config<'_>,
     record: &mut VoteRecord<VOTERS>,
 ) -> Result<bool, ConfigError> {
+    if config.joins {
+        return match &record.list {
+            Some(RecordedList::Id(id)) => Err(ConfigError::ListMissing { recorded: *id }),
+            Some(RecordedList::Whole(_)) | None => Ok(false),
+        };
+    }
     if config.voters.is_empty() {
         let Some(list) = &record.list else {
             return Ok(false);

@@ -89,6 +89,8 @@ pub enum Reason {
     DuplicateId,
     /// A voter of its own list goes by an older one (rule V6).
     OlderList,
+    /// It learned a newer list of voters (rule R3).
+    ListLearned,
     /// It gave up its leadership: its program or an operator had it do so, or it is to lead no more
     /// (rules H1, H3, O2, O3).
     HandedOver,
@@ -117,6 +119,7 @@ impl Reason {
             Self::SaveFailed => "save_failed",
             Self::DuplicateId => "duplicate_id",
             Self::OlderList => "older_list",
+            Self::ListLearned => "list_learned",
             Self::HandedOver => "handed_over",
             Self::PriorityHandover => "priority_handover",
             Self::KeptBack => "kept_back",
@@ -141,6 +144,7 @@ impl fmt::Display for Reason {
             Self::SaveFailed => "could not store its vote",
             Self::DuplicateId => "heard another process in its own name",
             Self::OlderList => "heard a voter that goes by an older list of voters",
+            Self::ListLearned => "learned a newer list of voters",
             Self::HandedOver => "handed its leadership over",
             Self::PriorityHandover => "gave way to a node of higher priority",
             Self::KeptBack => "is kept from leading",
@@ -167,6 +171,8 @@ pub enum Refusal {
     /// The candidate is not a voter, or is configured with another list of voters or another
     /// cluster size (rules V6, L6).
     NotOneOfUs,
+    /// This node is no voter itself (rule R11).
+    NoVoter,
     /// The application does not accept a leader at the candidate's position (rule V4).
     Position,
 }
@@ -181,6 +187,7 @@ impl Refusal {
             Self::Leading => "leading",
             Self::VoteSpent => "vote_spent",
             Self::NotOneOfUs => "not_one_of_us",
+            Self::NoVoter => "no_voter",
             Self::Position => "position",
         }
     }
@@ -197,6 +204,7 @@ impl fmt::Display for Refusal {
             Self::NotOneOfUs => {
                 "it is not a voter of this cluster, or is configured with other voters"
             }
+            Self::NoVoter => "this node is not a voter",
             Self::Position => "its position is not acceptable",
         })
     }
@@ -246,6 +254,20 @@ pub enum Report {
         /// Its list.
         list: ListId,
     },
+    /// A list of voters can't be learned from this node: it has more voters than there is room for,
+    /// or isn't one (rule R3). It is not asked for again.
+    UnusableList {
+        /// Which node.
+        node: NodeId,
+        /// Its list.
+        list: ListId,
+    },
+    /// A node that joins without a record is on the list already: it lost its record, and might
+    /// vote twice in one term (rule R12). It takes no part.
+    RecordLost {
+        /// The list that it is on.
+        list: ListId,
+    },
     /// A follower's promise lasts longer or shorter than this node's own would (rule L6). That is
     /// safe, but such a cluster may fail to settle.
     PromiseMismatch {
@@ -279,6 +301,8 @@ impl Report {
             Self::SurplusVoter(_) => "surplus_voter",
             Self::SizeMismatch { .. } => "size_mismatch",
             Self::ListMismatch { .. } => "list_mismatch",
+            Self::UnusableList { .. } => "unusable_list",
+            Self::RecordLost { .. } => "record_lost",
             Self::PromiseMismatch { .. } => "promise_mismatch",
             Self::SecondLeader(_) => "second_leader",
             Self::SlowSave { .. } => "slow_save",
@@ -319,6 +343,14 @@ impl fmt::Display for Report {
             Self::ListMismatch { node, list } => {
                 write!(f, "node {node} goes by another list of voters: {list}")
             }
+            Self::UnusableList { node, list } => {
+                write!(f, "there is no room here for list {list} of voters, which {node} goes by")
+            }
+            Self::RecordLost { list } => write!(
+                f,
+                "this node is among the voters of list {list} and has no vote record: it must come \
+                 back with its record, or under another id"
+            ),
             Self::PromiseMismatch { micros } => write!(
                 f,
                 "a follower's least election timeout differs from this node's: {micros} µs"

@@ -47,6 +47,14 @@ impl<const VOTERS: usize> VoteRecord<VOTERS> {
         }
     }
 
+    /// The list of voters, to be changed.
+    pub(crate) fn voter_list_mut(&mut self) -> Option<&mut VoterList<VOTERS>> {
+        match &mut self.list {
+            Some(RecordedList::Whole(list)) => Some(list),
+            Some(RecordedList::Id(_)) | None => None,
+        }
+    }
+
     /// The same record, with room for `OTHER` voters.
     ///
     /// # Errors

@@ -71,6 +71,28 @@ impl<const VOTERS: usize> VoterList<VOTERS> {
         Ok(VoterList { id: self.id, root: self.root, voters })
     }
 
+    /// R5: the same voters, as the list of a leader of this term.
+    pub(crate) fn seal(&mut self, term: u64) {
+        self.id = ListId { term, version: 1 };
+    }
+
+    /// R7: the next list of the same leader has one more voter.
+    ///
+    /// # Errors
+    ///
+    /// There is no room for it, and nothing has changed.
+    pub(crate) fn add(&mut self, next: ListId, voter: NodeId) -> Result<(), NodeId> {
+        self.voters.push(voter)?;
+        self.id = next;
+        Ok(())
+    }
+
+    /// R7: the next list of the same leader has one voter less.
+    pub(crate) fn remove(&mut self, next: ListId, voter: &NodeId) {
+        self.voters.retain(|it| it != voter);
+        self.id = next;
+    }
+
     /// Which list it is.
     pub fn id(&self) -> ListId {
         self.id

@@ -1,164 +1,6 @@
-//! Who may vote, and who has.
+//! Who has voted.
 
-use core::num::NonZeroU32;
-
-use heapless::Vec;
-
-use crate::{Life, ListId, NodeId, Report, Round, VoteRecord, quorum};
-
-/// The voters a node counts, each known by its index: those on its list or, where nobody is
-/// declared, the first distinct ids that the current campaign heard of (rule V6).
-#[derive(Clone, Copy)]
-pub(crate) struct Electorate<'n> {
-    ids: &'n [NodeId],
-    size: usize,
-    /// The list, if there is one.
-    list: Option<ListId>,
-}
-
-impl<'n> Electorate<'n> {
-    /// That of a node with this record, which has heard of these ids.
-    pub(crate) fn of<const VOTERS: usize>(
-        record: &'n VoteRecord<VOTERS>,
-        heard: &'n Heard<VOTERS>,
-    ) -> Self {
-        match record.voter_list() {
-            Some(list) => {
-                let ids = list.voters();
-                Self { ids, size: ids.len(), list: Some(list.id()) }
-            }
-            None => Self { ids: &heard.ids, size: heard.size, list: None },
-        }
-    }
-
-    pub(crate) fn size(&self) -> usize {
-        self.size
-    }
-
-    pub(crate) fn is_declared(&self) -> bool {
-        self.list.is_some()
-    }
-
-    /// The declared list, if there is one.
-    pub(crate) fn list(&self) -> Option<ListId> {
-        self.list
-    }
-
-    /// Whether the list in a message of `sender` was replaced by this node's, on which `sender`
-    /// still is (rule V6).
-    pub(crate) fn is_left_behind(&self, sender: &NodeId, list: Option<ListId>) -> bool {
-        let (Some(own), Some(list)) = (self.list, list) else {
-            return false;
-        };
-        list.is_older_than(own) && self.ids.contains(sender)
-    }
-
-    /// Whether `id` may take part, as far as anyone can tell.
-    pub(crate) fn admits(&self, id: &NodeId) -> bool {
-        !self.is_declared() || self.ids.contains(id)
-    }
-
-    /// Whether `node` may be elected or lead with this node's help; `size` is the cluster size that
-    /// it is configured with, and `list` its list of voters, if it says so. A leader that strangers
-    /// elect, or that counts another quorum, may not be the only one of its term.
-    pub(crate) fn check_voter(
-        &self,
-        node: &NodeId,
-        size: Option<NonZeroU32>,
-        list: Option<ListId>,
-    ) -> Result<(), Report> {
-        // V6
-        if !self.admits(node) {
-            return Err(Report::Stranger(node.clone()));
-        }
-        self.check_list(node, list)?;
-        // L6: two sizes mean two quorums.
-        match size.map(NonZeroU32::get) {
-            Some(size) if usize::try_from(size) != Ok(self.size) => {
-                Err(Report::SizeMismatch { node: node.clone(), size })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// V6: two lists may have quorums without a voter in common.
-    fn check_list(&self, node: &NodeId, list: Option<ListId>) -> Result<(), Report> {
-        match (self.list, list) {
-            (Some(own), Some(list)) if own != list => {
-                Err(Report::ListMismatch { node: node.clone(), list })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether no voter that has yet to be heard of can count. Some of the ids that were heard may
-    /// be gone: their nodes came back under other ids (rule V9).
-    pub(crate) fn is_full(&self) -> bool {
-        !self.is_declared() && self.ids.len() >= self.size
-    }
-
-    /// The voter at `index`.
-    pub(crate) fn id(&self, index: usize) -> Option<&'n NodeId> {
-        self.ids.get(index)
-    }
-
-    /// The index of the voter `id`, if it is declared or has been heard.
-    pub(crate) fn find(&self, id: &NodeId) -> Option<usize> {
-        self.ids.iter().position(|known| known == id)
-    }
-}
-
-/// The ids that a node without a list has heard of in the current campaign: as many as its cluster
-/// has voters, at most (rule V6).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Heard<const VOTERS: usize> {
-    ids: Vec<NodeId, VOTERS, u8>,
-    size: usize,
-}
-
-impl<const VOTERS: usize> Heard<VOTERS> {
-    pub(crate) fn nobody(size: usize) -> Self {
-        Self { ids: Vec::new(), size }
-    }
-
-    /// Forgets the voters that an earlier campaign heard of.
-    pub(crate) fn forget(&mut self) {
-        self.ids.clear();
-    }
-
-    /// The index of the voter `id`, which answers and goes by `list`.
-    pub(crate) fn enroll_answer(
-        &mut self,
-        record: &VoteRecord<VOTERS>,
-        id: &NodeId,
-        list: Option<ListId>,
-    ) -> Result<usize, Report> {
-        let index = self.enroll(record, id)?;
-        Electorate::of(record, self).check_list(id, list).map(|()| index)
-    }
-
-    /// The index of the voter `id`. Where no list is declared, a voter that is heard for the first
-    /// time gets one.
-    pub(crate) fn enroll(
-        &mut self,
-        record: &VoteRecord<VOTERS>,
-        id: &NodeId,
-    ) -> Result<usize, Report> {
-        let electorate = Electorate::of(record, self);
-        if let Some(index) = electorate.find(id) {
-            return Ok(index);
-        }
-        if electorate.is_declared() {
-            return Err(Report::Stranger(id.clone()));
-        }
-        let index = self.ids.len();
-        if index < self.size && self.ids.push(id.clone()).is_ok() {
-            Ok(index)
-        } else {
-            Err(Report::SurplusVoter(id.clone()))
-        }
-    }
-}
+use crate::{Life, Round, quorum};
 
 /// Who gives a vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,7 +114,8 @@ impl Ballot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::VoterList;
+    use crate::heard::Heard;
+    use crate::{NodeId, VoteRecord};
 
     fn id(name: &str) -> NodeId {
         NodeId::new(name).unwrap()
@@ -309,26 +152,5 @@ mod tests {
         assert_eq!(votes.note(Answer { granted: false, ..vote(1, 8) }), Ok(()));
         assert_eq!(votes.note(vote(1, 7)), Err(TwoLives));
         assert_eq!(votes.given, 0);
-    }
-
-    #[test]
-    fn v6_no_more_than_size_distinct_ids_count() {
-        let (record, mut heard) = (VoteRecord::default(), Heard::<5>::nobody(2));
-        assert_eq!(heard.enroll(&record, &id("a")), Ok(0));
-        assert_eq!(heard.enroll(&record, &id("b")), Ok(1));
-        assert_eq!(heard.enroll(&record, &id("c")), Err(Report::SurplusVoter(id("c"))));
-        heard.forget();
-        assert_eq!(heard.enroll(&record, &id("c")), Ok(0));
-    }
-
-    #[test]
-    fn v6_only_declared_ids_count() {
-        let voters = [id("a"), id("b")];
-        let record = VoteRecord::first(VoterList::declared(&voters).unwrap());
-        let mut heard = Heard::<5>::nobody(2);
-        assert_eq!(heard.enroll(&record, &id("b")), Ok(1));
-        assert_eq!(heard.enroll(&record, &id("c")), Err(Report::Stranger(id("c"))));
-        heard.forget();
-        assert_eq!(heard.enroll(&record, &id("a")), Ok(0));
     }
 }

@@ -76,6 +76,7 @@ fn nameless_in_a_round(term: u64) -> Message {
         round: Round::new(ROUND),
         list: None,
         life: None,
+        wanted: None,
     })
 }
 
@@ -647,9 +648,11 @@ fn r1_the_list_of_the_record_counts_and_its_root_is_compared() {
     let mut a = Voter::start("a", &config, stored.clone());
     assert_eq!(*a.record(), stored);
     a.settles(BOUND);
-    a.hears(pre_vote_request("c", 5)).expect_send(to("c", pre_vote("a", 4, 5, false)));
+    let asks =
+        |name| Message::PreVoteRequest(VoteRequest { list: Some(id), ..plain_request(name, 5) });
+    a.hears(asks("c")).expect_send(to("c", pre_vote("a", 4, 5, false)));
     assert_eq!(a.report(), Some(&Report::Stranger(node_id("c"))));
-    a.hears(pre_vote_request("d", 5)).expect_send(to("d", pre_vote("a", 4, 5, true)));
+    a.hears(asks("d")).expect_send(to("d", pre_vote("a", 4, 5, true)));
 
     let start = |config: &Config<'_>| Voter::try_start("a", config, stored.clone()).err();
     let error = ConfigError::ListChanged { recorded: root, declared: ListId::declared(&changed) };

@@ -5,7 +5,7 @@ use crate::reader::{Key, Reader, WireError};
 use crate::wire_type::WireType;
 
 /// No message has more fields.
-const FIELDS_MAX: usize = 11;
+const FIELDS_MAX: usize = 13;
 
 /// A field of a message.
 pub(crate) struct Field {

@@ -2,7 +2,7 @@ use core::fmt;
 
 use graft_election_core::Message;
 
-/// Which of the eleven messages a payload holds: protobuf doesn't say, so a transport must.
+/// Which of the thirteen messages a payload holds: protobuf doesn't say, so a transport must.
 ///
 /// A transport that has subjects or topics carries the [`name`](Self::name), one that has bytes the
 /// [`number`](Self::number). Neither ever changes its meaning.
@@ -24,6 +24,10 @@ pub enum Kind {
     PreVoteResponse = 6,
     /// A leader says that it no longer leads.
     Handover = 7,
+    /// A node tells a part of its list of voters.
+    ListPart = 8,
+    /// A node asks another for a part of its list of voters.
+    ListRequest = 9,
     /// A node asks whether another process uses its id.
     Who = 12,
     /// A process answers that it does.
@@ -36,7 +40,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, by number.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::VoteRequest,
         Self::VoteResponse,
         Self::Heartbeat,
@@ -44,6 +48,8 @@ impl Kind {
         Self::PreVoteRequest,
         Self::PreVoteResponse,
         Self::Handover,
+        Self::ListPart,
+        Self::ListRequest,
         Self::Who,
         Self::Here,
         Self::ControlRequest,
@@ -60,6 +66,8 @@ impl Kind {
             Message::PreVoteRequest(_) => Self::PreVoteRequest,
             Message::PreVoteResponse(_) => Self::PreVoteResponse,
             Message::Handover(_) => Self::Handover,
+            Message::ListPart(_) => Self::ListPart,
+            Message::ListRequest(_) => Self::ListRequest,
             Message::Who(_) => Self::Who,
             Message::Here(_) => Self::Here,
             Message::ControlRequest(_) => Self::ControlRequest,
@@ -77,9 +85,12 @@ impl Kind {
             | Self::Who
             | Self::ControlRequest
             | Self::ControlResponse => true,
-            Self::VoteResponse | Self::HeartbeatResponse | Self::PreVoteResponse | Self::Here => {
-                false
-            }
+            Self::VoteResponse
+            | Self::HeartbeatResponse
+            | Self::PreVoteResponse
+            | Self::ListPart
+            | Self::ListRequest
+            | Self::Here => false,
         }
     }
 
@@ -93,6 +104,8 @@ impl Kind {
             Self::PreVoteRequest => "pre_vote_request",
             Self::PreVoteResponse => "pre_vote_response",
             Self::Handover => "handover",
+            Self::ListPart => "list_part",
+            Self::ListRequest => "list_request",
             Self::Who => "who",
             Self::Here => "here",
             Self::ControlRequest => "control_request",
@@ -139,6 +152,8 @@ mod tests {
             ("pre_vote_request", 5),
             ("pre_vote_response", 6),
             ("handover", 7),
+            ("list_part", 8),
+            ("list_request", 9),
             ("who", 12),
             ("here", 13),
             ("control_request", 14),
@@ -157,7 +172,7 @@ mod tests {
         for name in ["", "vote", "vote_requests", "VOTE_REQUEST", "heartbeat "] {
             assert_eq!(Kind::from_name(name), None, "{name:?}");
         }
-        for number in [0, 8, 11, 16, u8::MAX] {
+        for number in [0, 10, 11, 16, u8::MAX] {
             assert_eq!(Kind::from_number(number), None);
         }
     }

@@ -5,8 +5,9 @@ use core::num::{NonZeroU32, NonZeroU64};
 
 use graft_election_core::{
     ControlAction, ControlOutcome, ControlRequest, ControlResponse, Handover, Heartbeat,
-    HeartbeatResponse, Identity, LeaderValue, Life, ListId, Message, NodeId, NodeIdError, Position,
-    PositionTooLong, PreVoteResponse, Round, ValueTooLong, VoteRequest, VoteResponse,
+    HeartbeatResponse, Identity, LeaderValue, Life, ListId, ListPart, ListRequest, Message, NodeId,
+    NodeIdError, Position, PositionTooLong, PreVoteResponse, Round, ValueTooLong, VoteRequest,
+    VoteResponse,
 };
 
 use crate::field::{Field, Value, Values, read_fields};
@@ -16,7 +17,7 @@ use crate::wire_type::WireType;
 use crate::writer::{EncodeError, Writer};
 
 /// The most bytes that any message takes: those of a heartbeat response with everything in it.
-pub const ENCODED_MAX: usize = 201;
+pub const ENCODED_MAX: usize = 211;
 
 /// How many bytes a seal adds to a message (rule K1): the key of the field `Seal`, its length, the
 /// number and the MAC. Who has no key reads past it, as past any unknown field.
@@ -52,7 +53,8 @@ pub fn encode<'b>(message: &Message, buffer: &'b mut [u8]) -> Result<&'b [u8], E
 
 /// Declares for each [`Kind`] which of the core's structs it carries, and which field of
 /// `graft.proto` holds which member of that struct. The id of a list takes two fields, in brackets;
-/// fields with higher numbers come after a semicolon.
+/// fields with higher numbers come after a semicolon, and those of a list's root after an
+/// at sign.
 macro_rules! messages {
     ($(
         $kind:ident: $message:ident {
@@ -62,6 +64,10 @@ macro_rules! messages {
                 $version_name:ident = $version_number:literal => $version:ident
             ] => $list:ident, )?
             $( ; $( $late_name:ident = $late_number:literal => $late:ident, )* )?
+            $( @[
+                $root_term_name:ident = $root_term_number:literal => $root_term:ident,
+                $root_version_name:ident = $root_version_number:literal => $root_version:ident
+            ] => $root:ident, )?
         }
     )*) => {
         /// The fields of the messages of a kind, in the order of their numbers.
@@ -82,7 +88,16 @@ macro_rules! messages {
                 )? $( $( Field {
                     key: key_of($late_number, |message: &$message| &message.$late),
                     name: stringify!($late_name),
-                }, )* )? ] }, )*
+                }, )* )? $(
+                    Field {
+                        key: Key::new($root_term_number, WireType::Varint),
+                        name: stringify!($root_term_name),
+                    },
+                    Field {
+                        key: Key::new($root_version_number, WireType::Varint),
+                        name: stringify!($root_version_name),
+                    },
+                )? ] }, )*
             }
         }
 
@@ -95,11 +110,18 @@ macro_rules! messages {
         fn message(kind: Kind, values: &Values<'_>) -> Result<Message, DecodeError> {
             match kind {
                 $( Kind::$kind => {
-                    let [ $( $member, )* $( $term, $version, )? $( $( $late, )* )? .. ] = values;
+                    let [
+                        $( $member, )*
+                        $( $term, $version, )?
+                        $( $( $late, )* )?
+                        $( $root_term, $root_version, )?
+                        ..
+                    ] = values;
                     Ok(Message::$kind($message {
                         $( $member: Member::read(stringify!($name), $member)?, )*
                         $( $list: list_id($term, $version), )?
                         $( $( $late: Member::read(stringify!($late_name), $late)?, )* )?
+                        $( $root: list_id($root_term, $root_version), )?
                     }))
                 } )*
             }
@@ -115,6 +137,10 @@ macro_rules! messages {
                         list.version.write($version_number, writer);
                     } )?
                     $( $( message.$late.write($late_number, writer); )* )?
+                    $( if let Some(root) = &message.$root {
+                        root.term.write($root_term_number, writer);
+                        root.version.write($root_version_number, writer);
+                    } )?
                 } )*
             }
         }
@@ -138,7 +164,7 @@ messages! {
         Voter = 8 => voter,
         Round = 10 => round,
         [ListTerm = 12 => list_term, ListVersion = 13 => list_version] => list,
-        ; Life = 14 => life,
+        ; Life = 14 => life, Wanted = 18 => wanted,
     }
 
     Heartbeat: Heartbeat {
@@ -160,7 +186,7 @@ messages! {
         Round = 10 => round,
         BoundFor = 11 => bound_for,
         [ListTerm = 12 => list_term, ListVersion = 13 => list_version] => list,
-        ; Life = 14 => life, Paused = 16 => is_paused,
+        ; Life = 14 => life, Paused = 16 => is_paused, Wanted = 18 => wanted, Full = 19 => is_full,
     }
 
     PreVoteRequest: VoteRequest {
@@ -180,7 +206,7 @@ messages! {
         ProposedTerm = 9 => proposed_term,
         Round = 10 => round,
         [ListTerm = 12 => list_term, ListVersion = 13 => list_version] => list,
-        ; Life = 14 => life,
+        ; Life = 14 => life, Wanted = 18 => wanted,
     }
 
     Handover: Handover {
@@ -188,6 +214,22 @@ messages! {
         Leader = 2 => leader,
         Target = 3 => target,
         Round = 10 => round,
+    }
+
+    ListPart: ListPart {
+        Sender = 2 => sender,
+        Voter = 3 => voter,
+        Place = 8 => place,
+        Count = 9 => count,
+        [ListTerm = 12 => list_term, ListVersion = 13 => list_version] => list,
+        ; Life = 14 => life,
+        @[RootTerm = 20 => root_term, RootVersion = 21 => root_version] => root,
+    }
+
+    ListRequest: ListRequest {
+        Node = 2 => node,
+        Life = 14 => life,
+        Wanted = 18 => wanted,
     }
 
     Who: Identity {
@@ -209,7 +251,8 @@ messages! {
         Action = 8 => action,
         Last = 9 => last,
         Round = 10 => round,
-        Life = 14 => life,
+        [ListTerm = 12 => list_term, ListVersion = 13 => list_version] => list,
+        ; Life = 14 => life, Wanted = 18 => wanted,
     }
 
     ControlResponse: ControlResponse {
@@ -220,7 +263,8 @@ messages! {
         Last = 9 => last,
         Round = 10 => round,
         Paused = 11 => is_paused,
-        Life = 14 => life,
+        [ListTerm = 12 => list_term, ListVersion = 13 => list_version] => list,
+        ; Life = 14 => life, Committed = 22 => is_committed,
     }
 }
 
@@ -258,6 +302,19 @@ macro_rules! numbers {
             }
         }
     )* };
+}
+
+/// A number that is never 0, which is what protobuf takes for one that was left out.
+impl Member for NonZeroU32 {
+    const WIRE_TYPE: WireType = WireType::Varint;
+
+    fn read(field: &'static str, value: &Value<'_>) -> Result<Self, DecodeError> {
+        Self::new(value.number as u32).ok_or(DecodeError::Missing { field })
+    }
+
+    fn write(&self, field: u32, writer: &mut Writer<'_>) {
+        writer.number(field, self.get().into());
+    }
 }
 
 /// Declares the members whose number takes four bytes, whatever it is.

@@ -85,8 +85,10 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     /// L2: a node that acknowledges is bound first. In both modes: the leader may rely on it.
     fn acknowledge(&mut self, now: Instant, heartbeat: &Heartbeat) -> Option<Saying> {
         let Heartbeat { leader, size, list, .. } = heartbeat;
-        self.report = self.electorate().check_voter(leader, *size, *list).err();
-        let sent_at = heartbeat.sent_at?;
+        self.report = self.electorate().check_leader(leader, *size, *list).err();
+        let Some(sent_at) = heartbeat.sent_at else {
+            return self.tell_newer_list(heartbeat);
+        };
         self.bind(now);
         self.await_promise_end();
         if self.report.is_some() {
@@ -94,6 +96,13 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             return None;
         }
         self.answer_heartbeat(heartbeat, Some(sent_at))
+    }
+
+    /// R5: a leader in Graft mode asks for no answer, and has to hear of a newer list all the same.
+    fn tell_newer_list(&mut self, heartbeat: &Heartbeat) -> Option<Saying> {
+        let own = self.electorate().list();
+        let is_older = heartbeat.list.zip(own).is_some_and(|(list, own)| list.is_older_than(own));
+        if is_older { self.answer_heartbeat(heartbeat, None) } else { None }
     }
 
     /// V2: binds the node for its T_min and one tick of its clock. V3: a longer quarantine goes on.
@@ -119,9 +128,11 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         self.role.restart_timer(election_at);
     }
 
-    /// C5, N5, O3: whether it may campaign as soon as it is told to.
+    /// C5, N5, O3, R11: whether it may campaign as soon as it is told to.
     fn may_take_over(&self) -> bool {
-        !self.save_failed && self.asks_until().is_none() && !self.is_kept_back()
+        let is_ready = !self.save_failed && self.asks_until().is_none() && !self.is_kept_back();
+        // One that is to be added will be a voter by the time that it is told.
+        is_ready && (self.is_voter() || self.joins)
     }
 
     /// An acknowledgement if it echoes `sent_at`, else a refusal.
@@ -130,13 +141,14 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         heartbeat: &Heartbeat,
         sent_at: Option<NonZeroU64>,
     ) -> Option<Saying> {
-        if self.stands_aside() {
+        // R11
+        if self.stands_aside() || !(self.is_voter() || self.joins) {
             return None;
         }
-        // C5, N5, O3: it couldn't take over.
+        // C5, N5, O3, R11: it couldn't take over.
         let priority = if self.may_take_over() { self.priority } else { Config::WITNESS };
         let (round, is_paused) = (heartbeat.round, self.is_kept_back());
         let answer = Answer::Heartbeat { sent_at, round, priority, is_paused };
-        Some(Saying::Answer { to: heartbeat.leader.clone(), answer })
+        Some(Saying::answer(heartbeat.leader.clone(), answer))
     }
 }

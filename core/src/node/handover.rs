@@ -104,11 +104,12 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         let is_followers = handover.term == self.record.term
             && handover.round.is_some()
             && leader.is_some_and(|it| it.is(&handover.leader, handover.round));
-        self.adopt_if_higher(now, handover.term);
-        self.report = self.electorate().check_voter(&handover.leader, None, None).err();
-        if self.report.is_some() {
+        // R10: not even a stranger's term counts.
+        if !self.electorate().admits(&handover.leader) {
+            self.report = Some(Report::Stranger(handover.leader.clone()));
             return None;
         }
+        self.adopt_if_higher(now, handover.term);
         if let Role::Leader(_) = self.role {
             self.report = Some(Report::SecondLeader(handover.leader.clone()));
             return None;

@@ -289,7 +289,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             return None;
         }
         let answer = Answer::Here { round: question.round };
-        Some(Saying::Answer { to: self.id.clone(), answer })
+        Some(Saying::answer(self.id.clone(), answer))
     }
 
     /// N5: a node that has just started gives way to a process which may not have been there when
@@ -332,10 +332,17 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
 
 /// N3: whether a message in this node's name, which has been checked, is another process's.
 pub(super) fn is_anothers(message: &Message) -> bool {
-    !matches!(message, Message::Who(_) | Message::Here(_) | Message::ControlResponse(_))
+    !matches!(
+        message,
+        Message::Who(_)
+            | Message::Here(_)
+            | Message::ControlResponse(_)
+            | Message::ListRequest(_)
+            | Message::ListPart(_)
+    )
 }
 
-fn is_answer(message: &Message) -> bool {
+pub(super) fn is_answer(message: &Message) -> bool {
     matches!(
         message,
         Message::VoteResponse(_) | Message::PreVoteResponse(_) | Message::HeartbeatResponse(_)
@@ -346,8 +353,9 @@ fn is_answer(message: &Message) -> bool {
 fn is_from_go(answer: &Message) -> bool {
     match answer {
         Message::VoteResponse(response) => {
-            let VoteResponse { term: _, granted: _, voter, round, list, life } = response;
-            voter.is_none() && round.is_none() && list.is_none() && life.is_none()
+            let VoteResponse { term: _, granted: _, voter, round, list, life, wanted } = response;
+            let has_told_list = list.is_some() || wanted.is_some();
+            voter.is_none() && round.is_none() && life.is_none() && !has_told_list
         }
         Message::HeartbeatResponse(response) => {
             response.round.is_none()
@@ -357,6 +365,8 @@ fn is_from_go(answer: &Message) -> bool {
                 && response.bound_for.is_none()
                 && response.priority == 0
                 && !response.is_paused
+                && response.wanted.is_none()
+                && !response.is_full
         }
         _ => false,
     }

@@ -5,6 +5,7 @@ use rand_core::Rng;
 use super::Node;
 use super::role::{Leading, Role};
 use super::saying::Saying;
+use crate::electorate::Electorate;
 use crate::followers::{Acknowledgement, Followers, Recognition};
 use crate::{
     Application, HeartbeatResponse, Instant, Leadership, Mode, Reason, Report, Round, quorum,
@@ -33,8 +34,16 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             Mode::Graft => Instant::FAR_FUTURE,
         };
         let followers = Followers::none();
-        let mut leading =
-            Leading { round, heartbeat_at: now, followers, gives_up_at, has_lease: false };
+        let mut leading = Leading {
+            round,
+            heartbeat_at: now,
+            followers,
+            gives_up_at,
+            has_lease: false,
+            is_lease_carried: false,
+            sealed_from: None,
+            newcomer: None,
+        };
         leading.note_heartbeat(now, self.timing.heartbeat_interval, self.lease_by_itself(now));
         self.enter(Role::Leader(leading), Reason::WonElection);
         Some(Saying::Heartbeat { sent_at: now, round })
@@ -69,16 +78,33 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         if self.mode == Mode::Graft || response.term < self.record.term || is_early {
             return None;
         }
+        let electorate = Electorate::of(&self.record, &self.heard);
+        let has_named_list = electorate.named(response.list) == electorate.list();
+        let acknowledgement = Acknowledgement {
+            now,
+            bound_until: sent_at.plus_micros(self.timing.lease_terms.lasts(bound_for.get())),
+            priority: response.priority,
+            is_up_to_date: self.application.grants_vote(response.position.as_bytes()),
+            has_named_list,
+            is_full: response.is_full,
+        };
+        let timeout_max = self.timing.election_timeout_max();
+        if let Some(newcomer) = leading.newcomer_called(&response.follower) {
+            newcomer.acknowledge(response.life, sent_at, acknowledgement, timeout_max);
+            return None;
+        }
         let index = match self.heard.enroll_answer(&self.record, &response.follower, response.list)
         {
             Ok(index) => index,
+            // R11: one that joins knows the list, and is not on it yet.
+            Err(Report::Stranger(_)) if has_named_list && response.list.is_some() => return None,
+            Err(Report::Stranger(_)) if response.wanted.is_some() => return None,
             Err(report) => {
                 self.report = Some(report);
                 return None;
             }
         };
         // N4
-        let timeout_max = self.timing.election_timeout_max();
         match leading.followers.recognize(index, response.life, sent_at, now, timeout_max) {
             Recognition::Counts => {}
             Recognition::Late => return None,
@@ -90,12 +116,6 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         if bound_for.get() != u64::from(self.timing.election_timeout_min) {
             self.report = Some(Report::PromiseMismatch { micros: bound_for.get() });
         }
-        let acknowledgement = Acknowledgement {
-            now,
-            bound_until: sent_at.plus_micros(self.timing.lease_terms.lasts(bound_for.get())),
-            priority: response.priority,
-            is_up_to_date: self.application.grants_vote(response.position.as_bytes()),
-        };
         leading.renew(index, acknowledgement, others_needed);
         None
     }

@@ -4,12 +4,13 @@
 use rand_core::Rng;
 
 use super::Node;
+use super::changing::Step;
 use super::output::Output;
 use super::role::Role;
 use super::saying::Saying;
 use crate::{
-    Application, ControlAction, ControlOutcome, ControlRequest, Instant, LeaderValue, NodeId,
-    Reason,
+    Application, Change, ControlAction, ControlOutcome, ControlRequest, Instant, LeaderValue,
+    NodeId, Reason, Recipient,
 };
 
 impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
@@ -72,7 +73,9 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         request: &ControlRequest,
     ) -> Result<Option<Saying>, ControlOutcome> {
         if request.action == ControlAction::Ask {
-            return Err(ControlOutcome::Done);
+            // O5
+            let part = |place| self.list_part(Recipient::Everyone, place, None);
+            return request.wanted.and_then(part).map(Some).ok_or(ControlOutcome::Done);
         }
         if !self.obeys_operators {
             return Err(ControlOutcome::Refused);
@@ -92,6 +95,13 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
                 self.set_paused(false);
                 None
             }
+            ControlAction::AddVoter | ControlAction::RemoveVoter => {
+                match self.change(now, &self.requested_change(request)?)? {
+                    // O4: the list that was asked for has yet to be made.
+                    Step::Seal(saying) => return Ok(Some(saying)),
+                    Step::Change(saying) => Some(saying),
+                }
+            }
         };
         self.obeyed = Some(request.round);
         Ok(next)
@@ -103,9 +113,30 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             return Err(ControlOutcome::Outdated);
         }
         if self.obeyed == Some(request.round) {
-            return Err(ControlOutcome::Done);
+            return Err(match request.action {
+                ControlAction::AddVoter | ControlAction::RemoveVoter => self.change_outcome(),
+                _ => ControlOutcome::Done,
+            });
         }
         if request.last == self.obeyed { Ok(()) } else { Err(ControlOutcome::Outdated) }
+    }
+
+    /// R7: the change that is asked for, of the leader of that term.
+    fn requested_change(&self, request: &ControlRequest) -> Result<Change, ControlOutcome> {
+        let adds = request.action == ControlAction::AddVoter;
+        let voter = request.target.clone().ok_or(ControlOutcome::UnfitTarget)?;
+        let is_its_term = request.term == self.record.term;
+        let list = request.list;
+        is_its_term.then_some(Change { adds, voter, list }).ok_or(ControlOutcome::NotLeading)
+    }
+
+    /// O4: how far a change is that this node has made.
+    fn change_outcome(&self) -> ControlOutcome {
+        match self.role {
+            Role::Leader(_) if self.is_list_committed() => ControlOutcome::Done,
+            Role::Leader(_) => ControlOutcome::NotCommitted,
+            _ => ControlOutcome::NotLeading,
+        }
     }
 
     /// O2: to whom the leader is to hand over, if it can.

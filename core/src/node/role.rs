@@ -2,9 +2,9 @@
 
 use core::num::NonZeroU64;
 
-use crate::followers::{Acknowledgement, Follower, Followers};
+use crate::followers::{Acknowledgement, Follower, Followers, Newcomer};
 use crate::votes::Count;
-use crate::{Instant, LeaderValue, Message, NodeId, Round, State};
+use crate::{Instant, LeaderValue, ListId, Message, NodeId, Round, State};
 
 /// What a node is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +75,13 @@ pub(super) struct Leading<const VOTERS: usize> {
     pub(super) gives_up_at: Instant,
     /// A quorum has acknowledged it (rule L3).
     pub(super) has_lease: bool,
+    /// The lease was given in the list before, and what the voters of the present one promised
+    /// doesn't outlast it yet (rules R6, R8).
+    pub(super) is_lease_carried: bool,
+    /// The list that it sealed last, if it has not changed that since (rule R5).
+    pub(super) sealed_from: Option<ListId>,
+    /// Whom it was asked to add (rule R7).
+    pub(super) newcomer: Option<Newcomer>,
 }
 
 /// It has handed over and stays to answer its successor (rule H3).
@@ -225,6 +232,23 @@ impl<const VOTERS: usize> Leading<VOTERS> {
         }
     }
 
+    /// Whom it was asked to add, if that is this node (rule R7).
+    pub(super) fn newcomer_called(&mut self, id: &NodeId) -> Option<&mut Newcomer> {
+        self.newcomer.as_mut().filter(|newcomer| newcomer.id == *id)
+    }
+
+    /// R8: the lease given so far stays valid, and from now on the voters of another list are
+    /// counted; `others_needed` is how many followers that takes.
+    pub(super) fn carry_lease(&mut self, others_needed: usize) {
+        self.is_lease_carried = true;
+        while let Some(until) = self
+            .followers
+            .bound_beyond(self.lease_until().unwrap_or(Follower::NEVER), others_needed)
+        {
+            self.extend_lease(until);
+        }
+    }
+
     /// L1: a heartbeat goes out now. L3: where the leader alone is a quorum, it renews the lease.
     pub(super) fn note_heartbeat(
         &mut self,
@@ -253,6 +277,7 @@ impl<const VOTERS: usize> Leading<VOTERS> {
     /// L3: a quorum is sure to be bound until then.
     pub(super) fn extend_lease(&mut self, until: Instant) {
         (self.gives_up_at, self.has_lease) = (until, true);
+        self.is_lease_carried = false;
     }
 
     /// L4: the lease is over, or none was won in good time. In Graft mode there is none to lose,

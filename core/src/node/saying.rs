@@ -7,8 +7,8 @@ use rand_core::Rng;
 use super::Node;
 use crate::{
     Application, ControlOutcome, ControlResponse, Handover, Heartbeat, HeartbeatResponse, Identity,
-    Instant, Message, Mode, NodeId, Outgoing, PreVoteResponse, Recipient, Round, VoteRequest,
-    VoteResponse,
+    Instant, Life, ListPart, ListRequest, Message, Mode, NodeId, Outgoing, PreVoteResponse,
+    Recipient, Round, VoteRequest, VoteResponse,
 };
 
 /// What a node is about to say, as far as the input decides it. Who the node is and how it stands
@@ -27,8 +27,19 @@ pub(super) enum Saying {
     Who { round: Round },
     /// It answers an operator (rules O1 to O4).
     ControlResponse { outcome: ControlOutcome, round: Round },
-    /// It says something to one node alone.
-    Answer { to: NodeId, answer: Answer },
+    /// It asks for a part of another's list (rule R9).
+    ListRequest { to: NodeId, wanted: NonZeroU32 },
+    /// It tells a part of its list (rule R9).
+    ListPart { to: Recipient, index: usize, life: Option<Life> },
+    /// It says something to one node alone, and asks for a part of its list, if it needs one.
+    Answer { to: NodeId, answer: Answer, wanted: Option<NonZeroU32> },
+}
+
+impl Saying {
+    /// An answer to that node.
+    pub(super) fn answer(to: NodeId, answer: Answer) -> Self {
+        Self::Answer { to, answer, wanted: None }
+    }
 }
 
 /// A request for votes, or for pre-votes.
@@ -101,16 +112,26 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
                     round,
                     last: self.obeyed,
                     is_paused: self.record.is_paused,
+                    list,
                     life: self.rounds.life(),
+                    is_committed: self.is_list_committed(),
                 }))
             }
-            Saying::Answer { to, answer } => {
-                Outgoing { to: Recipient::Node(to), message: self.compose_answer(answer) }
+            Saying::ListRequest { to, wanted } => {
+                let (node, life) = (self.id.clone(), self.rounds.life());
+                let message = Message::ListRequest(ListRequest { node, life, wanted });
+                Outgoing { to: Recipient::Node(to), message }
+            }
+            Saying::ListPart { to, index, life } => {
+                Outgoing { to, message: Message::ListPart(self.compose_part(index, life)) }
+            }
+            Saying::Answer { to, answer, wanted } => {
+                Outgoing { to: Recipient::Node(to), message: self.compose_answer(answer, wanted) }
             }
         }
     }
 
-    fn compose_answer(&mut self, answer: Answer) -> Message {
+    fn compose_answer(&mut self, answer: Answer, wanted: Option<NonZeroU32>) -> Message {
         let (term, list, life) =
             (self.record.term, self.electorate().list(), Some(self.rounds.life()));
         match answer {
@@ -124,11 +145,20 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
                     round,
                     list,
                     life,
+                    wanted,
                 })
             }
             Answer::Vote { granted, round } => {
                 let voter = Some(self.id.clone());
-                Message::VoteResponse(VoteResponse { term, granted, voter, round, list, life })
+                Message::VoteResponse(VoteResponse {
+                    term,
+                    granted,
+                    voter,
+                    round,
+                    list,
+                    life,
+                    wanted,
+                })
             }
             Answer::Heartbeat { sent_at, round, priority, is_paused } => {
                 Message::HeartbeatResponse(HeartbeatResponse {
@@ -142,6 +172,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
                     round,
                     list,
                     life,
+                    wanted,
+                    is_full: self.is_full(),
                     is_paused,
                 })
             }
@@ -160,6 +192,19 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             round: Some(request.round),
             list: self.electorate().list(),
         }
+    }
+
+    /// The voter at this index of the list, which has so many.
+    fn compose_part(&self, index: usize, life: Option<Life>) -> ListPart {
+        let list = self.record.voter_list();
+        let voter = self.electorate().id(index).unwrap_or(&self.id).clone();
+        let place = u32::try_from(index).unwrap_or(0).saturating_add(1);
+        let place = NonZeroU32::new(place).unwrap_or(NonZeroU32::MIN);
+        let count = self.announced_size().unwrap_or(place);
+        let root =
+            list.map(|list| list.root()).filter(|root| self.electorate().list() != Some(*root));
+        let (sender, list) = (self.id.clone(), self.electorate().list());
+        ListPart { sender, voter, place, count, list, life, root }
     }
 
     fn identity(&self, round: Round) -> Identity {

@@ -17,8 +17,11 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             // V2: without adopting the term.
             Some(refusal) => Err(refusal.into()),
             None => {
-                // T3, V4: the term is adopted first, whatever becomes of the vote.
-                self.adopt_if_higher(now, request.term);
+                // T3, V4: the term is adopted first, whatever becomes of the vote. R10: but for a
+                // stranger's.
+                if !self.is_foreign(&request.candidate, request.list) {
+                    self.adopt_if_higher(now, request.term);
+                }
                 self.check_vote(request)
             }
         };
@@ -28,7 +31,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             Err(objection) => self.keep(objection),
         }
         let answer = Answer::Vote { granted, round: request.round };
-        Some(Saying::Answer { to: request.candidate.clone(), answer })
+        Some(Saying::answer(request.candidate.clone(), answer))
     }
 
     /// C1: answering a pre-vote changes nothing but when the node itself asks (rule C1a).
@@ -49,7 +52,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         }
         let (proposed_term, round) = (request.term, request.round);
         let answer = Answer::PreVote { granted, proposed_term, round };
-        Some(Saying::Answer { to: request.candidate.clone(), answer })
+        Some(Saying::answer(request.candidate.clone(), answer))
     }
 
     /// V2: a bound node withholds its vote, and so does a leader that has a lease to lose, unless
@@ -93,10 +96,13 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         }
     }
 
-    /// Whether the candidate is one of this cluster's voters (rules V6, L6) and up to date (rule
-    /// V4).
+    /// Whether both are this cluster's voters, by no older list than this node's (rules V6, R4,
+    /// R11, L6), and the candidate is up to date (rule V4).
     fn check_candidate(&mut self, request: &VoteRequest) -> Result<(), Objection> {
-        self.electorate().check_voter(&request.candidate, request.size, request.list)?;
+        self.electorate().check_candidate(&request.candidate, request.size, request.list)?;
+        if !self.is_voter() {
+            return Err(Refusal::NoVoter.into());
+        }
         if self.application.grants_vote(request.position.as_bytes()) {
             Ok(())
         } else {

@@ -100,6 +100,7 @@ fn answer(voter: Option<&str>, term: u64, granted: bool) -> Message {
         round: None,
         list: None,
         life: None,
+        wanted: None,
     })
 }
 
@@ -112,6 +113,7 @@ pub(crate) fn pre_vote(voter: &str, term: u64, proposed_term: u64, granted: bool
         round: None,
         list: None,
         life: None,
+        wanted: None,
     })
 }
 
@@ -172,7 +174,9 @@ fn round_of(message: &mut Message) -> &mut Option<Round> {
         Message::Who(_)
         | Message::Here(_)
         | Message::ControlRequest(_)
-        | Message::ControlResponse(_) => panic!("a question always has its round"),
+        | Message::ControlResponse(_)
+        | Message::ListRequest(_)
+        | Message::ListPart(_) => panic!("a question always has its round"),
     }
 }
 
@@ -197,7 +201,9 @@ fn forget_list(message: &mut Message) {
         | Message::Who(_)
         | Message::Here(_)
         | Message::ControlRequest(_)
-        | Message::ControlResponse(_) => {}
+        | Message::ControlResponse(_)
+        | Message::ListRequest(_)
+        | Message::ListPart(_) => {}
     }
 }
 
@@ -273,6 +279,8 @@ pub(crate) fn plain_refusal(follower: &str, term: u64) -> HeartbeatResponse {
         list: None,
         life: None,
         is_paused: false,
+        is_full: false,
+        wanted: None,
     }
 }
 
@@ -311,6 +319,8 @@ pub(crate) fn control(action: ControlAction) -> ControlRequest {
         round: operators_round(1),
         last: None,
         life: Life::new(LIFE),
+        list: None,
+        wanted: None,
     }
 }
 

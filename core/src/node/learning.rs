@@ -1,0 +1,157 @@
+//! Learning who votes: whether the node is a voter itself, which lists it asks others for, and what
+//! it tells of its own (rules R3, R9 to R11).
+
+use core::num::NonZeroU32;
+
+use rand_core::Rng;
+
+use super::Node;
+use super::role::Role;
+use super::saying::Saying;
+use crate::message::Header;
+use crate::{
+    Application, Instant, Life, ListId, ListPart, Message, NodeId, Reason, Recipient, RecordedList,
+    Report, VoterList,
+};
+
+impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
+    /// Whether the node may vote and lead, going by its own list (rule R11). Where no voters are
+    /// declared, everyone may; a node that joins may not before it is on a list.
+    pub fn is_voter(&self) -> bool {
+        match self.record.voter_list() {
+            Some(list) => list.voters().contains(&self.id),
+            None => !self.joins,
+        }
+    }
+
+    /// R10: whether `sender`, which names this list, is a stranger whose term doesn't count.
+    pub(super) fn is_foreign(&self, sender: &NodeId, list: Option<ListId>) -> bool {
+        let electorate = self.electorate();
+        let is_newer = list.is_some_and(|list| electorate.is_outdated_by(list));
+        let is_newcomer = match &self.role {
+            Role::Leader(leading) => leading.newcomer.as_ref().is_some_and(|it| it.id == *sender),
+            _ => false,
+        };
+        !electorate.admits(sender) && !is_newer && !is_newcomer
+    }
+
+    /// R7: whether there is no room for a list that is longer than the present one.
+    pub(super) fn is_full(&self) -> bool {
+        self.electorate().is_declared() && self.electorate().size() >= VOTERS
+    }
+
+    /// R5, R9: what a message gives rise to beside what answers it: a leader that hears of a newer
+    /// list seals its own, everyone else asks for it, and who is asked tells.
+    pub(super) fn exchange_lists(
+        &mut self,
+        now: Instant,
+        message: &Message,
+        header: &Header<'_>,
+        next: Option<Saying>,
+    ) -> Option<Saying> {
+        match (next, header.sender) {
+            (Some(Saying::Answer { to, answer, .. }), _) => {
+                let wanted = self.next_wanted(header.list);
+                Some(Saying::Answer { to, answer, wanted })
+            }
+            (Some(next), _) => Some(next),
+            (None, Some(sender)) => match self.next_wanted(header.list) {
+                Some(wanted) => Some(Saying::ListRequest { to: sender.clone(), wanted }),
+                None if self.is_outdated_leader(header.list) => Some(self.seal_list(now)?),
+                None => self.tell_part(message),
+            },
+            (None, None) => None,
+        }
+    }
+
+    /// R9: which voter of this list the node needs next, from 1 on, if it needs that list.
+    fn next_wanted(&self, list: Option<ListId>) -> Option<NonZeroU32> {
+        let list = list?;
+        let may_learn = match self.role {
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
+                self.joins || self.electorate().is_declared()
+            }
+            // R3: a leader never learns one, and who closes has no more use for it.
+            Role::Leader(_) | Role::Closing(_) | Role::Closed => false,
+        };
+        let is_wanted = self.electorate().is_outdated_by(list) && self.unusable_list != Some(list);
+        let place = self.heard.next_place(list);
+        if may_learn && is_wanted { NonZeroU32::new(place) } else { None }
+    }
+
+    /// R9: the part of the node's list that it is asked for.
+    fn tell_part(&self, message: &Message) -> Option<Saying> {
+        let (asker, life, wanted) = match message {
+            Message::VoteResponse(it) => (it.voter.as_ref()?, it.life, it.wanted),
+            Message::PreVoteResponse(it) => (&it.voter, it.life, it.wanted),
+            Message::HeartbeatResponse(it) => (&it.follower, it.life, it.wanted),
+            Message::ListRequest(it) => (&it.node, Some(it.life), Some(it.wanted)),
+            _ => return None,
+        };
+        self.list_part(Recipient::Node(asker.clone()), wanted?, life)
+    }
+
+    /// R9: the voter at this place of the node's list, if there is one.
+    pub(super) fn list_part(
+        &self,
+        to: Recipient,
+        place: NonZeroU32,
+        life: Option<Life>,
+    ) -> Option<Saying> {
+        let index = usize::try_from(place.get()).ok()?.checked_sub(1)?;
+        let is_there = index < self.record.voter_list()?.voters().len();
+        is_there.then_some(Saying::ListPart { to, index, life })
+    }
+
+    /// R9: takes a part of a newer list; with the last one the node learns it.
+    pub(super) fn handle_list_part(&mut self, part: &ListPart) -> Option<Saying> {
+        let list = part.list?;
+        // A part that the network held back may be of an earlier life, or of another cluster.
+        if part.life != Some(self.rounds.life()) || self.next_wanted(part.list).is_none() {
+            return None;
+        }
+        let root = part.root.unwrap_or(list);
+        if self.record.voter_list().is_some_and(|own| own.root() != root) {
+            let node = part.sender.clone();
+            return self.refuse_list(list, Report::ListMismatch { node, list });
+        }
+        match self.heard.take_part(list, part) {
+            Ok(Some(whole)) => self.learn(whole),
+            Ok(None) => None,
+            Err(_) => {
+                let node = part.sender.clone();
+                self.refuse_list(list, Report::UnusableList { node, list })
+            }
+        }
+    }
+
+    fn refuse_list(&mut self, list: ListId, report: Report) -> Option<Saying> {
+        self.heard.stop_fetching();
+        self.unusable_list = Some(list);
+        self.report = Some(report);
+        None
+    }
+
+    /// R3: goes by a newer list from now on.
+    fn learn(&mut self, list: VoterList<VOTERS>) -> Option<Saying> {
+        let id = list.id();
+        if self.record.list.is_none() && list.voters().contains(&self.id) {
+            // R12: nobody is added that doesn't know the list before.
+            return self.refuse_list(id, Report::RecordLost { list: id });
+        }
+        self.record.list = Some(RecordedList::Whole(list));
+        self.unsaved = true;
+        if id.term > self.record.term {
+            self.set_record(id.term, None);
+            self.role.forget_leader();
+        }
+        if let Role::PreCandidate(_) | Role::Candidate(_) = &self.role {
+            let heard = self.role.heard_leader().cloned();
+            let election_at = self.role.deadline();
+            self.enter(Role::waiting(election_at), Reason::ListLearned);
+            // L2: no second leader of the term is accepted.
+            self.role.remember_leader(heard);
+        }
+        None
+    }
+}
