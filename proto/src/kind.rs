@@ -82,13 +82,13 @@ impl Kind {
             | Self::Heartbeat
             | Self::PreVoteRequest
             | Self::Handover
+            | Self::ListPart
             | Self::Who
             | Self::ControlRequest
             | Self::ControlResponse => true,
             Self::VoteResponse
             | Self::HeartbeatResponse
             | Self::PreVoteResponse
-            | Self::ListPart
             | Self::ListRequest
             | Self::Here => false,
         }

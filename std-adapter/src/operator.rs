@@ -385,6 +385,8 @@ impl Order {
             round,
             last,
             life,
+            list: None,
+            wanted: None,
         }
     }
 }

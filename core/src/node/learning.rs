@@ -10,8 +10,8 @@ use super::role::Role;
 use super::saying::Saying;
 use crate::message::Header;
 use crate::{
-    Application, Instant, Life, ListId, ListPart, Message, NodeId, Reason, Recipient, RecordedList,
-    Report, VoterList,
+    Application, Instant, Life, ListId, ListPart, Message, NodeId, Reason, RecordedList, Report,
+    VoterList,
 };
 
 impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
@@ -81,26 +81,21 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
 
     /// R9: the part of the node's list that it is asked for.
     fn tell_part(&self, message: &Message) -> Option<Saying> {
-        let (asker, life, wanted) = match message {
-            Message::VoteResponse(it) => (it.voter.as_ref()?, it.life, it.wanted),
-            Message::PreVoteResponse(it) => (&it.voter, it.life, it.wanted),
-            Message::HeartbeatResponse(it) => (&it.follower, it.life, it.wanted),
-            Message::ListRequest(it) => (&it.node, Some(it.life), Some(it.wanted)),
+        let (life, wanted) = match message {
+            Message::VoteResponse(it) => (it.life, it.wanted),
+            Message::PreVoteResponse(it) => (it.life, it.wanted),
+            Message::HeartbeatResponse(it) => (it.life, it.wanted),
+            Message::ListRequest(it) => (Some(it.life), Some(it.wanted)),
             _ => return None,
         };
-        self.list_part(Recipient::Node(asker.clone()), wanted?, life)
+        self.list_part(wanted?, life)
     }
 
     /// R9: the voter at this place of the node's list, if there is one.
-    pub(super) fn list_part(
-        &self,
-        to: Recipient,
-        place: NonZeroU32,
-        life: Option<Life>,
-    ) -> Option<Saying> {
+    pub(super) fn list_part(&self, place: NonZeroU32, life: Option<Life>) -> Option<Saying> {
         let index = usize::try_from(place.get()).ok()?.checked_sub(1)?;
         let is_there = index < self.record.voter_list()?.voters().len();
-        is_there.then_some(Saying::ListPart { to, index, life })
+        is_there.then_some(Saying::ListPart { index, life })
     }
 
     /// R9: takes a part of a newer list; with the last one the node learns it.

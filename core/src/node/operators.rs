@@ -10,7 +10,7 @@ use super::role::Role;
 use super::saying::Saying;
 use crate::{
     Application, Change, ControlAction, ControlOutcome, ControlRequest, Instant, LeaderValue,
-    NodeId, Reason, Recipient,
+    NodeId, Reason,
 };
 
 impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
@@ -74,7 +74,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     ) -> Result<Option<Saying>, ControlOutcome> {
         if request.action == ControlAction::Ask {
             // O5
-            let part = |place| self.list_part(Recipient::Everyone, place, None);
+            let part = |place| self.list_part(place, None);
             return request.wanted.and_then(part).map(Some).ok_or(ControlOutcome::Done);
         }
         if !self.obeys_operators {

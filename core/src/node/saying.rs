@@ -30,7 +30,7 @@ pub(super) enum Saying {
     /// It asks for a part of another's list (rule R9).
     ListRequest { to: NodeId, wanted: NonZeroU32 },
     /// It tells a part of its list (rule R9).
-    ListPart { to: Recipient, index: usize, life: Option<Life> },
+    ListPart { index: usize, life: Option<Life> },
     /// It says something to one node alone, and asks for a part of its list, if it needs one.
     Answer { to: NodeId, answer: Answer, wanted: Option<NonZeroU32> },
 }
@@ -122,8 +122,9 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
                 let message = Message::ListRequest(ListRequest { node, life, wanted });
                 Outgoing { to: Recipient::Node(to), message }
             }
-            Saying::ListPart { to, index, life } => {
-                Outgoing { to, message: Message::ListPart(self.compose_part(index, life)) }
+            // For everyone, since an operator may have asked (rule O5).
+            Saying::ListPart { index, life } => {
+                to_everyone(Message::ListPart(self.compose_part(index, life)))
             }
             Saying::Answer { to, answer, wanted } => {
                 Outgoing { to: Recipient::Node(to), message: self.compose_answer(answer, wanted) }

@@ -172,7 +172,9 @@ impl Hearsay {
             | Message::PreVoteResponse(_)
             | Message::Who(_)
             | Message::Here(_)
-            | Message::ControlRequest(_) => {}
+            | Message::ControlRequest(_)
+            | Message::ListRequest(_)
+            | Message::ListPart(_) => {}
         }
         None
     }
@@ -431,10 +433,12 @@ fn life_of(message: &Message) -> Option<Life> {
         Message::PreVoteResponse(response) => response.life,
         Message::Who(identity) | Message::Here(identity) => Some(identity.life),
         Message::ControlResponse(response) => Some(response.life),
+        Message::ListRequest(request) => Some(request.life),
         Message::VoteRequest(_)
         | Message::PreVoteRequest(_)
         | Message::Heartbeat(_)
         | Message::Handover(_)
+        | Message::ListPart(_)
         | Message::ControlRequest(_) => None,
     }
 }

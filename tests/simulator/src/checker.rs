@@ -258,7 +258,11 @@ impl Checker {
         if let Some(candidate) = vote {
             self.voted(node, term, candidate, Some(message.round()));
         }
-        if matches!(message, Message::Who(_) | Message::Here(_)) {
+        // These have no term of their own.
+        if matches!(
+            message,
+            Message::Who(_) | Message::Here(_) | Message::ListRequest(_) | Message::ListPart(_)
+        ) {
             return;
         }
         let history = self.history(node);

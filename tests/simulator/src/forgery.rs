@@ -146,7 +146,15 @@ fn draw_message(rng: &mut SmallRng, term: u64, from: NodeId, round: Option<Round
         }
         2 => {
             let voter = Some(from);
-            Message::VoteResponse(VoteResponse { term, granted, voter, round, list, life })
+            Message::VoteResponse(VoteResponse {
+                term,
+                granted,
+                voter,
+                round,
+                list,
+                life,
+                wanted: None,
+            })
         }
         3 => {
             let value = LeaderValue::EMPTY;
@@ -164,12 +172,22 @@ fn draw_message(rng: &mut SmallRng, term: u64, from: NodeId, round: Option<Round
             list,
             life,
             is_paused: false,
+            is_full: false,
+            wanted: None,
         }),
         5 => {
             let proposed_term = term.wrapping_add(rng.random_range(0..2));
             let voter = from;
-            let response =
-                PreVoteResponse { term, granted, voter, proposed_term, round, list, life };
+            let response = PreVoteResponse {
+                term,
+                granted,
+                voter,
+                proposed_term,
+                round,
+                list,
+                life,
+                wanted: None,
+            };
             Message::PreVoteResponse(response)
         }
         6 => {

@@ -209,6 +209,14 @@ impl GoVoter {
 }
 
 fn answer(candidate: &NodeId, term: u64, granted: bool) -> Outgoing {
-    let response = VoteResponse { term, granted, voter: None, round: None, list: None, life: None };
+    let response = VoteResponse {
+        term,
+        granted,
+        voter: None,
+        round: None,
+        list: None,
+        life: None,
+        wanted: None,
+    };
     Outgoing { to: Recipient::Node(candidate.clone()), message: Message::VoteResponse(response) }
 }

@@ -6,11 +6,11 @@ use std::str::FromStr;
 
 use graft_election_core::{
     ControlAction, ControlOutcome, ControlRequest, ControlResponse, Handover, Heartbeat,
-    HeartbeatResponse, Identity, LeaderValue, Life, ListId, Message, NodeId, Position,
-    PreVoteResponse, Round, VoteRequest, VoteResponse,
+    HeartbeatResponse, Identity, LeaderValue, Life, ListId, ListPart, ListRequest, Message, NodeId,
+    Position, PreVoteResponse, Round, VoteRequest, VoteResponse,
 };
 
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 13] = [
     "vote-request",
     "vote-response",
     "heartbeat",
@@ -22,6 +22,8 @@ const KINDS: [&str; 11] = [
     "here",
     "control-request",
     "control-response",
+    "list-request",
+    "list-part",
 ];
 
 /// A message to display: `vote-request term=1 candidate=a size=3`. Answers to requests say
@@ -84,6 +86,8 @@ impl<'a> MessageText<'a> {
         let life = match self.message {
             Message::Who(identity) | Message::Here(identity) => Some(identity.life),
             Message::ControlRequest(request) => request.life,
+            Message::ListRequest(request) => Some(request.life),
+            Message::ListPart(part) => part.life,
             message => life_in_answer(message).filter(|_| !is_short),
         };
         if let Some(life) = life {
@@ -92,6 +96,14 @@ impl<'a> MessageText<'a> {
         let list = self.message.list().filter(|list| !is_short || list.term > 0);
         write_present(f, "list", list)
     }
+}
+
+/// Whether a message has a term of its own.
+fn has_term(message: &Message) -> bool {
+    !matches!(
+        message,
+        Message::Who(_) | Message::Here(_) | Message::ListRequest(_) | Message::ListPart(_)
+    )
 }
 
 /// Which process answers, if the message is an answer.
@@ -108,7 +120,7 @@ fn life_in_answer(message: &Message) -> Option<Life> {
 impl fmt::Display for MessageText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(kind(self.message))?;
-        if !matches!(self.message, Message::Who(_) | Message::Here(_)) {
+        if has_term(self.message) {
             write!(f, " term={}", self.message.term())?;
         }
         match self.message {
@@ -121,6 +133,7 @@ impl fmt::Display for MessageText<'_> {
             Message::VoteResponse(response) => {
                 write_verdict(f, response.granted)?;
                 write_present(f, "voter", response.voter.as_ref())?;
+                write_present(f, "wanted", response.wanted)?;
             }
             Message::Heartbeat(heartbeat) => {
                 write!(f, " leader={}", heartbeat.leader)?;
@@ -135,10 +148,13 @@ impl fmt::Display for MessageText<'_> {
                 write!(f, " priority={}", response.priority)?;
                 write_present(f, "bound-for", response.bound_for)?;
                 write_flag(f, "paused", response.is_paused)?;
+                write_present(f, "wanted", response.wanted)?;
+                write_flag(f, "full", response.is_full)?;
             }
             Message::PreVoteResponse(response) => {
                 write_verdict(f, response.granted)?;
                 write!(f, " voter={} proposed={}", response.voter, response.proposed_term)?;
+                write_present(f, "wanted", response.wanted)?;
             }
             Message::Handover(handover) => {
                 write!(f, " leader={}", handover.leader)?;
@@ -151,12 +167,24 @@ impl fmt::Display for MessageText<'_> {
                 write!(f, " node={} action={}", request.node, request.action.number())?;
                 write_present(f, "target", request.target.as_ref())?;
                 self.write_last(f, request.last)?;
+                write_present(f, "list", request.list)?;
+                write_present(f, "wanted", request.wanted)?;
             }
             Message::ControlResponse(response) => {
                 write!(f, " node={} outcome={}", response.node, response.outcome.number())?;
                 write_present(f, "leader", response.leader.as_ref())?;
                 self.write_last(f, response.last)?;
                 write_flag(f, "paused", response.is_paused)?;
+                write_present(f, "list", response.list)?;
+                write_flag(f, "committed", response.is_committed)?;
+            }
+            Message::ListRequest(request) => {
+                write!(f, " node={} wanted={}", request.node, request.wanted)?;
+            }
+            Message::ListPart(part) => {
+                write!(f, " sender={} voter={}", part.sender, part.voter)?;
+                write!(f, " place={} count={}", part.place, part.count)?;
+                write_present(f, "root", part.root)?;
             }
         }
         self.write_identity(f)
@@ -176,6 +204,8 @@ fn kind(message: &Message) -> &'static str {
         Message::Here(_) => 8,
         Message::ControlRequest(_) => 9,
         Message::ControlResponse(_) => 10,
+        Message::ListRequest(_) => 11,
+        Message::ListPart(_) => 12,
     }]
 }
 
@@ -214,12 +244,30 @@ pub(crate) fn parse_message(words: &[&str]) -> Result<Message, String> {
     let message = match *kind {
         "who" => Message::Who(parse_identity(&mut fields)?),
         "here" => Message::Here(parse_identity(&mut fields)?),
+        "list-request" => Message::ListRequest(ListRequest {
+            node: fields.required("node")?,
+            wanted: fields.required("wanted")?,
+            life: fields.life()?.ok_or("expected life=…")?,
+        }),
+        "list-part" => Message::ListPart(parse_part(&mut fields)?),
         kind => parse_with_term(kind, &mut fields)?,
     };
     match fields.0.first() {
         None => Ok(message),
         Some(word) => Err(format!("a {kind} has no \"{word}\"")),
     }
+}
+
+fn parse_part(fields: &mut Fields<'_>) -> Result<ListPart, String> {
+    Ok(ListPart {
+        sender: fields.required("sender")?,
+        voter: fields.required("voter")?,
+        place: fields.required("place")?,
+        count: fields.required("count")?,
+        list: fields.list()?,
+        life: fields.life()?,
+        root: fields.root()?,
+    })
 }
 
 fn parse_with_term(kind: &str, fields: &mut Fields<'_>) -> Result<Message, String> {
@@ -234,7 +282,15 @@ fn parse_with_term(kind: &str, fields: &mut Fields<'_>) -> Result<Message, Strin
         "vote-response" => {
             let granted = fields.verdict()?;
             let voter = fields.optional("voter")?;
-            Message::VoteResponse(VoteResponse { term, granted, voter, round, list, life })
+            Message::VoteResponse(VoteResponse {
+                term,
+                granted,
+                voter,
+                round,
+                list,
+                life,
+                wanted: fields.optional("wanted")?,
+            })
         }
         "heartbeat" => Message::Heartbeat(Heartbeat {
             term,
@@ -256,6 +312,8 @@ fn parse_with_term(kind: &str, fields: &mut Fields<'_>) -> Result<Message, Strin
             list,
             life,
             is_paused: fields.flag("paused"),
+            is_full: fields.flag("full"),
+            wanted: fields.optional("wanted")?,
         }),
         "pre-vote-response" => Message::PreVoteResponse(PreVoteResponse {
             term,
@@ -265,6 +323,7 @@ fn parse_with_term(kind: &str, fields: &mut Fields<'_>) -> Result<Message, Strin
             round,
             list,
             life,
+            wanted: fields.optional("wanted")?,
         }),
         "control-request" => Message::ControlRequest(ControlRequest {
             term,
@@ -274,6 +333,8 @@ fn parse_with_term(kind: &str, fields: &mut Fields<'_>) -> Result<Message, Strin
             round: round.ok_or("expected round=…")?,
             last: fields.numbered("last")?,
             life,
+            list,
+            wanted: fields.optional("wanted")?,
         }),
         "control-response" => Message::ControlResponse(ControlResponse {
             term,
@@ -284,6 +345,8 @@ fn parse_with_term(kind: &str, fields: &mut Fields<'_>) -> Result<Message, Strin
             last: fields.numbered("last")?,
             is_paused: fields.flag("paused"),
             life: life.ok_or("expected life=…")?,
+            is_committed: fields.flag("committed"),
+            list,
         }),
         _ => Message::Handover(Handover {
             term,
@@ -356,6 +419,11 @@ impl<'a> Fields<'a> {
 
     fn list(&mut self) -> Result<Option<ListId>, String> {
         let text = self.take(|word| word.strip_prefix("list="));
+        text.map(parse_list).transpose()
+    }
+
+    fn root(&mut self) -> Result<Option<ListId>, String> {
+        let text = self.take(|word| word.strip_prefix("root="));
         text.map(parse_list).transpose()
     }
 

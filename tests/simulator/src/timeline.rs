@@ -233,6 +233,8 @@ fn label(message: &Message) -> (String, &'static str) {
         Message::Here(_) => ("here", "#7f5539"),
         Message::ControlRequest(_) => ("operator", "#b56576"),
         Message::ControlResponse(_) => ("answer", "#b56576"),
+        Message::ListRequest(_) => ("list?", "#457b9d"),
+        Message::ListPart(_) => ("list", "#457b9d"),
     };
     (format!("{kind} {}", message.term()), colour)
 }

@@ -262,6 +262,26 @@ impl Incarnation {
         own.term > 0 && is_older && sender.is_some() && self.admits(sender)
     }
 
+    /// Whether this list is newer than the node's, if it has one.
+    pub(super) fn is_outdated(&self, list: Option<ListId>) -> bool {
+        self.list.zip(list).is_some_and(|(own, list)| is_older(own, list))
+    }
+
+    /// It hears a message of a node that may go by another list, which it may not help (rules V6,
+    /// R4, L6).
+    pub(super) fn hears_of_list(&mut self, message: &Message) {
+        // L6: it may be of another size, unless it goes by another list.
+        self.input.has_other_size = true;
+        let Some((own, list)) = self.list.zip(message.list()).filter(|(own, list)| own != list)
+        else {
+            return;
+        };
+        self.input.has_other_size = false;
+        let is_request = matches!(message, Message::VoteRequest(_) | Message::PreVoteRequest(_));
+        let is_ordered = is_older(own, list) || is_older(list, own);
+        self.input.has_other_list = !is_ordered || is_request && is_older(list, own);
+    }
+
     /// It speaks of a round of its own.
     pub(super) fn speaks_of(&mut self, round: Round) {
         if self.rounds.last() != Some(&round) && !self.has_spoken_of(round) {
@@ -425,7 +445,7 @@ impl Incarnation {
         let is_bound = self.may_be_bound(now);
         let input = &mut self.input;
         input.is_barred = !is_released && is_barred || must_be_aside;
-        input.has_other_size = is_other_size(request.size, self.size);
+        input.has_other_size &= is_other_size(request.size, self.size);
         input.is_unacceptable = !self.application.accepts(request.position.as_bytes());
         let may_vote = !input.is_barred && matches!(message, Message::VoteRequest(_));
         input.may_restart_timer = may_vote && !input.is_unacceptable;
@@ -452,7 +472,7 @@ impl Incarnation {
         if is_current {
             self.standing_back.forget();
         }
-        self.input.has_other_size = is_other_size(heartbeat.size, self.size);
+        self.input.has_other_size &= is_other_size(heartbeat.size, self.size);
         self.input.is_of_second_leader = self.state == State::Leader && heartbeat.term == self.term;
         self.input.frees_it = heartbeat.term > self.term;
         let Heartbeat { term, leader, round, .. } = heartbeat;
@@ -621,6 +641,11 @@ impl Incarnation {
     pub(super) fn heartbeat(&self) -> Duration {
         self.times[2]
     }
+}
+
+/// Whether a list was replaced by the other one. Of those that clusters start with, none was.
+fn is_older(list: ListId, other: ListId) -> bool {
+    other.term > 0 && (list.term, list.version) < (other.term, other.version)
 }
 
 /// Whether a node that says this is configured with another cluster size (rule L6).

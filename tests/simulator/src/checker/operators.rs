@@ -81,6 +81,8 @@ impl Incarnation {
             _ if last == Some(request.round) => Due::Answer(ControlOutcome::Done),
             _ if last != request.last => Due::Answer(ControlOutcome::Outdated),
             ControlAction::Pause | ControlAction::Resume => Due::Obeyed,
+            // What comes of it is for the checker of lists.
+            ControlAction::AddVoter | ControlAction::RemoveVoter => Due::Obeyed,
             ControlAction::HandOver => {
                 let leads_in_it = self.state == State::Leader && request.term == self.term;
                 match &request.target {
@@ -120,7 +122,10 @@ impl Checker {
             obedience.is_paused = match action {
                 ControlAction::Pause => true,
                 ControlAction::Resume => false,
-                ControlAction::Ask | ControlAction::HandOver => obedience.is_paused,
+                ControlAction::Ask
+                | ControlAction::HandOver
+                | ControlAction::AddVoter
+                | ControlAction::RemoveVoter => obedience.is_paused,
             };
         }
         let outcome = match due {

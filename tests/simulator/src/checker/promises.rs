@@ -105,7 +105,9 @@ impl Checker {
                 incarnation.is_asked(request, name);
                 return own_term..=own_term;
             }
-            Message::ControlResponse(_) => return own_term..=own_term,
+            Message::ControlResponse(_) | Message::ListRequest(_) | Message::ListPart(_) => {
+                return own_term..=own_term;
+            }
             _ if is_in_own_name => {
                 // V5, N3
                 let is_own = message.round().is_some_and(|round| incarnation.has_spoken_of(round));
@@ -121,8 +123,7 @@ impl Checker {
             incarnation.input.may_restart_timer = true;
             return own_term..=own_term.max(message.term());
         }
-        let lists = (incarnation.list, message.list());
-        incarnation.input.has_other_list = matches!(lists, (Some(own), Some(it)) if own != it);
+        incarnation.hears_of_list(message);
         self.hears_another(node, message, awaited.is_none_or(|(_, is_sure)| is_sure))
     }
 
@@ -139,17 +140,17 @@ impl Checker {
         let (own_term, term) = (incarnation.term, message.term());
         let sender = message.sender().map(Identity::of);
         let is_counted = incarnation.admits(sender.flatten());
+        let is_foreign =
+            sender.is_some() && !is_counted && !incarnation.is_outdated(message.list());
         let highest = term.max(own_term);
         match message {
             Message::VoteRequest(request) | Message::PreVoteRequest(request) => {
-                return incarnation.hears_request(message, request);
+                let terms = incarnation.hears_request(message, request);
+                return if is_foreign { own_term..=own_term } else { terms };
             }
             Message::Heartbeat(heartbeat) => incarnation.hears_heartbeat(heartbeat),
-            // V6: a stranger gives up no lease of this cluster.
-            Message::Handover(_) if !is_counted => {
-                let may_be_aside = incarnation.may_stand_aside(incarnation.input.at);
-                return if may_be_aside { own_term..=highest } else { highest..=highest };
-            }
+            // V6, R10: a stranger gives up no lease of this cluster.
+            Message::Handover(_) if !is_counted => return own_term..=own_term,
             Message::Handover(handover) => {
                 let names_it = handover.target.as_ref().and_then(Identity::of) == Some(name);
                 let terms = incarnation.hears_handover(handover, names_it);
@@ -159,6 +160,8 @@ impl Checker {
                 history.promised_until = history.promised_until.filter(|_| !is_free);
                 return terms;
             }
+            // R10
+            _ if is_foreign && term > own_term => return own_term..=own_term,
             _ => {
                 let leads = incarnation.leads_by_lease();
                 let is_last = term >= TERM_END - 1;
@@ -305,9 +308,15 @@ impl Checker {
         let input = incarnation.input.clone();
         let leads = incarnation.state == State::Leader;
         let is_silent = incarnation.must_stand_aside(input.at);
-        let is_question =
-            matches!(message, Message::Who(_) | Message::Here(_) | Message::ControlResponse(_));
-        let may_speak = is_question || matches!(message, Message::Handover(_));
+        let may_speak = matches!(
+            message,
+            Message::Who(_)
+                | Message::Here(_)
+                | Message::ControlResponse(_)
+                | Message::ListRequest(_)
+                | Message::ListPart(_)
+                | Message::Handover(_)
+        );
         self.require("N3", !is_silent || may_speak, || {
             format!("{node} stands aside, and says {message:?}")
         });
@@ -334,7 +343,11 @@ impl Checker {
                 self.require("H1", !leads, || format!("{node} hands over, and still leads"));
             }
             Message::Heartbeat(_) => self.goes_on(node),
-            Message::Who(_) | Message::Here(_) | Message::ControlRequest(_) => {}
+            Message::Who(_)
+            | Message::Here(_)
+            | Message::ControlRequest(_)
+            | Message::ListRequest(_)
+            | Message::ListPart(_) => {}
         }
         let helps = match message {
             Message::VoteResponse(response) => response.granted,

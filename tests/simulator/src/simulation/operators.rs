@@ -85,7 +85,17 @@ impl Operators {
             .then(|| ids[rng.random_range(0..ids.len())].clone());
         let round = self.draw_round();
         let ControlResponse { node, last, life, .. } = known;
-        ControlRequest { term, node, target, action, round, last, life: Some(life) }
+        ControlRequest {
+            term,
+            node,
+            target,
+            action,
+            round,
+            last,
+            life: Some(life),
+            list: None,
+            wanted: None,
+        }
     }
 
     /// Takes note of a request that may come once more.
@@ -165,6 +175,8 @@ impl Simulation {
             round: self.operators.draw_round(),
             last: None,
             life: None,
+            list: None,
+            wanted: None,
         }
     }
 

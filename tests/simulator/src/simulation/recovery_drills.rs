@@ -171,6 +171,7 @@ impl Simulation {
                 round,
                 list: None,
                 life: None,
+                wanted: None,
             };
             self.hear(node, Message::PreVoteResponse(answer));
         }

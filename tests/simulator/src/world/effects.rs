@@ -47,6 +47,7 @@ fn set_round(message: &mut Message, round: Option<Round>) {
         }
         Message::ControlRequest(request) => request.round = round.unwrap_or(request.round),
         Message::ControlResponse(response) => response.round = round.unwrap_or(response.round),
+        Message::ListRequest(_) | Message::ListPart(_) => {}
     }
 }
 
