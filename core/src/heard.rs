@@ -17,6 +17,16 @@ pub(crate) struct Heard<const VOTERS: usize> {
     fetched: Option<(ListId, ListId)>,
 }
 
+/// What has come of a part of a list (rule R9).
+pub(crate) enum Part<const VOTERS: usize> {
+    /// It is not the one that is needed next.
+    Other,
+    /// The next one is needed.
+    Next,
+    /// The list is whole.
+    Last(VoterList<VOTERS>),
+}
+
 impl<const VOTERS: usize> Heard<VOTERS> {
     pub(crate) fn nobody(size: usize) -> Self {
         Self { ids: Vec::new(), size, fetched: None }
@@ -78,13 +88,12 @@ impl<const VOTERS: usize> Heard<VOTERS> {
         u32::try_from(have).unwrap_or(u32::MAX).saturating_add(1)
     }
 
-    /// R9: takes a part of a list that the node needs; the list once it is whole. A part of another
-    /// list than before begins anew, and one that isn't the next is left.
+    /// R9: takes a part of a list that the node needs. One of another list than before begins anew.
     pub(crate) fn take_part(
         &mut self,
         list: ListId,
         part: &ListPart,
-    ) -> Result<Option<VoterList<VOTERS>>, VoterListError> {
+    ) -> Result<Part<VOTERS>, VoterListError> {
         let root = part.root.unwrap_or(list);
         if self.fetched != Some((list, root)) {
             self.ids.clear();
@@ -94,17 +103,17 @@ impl<const VOTERS: usize> Heard<VOTERS> {
         let count = usize::try_from(part.count.get()).ok().filter(|count| *count <= VOTERS);
         let count = count.ok_or(too_long)?;
         if part.place.get() != self.next_place(list) {
-            return Ok(None);
+            return Ok(Part::Other);
         }
         self.ids
             .push(part.voter.clone())
             .map_err(|_| VoterListError::TooLong { capacity: VOTERS })?;
         if self.ids.len() < count {
-            return Ok(None);
+            return Ok(Part::Next);
         }
         let whole = VoterList::restored(list, root, self.ids.iter().cloned());
         self.stop_fetching();
-        whole.map(Some)
+        whole.map(Part::Last)
     }
 
     /// The list that was being fetched is there, or isn't wanted any more.

@@ -40,12 +40,12 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
 
     /// T3: a voter that knows a higher term ends this node's leadership or campaign. H5: a leader
     /// runs again at once, in place of the leader that it was, since it no longer has a lease. Nor
-    /// is it bound or unable to save, or it would not have led.
+    /// is it bound, or it would not have led; but it may have failed to store a list.
     pub(super) fn handle_higher_term(&mut self, now: Instant, term: u64) -> Option<Saying> {
         let led = matches!(self.role, Role::Leader(_));
         let own_term = NonZeroU64::new(self.record.term);
         self.adopt_if_higher(now, term);
-        if !led || self.mode == Mode::Graft {
+        if !led || self.mode == Mode::Graft || !self.may_campaign() {
             return None;
         }
         self.seek_leadership(now, Reason::HigherTerm, own_term)

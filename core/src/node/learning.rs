@@ -8,6 +8,7 @@ use rand_core::Rng;
 use super::Node;
 use super::role::Role;
 use super::saying::Saying;
+use crate::heard::Part;
 use crate::message::Header;
 use crate::{
     Application, Instant, Life, ListId, ListPart, Message, NodeId, Reason, RecordedList, Report,
@@ -55,6 +56,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
                 Some(Saying::Answer { to, answer, wanted })
             }
             (Some(next), _) => Some(next),
+            // R9: it may be for another, and each that asked would bring forth as many again.
+            (None, _) if matches!(message, Message::ListPart(_)) => None,
             (None, Some(sender)) => match self.next_wanted(header.list) {
                 Some(wanted) => Some(Saying::ListRequest { to: sender.clone(), wanted }),
                 None if self.is_outdated_leader(header.list) => Some(self.seal_list(now)?),
@@ -98,7 +101,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         is_there.then_some(Saying::ListPart { index, life })
     }
 
-    /// R9: takes a part of a newer list; with the last one the node learns it.
+    /// R9: takes a part of a newer list, and asks for the next one; with the last one the node
+    /// learns it. What was lost is asked for again after the next heartbeat.
     pub(super) fn handle_list_part(&mut self, part: &ListPart) -> Option<Saying> {
         let list = part.list?;
         // A part that the network held back may be of an earlier life, or of another cluster.
@@ -111,8 +115,12 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             return self.refuse_list(list, Report::ListMismatch { node, list });
         }
         match self.heard.take_part(list, part) {
-            Ok(Some(whole)) => self.learn(whole),
-            Ok(None) => None,
+            Ok(Part::Last(whole)) => self.learn(whole),
+            Ok(Part::Next) => {
+                let wanted = self.next_wanted(part.list)?;
+                Some(Saying::ListRequest { to: part.sender.clone(), wanted })
+            }
+            Ok(Part::Other) => None,
             Err(_) => {
                 let node = part.sender.clone();
                 self.refuse_list(list, Report::UnusableList { node, list })

@@ -9,6 +9,7 @@ mod handovers;
 mod history;
 mod incarnation;
 mod leases;
+mod lists;
 mod operators;
 mod parting;
 mod pre_votes;
@@ -28,6 +29,7 @@ use crate::{Identity, Moment, NodeIndex, NodeSetup, Setup};
 use history::{History, Spent};
 use incarnation::Incarnation;
 use leases::Leases;
+use lists::Lists;
 
 /// The first number that is no term (rule T4).
 const TERM_END: u64 = 1 << 63;
@@ -50,6 +52,7 @@ pub(crate) struct Checker {
     /// Who led in which term, in the order in which it was seen.
     leaders: Vec<(u64, Identity)>,
     leases: Leases,
+    lists: Lists,
     /// The terms whose leaders said that they hand over.
     handed_over: Vec<u64>,
     /// Whether two nodes led in one term, judged or not.
@@ -61,7 +64,8 @@ impl Checker {
     pub(crate) fn new(setup: &Setup) -> Self {
         Self {
             judged: setup.judged,
-            declared: setup.declared || setup.nodes.iter().any(|node| node.voters.is_some()),
+            declared: !setup.judged.lets_lists_change() && setup.declared
+                || setup.nodes.iter().any(|node| node.voters.is_some()),
             listed: 0,
             named: std::array::from_fn(|index| {
                 let original = setup.nodes.get(index).and_then(|node| node.double_of);
@@ -71,6 +75,7 @@ impl Checker {
             histories: Vec::new(),
             leaders: Vec::new(),
             leases: Leases::default(),
+            lists: Lists::default(),
             handed_over: Vec::new(),
             saw_two_leaders: false,
             violation: None,
@@ -148,6 +153,7 @@ impl Checker {
         incarnation.promotions.look(leader, state != State::Follower);
         self.parts(node, program, was, now);
         self.closes(node, state);
+        self.list_looked_at(node, program, was);
         self.runs(node, was, state);
         self.keeps_back(node, state);
         self.require("A3", program.deadline() <= leads_until, || {
@@ -204,6 +210,7 @@ impl Checker {
         let history = self.history(node);
         let before = std::mem::replace(&mut history.stored, record.clone());
         self.pause_stored(node, before.is_paused, record);
+        self.list_stored(node, &before, record);
         self.require("I3", record.term >= before.term, || {
             format!("{node} stores term {} over term {}", record.term, before.term)
         });
@@ -251,6 +258,7 @@ impl Checker {
         if outgoing.to == Recipient::Everyone {
             self.speaks_for_itself(node, message, now);
         }
+        self.asks_as_voter(node, durable, outgoing);
         self.keeps_promises(node, durable, message);
         self.require("I6", is_durable, || {
             format!("{node} says {message:?} with no more than {durable:?} on its disk")
@@ -282,7 +290,7 @@ impl Checker {
         let other = other.map(|(_, leader)| *leader).filter(|_| self.is_voter(node));
         self.leaders.push((term, node));
         self.saw_two_leaders |= other.is_some();
-        if matches!(self.judged, Judged::Everything | Judged::AllButI4) {
+        if matches!(self.judged, Judged::Everything | Judged::AllButI4 | Judged::Changing) {
             self.require("I1", other.is_none(), || {
                 let other = other.map(|other| other.to_string()).unwrap_or_default();
                 format!("{node} leads in term {term}, as {other} does")
@@ -385,7 +393,7 @@ impl Checker {
     }
 
     fn require(&mut self, rule: &'static str, holds: bool, what: impl FnOnce() -> String) {
-        if !holds && self.violation.is_none() {
+        if !holds && self.violation.is_none() && self.judges(rule) {
             self.violation = Some(Violation { rule, what: what() });
         }
     }
@@ -413,7 +421,8 @@ impl<'a> Start<'a> {
         record: &'a VoteRecord,
         now: Instant,
     ) -> Self {
-        let voters = machine.voters(setup);
+        let voters =
+            if setup.judged.lets_lists_change() { Vec::new() } else { machine.voters(setup) };
         let bits = voters.iter().filter_map(Identity::of).map(|voter| 1 << voter.index.get());
         let has_own = machine.setup.voters.is_some();
         let recorded = record.list.as_ref().map(RecordedList::id);
@@ -421,7 +430,12 @@ impl<'a> Start<'a> {
             setup: &machine.setup,
             record,
             now,
-            size: if has_own { voters.len() } else { setup.size },
+            size: match () {
+                // As many as may be.
+                () if setup.judged.lets_lists_change() => setup.nodes.len(),
+                () if has_own => voters.len(),
+                () => setup.size,
+            },
             list: (!voters.is_empty())
                 .then(|| recorded.unwrap_or_else(|| ListId::declared(&voters))),
             listed: bits.fold(0, |all, bit: u16| all | bit),

@@ -46,6 +46,8 @@ pub enum Kind {
     Doubles,
     /// Also voters that are the Go original, among nodes in Graft mode.
     GoVoters,
+    /// Also voters that change while the cluster runs.
+    Changes,
     /// Also lists of voters that differ, and that are changed while all voters are stopped.
     Lists,
 }
@@ -118,7 +120,8 @@ impl Odds {
 impl Kind {
     fn draw(rng: &mut SmallRng) -> Self {
         match rng.random_range(0..17) {
-            0..=5 => Self::Faulty,
+            0..=4 => Self::Faulty,
+            5 => Self::Changes,
             6 => Self::Lists,
             7 => Self::Garbage,
             8 => Self::Hostile,
@@ -228,6 +231,8 @@ impl Faults {
             _ if faults.doubles_hear => faults.with_sound_links(),
             // G5: who counts answers and not voters elects with one vote that comes twice.
             Kind::GoVoters => Self { duplication: Odds::NEVER, ..faults },
+            // A list without a quorum of disks would be the end.
+            Kind::Changes => Self { tears: false, ..faults },
             _ => faults,
         }
     }
@@ -259,7 +264,7 @@ impl Faults {
     /// A setting with which an operator starts a node next, beside its times.
     pub(crate) fn draw_change(&self, rng: &mut SmallRng) -> Change {
         match rng.random_range(0..4) {
-            0 => Change::Priority(rng.random_range(0..4)),
+            0 if self.kind != Kind::Changes => Change::Priority(rng.random_range(0..4)),
             1 => Change::Rho(self.shape.draw_rho(rng)),
             _ if self.only_mode().is_some() => Change::Priority(Config::PRIORITY),
             2 => Change::Mode(Mode::Graft),
@@ -289,12 +294,16 @@ impl Faults {
         let size = SIZES[rng.random_range(0..SIZES.len())];
         let clusters = if self.kind == Kind::TwinClusters { 2 } else { 1 };
         let size = size.min(NodeIndex::COUNT_MAX / clusters);
-        let size = if self.kind == Kind::Lists { size.clamp(3, 5) } else { size };
+        let size = match self.kind {
+            Kind::Lists => size.clamp(3, 5),
+            Kind::Changes => size.min(5),
+            _ => size,
+        };
         // A cluster of one binds nobody else: its double may lead while the lease lasts of one that
         // crashed.
         let size = if self.doubles_hear { size.max(2) } else { size };
         let declared = match self.kind {
-            Kind::Lists => true,
+            Kind::Lists | Kind::Changes => true,
             // V6: a Go node's votes, which name nobody, are no declared voter's.
             Kind::GoVoters => false,
             _ => rng.random_bool(0.5),
@@ -303,6 +312,7 @@ impl Faults {
             Kind::TooMany => (size + rng.random_range(1..=size)).min(NodeIndex::COUNT_MAX),
             Kind::Doubles => (size + rng.random_range(1..=3)).min(NodeIndex::COUNT_MAX),
             Kind::Lists => size + rng.random_range(1..=2),
+            Kind::Changes => size + rng.random_range(1..=4),
             _ => size * clusters,
         };
         let judged = match self.kind {
@@ -310,6 +320,7 @@ impl Faults {
             Kind::Hostile | Kind::Doubles => Judged::NodesAlone,
             Kind::LostDisks | Kind::TooMany if !declared => Judged::AllButI1,
             Kind::WildClocks => Judged::AllButI4,
+            Kind::Changes => Judged::Changing,
             _ => Judged::Everything,
         };
         let (unequal_terms, unequal_times) = (rng.random_bool(0.3), rng.random_bool(0.2));
@@ -337,7 +348,8 @@ impl Faults {
             if unequal_times {
                 node.times = self.shape.draw_times(rng);
             }
-            if unequal_priorities {
+            node.joins = self.kind == Kind::Changes && index >= size;
+            if unequal_priorities && self.kind != Kind::Changes {
                 node.priority = rng.random_range(0..4);
             }
             if coarse_clocks {

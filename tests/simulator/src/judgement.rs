@@ -35,6 +35,9 @@ pub enum Judged {
     /// What each node owes whatever it hears: I2, I3, I6, I7 and T3. Messages are forged, and can't
     /// be told from real ones.
     NodesAlone,
+    /// `changing`: what holds whoever votes: I1 to I11 but for A3 and L3, and A7. The voters change,
+    /// and only the nodes know when.
+    Changing,
     /// `doubles-12ms`: the same, and that two leases overlap for no longer than this, and not at
     /// all as long as no double has led. Some ids have several processes, and nothing that they say
     /// to each other takes longer, or is lost. Where T_min differs, a crash ends a lease.
@@ -45,6 +48,11 @@ pub enum Judged {
 }
 
 impl Judged {
+    /// Whether the voters change while the cluster runs.
+    pub(crate) fn lets_lists_change(self) -> bool {
+        matches!(self, Self::Changing)
+    }
+
     /// Whether only what each node owes whatever it hears is judged of most rules.
     pub(crate) fn is_of_nodes_alone(self) -> bool {
         matches!(self, Self::NodesAlone | Self::Doubles { .. })
@@ -58,6 +66,7 @@ impl fmt::Display for Judged {
             Self::AllButI1 => write!(f, "all-but-i1"),
             Self::AllButI4 => write!(f, "all-but-i4"),
             Self::NodesAlone => write!(f, "nodes-alone"),
+            Self::Changing => write!(f, "changing"),
             Self::Doubles { delay_max } => write!(f, "doubles-{}", SpanText(*delay_max)),
         }
     }
@@ -70,10 +79,11 @@ impl FromStr for Judged {
         if let Some(span) = text.strip_prefix("doubles-") {
             return Ok(Self::Doubles { delay_max: parse_span(span)? });
         }
-        let all = [Self::Everything, Self::AllButI1, Self::AllButI4, Self::NodesAlone];
+        let all =
+            [Self::Everything, Self::AllButI1, Self::AllButI4, Self::NodesAlone, Self::Changing];
         all.into_iter().find(|judged| judged.to_string() == text).ok_or_else(|| {
             format!(
-                "expected everything, all-but-i1, all-but-i4, nodes-alone or doubles-12ms, \
+                "expected everything, all-but-i1, all-but-i4, nodes-alone, changing or doubles-12ms, \
                  not \"{text}\""
             )
         })

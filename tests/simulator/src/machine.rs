@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use graft_election_core::{
-    Config, ConfigError, Instant, ListId, Node, NodeId, Outgoing, Output, RecordedList, Unsaved,
-    VoterList,
+    Config, ConfigError, ControlOutcome, Instant, ListId, Node, NodeId, Outgoing, Output,
+    RecordedList, Unsaved, VoterList,
 };
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -54,6 +54,8 @@ pub(crate) struct Machine {
     /// Every T_min, T_max and H that the node had, has, or will have from its next start on.
     pub(crate) all_times: Vec<[Duration; 3]>,
     starts: u64,
+    /// What came of the last change of the voters that its program was asked for (rule R7).
+    pub(crate) outcome: Option<ControlOutcome>,
     /// Its program keeps the node that runs from leading (rule O3).
     pub(crate) is_held_back: bool,
     /// The last program that ran was Go's, which leaves no id in the record.
@@ -108,6 +110,7 @@ impl Machine {
             setup: node.clone(),
             listed: node.voters.clone(),
             starts: 0,
+            outcome: None,
             is_held_back: false,
             ran_go: false,
             next_seed: None,
@@ -180,9 +183,14 @@ impl Machine {
     ) -> Result<(), ConfigError> {
         let [election_timeout_min, election_timeout_max, heartbeat_interval] = self.setup.times;
         let voters = self.voters(setup);
-        let size = if self.setup.voters.is_some() { voters.len() } else { setup.size };
+        let size = match self.setup.voters {
+            _ if self.setup.joins => 0,
+            Some(_) => voters.len(),
+            None => setup.size,
+        };
         let config = Config {
             voters: &voters,
+            joins: self.setup.joins,
             election_timeout_min,
             election_timeout_max,
             heartbeat_interval,
@@ -342,6 +350,7 @@ fn recorded(node: &NodeSetup, voters: &[NodeId]) -> Option<RecordedList<VOTERS_M
 fn declared_voters(setup: &Setup, node: &NodeSetup, id: &NodeId) -> Vec<NodeId> {
     let first = |index| Identity::first(NodeIndex::new(index)).id();
     let voters: Vec<NodeId> = match &node.voters {
+        _ if node.joins => Vec::new(),
         Some(voters) => return voters.iter().map(|voter| Identity::first(*voter).id()).collect(),
         None if setup.declared => (0..setup.size).map(first).collect(),
         None => Vec::new(),

@@ -208,6 +208,7 @@ fn is_input(step: &Step) -> bool {
         Step::TimeOut(_)
             | Step::Settle
             | Step::HandOver { .. }
+            | Step::ChangeVoters { .. }
             | Step::Close(_)
             | Step::HoldBack { .. }
             | Step::Save(_)

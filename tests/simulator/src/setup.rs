@@ -65,6 +65,8 @@ pub struct NodeSetup {
     pub double_of: Option<NodeIndex>,
     /// `go a`: it is the Go original. Its log never breaks, and nobody closes it (G1, G2).
     pub is_go: bool,
+    /// `joins d`: it takes its first list from others (rule R1).
+    pub joins: bool,
     /// `disobeys a`: it refuses all that operators ask, but the question how it is (rule O1).
     pub obeys_operators: bool,
 }
@@ -134,6 +136,7 @@ impl Setup {
                 self.node(node)?.voters = Some(parse_nodes(voters)?);
             }
             ["go", node] => self.node(node)?.is_go = true,
+            ["joins", node] => self.node(node)?.joins = true,
             ["disobeys", node] => self.node(node)?.obeys_operators = false,
             ["double", node, original] => {
                 self.node(node)?.double_of = Some(parse_index(original)?);
@@ -169,6 +172,7 @@ impl Default for NodeSetup {
             voters: None,
             double_of: None,
             is_go: false,
+            joins: false,
             obeys_operators: true,
         }
     }
@@ -236,6 +240,9 @@ impl fmt::Display for Setup {
             }
             if node.is_go {
                 writeln!(f, "go {name}")?;
+            }
+            if node.joins {
+                writeln!(f, "joins {name}")?;
             }
             if !node.obeys_operators {
                 writeln!(f, "disobeys {name}")?;

@@ -13,6 +13,7 @@ mod recovery_drills;
 mod slow_disks;
 mod slow_leader_rival;
 mod steady_leader;
+mod voter_changes;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -32,6 +33,7 @@ use crate::{
 
 use applications::Applications;
 use operators::{Listeners, Operators};
+use voter_changes::VoterChanges;
 
 pub use cluster::{Cluster, Links};
 
@@ -61,6 +63,7 @@ pub struct Simulation {
     /// The handovers that were said, to come once more.
     handovers: Vec<Handover>,
     operators: Operators,
+    voter_changes: VoterChanges,
     applications: Applications,
     /// The steps so far, if they are recorded.
     recorded: Option<Vec<Step>>,
@@ -140,6 +143,7 @@ impl Simulation {
         let mut simulation = Self::with_world(world, setup, faults, rng);
         simulation.operators = operators;
         simulation.faults.operators = odds;
+        simulation.voter_changes = VoterChanges::new(seed, simulation.faults.kind);
         simulation.applications = Applications::new(seed);
         simulation.faults.answers = simulation.applications.draw_odds();
         simulation.recorded = recorded.then(Vec::new);
@@ -168,6 +172,7 @@ impl Simulation {
             rounds: vec![None; world.node_count()],
             acknowledgements: vec![None; world.node_count()],
             operators: Operators::new(setup.seed, world.node_count()),
+            voter_changes: VoterChanges::new(setup.seed, faults.kind),
             applications: Applications::new(setup.seed),
             world,
             setup,
@@ -228,6 +233,7 @@ impl Simulation {
             let node = self.run_next();
             self.inject_fault(node);
             self.operate();
+            self.change_voters();
             self.change_answers();
             self.result()?;
         }

@@ -65,6 +65,16 @@ pub enum Step {
         /// To whom; anyone if absent.
         to: Option<NodeIndex>,
     },
+    /// `add-voter a d`, `remove-voter a d`: the node is asked to have one voter more, or one less,
+    /// or to go on with that (rule R7).
+    ChangeVoters {
+        /// Which node is asked.
+        node: NodeIndex,
+        /// Whether to add, or to remove.
+        adds: bool,
+        /// Whom.
+        voter: NodeIndex,
+    },
     /// `close a`: the node is told to close.
     Close(NodeIndex),
     /// `hold-back a`: the node's own program keeps it from leading, until it ends, or until

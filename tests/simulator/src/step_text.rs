@@ -11,7 +11,7 @@ use crate::setup::{NodesText, parse_mode, parse_nodes, parse_rho};
 use crate::{Change, DiskMode, NodeIndex, Pick, Remains, Step};
 
 /// The first words of all steps.
-const VERBS: [&str; 30] = [
+const VERBS: [&str; 32] = [
     "advance",
     "timeout",
     "deliver",
@@ -28,6 +28,8 @@ const VERBS: [&str; 30] = [
     "resume",
     "hand-over",
     "close",
+    "add-voter",
+    "remove-voter",
     "hold-back",
     "let-lead",
     "cut",
@@ -79,6 +81,12 @@ impl fmt::Display for Step {
             Self::NoDouble(node) => write!(f, "no-double {node}"),
             Self::HandOver { node, to: None } => write!(f, "hand-over {node}"),
             Self::HandOver { node, to: Some(to) } => write!(f, "hand-over {node} -> {to}"),
+            Self::ChangeVoters { node, adds: true, voter } => {
+                write!(f, "add-voter {node} {voter}")
+            }
+            Self::ChangeVoters { node, adds: false, voter } => {
+                write!(f, "remove-voter {node} {voter}")
+            }
             Self::Close(node) => write!(f, "close {node}"),
             Self::HoldBack { node, is_held_back: true } => write!(f, "hold-back {node}"),
             Self::HoldBack { node, is_held_back: false } => write!(f, "let-lead {node}"),
@@ -223,6 +231,8 @@ fn parse_step(words: &[&str]) -> Result<Step, String> {
         "resume" => Step::Resume(parse_only_node(rest)?),
         "no-double" => Step::NoDouble(parse_only_node(rest)?),
         "hand-over" => parse_hand_over(rest)?,
+        "add-voter" => parse_voter_change(true, rest)?,
+        "remove-voter" => parse_voter_change(false, rest)?,
         "close" => Step::Close(parse_only_node(rest)?),
         "hold-back" => Step::HoldBack { node: parse_only_node(rest)?, is_held_back: true },
         "let-lead" => Step::HoldBack { node: parse_only_node(rest)?, is_held_back: false },
@@ -255,6 +265,11 @@ fn parse_step(words: &[&str]) -> Result<Step, String> {
         "forge" => parse_forge(rest)?,
         other => return Err(format!("expected one of {}, not \"{other}\"", VERBS.join(", "))),
     })
+}
+
+fn parse_voter_change(adds: bool, words: &[&str]) -> Result<Step, String> {
+    let (node, rest) = parse_node(words)?;
+    Ok(Step::ChangeVoters { node, adds, voter: parse_only_node(rest)? })
 }
 
 fn parse_fail_save(words: &[&str]) -> Result<Step, String> {
@@ -461,6 +476,8 @@ mod tests {
             "no-double a",
             "hand-over a",
             "hand-over a -> b",
+            "add-voter a d",
+            "remove-voter a d",
             "close a",
             "hold-back a",
             "let-lead a",

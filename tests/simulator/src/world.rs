@@ -3,7 +3,7 @@ mod effects;
 use std::fmt;
 use std::time::Duration;
 
-use graft_election_core::{Leadership, Round, State};
+use graft_election_core::{ControlOutcome, Leadership, Round, State};
 
 use crate::checker::Checker;
 use crate::clock::Clock;
@@ -231,6 +231,9 @@ impl World {
             Step::Resume(node) => self.resume(*node),
             Step::NoDouble(node) => self.has_no_double(*node, observer),
             Step::HandOver { node, to } => self.hand_over(*node, *to, observer),
+            Step::ChangeVoters { node, adds, voter } => {
+                self.change_voters(*node, *adds, *voter, observer)
+            }
             Step::Close(node) => self.close(*node, observer),
             Step::HoldBack { node, is_held_back } => self.hold_back(*node, *is_held_back, observer),
             Step::Cut { from, to } => self.set_cut(*from, *to, true),
@@ -326,6 +329,16 @@ impl World {
         let machine = &self.machines[node.get()];
         self.checkers[machine.cluster].has_no_lease(machine.identity, self.now);
         self.look_at_lease(node);
+    }
+
+    /// What came of the last change of the voters that a node was asked for.
+    pub(crate) fn outcome(&self, node: NodeIndex) -> Option<ControlOutcome> {
+        self.machines[node.get()].outcome
+    }
+
+    /// The record of a node that runs, as its program has it.
+    pub(crate) fn running_record(&self, node: NodeIndex) -> Option<&VoteRecord> {
+        self.machines[node.get()].node().map(|node| node.record())
     }
 
     /// What a node is started with: what its program runs with, unless that was changed since.

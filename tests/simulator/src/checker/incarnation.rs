@@ -12,6 +12,7 @@ use graft_election_core::{
 use super::Start;
 use super::doubt::Doubt;
 use super::followers::{Followers, Offer, Promotions};
+use super::lists::Hearsay;
 use super::operators::Obedience;
 use super::parting::Parting;
 use super::pre_votes::PreVotes;
@@ -66,6 +67,10 @@ pub(super) struct Incarnation {
     /// All leaders of its term whose heartbeats it may have accepted.
     heard_leaders: Vec<Followed>,
     pub(super) input: Input,
+    /// What it has just heard (rule R10).
+    pub(super) hearsay: Option<Hearsay>,
+    /// Whom it was asked to add or to remove (rule R7).
+    pub(super) was_asked_for: Vec<NodeId>,
     pub(super) parting: Parting,
     pub(super) obedience: Obedience,
     /// Its application, when it last heard something.
@@ -191,6 +196,8 @@ impl Incarnation {
             followed_value: None,
             heard_leaders: Vec::new(),
             input: Input::default(),
+            hearsay: None,
+            was_asked_for: Vec::new(),
             parting: Parting::default(),
             obedience: Obedience::of(record),
             application: SimulatedApplication::default(),

@@ -39,6 +39,14 @@ impl Leases {
         })
     }
 
+    /// I11: whether its holder had this lease for longer.
+    fn shortens(&self, lease: Lease) -> bool {
+        self.held[lease.holder.index.get()].is_some_and(|before| {
+            (before.holder, before.token) == (lease.holder, lease.token)
+                && before.valid_until > lease.valid_until
+        })
+    }
+
     /// The node no longer has a lease.
     pub(super) fn end(&mut self, node: NodeIndex) {
         self.held[node.get()] = None;
@@ -139,7 +147,11 @@ impl Checker {
             self.leases.grant(lease, now);
             return;
         }
-        if self.judged != Judged::Everything || !self.is_voter(node) {
+        let is_shortened = self.leases.shortens(lease);
+        self.require("I11", !is_shortened, || {
+            format!("{node} has a lease until {valid_until:?}, and had a longer one")
+        });
+        if !matches!(self.judged, Judged::Everything | Judged::Changing) || !self.is_voter(node) {
             return;
         }
         let other = self.leases.grant(lease, now);
@@ -157,7 +169,7 @@ impl Checker {
     /// I4: a node has been elected at `now`, in whatever mode. Whoever is bound to a leader with a
     /// lease has not helped.
     pub(crate) fn elected(&mut self, node: Identity, term: u64, now: Moment) {
-        if self.judged != Judged::Everything || !self.is_voter(node) {
+        if !matches!(self.judged, Judged::Everything | Judged::Changing) || !self.is_voter(node) {
             return;
         }
         let outlived = self.leases.outlived(node, term, now);

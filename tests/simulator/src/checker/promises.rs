@@ -58,6 +58,7 @@ impl Checker {
         application: SimulatedApplication,
     ) -> RangeInclusive<u64> {
         self.has_handed_over(node);
+        self.hears_of_strangers(node, message);
         let name = self.name(node);
         let Some(incarnation) = &mut self.history(node).incarnation else { return 0..=u64::MAX };
         incarnation.begin_input(now);
@@ -214,6 +215,7 @@ impl Checker {
         let gave_up = incarnation.leads_by_lease() && program.reason() == Reason::LostQuorum;
         let is_excused = gave_up || state == State::Closed;
         self.obeys(node, program, gave_up);
+        self.minds_strangers(node, program);
         let Some(incarnation) = &mut self.history(node).incarnation else { return };
         // A node that is about to close has other things to do, and one that has asked waits.
         let must_ask = input.is_anothers

@@ -32,6 +32,9 @@ impl Simulation {
         if self.faults.kind == Kind::Doubles {
             return self.doubles_settle().map(|()| false);
         }
+        if self.faults.kind == Kind::Changes {
+            return self.changes_settle().map(|()| false);
+        }
         if self.setup.judged == Judged::NodesAlone || self.is_crowded() || !self.has_quorum() {
             return Ok(false);
         }
@@ -264,7 +267,7 @@ impl Simulation {
         self.world.settings(node).priority > 0 && !self.world.is_paused(node)
     }
 
-    fn end_faults(&mut self) {
+    pub(super) fn end_faults(&mut self) {
         let Faults { kind, shape, .. } = self.faults;
         self.faults = Faults { shape, ..Faults::none(kind) };
         self.apply(&Step::Heal);
@@ -315,6 +318,9 @@ impl Simulation {
         if self.faults.kind == Kind::Lists {
             let current = self.current_list();
             return !current.is_some_and(|(list, _)| self.nodes_of(list).contains(&node));
+        }
+        if self.faults.kind == Kind::Changes {
+            return false;
         }
         let identity = self.world.named(node);
         let is_declared = identity.index.get() < self.setup.size && identity.generation == 1;

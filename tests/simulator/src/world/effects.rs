@@ -2,7 +2,9 @@
 
 use std::ops::RangeInclusive;
 
-use graft_election_core::{Instant, Message, Mode, Outgoing, Reason, Recipient, Round, State};
+use graft_election_core::{
+    Change, Instant, Message, Mode, Outgoing, Reason, Recipient, Round, State,
+};
 
 use super::{CannotHappen, DELIVERIES_MAX, World, Written};
 use crate::checker::Start;
@@ -157,6 +159,35 @@ impl World {
             },
             observer,
         );
+        Ok(())
+    }
+
+    pub(super) fn change_voters(
+        &mut self,
+        node: NodeIndex,
+        adds: bool,
+        voter: NodeIndex,
+        observer: &mut impl Observer,
+    ) -> Result<(), CannotHappen> {
+        self.expect_input(node)?;
+        let voter = self.machine(voter)?.id.clone();
+        let now = self.local(node);
+        let machine = &self.machines[node.get()];
+        let checker = &mut self.checkers[machine.cluster];
+        checker.acts(machine.identity, now);
+        checker.is_asked_for(machine.identity, &voter);
+        let change = Change { adds, voter, list: None };
+        let mut outcome = None;
+        self.feed(
+            node,
+            |program| {
+                let (came, output) = program.change_voters(now, &change);
+                outcome = Some(came);
+                output
+            },
+            observer,
+        );
+        self.machine(node)?.outcome = outcome;
         Ok(())
     }
 
@@ -496,7 +527,8 @@ impl World {
         let checker = &mut self.checkers[machine.cluster];
         checker.said(machine.identity, machine.disk.confirmed(), outgoing, self.now);
         // The round of an answer to an operator is the operator's.
-        let is_operators = matches!(outgoing.message, Message::ControlResponse(_));
+        let is_operators =
+            matches!(outgoing.message, Message::ControlResponse(_) | Message::ListPart(_));
         if outgoing.to == Recipient::Everyone && !is_operators {
             self.rounds[from.get()] = outgoing.message.round();
         }
