@@ -56,7 +56,8 @@ impl Message {
         self.header().round
     }
 
-    /// By which list of voters its sender goes, if it says so (rule V6).
+    /// By which list of voters its sender goes, if it says so (rule V6). A part of a list is no word
+    /// on that.
     pub fn list(&self) -> Option<ListId> {
         self.header().list
     }
@@ -76,7 +77,8 @@ impl Message {
             Self::ListRequest(it) => (0, Some(&it.node), None, None),
             Self::ListPart(it) => {
                 let term = it.list.map_or(0, |list| list.term);
-                (term, Some(&it.sender), None, it.list)
+                // What was true when it was asked says nothing of how its sender is now.
+                (term, Some(&it.sender), None, None)
             }
             Self::ControlRequest(it) => (it.term, None, Some(it.round), None),
             Self::ControlResponse(it) => (it.term, Some(&it.node), Some(it.round), None),

@@ -56,8 +56,6 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
                 Some(Saying::Answer { to, answer, wanted })
             }
             (Some(next), _) => Some(next),
-            // R9: it may be for another, and each that asked would bring forth as many again.
-            (None, _) if matches!(message, Message::ListPart(_)) => None,
             (None, Some(sender)) => match self.next_wanted(header.list) {
                 Some(wanted) => Some(Saying::ListRequest { to: sender.clone(), wanted }),
                 None if self.is_outdated_leader(header.list) => Some(self.seal_list(now)?),

@@ -184,6 +184,7 @@ impl fmt::Display for MessageText<'_> {
             Message::ListPart(part) => {
                 write!(f, " sender={} voter={}", part.sender, part.voter)?;
                 write!(f, " place={} count={}", part.place, part.count)?;
+                write_present(f, "of", part.list)?;
                 write_present(f, "root", part.root)?;
             }
         }
@@ -264,9 +265,9 @@ fn parse_part(fields: &mut Fields<'_>) -> Result<ListPart, String> {
         voter: fields.required("voter")?,
         place: fields.required("place")?,
         count: fields.required("count")?,
-        list: fields.list()?,
+        list: fields.named_list("of")?,
         life: fields.life()?,
-        root: fields.root()?,
+        root: fields.named_list("root")?,
     })
 }
 
@@ -418,12 +419,11 @@ impl<'a> Fields<'a> {
     }
 
     fn list(&mut self) -> Result<Option<ListId>, String> {
-        let text = self.take(|word| word.strip_prefix("list="));
-        text.map(parse_list).transpose()
+        self.named_list("list")
     }
 
-    fn root(&mut self) -> Result<Option<ListId>, String> {
-        let text = self.take(|word| word.strip_prefix("root="));
+    fn named_list(&mut self, key: &str) -> Result<Option<ListId>, String> {
+        let text = self.take(|word| word.strip_prefix(key)?.strip_prefix('='));
         text.map(parse_list).transpose()
     }
 
