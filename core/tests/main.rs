@@ -12,6 +12,7 @@ mod handover;
 mod identity;
 mod leading;
 mod lease;
+mod lists;
 mod operators;
 mod pre_voting;
 mod priorities;
