@@ -70,6 +70,8 @@ pub struct Config<'a> {
     /// Whether it does what operators ask: to hand over, to pause and to resume (rule O1). It tells
     /// them in any case how it is.
     pub obeys_operators: bool,
+    /// Whether operators may change the voters, too (rule R7).
+    pub allows_changes: bool,
 }
 
 impl<'a> Config<'a> {
@@ -124,6 +126,7 @@ impl<'a> Config<'a> {
             clock_drift_percent: Self::CLOCK_DRIFT_PERCENT,
             clock_tick: Self::CLOCK_TICK,
             obeys_operators: true,
+            allows_changes: false,
         }
     }
 

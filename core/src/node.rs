@@ -85,6 +85,8 @@ pub struct Node<R, A, const VOTERS: usize> {
     standing_back: StandingBack<VOTERS>,
     /// Whether it does what operators ask (rule O1).
     obeys_operators: bool,
+    /// Whether they may change the voters (rule R7).
+    allows_changes: bool,
     /// The last request of an operator that it obeyed in this life (rule O4).
     obeyed: Option<Round>,
     /// Its program keeps it from leading (rule O3).
@@ -150,6 +152,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             patience: Patience::default(),
             standing_back: StandingBack::default(),
             obeys_operators: config.obeys_operators,
+            allows_changes: config.allows_changes,
             obeyed: None,
             is_held_back: false,
             latest: now,

@@ -3,9 +3,9 @@
 use std::num::NonZeroU32;
 
 use graft_election_core::{
-    Change, Config, ControlAction, ControlOutcome, ControlRequest, Heartbeat, HeartbeatResponse,
-    Life, ListId, ListPart, ListRequest, Message, Mode, NodeId, Outgoing, Output, Reason,
-    RecordedList, Refusal, Report, State, VoteRequest, VoterList,
+    Change, Config, ControlAction, ControlOutcome, ControlRequest, ControlResponse, Heartbeat,
+    HeartbeatResponse, Life, ListId, ListPart, ListRequest, Message, Mode, NodeId, Outgoing,
+    Output, PreVoteResponse, Reason, RecordedList, Refusal, Report, State, VoteRequest, VoterList,
 };
 
 use crate::common::*;
@@ -27,7 +27,7 @@ fn list_id(term: u64, version: u32) -> ListId {
 /// The leader `a` of these declared voters; nobody has answered its first heartbeat.
 fn leader_of(voters: &[&str]) -> Voter {
     let voters = ids(voters);
-    let config = Config { voters: &voters, ..extended_config(voters.len()) };
+    let config = Config { voters: &voters, allows_changes: true, ..extended_config(voters.len()) };
     extended_leader_with("a", &config, TERM)
 }
 
@@ -270,7 +270,8 @@ fn r7_nobody_is_added_for_whom_there_is_no_room() {
 fn r7_a_leader_that_is_to_go_hands_over() {
     let mut a = leader_of(&["a", "p1", "p2"]);
     assert_eq!(ask(&mut a, false, "a"), (ControlOutcome::WouldLose, None));
-    names(&mut a, "p2", present(&a));
+    let list = present(&a);
+    names(&mut a, "p2", list);
     let (outcome, said) = ask(&mut a, false, "a");
     assert_eq!((outcome, said), (NOT_YET, Some(handover_of(&a, "p2"))));
     assert_eq!((a.state(), a.reason()), (State::Follower, Reason::HandedOver));
@@ -328,9 +329,12 @@ fn r8_promises_move_with_their_voters() {
 fn l1_a_list_that_takes_too_long_to_store_ends_the_leadership() {
     let mut a = committed_leader_of(&["a", "p1", "p2"]);
     let (now, voter) = (a.now, node_id("p2"));
-    let (_, output) = a.change_voters(now, &Change { adds: false, voter, list: None });
-    let Output::Save(unsaved) = output else { panic!("{output:?}") };
-    let said = unsaved.saved(now.saturating_add(T_MAX)).map(|outgoing| outgoing.message);
+    let change = Change { adds: false, voter, list: None };
+    let said = match a.change_voters(now, &change).1 {
+        Output::Save(unsaved) => unsaved.saved(now.saturating_add(T_MAX)),
+        other => panic!("{other:?}"),
+    };
+    let said = said.map(|outgoing| outgoing.message);
     assert!(matches!(said, Some(Message::Handover(_))), "{said:?}");
     assert_eq!((a.state(), a.reason()), (State::Follower, Reason::LostQuorum));
 }
@@ -474,10 +478,13 @@ fn r4_no_vote_goes_to_a_candidate_with_an_older_list() {
         a.hears(asked).expect_send(to("b", pre_vote("a", TERM, TERM + 1, false)));
         assert_eq!(a.refusal(), Some(Refusal::NotOneOfUs));
     }
-    for newer in [list_id(TERM, 2), list_id(TERM, 3)] {
-        let asked = Message::PreVoteRequest(asks(Some(newer)));
-        a.hears(asked).expect_send(to("b", pre_vote("a", TERM, TERM + 1, true)));
-    }
+    let asked = Message::PreVoteRequest(asks(Some(list_id(TERM, 2))));
+    a.hears(asked).expect_send(to("b", pre_vote("a", TERM, TERM + 1, true)));
+    // A newer one it may well have; the voter asks for it in its answer.
+    let asked = Message::PreVoteRequest(asks(Some(list_id(TERM, 3))));
+    let Message::PreVoteResponse(answer) = pre_vote("a", TERM, TERM + 1, true) else { return };
+    let answer = PreVoteResponse { wanted: NonZeroU32::new(1), ..answer };
+    a.hears(asked).expect_send(to("b", Message::PreVoteResponse(answer)));
 }
 
 #[test]
@@ -488,7 +495,7 @@ fn r10_a_strangers_term_is_not_adopted() {
     assert_eq!((a.state(), a.term()), (State::Leader, TERM));
     // But if the leader was asked to add it, it has to be of one term with it.
     ask(&mut a, true, "x");
-    a.hears(Message::HeartbeatResponse(refused)).expect_save(record(TERM + 9, None));
+    a.hears(Message::HeartbeatResponse(refused)).expect_save(record(TERM + 9, None)).fails();
     assert_eq!(a.term(), TERM + 9);
 }
 
@@ -534,7 +541,8 @@ fn r12_who_lost_its_record_does_not_join_as_if_it_were_new() {
     }
     d.hears(part(&list, 3, Life::new(LIFE))).expect_silence();
     assert_eq!(d.report(), Some(&Report::RecordLost { list: list.id() }));
-    assert_eq!((d.record().voter_list(), wanted(&mut d, list.id())), (None, None));
+    assert_eq!(d.record().voter_list(), None);
+    assert_eq!(wanted(&mut d, list.id()), None);
 }
 
 /// A leader that is deposed runs again at once (H5), unless its disk is sick.
@@ -588,6 +596,18 @@ fn o4_an_operator_repeats_a_change_until_it_is_done() {
 }
 
 /// O5: an operator asks for the list voter by voter.
+#[test]
+fn o4_nobody_changes_the_voters_of_a_node_that_does_not_allow_it() {
+    let voters = ids(&["a", "p1", "p2"]);
+    let config = Config { voters: &voters, ..extended_config(3) };
+    let mut a = extended_leader_with("a", &config, TERM);
+    let request = request_to(&a, 1, ControlAction::RemoveVoter, "p2");
+    let said = a.hears_verbatim(request).sends();
+    let is_refused = |it: &ControlResponse| it.outcome == ControlOutcome::Refused;
+    assert!(matches!(&said, Message::ControlResponse(it) if is_refused(it)), "{said:?}");
+    assert_eq!(a.record().voter_list().unwrap().voters(), voters);
+}
+
 #[test]
 fn o5_a_node_tells_an_operator_its_list() {
     let list = changed(TERM, 2, &["a", "l", "d"]);

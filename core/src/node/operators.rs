@@ -123,6 +123,9 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
 
     /// R7: the change that is asked for, of the leader of that term.
     fn requested_change(&self, request: &ControlRequest) -> Result<Change, ControlOutcome> {
+        if !self.allows_changes {
+            return Err(ControlOutcome::Refused);
+        }
         let adds = request.action == ControlAction::AddVoter;
         let voter = request.target.clone().ok_or(ControlOutcome::UnfitTarget)?;
         let is_its_term = request.term == self.record.term;

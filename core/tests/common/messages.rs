@@ -147,7 +147,7 @@ pub(crate) fn completed(mut message: Message, asked: Option<Round>) -> Message {
 /// What `actual` would be without what `expected` leaves open: rounds, lives and lists.
 pub(crate) fn as_far_as(expected: &Message, mut actual: Message) -> Message {
     let mut expected = expected.clone();
-    if let Message::Who(_) | Message::Here(_) = actual {
+    if let Message::Who(_) | Message::Here(_) | Message::ListRequest(_) = actual {
         return actual;
     }
     let is_handover = matches!(expected, Message::Handover(_));
