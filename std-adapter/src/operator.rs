@@ -69,7 +69,8 @@ pub struct NodeAnswer {
 pub struct HandedOver {
     /// Who led.
     pub from: NodeId,
-    /// Who leads now, if anyone did in time.
+    /// Who leads now, if anyone did in time. It may be another than the one that was to lead, the
+    /// former leader included, if that one failed just then.
     pub to: Option<NodeId>,
     /// The term of who leads now, or of who led.
     pub term: u64,
@@ -118,6 +119,15 @@ pub enum OperatorError<E: std::error::Error + 'static> {
     UnfitTarget {
         /// Which node.
         target: NodeId,
+    },
+    /// The leader goes on, since nobody could take over.
+    #[error(
+        "{leader} goes on leading, since no follower is fit: each one that answers it is paused, a \
+         witness or behind"
+    )]
+    NoFitFollower {
+        /// Who leads.
+        leader: NodeId,
     },
     /// Others asked the same node at the same time, again and again.
     #[error("others ask node {node} for something at the same time")]
@@ -194,7 +204,8 @@ impl<M: Ask> Operator<M> {
     ///
     /// # Errors
     ///
-    /// Any but [`OperatorError::NoLeader`] and [`OperatorError::UnfitTarget`].
+    /// Any but [`OperatorError::NoLeader`], [`OperatorError::UnfitTarget`] and
+    /// [`OperatorError::NoFitFollower`].
     pub async fn pause(&mut self, node: &NodeId) -> Outcome<(), M> {
         self.have(node, ControlAction::Pause).await
     }
@@ -209,7 +220,7 @@ impl<M: Ask> Operator<M> {
     }
 
     /// Has the leader hand over: to `to`, unless that leads already, or to whoever is fit. Waits
-    /// until another leads.
+    /// until a later term has a leader, which is usually that node: see [`HandedOver::to`].
     ///
     /// # Errors
     ///
@@ -235,8 +246,10 @@ impl<M: Ask> Operator<M> {
                     return Ok(HandedOver { from: leader, to, term });
                 }
                 ControlOutcome::UnfitTarget => {
-                    let target = to.cloned().unwrap_or(leader);
-                    return Err(OperatorError::UnfitTarget { target });
+                    return Err(match to.cloned() {
+                        Some(target) => OperatorError::UnfitTarget { target },
+                        None => OperatorError::NoFitFollower { leader },
+                    });
                 }
                 ControlOutcome::Refused => return Err(OperatorError::Refused { node: leader }),
                 // It has lost its leadership meanwhile.

@@ -78,7 +78,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     }
 
     /// H1: the follower that was the last to promise something, of those that may lead.
-    fn successor(&self, leading: &Leading<VOTERS>) -> Option<NodeId> {
+    pub(super) fn successor(&self, leading: &Leading<VOTERS>) -> Option<NodeId> {
         let last =
             leading.followers.best_by(Follower::may_lead, |follower| follower.bound_until)?;
         self.electorate().id(last).cloned()

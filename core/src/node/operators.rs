@@ -8,7 +8,7 @@ use super::output::Output;
 use super::role::Role;
 use super::saying::Saying;
 use crate::{
-    Application, ControlAction, ControlOutcome, ControlRequest, Instant, LeaderValue, NodeId,
+    Application, ControlAction, ControlOutcome, ControlRequest, Instant, LeaderValue, Mode, NodeId,
     Reason,
 };
 
@@ -120,13 +120,15 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         if request.term != self.record.term {
             return Err(ControlOutcome::NotLeading);
         }
-        let Some(target) = &request.target else {
-            return Ok(None);
+        let Some(target) = request.target.clone().or_else(|| self.successor(leading)) else {
+            // In Graft mode followers don't say whether they are fit.
+            let has_others = self.mode == Mode::Graft && self.electorate().size() > 1;
+            return if has_others { Ok(None) } else { Err(ControlOutcome::UnfitTarget) };
         };
         let follower =
-            self.electorate().find(target).and_then(|index| leading.followers.get(index));
+            self.electorate().find(&target).and_then(|index| leading.followers.get(index));
         let is_fit = follower.is_some_and(|it| it.may_lead() && it.bound_until > now);
-        if is_fit { Ok(Some(target.clone())) } else { Err(ControlOutcome::UnfitTarget) }
+        if is_fit { Ok(Some(target)) } else { Err(ControlOutcome::UnfitTarget) }
     }
 
     /// O3: the record keeps it.

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, bail};
 use clap::Args;
-use graft_election::{NodeId, Operator, OperatorError};
+use graft_election::{HandedOver, NodeId, Operator, OperatorError};
 
 use crate::election_timeout::parse_duration;
 use crate::medium::{Medium, MediumArgs, MediumError};
@@ -15,8 +15,9 @@ use crate::status::{look_at, nobody_is_heard};
 
 /// Have the leader of a cluster hand over, before maintenance for example.
 ///
-/// It goes to the follower that is fit to lead and answered last, or to ID, which must be fit. A
-/// node of higher priority takes it back after a while; `graft pause` keeps a node from leading.
+/// It goes to the follower that is fit to lead and answered last, or to ID, which must be fit; if
+/// nobody is, the leader goes on. A node of higher priority takes it back after a while; `graft
+/// pause` keeps a node from leading.
 ///
 /// On NATS this needs the permission to publish on graft.CLUSTER.control_request.*. A node that
 /// runs with --no-remote-control refuses.
@@ -76,18 +77,27 @@ impl HandOverArgs {
             let mut operator = self.how.operator(&self.cluster).await?;
             let done = operator.hand_over(self.to.as_ref()).await;
             let handed = self.how.explain(done, &self.cluster).await?;
-            let from = handed.from;
-            if handed.to.as_ref() == Some(&from) {
-                return Ok(format!("{from} leads already, in term {}", handed.term));
-            }
-            let to = handed.to.ok_or_else(|| {
-                anyhow!(
-                    "{from} has handed over, and nobody was heard to lead within {:?}",
-                    self.how.wait
-                )
-            })?;
-            Ok(format!("{from} has handed over, and {to} leads in term {}", handed.term))
+            self.tell(&handed)
         })
+    }
+
+    /// What has come of it, or an error if another than the one that was meant leads now.
+    fn tell(&self, handed: &HandedOver) -> Result<String> {
+        let HandedOver { from, to, term, .. } = handed;
+        let Some(to) = to else {
+            let wait = self.how.wait;
+            bail!("{from} has handed over, and nobody was heard to lead within {wait:?}");
+        };
+        match &self.to {
+            Some(target) if target == from => Ok(format!("{from} leads already, in term {term}")),
+            Some(target) if target != to => {
+                bail!("{from} has handed over to {target}, but {to} leads, in term {term}")
+            }
+            None if to == from => {
+                bail!("{from} has handed over, and was elected again, in term {term}")
+            }
+            _ => Ok(format!("{from} has handed over, and {to} leads in term {term}")),
+        }
     }
 }
 

@@ -69,6 +69,39 @@ fn o2_the_leader_hands_over_to_whom_the_operator_names() {
     }
 }
 
+/// Nothing is given up that nobody could take over.
+#[test]
+fn o2_a_leader_without_a_fit_follower_goes_on() {
+    let cluster = Cluster::start("jobs", &LOCAL);
+    let before = seen(&cluster, &LOCAL);
+    let id = before["leader"]["id"].as_str().unwrap();
+    for other in ["n0", "n1", "n2"].into_iter().filter(|other| *other != id) {
+        succeeds(&cluster.graft(&[&["pause", "jobs", other], &LOCAL[..]].concat()));
+    }
+    // The leader learns of the pauses with the next acknowledgements.
+    let paused = |view: &Value| {
+        let nodes = view["nodes"].as_array().unwrap();
+        nodes.iter().filter(|node| node["is_paused"] == true).count()
+    };
+    while paused(&seen(&cluster, &LOCAL)) < 2 {}
+    let output = cluster.graft(&[&["hand-over", "jobs"], &LOCAL[..]].concat());
+    let expected = format!("graft: {id} goes on leading, since no follower is fit: ");
+    assert!(fails(&output).starts_with(&expected), "{output:?}");
+    let after = seen(&cluster, &LOCAL);
+    assert_eq!(
+        (&after["leader"]["id"], &after["term"]),
+        (&before["leader"]["id"], &before["term"])
+    );
+
+    let mut alone = Program::start(
+        cluster.path(),
+        &[&["run", "--json", "--cluster", "one", "--size", "1", "--id", "x"], &LOCAL[..]].concat(),
+    );
+    alone.wait_for_leader();
+    let output = cluster.graft(&[&["hand-over", "one"], &LOCAL[..]].concat());
+    assert!(fails(&output).contains("x goes on leading"), "{output:?}");
+}
+
 #[test]
 fn o3_a_paused_node_does_not_lead_even_after_a_restart() {
     let mut cluster = Cluster::start("jobs", &LOCAL);
