@@ -71,6 +71,15 @@ impl MediumError {
         let Self::Local(LocalError::Directory { error, .. }) = self else { return false };
         error.kind() == std::io::ErrorKind::NotFound
     }
+
+    /// The exit status that it has when a node can't join because of it.
+    pub(crate) fn exit_status(&self) -> ExitStatus {
+        match self {
+            // A directory is not reached over a connection: whatever is wrong stays so.
+            Self::Local(_) => ExitStatus::Configuration,
+            Self::Nats(_) | Self::Serial(_) => ExitStatus::Connection,
+        }
+    }
 }
 
 impl MediumArgs {

@@ -4,14 +4,15 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use graft_election::{HandedOver, NodeId, Operator, OperatorError};
 
 use crate::election_timeout::parse_duration;
+use crate::exit_status::{ExitStatus, ExitsWith};
 use crate::medium::{Medium, MediumArgs, MediumError};
 use crate::runtime;
-use crate::status::{look_at, nobody_is_heard};
+use crate::status::nobody_is_heard;
 
 /// Have the leader of a cluster hand over, before maintenance for example.
 ///
@@ -76,7 +77,7 @@ impl HandOverArgs {
         run(async {
             let mut operator = self.how.operator(&self.cluster).await?;
             let done = operator.hand_over(self.to.as_ref()).await;
-            let handed = self.how.explain(done, &self.cluster).await?;
+            let handed = self.how.explain(done, &operator).await?;
             self.tell(&handed)
         })
     }
@@ -107,7 +108,7 @@ impl PauseArgs {
         run(async {
             let mut operator = how.operator(&cluster).await?;
             let done = operator.pause(&id).await;
-            how.explain(done, &cluster).await?;
+            how.explain(done, &operator).await?;
             Ok(format!("{id} is paused: it votes, and does not lead until graft resume"))
         })
     }
@@ -119,7 +120,7 @@ impl ResumeArgs {
         run(async {
             let mut operator = how.operator(&cluster).await?;
             let done = operator.resume(&id).await;
-            how.explain(done, &cluster).await?;
+            how.explain(done, &operator).await?;
             Ok(format!("{id} may lead again"))
         })
     }
@@ -140,31 +141,40 @@ impl HowArgs {
             Err(error) if error.is_of_no_cluster() => {
                 Err(nobody_is_heard(&self.medium, cluster, self.wait).await)
             }
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                let status = error.exit_status();
+                Err(error).exits_with(status)
+            }
         }
     }
 
-    /// Whether anybody is in the cluster, as far as can be heard.
-    async fn is_heard(&self, cluster: &str) -> bool {
-        match self.medium.open().await {
-            Ok(access) => look_at(access, cluster, self.wait).await.is_ok_and(|it| it.is_some()),
-            Err(_) => false,
-        }
-    }
-
-    /// A cluster of which nothing is heard may have another name.
+    /// Adds to an error what to do about it, and gives it its exit status.
     async fn explain<T>(
         &self,
         done: Result<T, OperatorError<MediumError>>,
-        cluster: &str,
+        operator: &Operator<Medium>,
     ) -> Result<T> {
-        match done {
-            Err(OperatorError::NoLeader { .. } | OperatorError::NoAnswer { .. })
-                if !self.is_heard(cluster).await =>
+        let error = match done {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let view = operator.view();
+        match &error {
+            OperatorError::NoLeader { .. } | OperatorError::NoAnswer { .. }
+                if view.nodes.is_empty() =>
             {
-                Err(nobody_is_heard(&self.medium, cluster, self.wait).await)
+                Err(nobody_is_heard(&self.medium, &view.cluster, self.wait).await)
             }
-            done => Ok(done?),
+            OperatorError::Medium(medium) => {
+                let status = medium.exit_status();
+                Err(error).exits_with(status)
+            }
+            OperatorError::Connection(_) => Err(error).exits_with(ExitStatus::Connection),
+            OperatorError::KeyMissing | OperatorError::WrongKey => {
+                let advice = anyhow!("{error}: give the cluster's key with --key-file");
+                Err(advice).exits_with(ExitStatus::Configuration)
+            }
+            _ => Err(error.into()),
         }
     }
 }

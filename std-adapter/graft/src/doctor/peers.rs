@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use graft_election::{
-    ClusterView, Disagreement, NodeId, Observation, Operator, OperatorError, SealFault,
+    ClusterView, Connection, Disagreement, NodeId, Observation, Operator, OperatorError, SealFault,
 };
 use tokio::time::timeout_at;
 
@@ -194,6 +194,6 @@ async fn examine_round_trips(
 
 /// Whether the server has kept the question back, as it does from those who are no operators.
 fn may_not_ask<E: std::error::Error>(error: &OperatorError<E>) -> bool {
-    let OperatorError::NoAnswer { complaint: Some(words), .. } = error else { return false };
+    let OperatorError::Connection(Connection::Partial(words)) = error else { return false };
     words.contains("Permissions Violation for Publish")
 }
