@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Error, Result, anyhow, bail};
 use clap::Args;
 use graft_election::{HandedOver, NodeId, Operator, OperatorError};
 
@@ -77,7 +77,7 @@ impl HandOverArgs {
         run(async {
             let mut operator = self.how.operator(&self.cluster).await?;
             let done = operator.hand_over(self.to.as_ref()).await;
-            let handed = self.how.explain(done, &operator).await?;
+            let handed = self.how.explain(done, &mut operator).await?;
             self.tell(&handed)
         })
     }
@@ -108,7 +108,7 @@ impl PauseArgs {
         run(async {
             let mut operator = how.operator(&cluster).await?;
             let done = operator.pause(&id).await;
-            how.explain(done, &operator).await?;
+            how.explain(done, &mut operator).await?;
             Ok(format!("{id} is paused: it votes, and does not lead until graft resume"))
         })
     }
@@ -120,7 +120,7 @@ impl ResumeArgs {
         run(async {
             let mut operator = how.operator(&cluster).await?;
             let done = operator.resume(&id).await;
-            how.explain(done, &operator).await?;
+            how.explain(done, &mut operator).await?;
             Ok(format!("{id} may lead again"))
         })
     }
@@ -152,7 +152,7 @@ impl HowArgs {
     async fn explain<T>(
         &self,
         done: Result<T, OperatorError<MediumError>>,
-        operator: &Operator<Medium>,
+        operator: &mut Operator<Medium>,
     ) -> Result<T> {
         let error = match done {
             Ok(done) => return Ok(done),
@@ -160,9 +160,10 @@ impl HowArgs {
         };
         let view = operator.view();
         match &error {
-            OperatorError::NoLeader { .. } | OperatorError::NoAnswer { .. }
-                if view.nodes.is_empty() =>
-            {
+            OperatorError::NoLeader { .. } if view.nodes.is_empty() => {
+                Err(self.explain_silence(operator, &view.cluster).await)
+            }
+            OperatorError::NoAnswer { .. } if view.nodes.is_empty() => {
                 Err(nobody_is_heard(&self.medium, &view.cluster, self.wait).await)
             }
             OperatorError::Medium(medium) => {
@@ -176,5 +177,23 @@ impl HowArgs {
             }
             _ => Err(error.into()),
         }
+    }
+
+    /// Nobody is heard to lead, nor to do anything else: paused nodes say nothing by themselves.
+    async fn explain_silence(&self, operator: &mut Operator<Medium>, cluster: &str) -> Error {
+        let known = self.medium.open().await;
+        let known = known.ok().and_then(|access| access.medium.nodes(cluster).ok());
+        let mut paused = Vec::new();
+        for id in known.into_iter().flatten() {
+            if operator.ask(&id).await.is_ok_and(|answer| answer.is_paused) {
+                paused.push(id.to_string());
+            }
+        }
+        if paused.is_empty() {
+            let error = nobody_is_heard(&self.medium, cluster, self.wait).await;
+            return anyhow!("{error}; nodes that are all paused say nothing either");
+        }
+        let paused = paused.join(", ");
+        anyhow!("nobody leads, and these nodes are paused: {paused}: graft resume lets one lead")
     }
 }
