@@ -150,6 +150,10 @@ impl DoctorArgs {
         let member = Member { cluster: &self.cluster, id, mode, codec };
         let joined = transport.join(&member).await;
         transport.leave().await;
+        let of_go = match mode {
+            Mode::Extended => "",
+            Mode::Graft => ", and let it use Go's subjects, too",
+        };
         Some(match joined {
             Ok(()) => {
                 Finding::fine("permissions", format!("the server lets {id} say and hear all"))
@@ -159,7 +163,7 @@ impl DoctorArgs {
                 ErrorChain(&error),
                 format!(
                     "let {id} publish to graft.{0}.*.{id} and graft.{0}.*.{id}.*, and subscribe to \
-                     graft.{0}.>",
+                     graft.{0}.>{of_go}",
                     self.cluster
                 ),
             ),

@@ -52,8 +52,12 @@ pub(super) async fn examine(
 ) -> Vec<Finding> {
     let Heard { view, unauthentic, .. } = heard;
     let mut findings = Vec::new();
-    findings.extend(examine_id(&mut operator, doctor).await);
-    let silent = ask_silent(&mut operator, known, view).await;
+    let mut silent = ask_silent(&mut operator, known, view).await;
+    if let Some(id) = &doctor.id {
+        let answered = operator.ask(id).await;
+        findings.push(examine_id(id, &answered));
+        silent.extend(answered.ok().filter(|answer| !is_heard(view, &answer.id)));
+    }
     if view.nodes.is_empty() && !unauthentic.is_empty() {
         let text = "nothing that is said in the cluster is sealed with this key";
         findings.push(Finding::failure("key", text, KEY_ADVICE));
@@ -76,6 +80,10 @@ pub(super) async fn examine(
     findings
 }
 
+fn is_heard(view: &ClusterView, id: &NodeId) -> bool {
+    view.nodes.iter().any(|node| node.id == *id)
+}
+
 /// Asks those of whom nothing was heard: a paused node says nothing by itself where nobody leads.
 async fn ask_silent(
     operator: &mut Operator<Medium>,
@@ -83,8 +91,7 @@ async fn ask_silent(
     view: &ClusterView,
 ) -> Vec<NodeAnswer> {
     let mut answers = Vec::new();
-    let is_heard = |id: &NodeId| view.nodes.iter().any(|node| node.id == *id);
-    for id in known.into_iter().filter(|id| !is_heard(id)) {
+    for id in known.into_iter().filter(|id| !is_heard(view, id)) {
         match operator.ask(&id).await {
             Ok(answer) => answers.push(answer),
             Err(OperatorError::NoAnswer { .. }) => {}
@@ -121,10 +128,9 @@ fn without_key(sender: &Option<NodeId>, error: SealFault) -> Finding {
 }
 
 /// Whoever answers in the node's name is another process.
-async fn examine_id(operator: &mut Operator<Medium>, doctor: &DoctorArgs) -> Option<Finding> {
-    let id = doctor.id.as_ref()?;
-    Some(match operator.ask(id).await {
-        Err(error) if may_not_ask(&error) => Finding::warning(
+fn examine_id(id: &NodeId, answered: &Result<NodeAnswer, OperatorError<MediumError>>) -> Finding {
+    match answered {
+        Err(error) if may_not_ask(error) => Finding::warning(
             "id",
             format!("whether a process has the id {id} is not known: this login may not ask it"),
             format!("use the login of {id}"),
@@ -143,9 +149,9 @@ async fn examine_id(operator: &mut Operator<Medium>, doctor: &DoctorArgs) -> Opt
         Err(error) => Finding::warning(
             "id",
             format!("whether a process has the id {id} is not known: {error}"),
-            advice_on(&error),
+            advice_on(error),
         ),
-    })
+    }
 }
 
 fn examine_leader(view: &ClusterView, silent: &[NodeAnswer]) -> Vec<Finding> {

@@ -99,6 +99,7 @@ fn nodes_that_are_all_paused_are_found() {
     }
     let output = cluster.graft(&[&words[..], &["--id", "n1"]].concat());
     finds(&output, "id", "failure", "the id n1 runs already, and is paused");
+    assert_eq!(findings(&output).iter().filter(|it| it.0 == "paused").count(), 3, "{output:?}");
 }
 
 /// One of another size follows without a word, and one that is stopped is missed.
