@@ -24,6 +24,10 @@ const ATTEMPTS_MAX: usize = 5;
 /// to pause, to resume. Who may do that is for the medium to say: on NATS by the permission to
 /// publish on `graft.<cluster>.control_request.<node>`.
 ///
+/// It listens from the beginning, but hears only while it asks. Where the medium has no room for
+/// what is left unheard, the answer to a first question after a long pause may be lost, and the
+/// question is repeated.
+///
 /// ```
 /// use graft_election::{ClusterInfo, MemoryNetwork, MemoryVotes, Node, Operator};
 ///
