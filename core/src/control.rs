@@ -113,8 +113,8 @@ pub enum ControlOutcome {
     Done = 1,
     /// The node doesn't lead in that term (rule O2).
     NotLeading = 2,
-    /// The target can't take over: it hasn't answered the leader, may not lead, or is not up to
-    /// date (rule O2).
+    /// The target, or any follower if none is named, can't take over: it hasn't answered the
+    /// leader, may not lead, or is not up to date (rule O2).
     UnfitTarget = 3,
     /// The request is not the next one for this process: another came first, or the node has
     /// restarted (rule O4).

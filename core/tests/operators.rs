@@ -164,6 +164,64 @@ fn o2_a_target_must_be_within_its_promise() {
 }
 
 #[test]
+fn o2_a_leader_without_a_fit_follower_goes_on() {
+    let mut alone = extended("a", 1, record(4, None));
+    let won_at = alone.deadline();
+    alone
+        .times_out()
+        .expect_save(record(5, Some("a")))
+        .then_sends(to_everyone(extended_heartbeat("a", 5, 1, won_at)));
+    let mut unheard = extended_leader("a", 3, 5);
+    let mut with_paused = extended_leader("a", 3, 5);
+    let sent_at = with_paused.now;
+    for follower in ["b", "c"] {
+        let paused = HeartbeatResponse { priority: 0, ..echo(follower, 5, sent_at) };
+        acknowledged(&mut with_paused, paused);
+    }
+    for a in [&mut alone, &mut unheard, &mut with_paused] {
+        let request = hand_over(a, 5, None);
+        let answer = answer_to(a, &request);
+        assert_eq!((answer.outcome, answer.last), (ControlOutcome::UnfitTarget, None));
+        assert_eq!(a.state(), State::Leader);
+    }
+    assert!(with_paused.leadership(sent_at).is_some());
+}
+
+#[test]
+fn o2_a_follower_whose_promise_is_over_is_nobodys_successor() {
+    let mut a = extended_leader("a", 5, 5);
+    let sent_at = a.now;
+    acknowledged(&mut a, echo("b", 5, sent_at));
+    for _ in 0..5 {
+        a.times_out().sends();
+        let sent_at = a.now;
+        for witness in ["p1", "p2"] {
+            acknowledged(&mut a, HeartbeatResponse { priority: 0, ..echo(witness, 5, sent_at) });
+        }
+    }
+    let request = hand_over(&mut a, 5, None);
+    assert_eq!(answer_to(&mut a, &request).outcome, ControlOutcome::UnfitTarget);
+    assert!(a.leadership(a.now).is_some());
+}
+
+/// Nobody tells it who is fit (rule L2).
+#[test]
+fn o2_in_graft_mode_a_leader_hands_over_unless_it_is_the_only_voter() {
+    let mut alone = voter_with("a", 1, record(4, None));
+    alone
+        .times_out()
+        .expect_save(record(5, Some("a")))
+        .then_sends(to_everyone(announced_heartbeat("a", 5, 1)));
+    let request = hand_over(&mut alone, 5, None);
+    assert_eq!(answer_to(&mut alone, &request).outcome, ControlOutcome::UnfitTarget);
+    assert_eq!(alone.state(), State::Leader);
+    let mut a = leader("a", 3, 5);
+    let request = hand_over(&mut a, 5, None);
+    a.hears_verbatim(Message::ControlRequest(request))
+        .expect_send(to_everyone(handover("a", 5, None)));
+}
+
+#[test]
 fn o3_a_leader_that_is_paused_hands_over_once_that_is_stored() {
     let mut a = extended_leader("a", 3, 5);
     let sent_at = a.now;

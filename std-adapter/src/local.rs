@@ -88,6 +88,24 @@ impl LocalTransport {
         Ok(clusters)
     }
 
+    /// The nodes of a cluster that run, whether or not they say anything. One that is stopped does
+    /// run.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError::Directory`] if the cluster's directory can't be read.
+    pub fn nodes(&self, cluster: &str) -> Result<BTreeSet<NodeId>, LocalError> {
+        let path = self.base.join(file_name(cluster));
+        let error = |error| LocalError::Directory { path: path.clone(), error };
+        let mut nodes = BTreeSet::new();
+        for entry in std::fs::read_dir(&path).map_err(error)? {
+            let entry = entry.map_err(error)?;
+            let id = entry.file_name().to_str().map(name_of_file).and_then(|id| id.parse().ok());
+            nodes.extend(id.filter(|_| is_listened_to(&entry.path())));
+        }
+        Ok(nodes)
+    }
+
     /// A transport for the clusters whose directories are in `base`.
     pub fn new(base: impl Into<PathBuf>) -> Self {
         Self { base: base.into(), joined: None, ear: None }
@@ -308,6 +326,12 @@ impl Joined {
 /// Whether nobody listens to a socket, or there is none.
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+/// Whether a node's socket is at this path, and a process has it open.
+fn is_listened_to(path: &Path) -> bool {
+    let probe = std::os::unix::net::UnixDatagram::unbound();
+    !Ear::is_at(path) && probe.and_then(|probe| probe.connect(path)).is_ok()
 }
 
 /// What was received into `buffer` from the socket at `path`.

@@ -5,14 +5,14 @@ use std::time::Duration;
 use graft_election_core::{
     ControlAction, ControlOutcome, ControlRequest, ControlResponse, Life, Message, NodeId, Round,
 };
-use graft_election_proto::seal::Keys;
+use graft_election_proto::seal::{Keys, SealFault};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::time::{Instant, timeout_at};
 
 use crate::codec::Codec;
 use crate::observer::{ClusterView, Hearsay};
-use crate::transport::{Arrival, Ask};
+use crate::transport::{Arrival, Ask, Connection};
 
 /// How often a request is repeated that is not answered.
 const REPEAT_INTERVAL: Duration = Duration::from_millis(200);
@@ -23,6 +23,10 @@ const ATTEMPTS_MAX: usize = 5;
 /// Somebody who asks the nodes of a cluster for something without being one of them: to hand over,
 /// to pause, to resume. Who may do that is for the medium to say: on NATS by the permission to
 /// publish on `graft.<cluster>.control_request.<node>`.
+///
+/// It listens from the beginning, but hears only while it asks. Where the medium has no room for
+/// what is left unheard, the answer to a first question after a long pause may be lost, and the
+/// question is repeated.
 ///
 /// ```
 /// use graft_election::{ClusterInfo, MemoryNetwork, MemoryVotes, Node, Operator};
@@ -45,8 +49,10 @@ pub struct Operator<M> {
     medium: M,
     hearsay: Hearsay,
     patience: Duration,
-    /// What the medium has last said of its connection.
-    complaint: Option<String>,
+    /// What keeps it from hearing or asking, as far as the medium has said.
+    fault: Option<Connection>,
+    /// Of whom something was dropped last, and why.
+    dropped: Option<(NodeId, SealFault)>,
 }
 
 /// A node, as it says itself.
@@ -69,7 +75,8 @@ pub struct NodeAnswer {
 pub struct HandedOver {
     /// Who led.
     pub from: NodeId,
-    /// Who leads now, if anyone did in time.
+    /// Who leads now, if anyone did in time. It may be another than the one that was to lead, the
+    /// former leader included, if that one failed just then.
     pub to: Option<NodeId>,
     /// The term of who leads now, or of who led.
     pub term: u64,
@@ -85,18 +92,28 @@ pub enum OperatorError<E: std::error::Error + 'static> {
     /// The system's random source failed.
     #[error("the system's random source failed")]
     Random,
+    /// Nobody answers or is heard to lead, and the medium has said why: the connection is lost, for
+    /// example, or the server lets the operator not listen or not ask.
+    #[error("{0}")]
+    Connection(Connection),
+    /// Nobody answers: the cluster has a key, and its nodes take no requests without it (rule K3).
+    #[error("the cluster has a key, without which its nodes take no requests")]
+    KeyMissing,
+    /// Whatever was heard was dropped, since it is not sealed with the operator's key (rule K3).
+    #[error("nothing that is said in the cluster is sealed with this key")]
+    WrongKey,
     /// The node has not answered.
     #[error(
         "node {node} does not answer within {within:?}{}",
-        complaint.as_ref().map(|words| format!(": {words}")).unwrap_or_default()
+        dropped.map(|error| format!(": what it says is dropped: {error}")).unwrap_or_default()
     )]
     NoAnswer {
         /// Which node.
         node: NodeId,
         /// For how long it was asked.
         within: Duration,
-        /// What is wrong with the connection, if the medium has said so.
-        complaint: Option<String>,
+        /// Why something was dropped that was said in its name, if anything was (rule K3).
+        dropped: Option<SealFault>,
     },
     /// Nobody was heard to lead, so there is nothing to hand over.
     #[error("no leader was heard within {within:?}")]
@@ -118,6 +135,15 @@ pub enum OperatorError<E: std::error::Error + 'static> {
     UnfitTarget {
         /// Which node.
         target: NodeId,
+    },
+    /// The leader goes on, since nobody could take over.
+    #[error(
+        "{leader} goes on leading, since no follower is fit: each one that answers it is paused, a \
+         witness or behind"
+    )]
+    NoFitFollower {
+        /// Who leads.
+        leader: NodeId,
     },
     /// Others asked the same node at the same time, again and again.
     #[error("others ask node {node} for something at the same time")]
@@ -160,7 +186,7 @@ impl<M: Ask> Operator<M> {
     ) -> Result<Self, M::Error> {
         medium.listen(cluster, &Codec::of_listener(cluster, keys)).await?;
         let (hearsay, patience) = (Hearsay::new(cluster), Duration::from_secs(5));
-        Ok(Self { medium, hearsay, patience, complaint: None })
+        Ok(Self { medium, hearsay, patience, fault: None, dropped: None })
     }
 
     /// How long a node is asked, and waited for, at most: five seconds by default.
@@ -178,7 +204,8 @@ impl<M: Ask> Operator<M> {
     ///
     /// # Errors
     ///
-    /// [`OperatorError::NoAnswer`], or that of the medium.
+    /// [`OperatorError::NoAnswer`] or, where it is known why, [`OperatorError::Connection`],
+    /// [`OperatorError::KeyMissing`] or [`OperatorError::WrongKey`]; or that of the medium.
     pub async fn ask(&mut self, node: &NodeId) -> Outcome<NodeAnswer, M> {
         let end = Instant::now() + self.patience;
         self.question(node, end).await.map(|response| NodeAnswer {
@@ -194,7 +221,8 @@ impl<M: Ask> Operator<M> {
     ///
     /// # Errors
     ///
-    /// Any but [`OperatorError::NoLeader`] and [`OperatorError::UnfitTarget`].
+    /// Any but [`OperatorError::NoLeader`], [`OperatorError::UnfitTarget`] and
+    /// [`OperatorError::NoFitFollower`].
     pub async fn pause(&mut self, node: &NodeId) -> Outcome<(), M> {
         self.have(node, ControlAction::Pause).await
     }
@@ -209,7 +237,7 @@ impl<M: Ask> Operator<M> {
     }
 
     /// Has the leader hand over: to `to`, unless that leads already, or to whoever is fit. Waits
-    /// until another leads.
+    /// until a later term has a leader, which is usually that node: see [`HandedOver::to`].
     ///
     /// # Errors
     ///
@@ -219,7 +247,7 @@ impl<M: Ask> Operator<M> {
         let within = self.patience;
         for _ in 0..ATTEMPTS_MAX {
             let Some((leader, term)) = self.wait_for_leader(0, end).await? else {
-                return Err(OperatorError::NoLeader { within });
+                return Err(self.cause().unwrap_or(OperatorError::NoLeader { within }));
             };
             if to == Some(&leader) {
                 return Ok(HandedOver { from: leader.clone(), to: Some(leader), term });
@@ -235,12 +263,14 @@ impl<M: Ask> Operator<M> {
                     return Ok(HandedOver { from: leader, to, term });
                 }
                 ControlOutcome::UnfitTarget => {
-                    let target = to.cloned().unwrap_or(leader);
-                    return Err(OperatorError::UnfitTarget { target });
+                    return Err(match to.cloned() {
+                        Some(target) => OperatorError::UnfitTarget { target },
+                        None => OperatorError::NoFitFollower { leader },
+                    });
                 }
                 ControlOutcome::Refused => return Err(OperatorError::Refused { node: leader }),
-                // It has lost its leadership meanwhile.
-                ControlOutcome::NotLeading | ControlOutcome::Outdated => {}
+                // It has lost its leadership meanwhile. The others are about changes of the voters.
+                _ => {}
             }
         }
         Err(OperatorError::NoLeader { within })
@@ -314,8 +344,24 @@ impl<M: Ask> Operator<M> {
                 }
             }
         }
-        let (node, within) = (request.node.clone(), self.patience);
-        Err(OperatorError::NoAnswer { node, within, complaint: self.complaint.take() })
+        Err(self.cause().unwrap_or_else(|| {
+            let (node, within) = (request.node.clone(), self.patience);
+            let dropped = self.dropped.take().filter(|(sender, _)| *sender == node);
+            OperatorError::NoAnswer { node, within, dropped: dropped.map(|(_, error)| error) }
+        }))
+    }
+
+    /// Why nothing is heard that was to be, if that is known.
+    fn cause(&mut self) -> Option<OperatorError<M::Error>> {
+        if let Some(fault) = self.fault.take() {
+            return Some(OperatorError::Connection(fault));
+        }
+        let view = self.view();
+        if view.is_unverified {
+            return Some(OperatorError::KeyMissing);
+        }
+        let hears_others_alone = view.nodes.is_empty() && !view.unauthentic.is_empty();
+        hears_others_alone.then_some(OperatorError::WrongKey)
     }
 
     /// Waits until somebody is heard to lead, in this term or a later one; none if nobody is.
@@ -344,12 +390,14 @@ impl<M: Ask> Operator<M> {
                     self.hearsay.hear_opened(&opened, Instant::now());
                     return Some(opened.into_message());
                 }
-                Arrival::Unauthentic { sender: Some(sender), error } => {
-                    self.complaint = Some(format!("what {sender} says is dropped: {error}"));
+                Arrival::Unauthentic { sender, error } => {
+                    self.hearsay.note_unauthentic(error);
+                    self.dropped = sender.map(|sender| (sender, error)).or(self.dropped.take());
                 }
-                Arrival::Unauthentic { sender: None, .. } => {}
-                Arrival::Connection(change) => self.complaint = Some(change.to_string()),
-                Arrival::Malformed { .. } => {}
+                Arrival::Connection(Connection::Restored) => self.fault = None,
+                // It works all the same.
+                Arrival::Connection(Connection::Impaired(_)) | Arrival::Malformed { .. } => {}
+                Arrival::Connection(fault) => self.fault = Some(fault),
             }
         }
     }

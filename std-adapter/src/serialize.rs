@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::time::Duration;
 
+use graft_election_core::Mode;
 use graft_election_proto::seal::SealFault;
 use serde::{Serialize, Serializer};
 
@@ -36,6 +37,15 @@ pub(crate) fn all_words<S: Serializer, T: Display>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(items.iter().map(T::to_string))
+}
+
+/// A mode by the name that it has on the command line.
+pub(crate) fn mode<S: Serializer>(mode: &Option<Mode>, serializer: S) -> Result<S::Ok, S::Error> {
+    let name = mode.map(|mode| match mode {
+        Mode::Extended => "extended",
+        Mode::Graft => "graft",
+    });
+    name.serialize(serializer)
 }
 
 /// How many messages were dropped for each fault of their seals.

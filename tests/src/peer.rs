@@ -73,8 +73,15 @@ impl Peer {
     pub async fn vote_for(&mut self, candidate: &NodeId, term: u64) {
         let voter = Some(self.id.clone());
         let round = self.heard_round(candidate);
-        let response =
-            VoteResponse { term, granted: true, voter, round, list: None, life: Life::new(1) };
+        let response = VoteResponse {
+            term,
+            granted: true,
+            voter,
+            round,
+            list: None,
+            life: Life::new(1),
+            wanted: None,
+        };
         let to = Recipient::Node(candidate.clone());
         self.send(to, Message::VoteResponse(response)).await;
     }

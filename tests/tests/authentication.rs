@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use graft_election::{
     Config, DropCause, Event, EventKind, Fault, Key, Keys, LocalTransport, MemoryNetwork,
-    MemoryVotes, Node, NodeBuilder, NodeId, Observation, Observer, Operator, SealFault, SerialLine,
-    SerialTransport, StartError, State,
+    MemoryVotes, Node, NodeBuilder, NodeId, Observation, Observer, Operator, OperatorError,
+    SealFault, SerialLine, SerialTransport, StartError, State,
 };
 use graft_election_tests::bus::Bus;
 use graft_election_tests::cluster::{
@@ -244,7 +244,12 @@ async fn k3_an_operator_needs_the_key_and_an_observer_hears_without_it() {
 
     let stranger = Operator::connect(network.transport(), "c").await.unwrap();
     let mut stranger = stranger.patience(Duration::from_secs(1));
-    assert!(stranger.pause(&id("n1")).await.is_err());
+    let refused = stranger.pause(&id("n1")).await.unwrap_err();
+    assert!(matches!(refused, OperatorError::KeyMissing), "{refused}");
+    let other = keys(NEW, None);
+    let stranger = Operator::connect_with_keys(network.transport(), "c", &other).await.unwrap();
+    let refused = stranger.patience(Duration::from_secs(1)).pause(&id("n1")).await.unwrap_err();
+    assert!(matches!(refused, OperatorError::WrongKey), "{refused}");
     assert!(!node.status().is_paused);
 
     let own = Operator::connect_with_keys(network.transport(), "c", &key()).await.unwrap();
@@ -252,7 +257,6 @@ async fn k3_an_operator_needs_the_key_and_an_observer_hears_without_it() {
     assert!(node.status().is_paused);
 
     let mut reader = Observer::connect(network.transport(), "c").await.unwrap();
-    let other = keys(NEW, None);
     let with_other = Observer::connect_with_keys(network.transport(), "c", &other).await;
     let mut with_other = with_other.unwrap();
     let own = Operator::connect_with_keys(network.transport(), "c", &key()).await.unwrap();

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use async_nats::{Client, ConnectOptions, Event};
 use graft_election::proto::Kind;
 use graft_election::{
-    ClusterInfo, Config, MemoryVotes, Mode, NatsTransport, Node, Observer, Operator, OperatorError,
-    VoteRecord, VoteStore, VoterList,
+    ClusterInfo, Config, Connection, MemoryVotes, Mode, NatsTransport, Node, Observer, Operator,
+    OperatorError, VoteRecord, VoteStore, VoterList,
 };
 use graft_election_tests::cluster::{PATIENCE, faults_of, id, wait_for_agreement, wait_until};
 use graft_election_tests::nats_server::NatsServer;
@@ -299,7 +299,7 @@ async fn o1_a_voter_can_not_operate_another() {
         // A busy server may take longer to say what it refuses.
         let complaint = loop {
             match operator.pause(&id("b")).await.unwrap_err() {
-                OperatorError::NoAnswer { complaint: Some(complaint), .. } => break complaint,
+                OperatorError::Connection(Connection::Partial(complaint)) => break complaint,
                 OperatorError::NoAnswer { .. } => {}
                 other => panic!("{other}"),
             }

@@ -128,13 +128,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
 
     /// R7, O2: a leader that is to be removed hands over to a voter that can remove it.
     fn leave(&mut self, now: Instant) -> Result<Saying, ControlOutcome> {
-        let Role::Leader(leading) = &self.role else {
-            return Err(ControlOutcome::NotLeading);
-        };
-        let is_fit = |follower: &Follower| follower.may_lead() && follower.bound_until > now;
-        let best = leading.followers.best_by(is_fit, |follower| follower.bound_until);
-        let target = best.and_then(|index| self.electorate().id(index)).cloned();
-        let target = target.ok_or(ControlOutcome::WouldLose)?;
+        let target = self.fit_successor(now, None).ok_or(ControlOutcome::WouldLose)?;
         self.give_way(now, Some(target)).ok_or(ControlOutcome::NotLeading)
     }
 

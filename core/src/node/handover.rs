@@ -78,10 +78,23 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     }
 
     /// H1: the follower that was the last to promise something, of those that may lead.
-    fn successor(&self, leading: &Leading<VOTERS>) -> Option<NodeId> {
+    pub(super) fn successor(&self, leading: &Leading<VOTERS>) -> Option<NodeId> {
         let last =
             leading.followers.best_by(Follower::may_lead, |follower| follower.bound_until)?;
         self.electorate().id(last).cloned()
+    }
+
+    /// O2, R7: the follower that is named, or else the successor, if it is fit to lead and still bound
+    /// to this leader.
+    pub(super) fn fit_successor(&self, now: Instant, target: Option<&NodeId>) -> Option<NodeId> {
+        let Role::Leader(leading) = &self.role else {
+            return None;
+        };
+        let target = target.cloned().or_else(|| self.successor(leading))?;
+        let index = self.electorate().find(&target)?;
+        let follower = leading.followers.get(index)?;
+        let is_fit = follower.may_lead() && follower.bound_until > now;
+        is_fit.then_some(target)
     }
 
     /// H3: it has handed over, and nobody has asked for its vote or been elected since; either

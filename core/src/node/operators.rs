@@ -9,7 +9,7 @@ use super::output::Output;
 use super::role::Role;
 use super::saying::Saying;
 use crate::{
-    Application, Change, ControlAction, ControlOutcome, ControlRequest, Instant, LeaderValue,
+    Application, Change, ControlAction, ControlOutcome, ControlRequest, Instant, LeaderValue, Mode,
     NodeId, Reason,
 };
 
@@ -148,19 +148,15 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         now: Instant,
         request: &ControlRequest,
     ) -> Result<Option<NodeId>, ControlOutcome> {
-        let Role::Leader(leading) = &self.role else {
-            return Err(ControlOutcome::NotLeading);
-        };
-        if request.term != self.record.term {
+        let leads = matches!(self.role, Role::Leader(_));
+        if !leads || request.term != self.record.term {
             return Err(ControlOutcome::NotLeading);
         }
-        let Some(target) = &request.target else {
-            return Ok(None);
-        };
-        let follower =
-            self.electorate().find(target).and_then(|index| leading.followers.get(index));
-        let is_fit = follower.is_some_and(|it| it.may_lead() && it.bound_until > now);
-        if is_fit { Ok(Some(target.clone())) } else { Err(ControlOutcome::UnfitTarget) }
+        let target = self.fit_successor(now, request.target.as_ref());
+        // In Graft mode followers don't say whether they are fit.
+        let is_any =
+            request.target.is_none() && self.mode == Mode::Graft && self.electorate().size() > 1;
+        if target.is_some() || is_any { Ok(target) } else { Err(ControlOutcome::UnfitTarget) }
     }
 
     /// O3: the record keeps it.

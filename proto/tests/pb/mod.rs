@@ -93,6 +93,7 @@ impl ToMessage for VoteResponse {
             voter: optional_id("Voter", &self.voter)?,
             round: Round::new(self.round),
             life: Life::new(self.life),
+            wanted: None,
         }))
     }
 }
@@ -124,6 +125,8 @@ impl ToMessage for HeartbeatResponse {
             round: Round::new(self.round),
             life: Life::new(self.life),
             is_paused: self.paused,
+            is_full: false,
+            wanted: None,
         }))
     }
 }
@@ -138,6 +141,7 @@ impl ToMessage for PreVoteResponse {
             proposed_term: self.proposed_term,
             round: Round::new(self.round),
             life: Life::new(self.life),
+            wanted: None,
         }))
     }
 }
@@ -176,6 +180,8 @@ impl ToMessage for ControlRequest {
             round: round(self.round)?,
             last: Round::new(self.last),
             life: Life::new(self.life),
+            list: None,
+            wanted: None,
         }))
     }
 }
@@ -192,6 +198,8 @@ impl ToMessage for ControlResponse {
             last: Round::new(self.last),
             is_paused: self.paused,
             life: life(self.life)?,
+            is_committed: false,
+            list: None,
         }))
     }
 }

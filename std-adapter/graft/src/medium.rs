@@ -9,7 +9,8 @@ use clap::Args;
 use graft_election::core::ControlRequest;
 use graft_election::{
     Arrival, Ask, Codec, Keys, Listen, LocalError, LocalTransport, NatsError, NatsTransport,
-    Observer, Operator, SerialError, SerialLine, SerialTransport, parse_keys, read_key_file,
+    NodeId, Observer, Operator, SerialError, SerialLine, SerialTransport, parse_keys,
+    read_key_file,
 };
 
 use crate::exit_status::{ExitStatus, ExitsWith};
@@ -70,6 +71,15 @@ impl MediumError {
     pub(crate) fn is_of_no_cluster(&self) -> bool {
         let Self::Local(LocalError::Directory { error, .. }) = self else { return false };
         error.kind() == std::io::ErrorKind::NotFound
+    }
+
+    /// The exit status that it has when a node can't join because of it.
+    pub(crate) fn exit_status(&self) -> ExitStatus {
+        match self {
+            // A directory is not reached over a connection: whatever is wrong stays so.
+            Self::Local(_) => ExitStatus::Configuration,
+            Self::Nats(_) | Self::Serial(_) => ExitStatus::Connection,
+        }
     }
 }
 
@@ -150,6 +160,15 @@ impl Medium {
             Self::Nats(transport) => transport.clusters(time).await?,
             Self::Local(transport) => transport.clusters()?,
             Self::Serial(_) => BTreeSet::new(),
+        })
+    }
+
+    /// The nodes of a cluster that run on this machine, also those that say nothing. Elsewhere
+    /// nobody is known who doesn't speak.
+    pub(crate) fn nodes(&self, cluster: &str) -> Result<BTreeSet<NodeId>, MediumError> {
+        Ok(match self {
+            Self::Local(transport) => transport.nodes(cluster)?,
+            Self::Nats(_) | Self::Serial(_) => BTreeSet::new(),
         })
     }
 }

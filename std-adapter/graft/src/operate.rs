@@ -4,19 +4,21 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Error, Result, anyhow, bail};
 use clap::Args;
-use graft_election::{NodeId, Operator, OperatorError};
+use graft_election::{HandedOver, NodeId, Operator, OperatorError};
 
 use crate::election_timeout::parse_duration;
+use crate::exit_status::{ExitStatus, ExitsWith};
 use crate::medium::{Medium, MediumArgs, MediumError};
 use crate::runtime;
-use crate::status::{look_at, nobody_is_heard};
+use crate::status::nobody_is_heard;
 
 /// Have the leader of a cluster hand over, before maintenance for example.
 ///
-/// It goes to the follower that is fit to lead and answered last, or to ID, which must be fit. A
-/// node of higher priority takes it back after a while; `graft pause` keeps a node from leading.
+/// It goes to the follower that is fit to lead and answered last, or to ID, which must be fit; if
+/// nobody is, the leader goes on. A node of higher priority takes it back after a while; `graft
+/// pause` keeps a node from leading.
 ///
 /// On NATS this needs the permission to publish on graft.CLUSTER.control_request.*. A node that
 /// runs with --no-remote-control refuses.
@@ -75,19 +77,28 @@ impl HandOverArgs {
         run(async {
             let mut operator = self.how.operator(&self.cluster).await?;
             let done = operator.hand_over(self.to.as_ref()).await;
-            let handed = self.how.explain(done, &self.cluster).await?;
-            let from = handed.from;
-            if handed.to.as_ref() == Some(&from) {
-                return Ok(format!("{from} leads already, in term {}", handed.term));
-            }
-            let to = handed.to.ok_or_else(|| {
-                anyhow!(
-                    "{from} has handed over, and nobody was heard to lead within {:?}",
-                    self.how.wait
-                )
-            })?;
-            Ok(format!("{from} has handed over, and {to} leads in term {}", handed.term))
+            let handed = self.how.explain(done, &mut operator).await?;
+            self.tell(&handed)
         })
+    }
+
+    /// What has come of it, or an error if another than the one that was meant leads now.
+    fn tell(&self, handed: &HandedOver) -> Result<String> {
+        let HandedOver { from, to, term, .. } = handed;
+        let Some(to) = to else {
+            let wait = self.how.wait;
+            bail!("{from} has handed over, and nobody was heard to lead within {wait:?}");
+        };
+        match &self.to {
+            Some(target) if target == from => Ok(format!("{from} leads already, in term {term}")),
+            Some(target) if target != to => {
+                bail!("{from} has handed over to {target}, but {to} leads, in term {term}")
+            }
+            None if to == from => {
+                bail!("{from} has handed over, and was elected again, in term {term}")
+            }
+            _ => Ok(format!("{from} has handed over, and {to} leads in term {term}")),
+        }
     }
 }
 
@@ -97,7 +108,7 @@ impl PauseArgs {
         run(async {
             let mut operator = how.operator(&cluster).await?;
             let done = operator.pause(&id).await;
-            how.explain(done, &cluster).await?;
+            how.explain(done, &mut operator).await?;
             Ok(format!("{id} is paused: it votes, and does not lead until graft resume"))
         })
     }
@@ -109,7 +120,7 @@ impl ResumeArgs {
         run(async {
             let mut operator = how.operator(&cluster).await?;
             let done = operator.resume(&id).await;
-            how.explain(done, &cluster).await?;
+            how.explain(done, &mut operator).await?;
             Ok(format!("{id} may lead again"))
         })
     }
@@ -130,31 +141,59 @@ impl HowArgs {
             Err(error) if error.is_of_no_cluster() => {
                 Err(nobody_is_heard(&self.medium, cluster, self.wait).await)
             }
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                let status = error.exit_status();
+                Err(error).exits_with(status)
+            }
         }
     }
 
-    /// Whether anybody is in the cluster, as far as can be heard.
-    async fn is_heard(&self, cluster: &str) -> bool {
-        match self.medium.open().await {
-            Ok(access) => look_at(access, cluster, self.wait).await.is_ok_and(|it| it.is_some()),
-            Err(_) => false,
-        }
-    }
-
-    /// A cluster of which nothing is heard may have another name.
+    /// Adds to an error what to do about it, and gives it its exit status.
     async fn explain<T>(
         &self,
         done: Result<T, OperatorError<MediumError>>,
-        cluster: &str,
+        operator: &mut Operator<Medium>,
     ) -> Result<T> {
-        match done {
-            Err(OperatorError::NoLeader { .. } | OperatorError::NoAnswer { .. })
-                if !self.is_heard(cluster).await =>
-            {
-                Err(nobody_is_heard(&self.medium, cluster, self.wait).await)
+        let error = match done {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let view = operator.view();
+        match &error {
+            OperatorError::NoLeader { .. } if view.nodes.is_empty() => {
+                Err(self.explain_silence(operator, &view.cluster).await)
             }
-            done => Ok(done?),
+            OperatorError::NoAnswer { .. } if view.nodes.is_empty() => {
+                Err(nobody_is_heard(&self.medium, &view.cluster, self.wait).await)
+            }
+            OperatorError::Medium(medium) => {
+                let status = medium.exit_status();
+                Err(error).exits_with(status)
+            }
+            OperatorError::Connection(_) => Err(error).exits_with(ExitStatus::Connection),
+            OperatorError::KeyMissing | OperatorError::WrongKey => {
+                let advice = anyhow!("{error}: give the cluster's key with --key-file");
+                Err(advice).exits_with(ExitStatus::Configuration)
+            }
+            _ => Err(error.into()),
         }
+    }
+
+    /// Nobody is heard to lead, nor to do anything else: paused nodes say nothing by themselves.
+    async fn explain_silence(&self, operator: &mut Operator<Medium>, cluster: &str) -> Error {
+        let known = self.medium.open().await;
+        let known = known.ok().and_then(|access| access.medium.nodes(cluster).ok());
+        let mut paused = Vec::new();
+        for id in known.into_iter().flatten() {
+            if operator.ask(&id).await.is_ok_and(|answer| answer.is_paused) {
+                paused.push(id.to_string());
+            }
+        }
+        if paused.is_empty() {
+            let error = nobody_is_heard(&self.medium, cluster, self.wait).await;
+            return anyhow!("{error}; nodes that are all paused say nothing either");
+        }
+        let paused = paused.join(", ");
+        anyhow!("nobody leads, and these nodes are paused: {paused}: graft resume lets one lead")
     }
 }

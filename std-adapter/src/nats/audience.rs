@@ -139,14 +139,16 @@ impl Audience {
         Some(heard.arrival)
     }
 
-    /// What there is to tell of a change. A listener may do without Go's subjects.
+    /// What there is to tell of a change. A listener may do without Go's subjects; who publishes is
+    /// an operator, who can't do without that.
     fn judge(&self, change: Connection) -> Option<Connection> {
         let Connection::Impaired(why) = change else { return Some(change) };
         let Some(refusal) = Refusal::read(&why) else { return Some(Connection::Impaired(why)) };
         if self.of_go().any(|(subject, _)| subject == refusal.subject) {
             return None;
         }
-        let is_needed = self.needed().iter().any(|(subject, _)| subject == refusal.subject);
+        let is_needed = !refusal.is_subscription
+            || self.needed().iter().any(|(subject, _)| subject == refusal.subject);
         Some(if is_needed { Connection::Partial(why) } else { Connection::Impaired(why) })
     }
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use graft_election_core::{
-    Config, HeartbeatResponse, LeaderValue, Life, ListId, Message, NodeId, TERM_END, VoteRequest,
+    Config, HeartbeatResponse, LeaderValue, Life, ListId, Message, Mode, NodeId, TERM_END,
+    VoteRequest,
 };
 use graft_election_proto::seal::SealFault;
 use tokio::time::Instant;
@@ -74,6 +75,7 @@ struct Heard {
     /// None until it has said something that would name its list.
     list: Option<Option<ListId>>,
     election_timeout_min: Option<Duration>,
+    mode: Option<Mode>,
     is_go: bool,
     is_paused: bool,
     /// When it last said something whose seal can't be checked here.
@@ -137,6 +139,7 @@ impl Hearsay {
             }
             node.note_list(message);
             node.note_life(life_of(message), now);
+            node.mode = mode_of(message).or(node.mode);
         }
         match message {
             Message::Heartbeat(heartbeat) => {
@@ -223,6 +226,7 @@ impl Hearsay {
             size: node.size,
             list: node.list.flatten(),
             election_timeout_min: node.election_timeout_min,
+            mode: node.mode,
             is_go: node.is_go,
             is_paused: node.is_paused,
         }
@@ -388,6 +392,7 @@ impl Heard {
             size: None,
             list: None,
             election_timeout_min: None,
+            mode: None,
             is_go: false,
             is_paused: false,
             unverified_at: None,
@@ -440,6 +445,16 @@ fn life_of(message: &Message) -> Option<Life> {
         | Message::Handover(_)
         | Message::ListPart(_)
         | Message::ControlRequest(_) => None,
+    }
+}
+
+/// The mode in which its sender runs, if it shows: only leaders of Extended mode ask for promises.
+fn mode_of(message: &Message) -> Option<Mode> {
+    match message {
+        Message::Heartbeat(heartbeat) if heartbeat.sent_at.is_some() => Some(Mode::Extended),
+        Message::Heartbeat(_) => Some(Mode::Graft),
+        Message::PreVoteRequest(_) => Some(Mode::Extended),
+        _ => None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use graft_election_core::{LeaderValue, ListId, NodeId};
+use graft_election_core::{LeaderValue, ListId, Mode, NodeId};
 use graft_election_proto::seal::SealFault;
 
 /// A cluster at one instant, as somebody who listens knows it. What was not heard is not in it.
@@ -104,6 +104,9 @@ pub struct NodeView {
         )
     )]
     pub election_timeout_min: Option<Duration>,
+    /// Its mode. Only those who lead, or ask for pre-votes, let it be heard.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::mode"))]
+    pub mode: Option<Mode>,
     /// Whether it speaks as Go nodes do.
     pub is_go: bool,
     /// Whether it is kept from leading: an operator has paused it, or its program holds it back.

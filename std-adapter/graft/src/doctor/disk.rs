@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use graft_election::{ErrorChain, NodeId, VoteFile, VoteRecord, VoteStore};
+use graft_election::{ErrorChain, ListContents, NodeId, VoteFile, VoteRecord, VoteStore};
 
 use super::finding::Finding;
 
@@ -19,6 +19,11 @@ pub(super) fn examine(
     let mut findings = vec![examine_record(file, id)];
     findings.extend(examine_directory(file, election_timeout_min));
     findings
+}
+
+/// The list of voters in the node's record, if there is one that can be read.
+pub(super) fn list(file: &Path) -> Option<ListContents> {
+    VoteFile::inspect(file).ok()??.list
 }
 
 fn examine_record(file: &Path, id: Option<&NodeId>) -> Finding {

@@ -1,59 +1,115 @@
 //! The nodes that are heard: who uses which id, what they differ in, and how soon they answer.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use graft_election::{
-    ClusterView, Disagreement, NodeId, Observation, Operator, OperatorError, SealFault,
+    ClusterView, Connection, NodeAnswer, NodeId, Observation, Operator, OperatorError, SealFault,
 };
 use tokio::time::timeout_at;
 
-use super::DoctorArgs;
 use super::finding::Finding;
-use crate::medium::Medium;
+use super::{DoctorArgs, settings};
+use crate::medium::{Access, Medium, MediumError};
 use crate::seen::UNVERIFIED;
-use crate::status::listen;
 
-/// Listens to the cluster, then asks each node that was heard.
-pub(super) async fn examine(mut operator: Operator<Medium>, doctor: &DoctorArgs) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    findings.extend(examine_id(&mut operator, doctor).await);
-    let (view, unauthentic) = hear(doctor).await.unzip();
-    findings.extend(unauthentic.unwrap_or_default());
-    let Some(view) = view.filter(|view| !view.nodes.is_empty()) else {
-        let advice = "that is right before the first node starts; else check the cluster's name";
-        findings.push(Finding::warning("nodes", "nobody is heard", advice));
-        return findings;
-    };
-    findings.extend(examine_key(&view));
-    findings.extend(examine_leader(&view));
-    findings.extend(view.disagreements.iter().map(disagreement));
-    findings.extend(examine_settings(&view, doctor));
-    findings.extend(examine_round_trips(&mut operator, &view, doctor).await);
-    findings
+const KEY_ADVICE: &str = "give the cluster's key with --key-file";
+
+/// What was heard of a cluster.
+#[derive(Debug)]
+pub(super) struct Heard {
+    view: ClusterView,
+    /// Who said something that the cluster's key doesn't vouch for.
+    unauthentic: Vec<(Option<NodeId>, SealFault)>,
+    /// What has kept it from hearing more.
+    pub(super) fault: Option<Connection>,
 }
 
 /// Listens for all of the time: whoever disagrees may speak last.
-async fn hear(doctor: &DoctorArgs) -> Option<(ClusterView, Vec<Finding>)> {
+pub(super) async fn hear(access: Access, doctor: &DoctorArgs) -> Result<Heard, MediumError> {
     let end = tokio::time::Instant::now() + doctor.wait;
-    let mut observer = listen(doctor.medium.open().await.ok()?, &doctor.cluster).await.ok()??;
-    let mut unauthentic = Vec::new();
+    let mut observer = access.observe(&doctor.cluster).await?;
+    let (mut unauthentic, mut fault) = (Vec::new(), None);
     while let Ok(news) = timeout_at(end, observer.next()).await {
-        if let Observation::Unauthentic { sender, error } = news {
-            unauthentic.push(without_key(sender.as_ref(), error));
+        match news {
+            Observation::Unauthentic { sender, error } => unauthentic.push((sender, error)),
+            Observation::Connection(Connection::Restored) => fault = None,
+            Observation::Connection(Connection::Impaired(_)) => {}
+            Observation::Connection(change) => fault = Some(change),
+            _ => {}
         }
     }
-    Some((observer.view(), unauthentic))
+    Ok(Heard { view: observer.view(), unauthentic, fault })
+}
+
+/// Judges what was heard, and asks each node that was heard, or is known otherwise. The operator
+/// has just begun to listen: one that is left unheard for long misses its first answer.
+pub(super) async fn examine(
+    heard: &Heard,
+    mut operator: Operator<Medium>,
+    known: BTreeSet<NodeId>,
+    doctor: &DoctorArgs,
+) -> Vec<Finding> {
+    let Heard { view, unauthentic, .. } = heard;
+    let mut findings = Vec::new();
+    let mut silent = ask_silent(&mut operator, known, view).await;
+    if let Some(id) = &doctor.id {
+        let answered = operator.ask(id).await;
+        findings.push(examine_id(id, &answered));
+        silent.extend(answered.ok().filter(|answer| !is_heard(view, &answer.id)));
+    }
+    if view.nodes.is_empty() && !unauthentic.is_empty() {
+        let text = "nothing that is said in the cluster is sealed with this key";
+        findings.push(Finding::failure("key", text, KEY_ADVICE));
+        return findings;
+    }
+    findings.extend(unauthentic.iter().map(|(sender, error)| without_key(sender, *error)));
+    if view.nodes.is_empty() && silent.is_empty() {
+        let advice = "that is right before the first node starts; else check the cluster's name, \
+                      and resume paused nodes, which say nothing while nobody leads";
+        findings.push(Finding::warning("nodes", "nobody is heard", advice));
+        return findings;
+    }
+    findings.extend(examine_key(view));
+    findings.extend(examine_leader(view, &silent));
+    findings.extend(settings::examine_differences(view));
+    findings.extend(settings::examine_fit(view, doctor));
+    let silent: Vec<_> = silent.iter().map(|answer| answer.id.as_str()).collect();
+    findings.extend(settings::examine_presence(view, &silent, doctor));
+    findings.extend(examine_round_trips(&mut operator, view, doctor).await);
+    findings
+}
+
+fn is_heard(view: &ClusterView, id: &NodeId) -> bool {
+    view.nodes.iter().any(|node| node.id == *id)
+}
+
+/// Asks those of whom nothing was heard: a paused node says nothing by itself where nobody leads.
+async fn ask_silent(
+    operator: &mut Operator<Medium>,
+    known: BTreeSet<NodeId>,
+    view: &ClusterView,
+) -> Vec<NodeAnswer> {
+    let mut answers = Vec::new();
+    for id in known.into_iter().filter(|id| !is_heard(view, id)) {
+        match operator.ask(&id).await {
+            Ok(answer) => answers.push(answer),
+            Err(OperatorError::NoAnswer { .. }) => {}
+            // The others would not hear it either.
+            Err(_) => break,
+        }
+    }
+    answers
 }
 
 /// Whether what is heard can be believed.
 fn examine_key(view: &ClusterView) -> Option<Finding> {
-    let advice = "give the cluster's key with --key-file";
-    view.is_unverified.then(|| Finding::warning("key", UNVERIFIED, advice))
+    view.is_unverified.then(|| Finding::warning("key", UNVERIFIED, KEY_ADVICE))
 }
 
 /// Who says something that the cluster's key doesn't vouch for.
-fn without_key(sender: Option<&NodeId>, error: SealFault) -> Finding {
-    let who = sender.map_or("somebody", NodeId::as_str);
+fn without_key(sender: &Option<NodeId>, error: SealFault) -> Finding {
+    let who = sender.as_ref().map_or("somebody", NodeId::as_str);
     let (text, advice) = match error {
         SealFault::Unsealed => (
             format!("{who} speaks without the cluster's key"),
@@ -72,25 +128,35 @@ fn without_key(sender: Option<&NodeId>, error: SealFault) -> Finding {
 }
 
 /// Whoever answers in the node's name is another process.
-async fn examine_id(operator: &mut Operator<Medium>, doctor: &DoctorArgs) -> Option<Finding> {
-    let id = doctor.id.as_ref()?;
-    Some(match operator.ask(id).await {
-        Err(error) if may_not_ask(&error) => Finding::warning(
+fn examine_id(id: &NodeId, answered: &Result<NodeAnswer, OperatorError<MediumError>>) -> Finding {
+    match answered {
+        Err(error) if may_not_ask(error) => Finding::warning(
             "id",
             format!("whether a process has the id {id} is not known: this login may not ask it"),
             format!("use the login of {id}"),
         ),
-        Ok(_) => Finding::failure(
+        Ok(answer) => Finding::failure(
             "id",
-            format!("a process with the id {id} runs already"),
+            match answer.is_paused {
+                true => format!("a process with the id {id} runs already, and is paused"),
+                false => format!("a process with the id {id} runs already"),
+            },
             "each node needs an id and a vote file of its own; stop that one, if it is meant",
         ),
-        Err(_) => Finding::fine("id", format!("nobody else answers to the id {id}")),
-    })
+        Err(OperatorError::NoAnswer { dropped: None, .. }) => {
+            Finding::fine("id", format!("nobody else answers to the id {id}"))
+        }
+        Err(error) => Finding::warning(
+            "id",
+            format!("whether a process has the id {id} is not known: {error}"),
+            advice_on(error),
+        ),
+    }
 }
 
-fn examine_leader(view: &ClusterView) -> Vec<Finding> {
-    let paused: Vec<_> = view.nodes.iter().filter(|node| node.is_paused).collect();
+fn examine_leader(view: &ClusterView, silent: &[NodeAnswer]) -> Vec<Finding> {
+    let heard = view.nodes.iter().filter(|node| node.is_paused).map(|node| &node.id);
+    let paused = heard.chain(silent.iter().filter(|it| it.is_paused).map(|it| &it.id));
     let mut findings = vec![match &view.leader {
         Some(leader) => {
             Finding::fine("leader", format!("{} leads in term {}", leader.id, leader.term))
@@ -101,57 +167,10 @@ fn examine_leader(view: &ClusterView) -> Vec<Finding> {
             "see that more than half of the voters run, hear each other, and aren't all paused",
         ),
     }];
-    findings.extend(paused.into_iter().map(|node| {
-        let text = format!("{} is kept from leading", node.id);
+    findings.extend(paused.map(|id| {
+        let text = format!("{id} is kept from leading");
         Finding::warning("paused", text, "graft resume, unless its own check fails")
     }));
-    findings
-}
-
-fn disagreement(found: &Disagreement) -> Finding {
-    let (check, advice) = match found {
-        Disagreement::Sizes(_) => ("sizes", "give all nodes the same --size"),
-        Disagreement::Lists => ("voters", "give all nodes the same list: graft voters --help"),
-        Disagreement::ElectionTimeouts(_) => {
-            ("times", "give all nodes the same --election-timeout")
-        }
-        Disagreement::Leaders(_) => {
-            ("leaders", "two clusters have one name, or more nodes vote than there are voters")
-        }
-        _ => ("ids", "give each node an id and a vote file of its own"),
-    };
-    Finding::failure(check, found, advice)
-}
-
-/// Whether the node that is to run here would fit in.
-fn examine_settings(view: &ClusterView, doctor: &DoctorArgs) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    if let Some(size) = doctor.size
-        && let Some(other) = view.nodes.iter().find(|it| it.size.is_some_and(|it| it != size))
-    {
-        let others = other.size.unwrap_or_default();
-        let text = format!("{} believes in {others} voters, and not in {size}", other.id);
-        findings.push(Finding::failure("size", text, "give all nodes the same --size"));
-    }
-    let min = doctor.election_timeout.min;
-    let differs = |node: &&graft_election::NodeView| {
-        node.election_timeout_min.is_some_and(|theirs| theirs != min)
-    };
-    if let Some(other) = view.nodes.iter().find(differs) {
-        let theirs = other.election_timeout_min.unwrap_or_default();
-        let text = format!("the least election timeout of {} is {theirs:?}, not {min:?}", other.id);
-        let advice = "give all nodes the same --election-timeout, and doctor too";
-        findings.push(Finding::failure("times", text, advice));
-    }
-    let go: Vec<_> = view.nodes.iter().filter(|node| node.is_go).collect();
-    if let Some(node) = go.first() {
-        let text = format!("{} of {} nodes speak as Go nodes do", go.len(), view.nodes.len());
-        let advice = format!(
-            "run all nodes with --mode graft and without --voters until {} is replaced, too",
-            node.id
-        );
-        findings.push(Finding::warning("mode", text, advice));
-    }
     findings
 }
 
@@ -161,7 +180,7 @@ async fn examine_round_trips(
     view: &ClusterView,
     doctor: &DoctorArgs,
 ) -> Vec<Finding> {
-    let max = doctor.round_trip_max();
+    let max = doctor.round_trip_max(view);
     let mut findings = Vec::new();
     for node in view.nodes.iter().filter(|node| !node.is_go && !node.is_silent) {
         let began = Instant::now();
@@ -182,18 +201,30 @@ async fn examine_round_trips(
                 format!("{} answers in {took:.1?}, more than a tenth of T_min, {max:?}", node.id),
                 "take longer election timeouts on all nodes, or a faster network",
             ),
-            Err(error) => Finding::warning(
-                "round_trip",
-                error,
-                "it may be busy with its disk, or this user may not ask it",
-            ),
+            Err(error @ OperatorError::NoAnswer { .. }) => {
+                Finding::warning("round_trip", &error, advice_on(&error))
+            }
+            Err(error) => {
+                let text = format!("how soon nodes answer is not known: {error}");
+                return vec![Finding::warning("round_trip", text, advice_on(&error))];
+            }
         });
     }
     findings
 }
 
+/// What to do about a question that is not answered.
+fn advice_on<E: std::error::Error>(error: &OperatorError<E>) -> &'static str {
+    match error {
+        OperatorError::KeyMissing | OperatorError::WrongKey => KEY_ADVICE,
+        OperatorError::NoAnswer { dropped: Some(_), .. } => "give all nodes the cluster's key",
+        OperatorError::NoAnswer { .. } => "it may be busy with its disk, or stopped",
+        _ => "see that this machine stays connected, and may ask nodes",
+    }
+}
+
 /// Whether the server has kept the question back, as it does from those who are no operators.
 fn may_not_ask<E: std::error::Error>(error: &OperatorError<E>) -> bool {
-    let OperatorError::NoAnswer { complaint: Some(words), .. } = error else { return false };
+    let OperatorError::Connection(Connection::Partial(words)) = error else { return false };
     words.contains("Permissions Violation for Publish")
 }

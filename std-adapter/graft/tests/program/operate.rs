@@ -1,13 +1,15 @@
 //! `graft hand-over`, `graft pause` and `graft resume`: what an operator asks of a cluster (rules
 //! O1 to O4).
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
 use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::nats_server::NatsServer;
-use crate::process::{Program, text};
+use crate::process::{Program, graft, text};
 
 const LOCAL: [&str; 2] = ["--local", "d"];
 
@@ -39,7 +41,12 @@ fn succeeds(output: &Output) -> &str {
 
 #[track_caller]
 fn fails(output: &Output) -> &str {
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    fails_with(1, output)
+}
+
+#[track_caller]
+fn fails_with(status: i32, output: &Output) -> &str {
+    assert_eq!(output.status.code(), Some(status), "{output:?}");
     text(&output.stderr)
 }
 
@@ -67,6 +74,45 @@ fn o2_the_leader_hands_over_to_whom_the_operator_names() {
         let output = cluster.graft(&[&["hand-over", "jobs", "--to", "nobody"], medium].concat());
         assert!(fails(&output).contains("node nobody can't take over"), "{output:?}");
     }
+}
+
+/// Nothing is given up that nobody could take over.
+#[test]
+fn o2_a_leader_without_a_fit_follower_goes_on() {
+    let cluster = Cluster::start("jobs", &LOCAL);
+    let before = seen(&cluster, &LOCAL);
+    let id = before["leader"]["id"].as_str().unwrap();
+    for other in ["n0", "n1", "n2"].into_iter().filter(|other| *other != id) {
+        succeeds(&cluster.graft(&[&["pause", "jobs", other], &LOCAL[..]].concat()));
+    }
+    // The leader learns of the pauses with the next acknowledgements.
+    let paused = |view: &Value| {
+        let nodes = view["nodes"].as_array().unwrap();
+        nodes.iter().filter(|node| node["is_paused"] == true).count()
+    };
+    while paused(&seen(&cluster, &LOCAL)) < 2 {}
+    let output = cluster.graft(&[&["hand-over", "jobs"], &LOCAL[..]].concat());
+    let expected = format!("graft: {id} goes on leading, since no follower is fit: ");
+    assert!(fails(&output).starts_with(&expected), "{output:?}");
+    let after = seen(&cluster, &LOCAL);
+    assert_eq!(
+        (&after["leader"]["id"], &after["term"]),
+        (&before["leader"]["id"], &before["term"])
+    );
+
+    // Once the leader is paused, too, nobody says anything by itself.
+    succeeds(&cluster.graft(&[&["pause", "jobs", id], &LOCAL[..]].concat()));
+    let output = cluster.graft(&[&["hand-over", "jobs", "--wait", "1s"], &LOCAL[..]].concat());
+    let expected = "graft: nobody leads, and these nodes are paused: n0, n1, n2: ";
+    assert!(fails(&output).starts_with(expected), "{output:?}");
+
+    let mut alone = Program::start(
+        cluster.path(),
+        &[&["run", "--json", "--cluster", "one", "--size", "1", "--id", "x"], &LOCAL[..]].concat(),
+    );
+    alone.wait_for_leader();
+    let output = cluster.graft(&[&["hand-over", "one"], &LOCAL[..]].concat());
+    assert!(fails(&output).contains("x goes on leading"), "{output:?}");
 }
 
 #[test]
@@ -128,7 +174,7 @@ fn what_is_not_there_is_named() {
     assert_eq!(fails(&output), "graft: node n7 does not answer within 300ms\n");
     for words in [&["hand-over", "jobz"][..], &["resume", "jobz", "n0"]] {
         let output = cluster.graft(&[words, &short, &LOCAL].concat());
-        assert!(fails(&output).ends_with("clusters that are there: jobs\n"), "{output:?}");
+        assert!(fails(&output).contains("; clusters that are there: jobs"), "{output:?}");
     }
 }
 
@@ -139,15 +185,58 @@ fn o1_permissions_on_nats_say_who_may_operate() {
     let config = directory.path().join("server.conf");
     let denied = "permissions: { publish: { deny: [\"graft.jobs.control_request.*\"] } }";
     let users = format!("[{{ user: a, password: a, {denied} }}]");
-    std::fs::write(&config, format!("no_auth_user: a, authorization {{ users: {users} }}"))
-        .unwrap();
+    fs::write(&config, format!("no_auth_user: a, authorization {{ users: {users} }}")).unwrap();
     let server = NatsServer::start_with(&config);
     let nats = ["--nats", &server.url()];
     let cluster = Cluster::start("jobs", &nats);
     let output = cluster.graft(&[&["pause", "jobs", "n0", "--wait", "1s"], &nats[..]].concat());
-    let told = fails(&output);
-    assert!(told.starts_with("graft: node n0 does not answer within 1s: "), "{told}");
+    let told = fails_with(69, &output);
+    assert!(told.starts_with("graft: connection works only in part: "), "{told}");
     assert!(told.contains("Permissions Violation for Publish to"), "{told}");
+}
+
+/// Who may not listen hears neither a leader nor an answer, and learns why.
+#[test]
+fn o1_who_may_not_listen_is_told_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("server.conf");
+    let denied = "permissions: { subscribe: { deny: [\"graft.>\"] } }";
+    let users = format!("[{{ user: a, password: a, {denied} }}]");
+    fs::write(&config, format!("no_auth_user: a, authorization {{ users: {users} }}")).unwrap();
+    let server = NatsServer::start_with(&config);
+    let medium = ["--wait", "1s", "--nats", &server.url()];
+    for words in [&["pause", "jobs", "n0"][..], &["hand-over", "jobs"]] {
+        let output = graft(directory.path(), &[words, &medium].concat());
+        let told = fails_with(69, &output);
+        assert!(told.contains("Permissions Violation for Subscription to"), "{told}");
+    }
+}
+
+/// K3: it is the key that is wrong, and no node.
+#[test]
+fn k3_who_has_another_key_than_the_cluster_is_told_so() {
+    let keys = tempfile::tempdir().unwrap();
+    let [right, wrong] = ["right", "wrong"].map(|name| {
+        let path = keys.path().join(name);
+        fs::write(&path, &graft(keys.path(), &["key"]).stdout).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        path.to_str().unwrap().to_owned()
+    });
+    let sealed = Cluster::start_with("jobs", &LOCAL, &["--key-file", &right]);
+    let open = Cluster::start("jobs", &LOCAL);
+    let without = "graft: the cluster has a key, without which its nodes take no requests: ";
+    let dropped = "graft: nothing that is said in the cluster is sealed with this key: ";
+    for (cluster, key, expected) in [
+        (&sealed, &[][..], without),
+        (&sealed, &["--key-file", &wrong], dropped),
+        (&open, &["--key-file", &right], dropped),
+    ] {
+        for words in [&["pause", "jobs", "n0"][..], &["hand-over", "jobs"]] {
+            let output = cluster.graft(&[words, &["--wait", "1s"], &LOCAL, key].concat());
+            let told = fails_with(78, &output);
+            assert!(told.starts_with(expected) && told.contains("--key-file"), "{told}");
+        }
+    }
 }
 
 #[test]

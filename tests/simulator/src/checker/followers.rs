@@ -100,11 +100,13 @@ impl Followers {
         }
     }
 
-    /// O2: whether leadership may be given to this follower, and surely so.
-    pub(super) fn fitness_of(&self, id: Option<Identity>, now: Instant) -> Fitness {
-        let known = self.find(id).filter(|known| known.until > now);
-        let may_be = known.is_some_and(Follower::may_be_fit);
-        let is_sure = known.is_some_and(|known| known.is_surely_fit());
+    /// O2: whether leadership may be given to this follower, or to any if none is named, and surely
+    /// so.
+    pub(super) fn fitness_of(&self, target: Option<Option<Identity>>, now: Instant) -> Fitness {
+        let is_meant = |known: &&Follower| target.is_none_or(|target| known.id == target);
+        let meant = || self.0.iter().filter(is_meant).filter(|known| known.until > now);
+        let may_be = meant().any(Follower::may_be_fit);
+        let is_sure = meant().any(Follower::is_surely_fit);
         Fitness { may_be, is_sure }
     }
 

@@ -1,8 +1,8 @@
 //! What a node owes to operators: whether it may lead, and how it answers (rules O1 to O4).
 
 use graft_election_core::{
-    ControlAction, ControlOutcome, ControlRequest, ControlResponse, Handover, Instant, NodeId,
-    Round, State,
+    ControlAction, ControlOutcome, ControlRequest, ControlResponse, Handover, Instant, Mode,
+    NodeId, Round, State,
 };
 
 use super::Checker;
@@ -85,22 +85,25 @@ impl Incarnation {
             ControlAction::AddVoter | ControlAction::RemoveVoter => Due::Obeyed,
             ControlAction::HandOver => {
                 let leads_in_it = self.state == State::Leader && request.term == self.term;
-                match &request.target {
-                    _ if !leads_in_it => Due::Answer(ControlOutcome::NotLeading),
-                    Some(target) if !self.is_fit(target, has_handed_over) => {
-                        Due::Answer(ControlOutcome::UnfitTarget)
-                    }
-                    _ => Due::Obeyed,
+                if !leads_in_it {
+                    Due::Answer(ControlOutcome::NotLeading)
+                } else if self.is_fit(request.target.as_ref(), has_handed_over) {
+                    Due::Obeyed
+                } else {
+                    Due::Answer(ControlOutcome::UnfitTarget)
                 }
             }
         }
     }
 
-    /// O2: whether a leader may, or must, take the target for fit. That depends on which of its
-    /// lives the leader counts (N4): if several have answered, the leader decides.
-    fn is_fit(&self, target: &NodeId, leader_says_so: bool) -> bool {
-        let target = Identity::of(target);
-        let known = self.followers.fitness_of(target, self.input.at);
+    /// O2: whether a leader may, or must, take the target for fit, or any follower if none is
+    /// named. That depends on which of its lives the leader counts (N4): if several have answered,
+    /// the leader decides. In Graft mode it knows of nobody.
+    fn is_fit(&self, target: Option<&NodeId>, leader_says_so: bool) -> bool {
+        if target.is_none() && self.mode == Mode::Graft {
+            return self.size > 1;
+        }
+        let known = self.followers.fitness_of(target.map(Identity::of), self.input.at);
         if leader_says_so { known.may_be } else { known.is_sure }
     }
 }
