@@ -45,6 +45,7 @@ fn a_vote_for_another_candidate_is_skipped() {
             round: None,
             list: None,
             life: None,
+            wanted: None,
         };
         Outgoing { to: Recipient::Node(id(to)), message: Message::VoteResponse(vote) }
     };

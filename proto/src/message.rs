@@ -23,8 +23,8 @@ pub const ENCODED_MAX: usize = 211;
 /// number and the MAC. Who has no key reads past it, as past any unknown field.
 pub const SEAL_LEN: usize = 2 + 8 + 16;
 
-/// The second field of the id of a list. In every table it is next to the first.
-const LIST_VERSION: Key = Key::new(13, WireType::Varint);
+/// The second fields of the ids of lists. In every table they are next to the first.
+const VERSIONS: [Key; 2] = [Key::new(13, WireType::Varint), Key::new(21, WireType::Varint)];
 
 /// Reads `payload` as a message of `kind`.
 ///
@@ -377,16 +377,14 @@ fn list_id(term: &Value<'_>, version: &Value<'_>) -> Option<ListId> {
 /// Of half the id of a list nobody could say whether it is one's own. It is looked for once and not
 /// in each kind of message, which saves 200 bytes of flash.
 fn check_list(fields: &[Field], values: &Values<'_>) -> Result<(), DecodeError> {
-    let version = fields.iter().position(|field| field.key == LIST_VERSION).unwrap_or_default();
-    let at = |index| fields.get(index).zip(values.get(index));
-    match (version.checked_sub(1).and_then(at), at(version)) {
-        (Some((_, term)), Some((field, version)))
-            if term.number != 0 && version.number as u32 == 0 =>
-        {
-            Err(DecodeError::Missing { field: field.name })
+    let pairs = fields.iter().zip(values).zip(values.iter().skip(1)).zip(fields.iter().skip(1));
+    for (((_, term), version), field) in pairs {
+        let is_half = term.number != 0 && version.number as u32 == 0;
+        if VERSIONS.contains(&field.key) && is_half {
+            return Err(DecodeError::Missing { field: field.name });
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 // Of a number that is too long, the low half is kept, as protobuf demands.

@@ -8,8 +8,8 @@ use std::num::{NonZeroU32, NonZeroU64};
 use crc::{CRC_32_ISCSI, Crc};
 use graft_election_core::{
     ControlAction, ControlOutcome, ControlRequest, ControlResponse, Handover, Heartbeat,
-    HeartbeatResponse, Identity, LeaderValue, Life, ListId, Message, NodeId, Outgoing, Position,
-    PreVoteResponse, Recipient, Round, VoteRequest, VoteResponse,
+    HeartbeatResponse, Identity, LeaderValue, Life, ListId, ListPart, ListRequest, Message, NodeId,
+    Outgoing, Position, PreVoteResponse, Recipient, Round, VoteRequest, VoteResponse,
 };
 use graft_election_proto::frame::{
     ClusterTag, DELIMITER, FRAME_MAX, FrameErrors, FrameReader, encode_frame, encode_payload,
@@ -90,6 +90,8 @@ fn a_heartbeat_and_its_answers_are_as_long_as_the_format_says() {
                 list,
                 life: Life::new(u32::MAX),
                 is_paused: false,
+                is_full: false,
+                wanted: None,
             };
             let message = Message::HeartbeatResponse(answer);
             let outgoing = Outgoing { to: Recipient::Node(id("board-1")), message };
@@ -151,7 +153,7 @@ fn v7_what_is_no_frame_is_dropped_and_counted_by_its_cause() {
         (untagged(b""), FrameErrors { cut_off: 1, ..none }),
         (untagged(b"\x5e"), FrameErrors { cut_off: 1, ..none }),
         (stuffed(b"", 0), FrameErrors { kind: 1, ..none }),
-        (stuffed(b"\x08\x01a\0\x12\x01a", 0), FrameErrors { kind: 1, ..none }),
+        (stuffed(b"\x0a\x01a\0\x12\x01a", 0), FrameErrors { kind: 1, ..none }),
         (stuffed(b"\0\x01a\0\x12\x01a", 0), FrameErrors { kind: 1, ..none }),
         (stuffed(b"\x03", 0), FrameErrors { id: 1, ..none }),
         (stuffed(b"\x03\x05a\0", 0), FrameErrors { id: 1, ..none }),
@@ -466,6 +468,7 @@ fn vote(voter: &str, candidate: &str) -> Sent {
         round: None,
         list: None,
         life: None,
+        wanted: None,
     };
     let (to, message) = (Recipient::Node(id(candidate)), Message::VoteResponse(vote));
     Sent { sender: id(voter), outgoing: Outgoing { to, message } }
@@ -491,6 +494,8 @@ fn longest() -> Sent {
         list: Some(ListId { term: u64::MAX, version: u32::MAX }),
         life: Life::new(u32::MAX),
         is_paused: true,
+        is_full: true,
+        wanted: NonZeroU32::new(u32::MAX),
     });
     let to = Recipient::Node(id(&"m".repeat(NodeId::CAPACITY)));
     Sent { sender: follower, outgoing: Outgoing { to, message } }
@@ -498,7 +503,7 @@ fn longest() -> Sent {
 
 fn sent() -> impl Strategy<Value = Sent> {
     let to = prop_oneof![Just(Recipient::Everyone), ids().prop_map(Recipient::Node)];
-    (ids(), to, any::<(u64, u64, u32, bool)>(), positions(), prop::option::of(ids()), 0..11)
+    (ids(), to, any::<(u64, u64, u32, bool)>(), positions(), prop::option::of(ids()), 0..13)
         .prop_map(|(sender, to, (term, number, small, granted), position, other, kind)| {
             let from = sender.clone();
             let (sent_at, size) = (NonZeroU64::new(number), NonZeroU32::new(small));
@@ -524,7 +529,8 @@ fn sent() -> impl Strategy<Value = Sent> {
                 0 => Message::VoteRequest(request),
                 1 => Message::PreVoteRequest(request),
                 2 => {
-                    let vote = VoteResponse { term, granted, voter, round, list, life };
+                    let vote =
+                        VoteResponse { term, granted, voter, round, list, life, wanted: None };
                     Message::VoteResponse(vote)
                 }
                 3 => {
@@ -543,6 +549,8 @@ fn sent() -> impl Strategy<Value = Sent> {
                     list,
                     life,
                     is_paused: granted,
+                    is_full: !granted,
+                    wanted: size,
                 }),
                 5 => Message::PreVoteResponse(PreVoteResponse {
                     term,
@@ -552,11 +560,26 @@ fn sent() -> impl Strategy<Value = Sent> {
                     round,
                     list,
                     life,
+                    wanted: None,
                 }),
                 6 => Message::Handover(Handover { term, leader: from, target: other, round }),
                 7 => Message::Who(identity()),
                 8 => Message::Here(identity()),
                 9 => asked(term, identity(), other),
+                10 => Message::ListRequest(ListRequest {
+                    node,
+                    life: identity().life,
+                    wanted: size.unwrap_or(NonZeroU32::MIN),
+                }),
+                11 => Message::ListPart(ListPart {
+                    sender: from,
+                    voter: other.unwrap_or(node),
+                    place: size.unwrap_or(NonZeroU32::MIN),
+                    count: NonZeroU32::MIN,
+                    list,
+                    life,
+                    root: list,
+                }),
                 _ => answered(term, identity(), other, granted),
             };
             Sent { sender, outgoing: Outgoing { to, message } }
@@ -567,7 +590,17 @@ fn sent() -> impl Strategy<Value = Sent> {
 fn asked(term: u64, of: Identity, target: Option<NodeId>) -> Message {
     let Identity { node, round, life } = of;
     let (action, last, life) = (ControlAction::Pause, Some(round), Some(life));
-    Message::ControlRequest(ControlRequest { term, node, target, action, round, last, life })
+    Message::ControlRequest(ControlRequest {
+        term,
+        node,
+        target,
+        action,
+        round,
+        last,
+        life,
+        list: None,
+        wanted: None,
+    })
 }
 
 /// What a node answers to an operator.
@@ -583,6 +616,8 @@ fn answered(term: u64, by: Identity, leader: Option<NodeId>, is_paused: bool) ->
         last,
         is_paused,
         life,
+        is_committed: false,
+        list: None,
     })
 }
 

@@ -167,6 +167,7 @@ impl Fields {
                 round: None,
                 list: None,
                 life: None,
+                wanted: None,
             }),
             Kind::Heartbeat => Message::Heartbeat(Heartbeat {
                 term,

@@ -43,8 +43,15 @@ fn a_buffer_that_is_too_small_is_told_the_size_it_should_have() {
 #[test]
 fn what_a_message_leaves_out_is_not_on_the_wire() {
     round_trip(Message::Heartbeat(heartbeat(None, None)), b"\x08\x03\x12\x01a");
-    let vote =
-        VoteResponse { term: 3, granted: false, voter: None, round: None, list: None, life: None };
+    let vote = VoteResponse {
+        term: 3,
+        granted: false,
+        voter: None,
+        round: None,
+        list: None,
+        life: None,
+        wanted: None,
+    };
     round_trip(Message::VoteResponse(vote), b"\x08\x03");
     let handover = Handover { term: 3, leader: id("a"), target: None, round: None };
     round_trip(Message::Handover(handover), b"\x08\x03\x12\x01a");
@@ -385,6 +392,7 @@ fn full_messages() -> [Message; 11] {
             round,
             list,
             life,
+            wanted: None,
         }),
         Message::Heartbeat(Heartbeat {
             term,
@@ -406,6 +414,8 @@ fn full_messages() -> [Message; 11] {
             list,
             life,
             is_paused: true,
+            is_full: false,
+            wanted: None,
         }),
         Message::PreVoteRequest(request),
         Message::PreVoteResponse(PreVoteResponse {
@@ -416,6 +426,7 @@ fn full_messages() -> [Message; 11] {
             round,
             list,
             life,
+            wanted: None,
         }),
         Message::Handover(Handover { term, leader, target: Some(id), round }),
         Message::Who(identity.clone()),
@@ -434,6 +445,8 @@ fn full_request(of: &Identity) -> Message {
         round: of.round,
         last: Some(of.round),
         life: Some(of.life),
+        list: None,
+        wanted: None,
     })
 }
 
@@ -447,5 +460,7 @@ fn full_answer(by: &Identity) -> Message {
         last: Some(by.round),
         is_paused: true,
         life: by.life,
+        is_committed: false,
+        list: None,
     })
 }

@@ -22,6 +22,12 @@ const IDENTITY: &[u8] = b"\x12\x01a\x55\x01\0\0\0\x75\x02\0\0\0";
 /// What no request of an operator, and no answer to one, may be without.
 const CONTROL: &[u8] = b"\x12\x01a\x40\x01\x55\x01\0\0\0\x75\x02\0\0\0";
 
+/// What no part of a list may be without.
+const LIST_PART: &[u8] = b"\x12\x01a\x1a\x01b\x40\x01\x48\x03";
+
+/// All three fields of a request for one.
+const LIST_REQUEST: &[u8] = b"\x12\x01a\x75\x02\0\0\0\x90\x01\x01";
+
 /// States that the two codecs agree on one message of `graft.proto`: on the bytes of its fields, on
 /// the fields of its bytes, and on what is not such a message at all.
 macro_rules! agreement {
@@ -105,6 +111,7 @@ agreement!(
         list_term: list_terms(),
         list_version: list_versions(),
         life: rounds(),
+        wanted: sizes(),
     }
 );
 
@@ -136,6 +143,8 @@ agreement!(
         list_version: list_versions(),
         life: rounds(),
         paused: any::<bool>(),
+        wanted: sizes(),
+        full: any::<bool>(),
     }
 );
 
@@ -150,10 +159,28 @@ agreement!(
         list_term: list_terms(),
         list_version: list_versions(),
         life: rounds(),
+        wanted: sizes(),
     }
 );
 
 agreement!(handovers, Handover { term: numbers(), leader: ids(), target: ids(), round: rounds() });
+
+agreement!(
+    list_parts,
+    ListPart {
+        sender: ids(),
+        voter: ids(),
+        place: sizes(),
+        count: sizes(),
+        list_term: list_terms(),
+        list_version: list_versions(),
+        life: rounds(),
+        root_term: list_terms(),
+        root_version: list_versions(),
+    }
+);
+
+agreement!(list_requests, ListRequest { node: ids(), life: rounds(), wanted: sizes() });
 
 agreement!(questions, Who { node: ids(), round: rounds(), life: rounds() });
 
@@ -168,7 +195,10 @@ agreement!(
         action: choices(),
         last: rounds(),
         round: rounds(),
+        list_term: list_terms(),
+        list_version: list_versions(),
         life: rounds(),
+        wanted: sizes(),
     }
 );
 
@@ -182,7 +212,10 @@ agreement!(
         last: rounds(),
         round: rounds(),
         paused: any::<bool>(),
+        list_term: list_terms(),
+        list_version: list_versions(),
         life: rounds(),
+        committed: any::<bool>(),
     }
 );
 
@@ -217,6 +250,8 @@ fn agree(kind: Kind, payload: &[u8]) {
         Kind::VoteResponse | Kind::PreVoteResponse => VOTER,
         Kind::Who | Kind::Here => IDENTITY,
         Kind::ControlRequest | Kind::ControlResponse => CONTROL,
+        Kind::ListPart => LIST_PART,
+        Kind::ListRequest => LIST_REQUEST,
         _ => SENDER,
     };
     for payload in [payload, &[payload, sender].concat()] {
@@ -251,7 +286,7 @@ fn sizes() -> impl Strategy<Value = u32> {
 
 /// Most of them stand for something.
 fn choices() -> impl Strategy<Value = u32> {
-    prop_oneof![6 => 0..=6_u32, 1 => sizes()]
+    prop_oneof![6 => 0..=11_u32, 1 => sizes()]
 }
 
 fn rounds() -> impl Strategy<Value = u32> {
@@ -317,7 +352,7 @@ fn fields() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn field_numbers() -> impl Strategy<Value = u64> {
-    prop_oneof![6 => 1..=3_u64, 6 => 8..=17_u64, 2 => 4..=20_u64, 1 => 0..1_u64 << 30]
+    prop_oneof![6 => 1..=3_u64, 6 => 8..=22_u64, 2 => 4..=25_u64, 1 => 0..1_u64 << 30]
 }
 
 /// The bytes of `value`, longer than need be by `padding` where there is room.

@@ -204,6 +204,7 @@ fn k3_an_answer_without_a_name_is_never_taken() {
         round: None,
         list: None,
         life: None,
+        wanted: None,
     });
     let nameless = Outgoing { to: Recipient::Node(id("b")), message };
     let sealed = node("a", 1).seal(&nameless);
@@ -299,6 +300,7 @@ fn vote(voter: &str, candidate: &str) -> Outgoing {
         round: None,
         list: None,
         life: None,
+        wanted: None,
     });
     Outgoing { to: Recipient::Node(id(candidate)), message }
 }
@@ -318,6 +320,8 @@ fn question_for(node: &str) -> Outgoing {
         last: None,
         round: Round::new(9).unwrap(),
         life: None,
+        list: None,
+        wanted: None,
     });
     Outgoing { to: Recipient::Everyone, message }
 }

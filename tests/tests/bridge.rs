@@ -156,6 +156,7 @@ fn vote(term: u64, voter: Option<&str>) -> Message {
         round: None,
         list: None,
         life: None,
+        wanted: None,
     })
 }
 

@@ -78,6 +78,7 @@ async fn g5_voters_are_counted_and_not_answers() {
             round: first.heard_round(&id("a")),
             list: None,
             life: Life::new(1),
+            wanted: None,
         };
         first.send(Recipient::Node(id("a")), Message::VoteResponse(denial)).await;
     }

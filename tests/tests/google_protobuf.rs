@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 
 use graft_election::core::{
     ControlAction, ControlOutcome, ControlRequest, ControlResponse, Handover, Heartbeat,
-    HeartbeatResponse, Identity, LeaderValue, Life, ListId, Message, NodeId, Position,
-    PreVoteResponse, Round, VoteRequest, VoteResponse,
+    HeartbeatResponse, Identity, LeaderValue, Life, ListId, ListPart, ListRequest, Message, NodeId,
+    Position, PreVoteResponse, Round, VoteRequest, VoteResponse,
 };
 use graft_election::proto::{DecodeError, ENCODED_MAX, Kind, decode, encode};
 use rand::rngs::StdRng;
@@ -79,6 +79,7 @@ fn draw(kind: Kind, random: &mut StdRng) -> Message {
             round: Round::new(small(random)),
             list: list(random),
             life: Life::new(small(random)),
+            wanted: None,
         }),
         Kind::Heartbeat => Message::Heartbeat(Heartbeat {
             term: number(random),
@@ -100,6 +101,8 @@ fn draw(kind: Kind, random: &mut StdRng) -> Message {
             list: list(random),
             life: Life::new(small(random)),
             is_paused: random.random(),
+            is_full: false,
+            wanted: None,
         }),
         Kind::PreVoteRequest => Message::PreVoteRequest(draw_request(random)),
         Kind::PreVoteResponse => Message::PreVoteResponse(PreVoteResponse {
@@ -110,6 +113,7 @@ fn draw(kind: Kind, random: &mut StdRng) -> Message {
             round: Round::new(small(random)),
             list: list(random),
             life: Life::new(small(random)),
+            wanted: None,
         }),
         Kind::Handover => Message::Handover(Handover {
             term: number(random),
@@ -117,26 +121,44 @@ fn draw(kind: Kind, random: &mut StdRng) -> Message {
             target: optional(random, id),
             round: Round::new(small(random)),
         }),
+        Kind::ListPart => Message::ListPart(ListPart {
+            sender: id(random),
+            voter: id(random),
+            place: NonZeroU32::new(small(random).max(1)).unwrap(),
+            count: NonZeroU32::new(small(random).max(1)).unwrap(),
+            list: list(random),
+            life: Life::new(small(random)),
+            root: list(random),
+        }),
+        Kind::ListRequest => Message::ListRequest(ListRequest {
+            node: id(random),
+            life: Life::new(small(random).max(1)).unwrap(),
+            wanted: NonZeroU32::new(small(random).max(1)).unwrap(),
+        }),
         Kind::Who => Message::Who(draw_identity(random)),
         Kind::Here => Message::Here(draw_identity(random)),
         Kind::ControlRequest => Message::ControlRequest(ControlRequest {
             term: number(random),
             node: id(random),
             target: optional(random, id),
-            action: ControlAction::from_number(random.random_range(1..=4)).unwrap(),
+            action: ControlAction::from_number(random.random_range(1..=6)).unwrap(),
             last: Round::new(small(random)),
             round: Round::new(small(random).max(1)).unwrap(),
+            list: list(random),
             life: Life::new(small(random)),
+            wanted: NonZeroU32::new(small(random)),
         }),
         Kind::ControlResponse => Message::ControlResponse(ControlResponse {
             term: number(random),
             node: id(random),
             leader: optional(random, id),
-            outcome: ControlOutcome::from_number(random.random_range(1..=5)).unwrap(),
+            outcome: ControlOutcome::from_number(random.random_range(1..=10)).unwrap(),
             last: Round::new(small(random)),
             round: Round::new(small(random).max(1)).unwrap(),
             is_paused: random.random(),
+            list: list(random),
             life: Life::new(small(random).max(1)).unwrap(),
+            is_committed: random.random(),
         }),
     }
 }
@@ -194,6 +216,7 @@ fn fields(message: &Message) -> Value {
             "Granted": response.granted,
             "Voter": text(&response.voter),
             "Life": life(response.life),
+            "Wanted": short(response.wanted),
         }),
         Message::Heartbeat(heartbeat) => json!({
             "Term": heartbeat.term,
@@ -211,6 +234,8 @@ fn fields(message: &Message) -> Value {
             "BoundFor": long(response.bound_for),
             "Life": life(response.life),
             "Paused": response.is_paused,
+            "Wanted": short(response.wanted),
+            "Full": response.is_full,
         }),
         Message::PreVoteResponse(response) => json!({
             "Term": response.term,
@@ -218,11 +243,26 @@ fn fields(message: &Message) -> Value {
             "Voter": response.voter.as_str(),
             "ProposedTerm": response.proposed_term,
             "Life": life(response.life),
+            "Wanted": short(response.wanted),
         }),
         Message::Handover(handover) => json!({
             "Term": handover.term,
             "Leader": handover.leader.as_str(),
             "Target": text(&handover.target),
+        }),
+        Message::ListPart(part) => json!({
+            "Sender": part.sender.as_str(),
+            "Voter": part.voter.as_str(),
+            "Place": part.place.get(),
+            "Count": part.count.get(),
+            "Life": life(part.life),
+            "RootTerm": part.root.map_or(0, |root| root.term),
+            "RootVersion": part.root.map_or(0, |root| root.version),
+        }),
+        Message::ListRequest(request) => json!({
+            "Node": request.node.as_str(),
+            "Life": request.life.number(),
+            "Wanted": request.wanted.get(),
         }),
         Message::Who(identity) | Message::Here(identity) => json!({
             "Node": identity.node.as_str(),
@@ -230,9 +270,17 @@ fn fields(message: &Message) -> Value {
         }),
         Message::ControlRequest(_) | Message::ControlResponse(_) => control_fields(message),
     };
-    fields["Round"] = round(message.round()).into();
-    if has_list(Kind::of(message)) {
-        let list = message.list();
+    let kind = Kind::of(message);
+    if !matches!(kind, Kind::ListPart | Kind::ListRequest) {
+        fields["Round"] = round(message.round()).into();
+    }
+    if has_list(kind) {
+        let list = match message {
+            Message::ListPart(part) => part.list,
+            Message::ControlRequest(request) => request.list,
+            Message::ControlResponse(response) => response.list,
+            message => message.list(),
+        };
         fields["ListTerm"] = list.map_or(0, |list| list.term).into();
         fields["ListVersion"] = list.map_or(0, |list| list.version).into();
     }
@@ -251,6 +299,7 @@ fn control_fields(message: &Message) -> Value {
             "Action": request.action.number(),
             "Last": round(request.last),
             "Life": request.life.map_or(0, Life::number),
+            "Wanted": request.wanted.map_or(0, NonZeroU32::get),
         }),
         Message::ControlResponse(response) => json!({
             "Term": response.term,
@@ -260,6 +309,7 @@ fn control_fields(message: &Message) -> Value {
             "Last": round(response.last),
             "Paused": response.is_paused,
             "Life": response.life.number(),
+            "Committed": response.is_committed,
         }),
         other => panic!("{other:?} is not of an operator"),
     }
@@ -272,10 +322,11 @@ fn has_list(kind: Kind) -> bool {
         | Kind::Heartbeat
         | Kind::HeartbeatResponse
         | Kind::PreVoteRequest
-        | Kind::PreVoteResponse => true,
-        Kind::Handover | Kind::Who | Kind::Here | Kind::ControlRequest | Kind::ControlResponse => {
-            false
-        }
+        | Kind::PreVoteResponse
+        | Kind::ListPart
+        | Kind::ControlRequest
+        | Kind::ControlResponse => true,
+        Kind::Handover | Kind::ListRequest | Kind::Who | Kind::Here => false,
     }
 }
 
@@ -296,16 +347,16 @@ fn refusal(kind: Kind, fields: &Value) -> Option<DecodeError> {
         || Position::new(&unhex(text("CurrentState")?)).err().map(DecodeError::PositionTooLong);
     let is_zero = |field: &str| fields.get(field).is_some_and(|number| *number == 0);
     let missing = |field| DecodeError::Missing { field };
-    let has_half_a_list = is_zero("ListVersion") && !is_zero("ListTerm");
-    let of_list = has_half_a_list.then(|| missing("ListVersion"));
+    let of_half = |term, version| (is_zero(version) && !is_zero(term)).then(|| missing(version));
+    let of_list = of_half("ListTerm", "ListVersion").or(of_half("RootTerm", "RootVersion"));
     let of_value = || {
         let value = text("Value")?;
         LeaderValue::new(&unhex(value)).err().map(DecodeError::ValueTooLong)
     };
     let of_choice = || {
         let (field, last) = match kind {
-            Kind::ControlRequest => ("Action", 4),
-            Kind::ControlResponse => ("Outcome", 5),
+            Kind::ControlRequest => ("Action", 6),
+            Kind::ControlResponse => ("Outcome", 10),
             _ => return None,
         };
         let is_known = (1..=last).contains(&fields[field].as_u64().unwrap());
@@ -315,11 +366,13 @@ fn refusal(kind: Kind, fields: &Value) -> Option<DecodeError> {
         let needed: &[_] = match kind {
             Kind::Who | Kind::Here | Kind::ControlResponse => &["Round", "Life"],
             Kind::ControlRequest => &["Round"],
+            Kind::ListPart => &["Place", "Count"],
+            Kind::ListRequest => &["Life", "Wanted"],
             _ => &[],
         };
         needed.iter().copied().find(|field| is_zero(field)).map(missing)
     };
-    let ids = ["Node", "Candidate", "Leader", "Follower", "Voter", "Target"];
+    let ids = ["Sender", "Node", "Candidate", "Leader", "Follower", "Voter", "Target"];
     let of_ids = || ids.into_iter().find_map(of_id);
     let of_bytes = || of_position().or_else(of_value);
     of_list.or_else(of_ids).or_else(of_bytes).or_else(of_choice).or_else(of_question)

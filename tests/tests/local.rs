@@ -211,6 +211,8 @@ async fn the_longest_messages_arrive_and_answers_only_where_they_are_meant() {
         list: Some(ListId { term: u64::MAX, version: u32::MAX }),
         life: Life::new(u32::MAX),
         is_paused: true,
+        is_full: false,
+        wanted: None,
     });
     assert_eq!(encode(&longest, &mut [0; ENCODED_MAX]).unwrap().len(), ENCODED_MAX);
     let to_all = Outgoing { to: Recipient::Everyone, message: longest.clone() };

@@ -168,7 +168,8 @@ fn hostile_payloads(kind: Kind, subject: &str) -> Vec<Vec<u8>> {
     }
     // T4, G11: terms that no election could have reached. An answer that answers nothing is not
     // even read for its term, and a question of identity has none (N1, N5).
-    if !is_answer(kind) && !matches!(kind, Kind::Who | Kind::Here) {
+    let has_term = !matches!(kind, Kind::Who | Kind::Here | Kind::ListPart | Kind::ListRequest);
+    if !is_answer(kind) && has_term {
         for term in [u64::MAX, 1 << 63, 1 << 62] {
             payloads.push(payload(kind, term, "x"));
         }
@@ -196,6 +197,12 @@ fn payload(kind: Kind, term: u64, name: &str) -> Vec<u8> {
             pb::PreVoteResponse { term, voter: name, ..Default::default() }.encode_to_vec()
         }
         Kind::Handover => pb::Handover { term, leader: name, ..Default::default() }.encode_to_vec(),
+        Kind::ListPart => {
+            let (place, count) = (1, 1);
+            let voter = name.clone();
+            pb::ListPart { sender: name, voter, place, count, ..Default::default() }.encode_to_vec()
+        }
+        Kind::ListRequest => pb::ListRequest { node: name, life: 1, wanted: 1 }.encode_to_vec(),
         Kind::Who => pb::Who { node: name, round: 1, life: 1 }.encode_to_vec(),
         Kind::Here => pb::Here { node: name, round: 1, life: 1 }.encode_to_vec(),
         Kind::ControlRequest => {

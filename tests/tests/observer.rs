@@ -174,6 +174,8 @@ fn response(follower: &str, term: u64, bound_for: u64) -> HeartbeatResponse {
         list: None,
         life: Life::new(1),
         is_paused: false,
+        is_full: false,
+        wanted: None,
     }
 }
 

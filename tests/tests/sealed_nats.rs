@@ -138,6 +138,8 @@ async fn k1_k2_whoever_may_say_all_on_nats_but_has_no_key_changes_nothing() {
         last: None,
         round: Round::new(1).unwrap(),
         life: None,
+        list: None,
+        wanted: None,
     };
     attacker.forge(victim, &Message::ControlRequest(request)).await;
     attacker.client.flush().await.unwrap();

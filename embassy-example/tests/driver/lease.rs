@@ -325,6 +325,8 @@ fn t3_a_deposed_leader_has_no_lease_while_it_stores_the_higher_term() {
         list: None,
         life: None,
         is_paused: false,
+        is_full: false,
+        wanted: None,
     };
     let saves = world.look(leader, |machine| machine.saves);
     world.deliver(leader, Message::HeartbeatResponse(refusal));

@@ -97,6 +97,7 @@ fn pre_vote(voter: &str, request: &Message) -> Message {
         round,
         list: None,
         life: Life::new(7),
+        wanted: None,
     })
 }
 
@@ -106,5 +107,13 @@ fn vote(voter: &str, request: &Message) -> Message {
         panic!("not a request for a vote: {request:?}");
     };
     let (granted, voter, life) = (true, Some(id(voter)), Life::new(7));
-    Message::VoteResponse(VoteResponse { term, granted, voter, round, list: None, life })
+    Message::VoteResponse(VoteResponse {
+        term,
+        granted,
+        voter,
+        round,
+        list: None,
+        life,
+        wanted: None,
+    })
 }

@@ -32,6 +32,8 @@ pub fn read(kind: Kind, payload: &[u8]) -> Result<Reading, prost::DecodeError> {
         Kind::PreVoteRequest => reading::<PreVoteRequest>(payload),
         Kind::PreVoteResponse => reading::<PreVoteResponse>(payload),
         Kind::Handover => reading::<Handover>(payload),
+        Kind::ListPart => reading::<ListPart>(payload),
+        Kind::ListRequest => reading::<ListRequest>(payload),
         Kind::Who => reading::<Who>(payload),
         Kind::Here => reading::<Here>(payload),
         Kind::ControlRequest => reading::<ControlRequest>(payload),
@@ -93,7 +95,7 @@ impl ToMessage for VoteResponse {
             voter: optional_id("Voter", &self.voter)?,
             round: Round::new(self.round),
             life: Life::new(self.life),
-            wanted: None,
+            wanted: NonZeroU32::new(self.wanted),
         }))
     }
 }
@@ -125,8 +127,8 @@ impl ToMessage for HeartbeatResponse {
             round: Round::new(self.round),
             life: Life::new(self.life),
             is_paused: self.paused,
-            is_full: false,
-            wanted: None,
+            is_full: self.full,
+            wanted: NonZeroU32::new(self.wanted),
         }))
     }
 }
@@ -141,7 +143,7 @@ impl ToMessage for PreVoteResponse {
             proposed_term: self.proposed_term,
             round: Round::new(self.round),
             life: Life::new(self.life),
-            wanted: None,
+            wanted: NonZeroU32::new(self.wanted),
         }))
     }
 }
@@ -153,6 +155,34 @@ impl ToMessage for Handover {
             leader: id("Leader", &self.leader)?,
             target: optional_id("Target", &self.target)?,
             round: Round::new(self.round),
+        }))
+    }
+}
+
+impl ToMessage for ListPart {
+    fn to_message(&self) -> Result<Message, DecodeError> {
+        let (of, root) = (
+            list(self.list_term, self.list_version)?,
+            list_named("RootVersion", self.root_term, self.root_version)?,
+        );
+        Ok(Message::ListPart(graft_election_core::ListPart {
+            sender: id("Sender", &self.sender)?,
+            voter: id("Voter", &self.voter)?,
+            place: number("Place", self.place)?,
+            count: number("Count", self.count)?,
+            list: of,
+            life: Life::new(self.life),
+            root,
+        }))
+    }
+}
+
+impl ToMessage for ListRequest {
+    fn to_message(&self) -> Result<Message, DecodeError> {
+        Ok(Message::ListRequest(graft_election_core::ListRequest {
+            node: id("Node", &self.node)?,
+            life: life(self.life)?,
+            wanted: number("Wanted", self.wanted)?,
         }))
     }
 }
@@ -173,6 +203,7 @@ impl ToMessage for ControlRequest {
     fn to_message(&self) -> Result<Message, DecodeError> {
         let action = ControlAction::from_number(self.action);
         Ok(Message::ControlRequest(graft_election_core::ControlRequest {
+            list: list(self.list_term, self.list_version)?,
             term: self.term,
             node: id("Node", &self.node)?,
             target: optional_id("Target", &self.target)?,
@@ -180,8 +211,7 @@ impl ToMessage for ControlRequest {
             round: round(self.round)?,
             last: Round::new(self.last),
             life: Life::new(self.life),
-            list: None,
-            wanted: None,
+            wanted: NonZeroU32::new(self.wanted),
         }))
     }
 }
@@ -190,6 +220,7 @@ impl ToMessage for ControlResponse {
     fn to_message(&self) -> Result<Message, DecodeError> {
         let outcome = ControlOutcome::from_number(self.outcome);
         Ok(Message::ControlResponse(graft_election_core::ControlResponse {
+            list: list(self.list_term, self.list_version)?,
             term: self.term,
             node: id("Node", &self.node)?,
             leader: optional_id("Leader", &self.leader)?,
@@ -198,14 +229,17 @@ impl ToMessage for ControlResponse {
             last: Round::new(self.last),
             is_paused: self.paused,
             life: life(self.life)?,
-            is_committed: false,
-            list: None,
+            is_committed: self.committed,
         }))
     }
 }
 
 fn round(number: u32) -> Result<Round, DecodeError> {
     Round::new(number).ok_or(DecodeError::Missing { field: "Round" })
+}
+
+fn number(field: &'static str, number: u32) -> Result<NonZeroU32, DecodeError> {
+    NonZeroU32::new(number).ok_or(DecodeError::Missing { field })
 }
 
 fn life(number: u32) -> Result<Life, DecodeError> {
@@ -219,9 +253,13 @@ fn identity(node: &str, round_number: u32, life_number: u32) -> Result<Identity,
 
 /// It is judged before all that may be wrong with other members.
 fn list(term: u64, version: u32) -> Result<Option<ListId>, DecodeError> {
+    list_named("ListVersion", term, version)
+}
+
+fn list_named(field: &'static str, term: u64, version: u32) -> Result<Option<ListId>, DecodeError> {
     match (term, version) {
         (0, 0) => Ok(None),
-        (_, 0) => Err(DecodeError::Missing { field: "ListVersion" }),
+        (_, 0) => Err(DecodeError::Missing { field }),
         (term, version) => Ok(Some(ListId { term, version })),
     }
 }
@@ -316,6 +354,9 @@ pub struct VoteResponse {
     /// Which process answers (rule N4).
     #[prost(fixed32, tag = "14")]
     pub life: u32,
+    /// Which voter of the other's list it needs, from 1 on; 0: none (rule R9).
+    #[prost(uint32, tag = "18")]
+    pub wanted: u32,
 }
 
 /// A leader says that it leads.
@@ -383,6 +424,12 @@ pub struct HeartbeatResponse {
     /// Whether it is kept from leading (rule O3).
     #[prost(bool, tag = "16")]
     pub paused: bool,
+    /// Which voter of the other's list it needs, from 1 on; 0: none (rule R9).
+    #[prost(uint32, tag = "18")]
+    pub wanted: u32,
+    /// Whether it has no room for a longer list than its own (rule R7).
+    #[prost(bool, tag = "19")]
+    pub full: bool,
 }
 
 /// A voter answers a request for a pre-vote.
@@ -412,6 +459,9 @@ pub struct PreVoteResponse {
     /// Which process answers (rule N4).
     #[prost(fixed32, tag = "14")]
     pub life: u32,
+    /// Which voter of the other's list it needs, from 1 on; 0: none (rule R9).
+    #[prost(uint32, tag = "18")]
+    pub wanted: u32,
 }
 
 /// A leader says that it no longer leads.
@@ -429,6 +479,52 @@ pub struct Handover {
     /// The campaign that it had won (rule H2).
     #[prost(fixed32, tag = "10")]
     pub round: u32,
+}
+
+/// A node tells one voter of its list (rule R9).
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct ListPart {
+    /// Whose list it is.
+    #[prost(string, tag = "2")]
+    pub sender: String,
+    /// The voter.
+    #[prost(string, tag = "3")]
+    pub voter: String,
+    /// Its place, from 1 on.
+    #[prost(uint32, tag = "8")]
+    pub place: u32,
+    /// How many voters the list has.
+    #[prost(uint32, tag = "9")]
+    pub count: u32,
+    /// With the next: the list.
+    #[prost(uint64, tag = "12")]
+    pub list_term: u64,
+    /// See above.
+    #[prost(uint32, tag = "13")]
+    pub list_version: u32,
+    /// Which process asked; 0: an operator did (rule O5).
+    #[prost(fixed32, tag = "14")]
+    pub life: u32,
+    /// With the next: the root of the list; both 0: itself (rule R1).
+    #[prost(uint64, tag = "20")]
+    pub root_term: u64,
+    /// See above.
+    #[prost(uint32, tag = "21")]
+    pub root_version: u32,
+}
+
+/// A node asks for one voter of another's list (rule R9).
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct ListRequest {
+    /// Who asks.
+    #[prost(string, tag = "2")]
+    pub node: String,
+    /// Which process asks.
+    #[prost(fixed32, tag = "14")]
+    pub life: u32,
+    /// Which voter, from 1 on.
+    #[prost(uint32, tag = "18")]
+    pub wanted: u32,
 }
 
 /// A node asks whether another process uses its id (rule N5).
@@ -480,9 +576,18 @@ pub struct ControlRequest {
     /// The operator's own number for it.
     #[prost(fixed32, tag = "10")]
     pub round: u32,
+    /// With the next: the list that is to be changed; both 0: whichever it is (rule R7).
+    #[prost(uint64, tag = "12")]
+    pub list_term: u64,
+    /// See above.
+    #[prost(uint32, tag = "13")]
+    pub list_version: u32,
     /// Which process is to do it.
     #[prost(fixed32, tag = "14")]
     pub life: u32,
+    /// Which voter of the other's list it needs, from 1 on; 0: none (rule R9).
+    #[prost(uint32, tag = "18")]
+    pub wanted: u32,
 }
 
 /// The node answers the operator.
@@ -509,7 +614,16 @@ pub struct ControlResponse {
     /// Whether an operator has paused it (rule O3).
     #[prost(bool, tag = "11")]
     pub paused: bool,
+    /// With the next: its list of voters; both 0: it has declared none (rule V6).
+    #[prost(uint64, tag = "12")]
+    pub list_term: u64,
+    /// See above.
+    #[prost(uint32, tag = "13")]
+    pub list_version: u32,
     /// Which process answers.
     #[prost(fixed32, tag = "14")]
     pub life: u32,
+    /// Whether it leads, and its list is committed (rule R6).
+    #[prost(bool, tag = "22")]
+    pub committed: bool,
 }

@@ -70,6 +70,7 @@ impl<'l> Voter<'l> {
             round,
             list: None,
             life: Life::new(1),
+            wanted: None,
         };
         let to = Recipient::Node(candidate);
         let outgoing = Outgoing { to, message: Message::VoteResponse(response) };

@@ -64,8 +64,15 @@ impl Peer {
             Message::VoteRequest(request) => Some(request.term),
             _ => None,
         });
-        let response =
-            VoteResponse { term, granted: true, voter: None, round: None, list: None, life: None };
+        let response = VoteResponse {
+            term,
+            granted: true,
+            voter: None,
+            round: None,
+            list: None,
+            life: None,
+            wanted: None,
+        };
         self.say(candidate, &Message::VoteResponse(response));
         term
     }
