@@ -567,13 +567,13 @@ fn sent() -> impl Strategy<Value = Sent> {
                 8 => Message::Here(identity()),
                 9 => asked(term, identity(), other),
                 10 => Message::ListRequest(ListRequest {
-                    node,
+                    node: identity().node,
                     life: identity().life,
                     wanted: size.unwrap_or(NonZeroU32::MIN),
                 }),
                 11 => Message::ListPart(ListPart {
                     sender: from,
-                    voter: other.unwrap_or(node),
+                    voter: other.unwrap_or_else(|| identity().node),
                     place: size.unwrap_or(NonZeroU32::MIN),
                     count: NonZeroU32::MIN,
                     list,
