@@ -111,7 +111,7 @@ fn cells(node: &NodeView) -> [String; 8] {
     [
         node.id.to_string(),
         role,
-        node.term.to_string(),
+        or_dash(node.term.map(|term| term.to_string())),
         format!("{} ago", short(node.silent_for)),
         or_dash(node.acknowledged_in.map(short)),
         or_dash(priority),
