@@ -444,7 +444,7 @@ async fn on_nats_a_cluster_is_heard_on_our_subjects_and_on_gos() {
         let server = NatsServer::start();
         let nodes = start_on(&server, mode).await;
         let leader = wait_for_agreement(&nodes.iter().collect::<Vec<_>>()).await;
-        let transport = NatsTransport::connect(server.url()).await.unwrap();
+        let mut transport = NatsTransport::connect(server.url()).await.unwrap();
         let clusters = transport.clusters(3 * Config::HEARTBEAT_INTERVAL).await.unwrap();
         assert_eq!(clusters, BTreeSet::from(["c".to_owned()]), "{mode:?}");
         let mut observer = Observer::connect(transport, "c").await.unwrap();

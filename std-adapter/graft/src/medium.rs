@@ -73,6 +73,17 @@ impl MediumError {
     }
 }
 
+impl MediumError {
+    /// With which status it ends the program. A directory is not reached over a connection:
+    /// whatever is wrong stays so.
+    pub(crate) fn exit_status(&self) -> ExitStatus {
+        match self {
+            Self::Local(_) => ExitStatus::Configuration,
+            Self::Nats(_) | Self::Serial(_) => ExitStatus::Connection,
+        }
+    }
+}
+
 impl MediumArgs {
     /// How to connect to NATS, if that is meant.
     pub(crate) fn nats(&self) -> &NatsArgs {
@@ -145,7 +156,10 @@ impl Access {
 impl Medium {
     /// The names of the clusters that are heard within `time`, or, on this machine, that have been
     /// here. A serial line has no names on it.
-    pub(crate) async fn clusters(&self, time: Duration) -> Result<BTreeSet<String>, MediumError> {
+    pub(crate) async fn clusters(
+        &mut self,
+        time: Duration,
+    ) -> Result<BTreeSet<String>, MediumError> {
         Ok(match self {
             Self::Nats(transport) => transport.clusters(time).await?,
             Self::Local(transport) => transport.clusters()?,

@@ -17,8 +17,8 @@ pub struct ClusterView {
     /// The highest term that a node has said it is in.
     pub term: u64,
     /// Whether somebody has listened for the longest of the least election timeouts, so that a
-    /// leader would have been heard. Before that, and while the connection is interrupted, there may
-    /// be one.
+    /// leader would have been heard. Before that, and while the connection is interrupted, there
+    /// may be one.
     pub has_listened: bool,
     /// Who leads, as far as it was heard.
     pub leader: Option<LeaderView>,
