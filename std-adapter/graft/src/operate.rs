@@ -8,6 +8,7 @@ use anyhow::{Result, anyhow};
 use clap::Args;
 use graft_election::{NodeId, Operator, OperatorError};
 
+use crate::cluster_name::cluster_name;
 use crate::election_timeout::parse_duration;
 use crate::medium::{Medium, MediumArgs, MediumError};
 use crate::runtime;
@@ -23,7 +24,7 @@ use crate::status::{look_at, nobody_is_heard};
 #[derive(Debug, Args)]
 pub(crate) struct HandOverArgs {
     /// The cluster's name.
-    #[arg(value_name = "CLUSTER")]
+    #[arg(value_name = "CLUSTER", value_parser = cluster_name)]
     cluster: String,
     /// Who is to lead.
     #[arg(long, value_name = "ID")]
@@ -52,7 +53,7 @@ pub(crate) struct ResumeArgs {
 #[derive(Debug, Args)]
 struct OneNodeArgs {
     /// The cluster's name.
-    #[arg(value_name = "CLUSTER")]
+    #[arg(value_name = "CLUSTER", value_parser = cluster_name)]
     cluster: String,
     /// The node's id.
     #[arg(value_name = "ID")]

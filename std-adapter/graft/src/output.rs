@@ -14,9 +14,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use graft_election::Printable;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use serde::Serialize;
 use tokio::sync::oneshot;
 
 /// How many lines wait to be written.
@@ -34,6 +36,11 @@ pub(crate) fn print_now(text: &str) -> Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(error).context("could not write to the standard output"),
     }
+}
+
+/// A value as JSON, on one line that a terminal may show.
+pub(crate) fn json(value: &impl Serialize) -> serde_json::Result<String> {
+    Ok(Printable(serde_json::to_string(value)?).to_string())
 }
 
 /// Comes to something when nobody reads the standard output any more. A file has no reader that

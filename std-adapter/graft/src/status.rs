@@ -10,10 +10,11 @@ use futures_util::future::try_join_all;
 use graft_election::{ClusterView, Connection, Observation, Observer};
 use tokio::time::{Instant, timeout_at};
 
+use crate::cluster_name::cluster_name;
 use crate::election_timeout::parse_duration;
 use crate::exit_status::{ExitStatus, ExitsWith, with_status};
 use crate::medium::{Access, Medium, MediumArgs};
-use crate::output::print_now;
+use crate::output::{json, print_now};
 use crate::runtime;
 use crate::seen::{Seen, as_text};
 
@@ -28,7 +29,7 @@ use crate::seen::{Seen, as_text};
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
     /// The cluster's name. By default all that are heard.
-    #[arg(value_name = "CLUSTER")]
+    #[arg(value_name = "CLUSTER", value_parser = cluster_name)]
     cluster: Option<String>,
     /// How long to listen at most. It takes less if all voters are heard under a leader.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
@@ -46,7 +47,7 @@ impl StatusArgs {
         let views = runtime.block_on(self.look())?;
         let shown: Vec<String> = match self.json {
             true => {
-                let seen = views.iter().map(|view| serde_json::to_string(&Seen::new(view)));
+                let seen = views.iter().map(|view| json(&Seen::new(view)));
                 vec![seen.collect::<Result<Vec<_>, _>>()?.join("\n")]
             }
             false => views.iter().map(|view| as_text(view).join("\n")).collect(),

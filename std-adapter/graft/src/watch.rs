@@ -16,9 +16,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use self::screen::Screen;
 
+use crate::cluster_name::cluster_name;
 use crate::election_timeout::parse_duration;
 use crate::medium::{Medium, MediumArgs};
-use crate::output::{print_now, until_unread};
+use crate::output::{json, print_now, until_unread};
 use crate::report::time_of_day;
 use crate::runtime;
 use crate::seen::{Seen, UNVERIFIED, as_text, said};
@@ -38,7 +39,7 @@ const NEWS_MAX: usize = 100;
 #[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
     /// The cluster's name.
-    #[arg(value_name = "CLUSTER")]
+    #[arg(value_name = "CLUSTER", value_parser = cluster_name)]
     cluster: String,
     /// How long nobody may be heard at first.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
@@ -220,7 +221,7 @@ impl Watcher {
         let view = self.observer.view();
         let (event, id, role) = keys_of(news);
         let line = Line { event, id, role, text: self.in_words(news), seen: Seen::new(&view) };
-        Ok(serde_json::to_string(&line)?)
+        Ok(json(&line)?)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::Client;
 use futures_util::StreamExt;
-use graft_election_core::{ControlRequest, Message, NodeId, Outgoing, Recipient};
+use graft_election_core::{Config, ControlRequest, Message, NodeId, Outgoing, Recipient};
 use graft_election_proto::Kind;
 use graft_election_proto::seal::SEALED_MAX;
 use tokio::sync::mpsc;
@@ -179,7 +179,8 @@ pub(super) async fn clusters(
     loop {
         tokio::select! {
             Some(message) = messages.next() => {
-                clusters.extend(Subjects::cluster_of(&message.subject));
+                let named = Subjects::cluster_of(&message.subject);
+                clusters.extend(named.filter(|name| Config::check_cluster(name).is_ok()));
             }
             change = connection.change(client) => match change {
                 Connection::Impaired(why) if is_refused(&why) => {
