@@ -137,7 +137,7 @@ impl<'a> Config<'a> {
     ///
     /// The first rule that is broken, in the order of [`ConfigError`].
     pub fn check(&self, capacity: usize) -> Result<(), ConfigError> {
-        check_cluster(self.cluster)?;
+        Self::check_cluster(self.cluster)?;
         if self.joins && (self.size > 0 || !self.voters.is_empty()) {
             return Err(ConfigError::JoinsAndDeclares);
         }
@@ -149,6 +149,22 @@ impl<'a> Config<'a> {
         }
         self.check_voters()?;
         self.check_times()
+    }
+
+    /// Checks whether a cluster can have this name.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ConfigError`] that begin with `Cluster`.
+    pub fn check_cluster(name: &str) -> Result<(), ConfigError> {
+        if name.is_empty() {
+            return Err(ConfigError::ClusterEmpty);
+        }
+        if name.len() > Self::CLUSTER_CAPACITY {
+            return Err(ConfigError::ClusterTooLong { bytes: name.len() });
+        }
+        let is_token = |token: &str| !token.is_empty() && token.bytes().all(is_token_byte);
+        if name.split('.').all(is_token) { Ok(()) } else { Err(ConfigError::ClusterInvalid) }
     }
 
     fn check_voters(&self) -> Result<(), ConfigError> {
@@ -186,17 +202,6 @@ impl<'a> Config<'a> {
         let clock_tick = clamped_micros(self.clock_tick);
         LeaseTerms::new(election_timeout_min, self.clock_drift_percent, clock_tick)
     }
-}
-
-fn check_cluster(name: &str) -> Result<(), ConfigError> {
-    if name.is_empty() {
-        return Err(ConfigError::ClusterEmpty);
-    }
-    if name.len() > Config::CLUSTER_CAPACITY {
-        return Err(ConfigError::ClusterTooLong { bytes: name.len() });
-    }
-    let is_token = |token: &str| !token.is_empty() && token.bytes().all(is_token_byte);
-    if name.split('.').all(is_token) { Ok(()) } else { Err(ConfigError::ClusterInvalid) }
 }
 
 /// Why a [`Config`] makes no sense, or doesn't fit the node it is given to.

@@ -8,8 +8,9 @@ use std::num::{NonZeroU32, NonZeroU64};
 
 use graft_election_core::{
     ControlAction, ControlOutcome, ControlRequest, ControlResponse, Handover, Heartbeat,
-    HeartbeatResponse, Identity, LeaderValue, Life, ListId, Message, NodeId, NodeIdError, Position,
-    PositionTooLong, PreVoteResponse, Round, ValueTooLong, VoteRequest, VoteResponse,
+    HeartbeatResponse, Identity, LeaderValue, Life, ListId, ListPart, ListRequest, Message, NodeId,
+    NodeIdError, Position, PositionTooLong, PreVoteResponse, Round, ValueTooLong, VoteRequest,
+    VoteResponse,
 };
 use graft_election_proto::{
     DecodeError, ENCODED_MAX, EncodeError, Kind, WireError, decode, encode,
@@ -145,7 +146,7 @@ fn n5_a_question_has_no_more_than_76_bytes() {
 #[test]
 fn o1_what_is_asked_and_what_came_of_it_has_a_number() {
     for (kind, field) in [(Kind::ControlRequest, "Action"), (Kind::ControlResponse, "Outcome")] {
-        let known = if kind == Kind::ControlRequest { 1..=4 } else { 1..=5 };
+        let known = if kind == Kind::ControlRequest { 1..=6 } else { 1..=10 };
         for number in 0..=u8::MAX >> 1 {
             let payload =
                 [&b"\x12\x01a\x40"[..], &[number], b"\x55\x01\0\0\0\x75\x02\0\0\0"].concat();
@@ -364,14 +365,14 @@ fn heartbeat(round: Option<Round>, list: Option<ListId>) -> Heartbeat {
 
 /// One message of each kind, with all that it can hold, in the order of [`Kind::ALL`]. No two
 /// numbers of a message are alike.
-fn full_messages() -> [Message; 11] {
+fn full_messages() -> [Message; 13] {
     let id = id(&"n".repeat(NodeId::CAPACITY));
     let position = Position::new(&[0xff; Position::CAPACITY]).unwrap();
     let term = u64::MAX;
     let below = |steps| NonZeroU64::new(term - steps);
     let (size, round_number, life_number) = (u32::MAX, u32::MAX - 1, u32::MAX - 2);
     let (round, life) = (Round::new(round_number), Life::new(life_number));
-    let list = Some(ListId { term: term - 3, version: u32::MAX - 3 });
+    let list = Some(full_list());
     let request = VoteRequest {
         term,
         candidate: id.clone(),
@@ -392,7 +393,7 @@ fn full_messages() -> [Message; 11] {
             round,
             list,
             life,
-            wanted: None,
+            wanted: NonZeroU32::new(u32::MAX),
         }),
         Message::Heartbeat(Heartbeat {
             term,
@@ -414,8 +415,8 @@ fn full_messages() -> [Message; 11] {
             list,
             life,
             is_paused: true,
-            is_full: false,
-            wanted: None,
+            is_full: true,
+            wanted: NonZeroU32::new(size),
         }),
         Message::PreVoteRequest(request),
         Message::PreVoteResponse(PreVoteResponse {
@@ -426,14 +427,32 @@ fn full_messages() -> [Message; 11] {
             round,
             list,
             life,
-            wanted: None,
+            wanted: NonZeroU32::new(u32::MAX),
         }),
         Message::Handover(Handover { term, leader, target: Some(id), round }),
         Message::Who(identity.clone()),
         Message::Here(identity.clone()),
+        Message::ListRequest(ListRequest {
+            node: identity.node.clone(),
+            life: identity.life,
+            wanted: NonZeroU32::MAX,
+        }),
+        Message::ListPart(ListPart {
+            sender: identity.node.clone(),
+            voter: identity.node.clone(),
+            place: NonZeroU32::MAX,
+            count: NonZeroU32::MAX,
+            list,
+            life,
+            root: list,
+        }),
         full_request(&identity),
         full_answer(&identity),
     ]
+}
+
+fn full_list() -> ListId {
+    ListId { term: u64::MAX - 3, version: u32::MAX - 3 }
 }
 
 fn full_request(of: &Identity) -> Message {
@@ -445,8 +464,8 @@ fn full_request(of: &Identity) -> Message {
         round: of.round,
         last: Some(of.round),
         life: Some(of.life),
-        list: None,
-        wanted: None,
+        list: Some(full_list()),
+        wanted: NonZeroU32::new(u32::MAX),
     })
 }
 
@@ -460,7 +479,7 @@ fn full_answer(by: &Identity) -> Message {
         last: Some(by.round),
         is_paused: true,
         life: by.life,
-        is_committed: false,
-        list: None,
+        is_committed: true,
+        list: Some(full_list()),
     })
 }

@@ -1,11 +1,13 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::printable::Printable;
+
 /// Prints an error and its causes on one line, as in `the vote was not stored: disk full`.
 ///
 /// An error of this crate prints only what it says itself, and returns its cause from
 /// [`source`](Error::source). Errors of other crates may print their cause, too; it is not repeated
-/// here.
+/// here. Control characters are printed as [`Printable`] does.
 ///
 /// ```
 /// use graft_election::{ErrorChain, VoteFile};
@@ -21,11 +23,11 @@ pub struct ErrorChain<'e>(pub &'e (dyn Error + 'static));
 impl fmt::Display for ErrorChain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut last = self.0.to_string();
-        f.write_str(&last)?;
+        write!(f, "{}", Printable(&last))?;
         for cause in std::iter::successors(self.0.source(), |&error| error.source()) {
             let text = cause.to_string();
             if !last.ends_with(&text) {
-                write!(f, ": {text}")?;
+                write!(f, ": {}", Printable(&text))?;
             }
             last = text;
         }

@@ -31,6 +31,7 @@ mod news;
 mod node;
 mod observer;
 mod operator;
+mod printable;
 mod publisher;
 mod run_while_leader;
 #[cfg(feature = "serial")]
@@ -77,6 +78,7 @@ pub use observer::{
     ClusterView, Disagreement, LeaderView, NodeView, Observation, ObservedRole, Observer,
 };
 pub use operator::{HandedOver, NodeAnswer, Operator, OperatorError};
+pub use printable::Printable;
 pub use run_while_leader::RunError;
 #[cfg(feature = "serial")]
 pub use serial::{SerialError, SerialTransport};

@@ -9,7 +9,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use graft_election_core::{ControlRequest, Message, NodeId, NodeIdError, Outgoing, Recipient};
+use graft_election_core::{
+    Config, ControlRequest, Message, NodeId, NodeIdError, Outgoing, Recipient,
+};
 use graft_election_proto::seal::{SEALED_MAX, SealError};
 use graft_election_proto::{DecodeError, Kind, decode};
 use tokio::net::UnixDatagram;
@@ -82,7 +84,8 @@ impl LocalTransport {
         for entry in std::fs::read_dir(&self.base).map_err(error)? {
             let entry = entry.map_err(error)?;
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                clusters.extend(entry.file_name().to_str().map(name_of_file));
+                let named = entry.file_name().to_str().map(name_of_file);
+                clusters.extend(named.filter(|name| Config::check_cluster(name).is_ok()));
             }
         }
         Ok(clusters)

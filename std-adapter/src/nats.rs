@@ -119,9 +119,11 @@ impl NatsTransport {
     ///
     /// # Errors
     ///
-    /// [`NatsError::Subscribe`] if the client has closed its connection.
-    pub async fn clusters(&self, time: Duration) -> Result<BTreeSet<String>, NatsError> {
-        audience::clusters(&self.client, time).await
+    /// [`NatsError::Refused`] if the server doesn't permit to subscribe to `graft.>`;
+    /// [`NatsError::Disconnected`] if the connection is lost meanwhile; [`NatsError::Subscribe`] if
+    /// the client has closed it.
+    pub async fn clusters(&mut self, time: Duration) -> Result<BTreeSet<String>, NatsError> {
+        audience::clusters(&self.client, &mut self.connection, time).await
     }
 
     /// Uses a connection that belongs to someone else. It is never closed; the node only gives back

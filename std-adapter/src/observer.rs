@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 pub(crate) use self::hearsay::Hearsay;
 pub use self::view::{ClusterView, Disagreement, LeaderView, NodeView, ObservedRole};
 use crate::codec::Codec;
+use crate::news::News;
 use crate::transport::{Arrival, Connection, Listen};
 
 /// How many names are remembered in which something was said that isn't sealed right: whoever
@@ -51,6 +52,9 @@ pub struct Observer<L> {
     hearsay: Hearsay,
     known: Known,
     news: VecDeque<Observation>,
+    began_at: Instant,
+    /// The impairments that were told.
+    impairments: News,
 }
 
 /// What an observer notices.
@@ -86,7 +90,7 @@ pub enum Observation {
         /// What is wrong with it.
         error: SealFault,
     },
-    /// The observer's connection has changed.
+    /// The observer's connection has changed. The same impairment is told once in ten seconds.
     Connection(Connection),
 }
 
@@ -132,8 +136,10 @@ impl<L: Listen> Observer<L> {
         keys: Option<&Keys>,
     ) -> Result<Self, L::Error> {
         medium.listen(cluster, &Codec::of_listener(cluster, keys)).await?;
-        let hearsay = Hearsay::new(cluster);
-        Ok(Self { medium, hearsay, known: Known::default(), news: VecDeque::new() })
+        let began_at = Instant::now();
+        let hearsay = Hearsay::new(cluster, began_at);
+        let (known, news, impairments) = Default::default();
+        Ok(Self { medium, hearsay, known, news, began_at, impairments })
     }
 
     /// The cluster as it is known now.
@@ -158,13 +164,30 @@ impl<L: Listen> Observer<L> {
                         self.note_unauthentic(sender, error);
                         continue;
                     }
-                    Arrival::Connection(change) => return Observation::Connection(change),
+                    Arrival::Connection(change) => {
+                        if self.note_connection(&change) {
+                            return Observation::Connection(change);
+                        }
+                        continue;
+                    }
                     Arrival::Malformed { .. } => continue,
                 },
                 () = until(silence) => {}
             }
             self.compare();
         }
+    }
+
+    /// Whether a change of the connection is told: an impairment may last, and show at any time.
+    fn note_connection(&mut self, change: &Connection) -> bool {
+        let now = Instant::now();
+        if let Some(state) = change.state() {
+            self.hearsay.note_connection(state, now);
+        }
+        let Connection::Impaired(_) = change else { return true };
+        let micros = u64::try_from((now - self.began_at).as_micros()).unwrap_or(u64::MAX);
+        let now = graft_election_core::Instant::from_micros(micros);
+        self.impairments.remember(now, change.to_string())
     }
 
     fn note_unauthentic(&mut self, sender: Option<NodeId>, error: SealFault) {

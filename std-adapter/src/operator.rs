@@ -185,7 +185,7 @@ impl<M: Ask> Operator<M> {
         keys: Option<&Keys>,
     ) -> Result<Self, M::Error> {
         medium.listen(cluster, &Codec::of_listener(cluster, keys)).await?;
-        let (hearsay, patience) = (Hearsay::new(cluster), Duration::from_secs(5));
+        let (hearsay, patience) = (Hearsay::new(cluster, Instant::now()), Duration::from_secs(5));
         Ok(Self { medium, hearsay, patience, fault: None, dropped: None })
     }
 

@@ -52,7 +52,7 @@ impl Publisher {
             id: node.id().clone(),
             cluster: Arc::new(cluster),
         };
-        let hearsay = Hearsay::new(&status.cluster.name);
+        let hearsay = Hearsay::new(&status.cluster.name, tokio::time::Instant::now());
         Self {
             lease: watch::Sender::new(None),
             status: watch::Sender::new(Arc::new(status)),
@@ -211,6 +211,7 @@ impl Publisher {
 
     /// Publishes how well the node is connected from now on.
     pub(crate) fn connection(&self, connection: ConnectionState) {
+        self.lock_hearsay().note_connection(connection, tokio::time::Instant::now());
         self.status.send_modify(|status| Arc::make_mut(status).connection = connection);
     }
 

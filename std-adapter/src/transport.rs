@@ -7,6 +7,7 @@ use graft_election_core::{ControlRequest, Mode, NodeId, Outgoing};
 use graft_election_proto::seal::SealFault;
 
 use crate::codec::{Codec, Opened};
+use crate::printable::Printable;
 use crate::vote_store::SharedError;
 
 /// A way for the nodes of a cluster to exchange messages.
@@ -209,10 +210,10 @@ impl Display for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Restored => f.write_str("connection restored"),
-            Self::Lost(why) => write!(f, "connection lost: {why}"),
-            Self::Closed(why) => write!(f, "connection closed: {why}"),
-            Self::Partial(why) => write!(f, "connection works only in part: {why}"),
-            Self::Impaired(why) => write!(f, "connection impaired: {why}"),
+            Self::Lost(why) => write!(f, "connection lost: {}", Printable(why)),
+            Self::Closed(why) => write!(f, "connection closed: {}", Printable(why)),
+            Self::Partial(why) => write!(f, "connection works only in part: {}", Printable(why)),
+            Self::Impaired(why) => write!(f, "connection impaired: {}", Printable(why)),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use graft_election::core::{
-    Heartbeat, HeartbeatResponse, Identity, Life, Message, Position, Recipient, Round,
+    Heartbeat, HeartbeatResponse, Identity, Life, Message, Position, Recipient, Round, VoteRequest,
 };
 use graft_election::{
     Arrival, Codec, Config, Connection, Disagreement, EventKind, Listen, LocalError,
@@ -129,9 +129,12 @@ async fn a_handover_is_seen_at_once() {
     assert!(began.elapsed() < Config::HEARTBEAT_INTERVAL);
 }
 
-/// A medium on which a test says what is heard.
+/// A medium on which a test says what is heard, and what becomes of the connection.
 #[derive(Debug)]
-struct Said(mpsc::UnboundedReceiver<Message>);
+struct Said {
+    messages: mpsc::UnboundedReceiver<Message>,
+    changes: mpsc::UnboundedReceiver<Connection>,
+}
 
 impl Listen for Said {
     type Error = std::convert::Infallible;
@@ -141,16 +144,53 @@ impl Listen for Said {
     }
 
     async fn hear(&mut self) -> Arrival {
-        match self.0.recv().await {
-            Some(message) => Codec::new().open(message, &Recipient::Everyone, &[]),
-            None => std::future::pending().await,
+        tokio::select! {
+            Some(message) = self.messages.recv() => {
+                Codec::new().open(message, &Recipient::Everyone, &[])
+            }
+            Some(change) = self.changes.recv() => Arrival::Connection(change),
+            else => std::future::pending().await,
         }
     }
 }
 
 async fn said() -> (mpsc::UnboundedSender<Message>, Observer<Said>) {
-    let (say, heard) = mpsc::unbounded_channel();
-    (say, Observer::connect(Said(heard), "c").await.unwrap())
+    let (say, _, observer) = said_over_a_connection().await;
+    (say, observer)
+}
+
+async fn said_over_a_connection()
+-> (mpsc::UnboundedSender<Message>, mpsc::UnboundedSender<Connection>, Observer<Said>) {
+    let (say, messages) = mpsc::unbounded_channel();
+    let (change, changes) = mpsc::unbounded_channel();
+    (say, change, Observer::connect(Said { messages, changes }, "c").await.unwrap())
+}
+
+fn request(candidate: &str, term: u64) -> VoteRequest {
+    VoteRequest {
+        term,
+        candidate: id(candidate),
+        position: Position::EMPTY,
+        handover_from: None,
+        size: 3.try_into().ok(),
+        round: Round::new(1),
+        list: None,
+    }
+}
+
+fn who(node: &str, life: u32) -> Message {
+    let (round, life) = (Round::new(1).unwrap(), Life::new(life).unwrap());
+    Message::Who(Identity { node: id(node), round, life })
+}
+
+/// Takes in all that was said, and lets time pass.
+async fn observe_for(observer: &mut Observer<Said>, time: Duration) {
+    let all = async {
+        loop {
+            observer.next().await;
+        }
+    };
+    timeout(time, all).await.unwrap_err();
 }
 
 fn heartbeat(leader: &str, term: u64, size: u32) -> Message {
@@ -214,16 +254,87 @@ async fn what_must_not_differ_and_does_is_told_once() {
     }
 }
 
+/// Whoever speaks first may have missed a term, or not say which one it is in.
+#[tokio::test(start_paused = true)]
+async fn for_how_long_a_leader_has_led_is_known_only_if_its_beginning_was_heard() {
+    let at_once = Duration::from_millis(1);
+    let asks = |candidate, term| Message::VoteRequest(request(candidate, term));
+    let proposes = |candidate, term| Message::PreVoteRequest(request(candidate, term));
+    for (before, time, is_known) in [
+        (proposes("b", 3), at_once, false),
+        (proposes("a", 5), at_once, false),
+        (who("a", 1), at_once, false),
+        (asks("b", 4), at_once, false),
+        // Its own campaign may have failed while another's did not.
+        (asks("b", 5), at_once, false),
+        (asks("a", 5), at_once, true),
+        // A leader that doesn't know that it is one no more.
+        (heartbeat("b", 4, 3), at_once, false),
+        (heartbeat("b", 4, 3), Config::ELECTION_TIMEOUT_MIN, true),
+    ] {
+        let (say, mut observer) = said().await;
+        say.send(before.clone()).unwrap();
+        observe_for(&mut observer, time).await;
+        say.send(heartbeat("a", 5, 3)).unwrap();
+        observe_for(&mut observer, at_once).await;
+        assert_eq!(observer.view().leader.unwrap().began_here, is_known, "{before:?}, {time:?}");
+    }
+}
+
+/// What is said while the connection is lost is missed.
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_began_while_the_connection_was_lost_began_elsewhere() {
+    let (say, change, mut observer) = said_over_a_connection().await;
+    assert!(!observer.view().has_listened);
+    say.send(heartbeat("a", 4, 3)).unwrap();
+    say.send(Message::VoteRequest(request("b", 5))).unwrap();
+    observe_for(&mut observer, Config::ELECTION_TIMEOUT_MIN).await;
+    assert!(observer.view().has_listened);
+    change.send(Connection::Lost("gone".into())).unwrap();
+    observe_for(&mut observer, Config::ELECTION_TIMEOUT_MIN).await;
+    assert!(!observer.view().has_listened);
+    change.send(Connection::Restored).unwrap();
+    observe_for(&mut observer, Duration::from_millis(1)).await;
+    say.send(heartbeat("b", 5, 3)).unwrap();
+    observe_for(&mut observer, Duration::from_millis(1)).await;
+    let view = observer.view();
+    assert_eq!((view.has_listened, view.leader.unwrap().began_here), (false, false));
+}
+
+/// C1: a request for pre-votes names the term after the candidate's.
+#[tokio::test(start_paused = true)]
+async fn c1_the_term_of_a_node_is_the_one_that_it_is_in_and_not_the_one_that_it_proposes() {
+    let (say, mut observer) = said().await;
+    say.send(Message::PreVoteRequest(request("a", 3))).unwrap();
+    say.send(who("b", 1)).unwrap();
+    observe_for(&mut observer, Duration::from_millis(1)).await;
+    let view = observer.view();
+    let terms: Vec<_> = view.nodes.iter().map(|node| (node.id.as_str(), node.term)).collect();
+    assert_eq!((view.term, terms), (2, vec![("a", Some(2)), ("b", None)]));
+}
+
+/// A client reports each of its attempts to connect again.
+#[tokio::test(start_paused = true)]
+async fn an_impairment_that_lasts_is_told_once_in_ten_seconds() {
+    let (_say, change, mut observer) = said_over_a_connection().await;
+    let impaired = |why: &str| Connection::Impaired(why.into());
+    for why in ["refused", "refused", "slow", "refused"] {
+        change.send(impaired(why)).unwrap();
+    }
+    for why in ["refused", "slow"] {
+        assert_eq!(observer.next().await, Observation::Connection(impaired(why)));
+    }
+    observe_for(&mut observer, Duration::from_secs(10)).await;
+    change.send(impaired("refused")).unwrap();
+    assert_eq!(observer.next().await, Observation::Connection(impaired("refused")));
+}
+
 /// A restart is none, and neither is a late message of before.
 #[tokio::test(start_paused = true)]
 async fn two_processes_of_one_id_are_told_from_one_that_has_restarted() {
-    let who = |life| {
-        let life = Life::new(life).unwrap();
-        Message::Who(Identity { node: id("a"), round: Round::new(1).unwrap(), life })
-    };
     let (say, mut observer) = said().await;
     for life in [1, 2, 1, 2, 3, 4] {
-        say.send(who(life)).unwrap();
+        say.send(who("a", life)).unwrap();
     }
     drop(timeout(Duration::from_millis(100), wait_for(&mut observer, disagreement)).await);
     let found = Disagreement::DuplicateId(id("a"));
@@ -231,7 +342,7 @@ async fn two_processes_of_one_id_are_told_from_one_that_has_restarted() {
 
     let (say, mut observer) = said().await;
     for life in [1, 2, 1, 3, 4] {
-        say.send(who(life)).unwrap();
+        say.send(who("a", life)).unwrap();
     }
     let told = timeout(Duration::from_millis(100), wait_for(&mut observer, disagreement)).await;
     assert!(told.is_err() && observer.view().disagreements.is_empty());
@@ -335,7 +446,7 @@ async fn on_nats_a_cluster_is_heard_on_our_subjects_and_on_gos() {
         let server = NatsServer::start();
         let nodes = start_on(&server, mode).await;
         let leader = wait_for_agreement(&nodes.iter().collect::<Vec<_>>()).await;
-        let transport = NatsTransport::connect(server.url()).await.unwrap();
+        let mut transport = NatsTransport::connect(server.url()).await.unwrap();
         let clusters = transport.clusters(3 * Config::HEARTBEAT_INTERVAL).await.unwrap();
         assert_eq!(clusters, BTreeSet::from(["c".to_owned()]), "{mode:?}");
         let mut observer = Observer::connect(transport, "c").await.unwrap();

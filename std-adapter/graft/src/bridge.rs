@@ -13,6 +13,7 @@ use graft_election::{
 use serde::Serialize;
 use tokio::sync::Notify;
 
+use crate::cluster_name::cluster_name;
 use crate::exit_status::{self, ExitStatus, ExitsWith};
 use crate::nats_args::NatsArgs;
 use crate::report::{Reporter, Target, timestamp};
@@ -31,7 +32,7 @@ use crate::traces::Traces;
 #[command(after_help = exit_status::HELP)]
 pub(crate) struct BridgeArgs {
     /// The cluster's name.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = cluster_name)]
     cluster: String,
     /// The serial line: DEVICE@BAUD, unix:PATH or tcp:HOST:PORT.
     #[arg(long, value_name = "LINE")]

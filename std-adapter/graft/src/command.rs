@@ -32,8 +32,10 @@ pub(crate) use self::messages::ContainedBy;
 use self::messages::{News, Order};
 pub(crate) use self::processes::Process;
 pub(crate) use self::script::{Script, ScriptError};
-pub(crate) use self::terminal::{PLACEHOLDER_TASK, PlaceholderArgs, keep_running_in_background};
-use self::terminal::{Terminal, has_shell};
+use self::terminal::Terminal;
+pub(crate) use self::terminal::{
+    PLACEHOLDER_TASK, PlaceholderArgs, has_shell, keep_running_in_background, own_group,
+};
 use self::watchdog::{Watchdog, Watched};
 pub(crate) use self::watchdog_task::{WATCHDOG_TASK, WatchdogArgs};
 use crate::permit::Permit;

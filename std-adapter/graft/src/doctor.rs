@@ -18,8 +18,10 @@ use graft_election::{
 };
 
 use self::finding::{Finding, Verdict};
+use crate::cluster_name::cluster_name;
 use crate::election_timeout::{ElectionTimeout, parse_duration};
 use crate::medium::{Medium, MediumArgs};
+use crate::output::json;
 use crate::run::ModeName;
 use crate::runtime;
 
@@ -36,7 +38,7 @@ use crate::runtime;
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     /// The cluster's name.
-    #[arg(value_name = "CLUSTER")]
+    #[arg(value_name = "CLUSTER", value_parser = cluster_name)]
     cluster: String,
     /// The id of a node that is to run here, and doesn't run yet.
     #[arg(long, value_name = "ID")]
@@ -174,7 +176,7 @@ impl DoctorArgs {
         let mut out = anstream::stdout().lock();
         for finding in findings {
             if self.json {
-                writeln!(out, "{}", serde_json::to_string(finding)?)?;
+                writeln!(out, "{}", json(finding)?)?;
             } else {
                 writeln!(out, "{finding}")?;
             }

@@ -46,8 +46,13 @@ pub(crate) trait ExitsWith<T> {
 
 impl<T, E: Into<anyhow::Error>> ExitsWith<T> for Result<T, E> {
     fn exits_with(self, status: ExitStatus) -> anyhow::Result<T> {
-        self.map_err(|error| Failure { status, error: error.into() }.into())
+        self.map_err(|error| with_status(status, error.into()))
     }
+}
+
+/// The same error, which ends the program with `status`.
+pub(crate) fn with_status(status: ExitStatus, error: anyhow::Error) -> anyhow::Error {
+    Failure { status, error }.into()
 }
 
 /// The status with which this error ends the program.

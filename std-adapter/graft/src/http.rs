@@ -6,7 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use graft_election::HttpService;
+use hyper::body::Incoming;
+use hyper::header::{HOST, HeaderValue};
+use hyper::http::uri::Authority;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -99,15 +104,48 @@ async fn serve(listener: TcpListener, service: HttpService) {
 }
 
 async fn serve_connection(stream: TcpStream, service: HttpService) {
+    let node = TowerToHyperService::new(service);
+    let answering = service_fn(move |request: Request<Incoming>| {
+        let answer = names_host(&request).then(|| node.call(request));
+        async move {
+            match answer {
+                Some(answer) => answer.await,
+                None => Ok(bad_request()),
+            }
+        }
+    });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(BUFFER_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        .serve_connection(TokioIo::new(stream), answering);
     let mut serving = std::pin::pin!(serving);
     // What goes wrong with a client is the client's affair.
     if timeout(CONNECTION_TIME_MAX, &mut serving).await.is_err() {
         serving.as_mut().graceful_shutdown();
         let _ = timeout(LAST_ANSWER_TIME_MAX, serving).await;
     }
+}
+
+/// Whether the request names the host that it is for as RFC 9112, section 3.2, demands: once, and
+/// only before HTTP/1.1 not at all. The library leaves that to its users.
+fn names_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => is_host(host),
+        (None, _) => request.version() < Version::HTTP_11,
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// Whether it can be a host and a port; it is empty if the client's URI has none.
+fn is_host(value: &HeaderValue) -> bool {
+    let host = value.as_bytes();
+    host.is_empty() || (!host.contains(&b'@') && Authority::try_from(host).is_ok())
+}
+
+fn bad_request<B: Default>() -> Response<B> {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response
 }

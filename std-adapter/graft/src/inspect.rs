@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use graft_election::{Digest, ListContents, VoteFile};
+use graft_election::{Digest, ListContents, Printable, VoteFile};
 
 use crate::report::print_error;
 
@@ -23,7 +23,7 @@ pub(crate) struct InspectArgs {
 impl InspectArgs {
     pub(crate) fn run(self) -> Result<ExitCode> {
         let mut out = io::stdout().lock();
-        writeln!(out, "file       {}", self.file.display())?;
+        writeln!(out, "file       {}", Printable(self.file.display()))?;
         let Some(contents) = VoteFile::inspect(&self.file)? else {
             writeln!(out, "state      none yet")?;
             print_error(

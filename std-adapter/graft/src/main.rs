@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bridge;
+mod cluster_name;
 mod command;
 mod demo;
 mod doctor;
@@ -41,8 +42,9 @@ mod watch;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
+use clap::error::ContextValue;
 use clap::{CommandFactory, Parser, Subcommand};
-use graft_election::{COMPATIBLE_VERSION, ErrorChain};
+use graft_election::{COMPATIBLE_VERSION, ErrorChain, Printable};
 
 use crate::exit_status::ExitStatus;
 
@@ -97,6 +99,17 @@ enum Task {
     Placeholder(command::PlaceholderArgs),
 }
 
+/// Has the parser's message repeat no control characters.
+fn make_printable(told: &mut clap::Error) {
+    let given = told.context().filter_map(|(kind, value)| match value {
+        ContextValue::String(text) => Some((kind, text.clone())),
+        _ => None,
+    });
+    for (kind, text) in given.collect::<Vec<_>>() {
+        told.insert(kind, ContextValue::String(Printable(text).to_string()));
+    }
+}
+
 fn main() -> ExitCode {
     let words = std::env::args_os().collect();
     let complete = match sources::complete(words, &mut Arguments::command()) {
@@ -108,7 +121,8 @@ fn main() -> ExitCode {
     };
     let arguments = match Arguments::try_parse_from(complete.words) {
         Ok(arguments) => arguments,
-        Err(told) => {
+        Err(mut told) => {
+            make_printable(&mut told);
             // If nobody reads it, there is nowhere left to report it.
             let _ = told.print();
             let is_wrong = told.use_stderr();

@@ -73,7 +73,7 @@ impl MediumError {
         error.kind() == std::io::ErrorKind::NotFound
     }
 
-    /// The exit status that it has when a node can't join because of it.
+    /// The exit status with which it ends the program.
     pub(crate) fn exit_status(&self) -> ExitStatus {
         match self {
             // A directory is not reached over a connection: whatever is wrong stays so.
@@ -155,7 +155,10 @@ impl Access {
 impl Medium {
     /// The names of the clusters that are heard within `time`, or, on this machine, that have been
     /// here. A serial line has no names on it.
-    pub(crate) async fn clusters(&self, time: Duration) -> Result<BTreeSet<String>, MediumError> {
+    pub(crate) async fn clusters(
+        &mut self,
+        time: Duration,
+    ) -> Result<BTreeSet<String>, MediumError> {
         Ok(match self {
             Self::Nats(transport) => transport.clusters(time).await?,
             Self::Local(transport) => transport.clusters()?,

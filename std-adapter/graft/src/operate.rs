@@ -8,6 +8,7 @@ use anyhow::{Error, Result, anyhow, bail};
 use clap::Args;
 use graft_election::{HandedOver, NodeId, Operator, OperatorError};
 
+use crate::cluster_name::cluster_name;
 use crate::election_timeout::parse_duration;
 use crate::exit_status::{ExitStatus, ExitsWith};
 use crate::medium::{Medium, MediumArgs, MediumError};
@@ -25,7 +26,7 @@ use crate::status::nobody_is_heard;
 #[derive(Debug, Args)]
 pub(crate) struct HandOverArgs {
     /// The cluster's name.
-    #[arg(value_name = "CLUSTER")]
+    #[arg(value_name = "CLUSTER", value_parser = cluster_name)]
     cluster: String,
     /// Who is to lead.
     #[arg(long, value_name = "ID")]
@@ -54,7 +55,7 @@ pub(crate) struct ResumeArgs {
 #[derive(Debug, Args)]
 struct OneNodeArgs {
     /// The cluster's name.
-    #[arg(value_name = "CLUSTER")]
+    #[arg(value_name = "CLUSTER", value_parser = cluster_name)]
     cluster: String,
     /// The node's id.
     #[arg(value_name = "ID")]

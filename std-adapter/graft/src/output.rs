@@ -6,22 +6,59 @@
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use anyhow::{Context, Result};
+use graft_election::Printable;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use serde::Serialize;
+use tokio::sync::oneshot;
 
 /// How many lines wait to be written.
 const LINES_MAX: usize = 1024;
 
 /// How long the end of the program waits for the last lines to be written.
 const FLUSH_TIME_MAX: Duration = Duration::from_millis(250);
+
+/// Prints text at once, however long the reader takes. Returns false if there is none any more,
+/// which is no error: who reads a part of what there is has what it wants.
+pub(crate) fn print_now(text: &str) -> Result<bool> {
+    let mut out = anstream::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("could not write to the standard output"),
+    }
+}
+
+/// A value as JSON, on one line that a terminal may show.
+pub(crate) fn json(value: &impl Serialize) -> serde_json::Result<String> {
+    Ok(Printable(serde_json::to_string(value)?).to_string())
+}
+
+/// Comes to something when nobody reads the standard output any more. A file has no reader that
+/// could go away.
+pub(crate) fn until_unread() -> Result<oneshot::Receiver<()>> {
+    let output = io::stdout().as_fd().try_clone_to_owned();
+    let output = output.context("could not watch the standard output")?;
+    let (is_unread, unread) = oneshot::channel();
+    // Errors and hang-ups need not be asked for. The thread ends with the program.
+    let wait = move || {
+        let mut output = [PollFd::new(&output, PollFlags::empty())];
+        while poll(&mut output, None) == Err(Errno::INTR) {}
+        let _ = is_unread.send(());
+    };
+    let thread = std::thread::Builder::new().name("unread".to_owned()).spawn(wait);
+    thread.context("could not watch the standard output")?;
+    Ok(unread)
+}
 
 /// Where lines go. Dropping it waits for a moment until they are written.
 #[derive(Debug)]

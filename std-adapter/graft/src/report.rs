@@ -12,11 +12,11 @@ use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context, Result};
-use graft_election::{ErrorChain, Event, EventKind, Fault, NodeId, State, Status};
+use graft_election::{ErrorChain, Event, EventKind, Fault, NodeId, Printable, State, Status};
 use humantime::format_rfc3339_micros;
 use serde::Serialize;
 
-use crate::output::Output;
+use crate::output::{Output, json};
 
 const DIM: Style = Style::new().dimmed();
 const BOLD: Style = Style::new().bold();
@@ -95,7 +95,7 @@ impl Reporter {
         let (name, size) = (&cluster.name, cluster.size);
         let paused = if status.is_paused { ", paused by an operator" } else { "" };
         let votes = match path {
-            Some(path) => format!(", votes in {}", path.display()),
+            Some(path) => format!(", votes in {}", Printable(path.display())),
             None => String::new(),
         };
         self.text(
@@ -157,7 +157,7 @@ impl Reporter {
     /// Prints one object, for programs.
     pub(crate) fn print_json(&self, value: &impl Serialize) {
         // Numbers and text in structs always have a form in JSON.
-        self.output.print(serde_json::to_string(value).unwrap_or_default());
+        self.output.print(json(value).unwrap_or_default());
     }
 
     fn event_as_json(&self, event: &Event) {
@@ -269,7 +269,7 @@ impl Reporter {
 /// Prints what went wrong, or may be wrong. If nobody reads it, there is nowhere left to report it.
 pub(crate) fn print_error(words: impl Display) {
     if let Ok(output) = Output::stderr(dropped_as_text) {
-        output.print(format!("graft: {words}"));
+        output.print(format!("graft: {}", Printable(words)));
     }
 }
 

@@ -45,10 +45,18 @@ fn doubts(view: &ClusterView) -> Vec<String> {
 }
 
 fn headline(view: &ClusterView) -> String {
-    let (cluster, term) = (&view.cluster, view.term);
+    let (cluster, term) = (&view.cluster, &view.term);
     let Some(leader) = &view.leader else {
         let style = AnsiColor::Yellow.on_default();
-        return format!("{BOLD}{cluster}{BOLD:#}: {style}nobody leads{style:#} (term {term})");
+        let words = match (view.nodes.is_empty(), view.has_listened) {
+            (true, _) if *term == 0 => {
+                return format!("{BOLD}{cluster}{BOLD:#}: nothing heard yet");
+            }
+            (_, true) => "nobody leads",
+            // There may be one.
+            (_, false) => "no leader heard",
+        };
+        return format!("{BOLD}{cluster}{BOLD:#}: {style}{words}{style:#} (term {term})");
     };
     let LeaderView { id, term, value, led_for, began_here, lease_left, .. } = leader;
     let style = AnsiColor::Green.on_default().bold();
@@ -111,7 +119,7 @@ fn cells(node: &NodeView) -> [String; 8] {
     [
         node.id.to_string(),
         role,
-        node.term.to_string(),
+        or_dash(node.term.map(|term| term.to_string())),
         format!("{} ago", short(node.silent_for)),
         or_dash(node.acknowledged_in.map(short)),
         or_dash(priority),

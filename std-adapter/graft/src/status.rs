@@ -1,18 +1,20 @@
 //! `graft status`: who leads, and who else is there.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Error, Result, anyhow, bail};
 use clap::Args;
 use futures_util::future::try_join_all;
 use graft_election::{ClusterView, Connection, Observation, Observer};
 use tokio::time::{Instant, timeout_at};
 
+use crate::cluster_name::cluster_name;
 use crate::election_timeout::parse_duration;
+use crate::exit_status::{ExitStatus, ExitsWith, with_status};
 use crate::medium::{Access, Medium, MediumArgs};
+use crate::output::{json, print_now};
 use crate::runtime;
 use crate::seen::{Seen, as_text};
 
@@ -22,11 +24,12 @@ use crate::seen::{Seen, as_text};
 /// subscribe below graft.CLUSTER. The leader and its lease are what the nodes say: that may be late
 /// by as much as a message takes.
 ///
-/// Exits with 0 if all clusters that are shown have a leader, else with 1.
+/// Exits with 0 if all clusters that are shown have a leader, else with 1; with 69 if it can't
+/// listen.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
     /// The cluster's name. By default all that are heard.
-    #[arg(value_name = "CLUSTER")]
+    #[arg(value_name = "CLUSTER", value_parser = cluster_name)]
     cluster: Option<String>,
     /// How long to listen at most. It takes less if all voters are heard under a leader.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
@@ -42,19 +45,15 @@ impl StatusArgs {
     pub(crate) fn run(self) -> Result<ExitCode> {
         let runtime = runtime::on_this_thread()?;
         let views = runtime.block_on(self.look())?;
-        let mut out = anstream::stdout().lock();
-        for (number, view) in views.iter().enumerate() {
-            if self.json {
-                writeln!(out, "{}", serde_json::to_string(&Seen::new(view))?)?;
-                continue;
+        let shown: Vec<String> = match self.json {
+            true => {
+                let seen = views.iter().map(|view| json(&Seen::new(view)));
+                vec![seen.collect::<Result<Vec<_>, _>>()?.join("\n")]
             }
-            if number > 0 {
-                writeln!(out)?;
-            }
-            for line in as_text(view) {
-                writeln!(out, "{line}")?;
-            }
-        }
+            false => views.iter().map(|view| as_text(view).join("\n")).collect(),
+        };
+        // If nobody reads it, the exit status still tells.
+        print_now(&shown.join("\n\n"))?;
         let all_have_leaders = views.iter().all(|view| view.leader.is_some());
         Ok(if all_have_leaders { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -71,9 +70,7 @@ impl StatusArgs {
         if let Medium::Serial(_) = access.medium {
             bail!("a serial line doesn't name its clusters: say which one is meant");
         }
-        let looks = access
-            .medium
-            .clusters(self.wait)
+        let looks = clusters(access.medium, self.wait)
             .await?
             .into_iter()
             .map(async |cluster| look_at(self.medium.open().await?, &cluster, self.wait).await);
@@ -99,13 +96,23 @@ pub(crate) async fn look_at(
         match timeout_at(end, observer.next()).await {
             Ok(Observation::Connection(
                 Connection::Partial(why) | Connection::Lost(why) | Connection::Closed(why),
-            )) => bail!("could not listen to cluster {cluster}: {why}"),
+            )) => return Err(could_not_listen(cluster, &why)),
             Ok(_) => {}
             Err(_) => break,
         }
     }
-    let is_heard = |view: &ClusterView| !view.nodes.is_empty() || !view.unauthentic.is_empty();
     Ok(Some(observer.view()).filter(is_heard))
+}
+
+/// Whether anything at all was heard in the cluster.
+pub(crate) fn is_heard(view: &ClusterView) -> bool {
+    !view.nodes.is_empty() || !view.unauthentic.is_empty()
+}
+
+/// Says why nothing, or not all, can be heard.
+pub(crate) fn could_not_listen(cluster: &str, why: &str) -> Error {
+    let error = anyhow!("could not listen to cluster {cluster}: {why}");
+    with_status(ExitStatus::Connection, error)
 }
 
 /// Begins to listen; none if the cluster has never been on this machine.
@@ -113,7 +120,10 @@ pub(crate) async fn listen(access: Access, cluster: &str) -> Result<Option<Obser
     match access.observe(cluster).await {
         Ok(observer) => Ok(Some(observer)),
         Err(error) if error.is_of_no_cluster() => Ok(None),
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            let status = error.exit_status();
+            Err(error).exits_with(status)
+        }
     }
 }
 
@@ -126,14 +136,19 @@ fn is_complete(view: &ClusterView) -> bool {
     size.is_some_and(|size| answering + 1 >= usize::try_from(size).unwrap_or(usize::MAX))
 }
 
+/// The names of all clusters that are heard.
+async fn clusters(mut medium: Medium, wait: Duration) -> Result<BTreeSet<String>> {
+    let heard = medium.clusters(wait).await;
+    heard.or_else(|error| {
+        let status = error.exit_status();
+        Err(anyhow!(error).context("could not look for clusters")).exits_with(status)
+    })
+}
+
 /// Says that the name may be wrong, and which ones would not be.
-pub(crate) async fn nobody_is_heard(
-    medium: &MediumArgs,
-    cluster: &str,
-    wait: Duration,
-) -> anyhow::Error {
-    let others =
-        async { Ok::<_, anyhow::Error>(medium.open().await?.medium.clusters(wait).await?) };
+pub(crate) async fn nobody_is_heard(medium: &MediumArgs, cluster: &str, wait: Duration) -> Error {
+    let others = async { clusters(medium.open().await?.medium, wait).await };
+    // Who may listen to one cluster need not be permitted to listen to all.
     let others: BTreeSet<String> = others.await.unwrap_or_default();
     let others: Vec<_> = others.into_iter().filter(|other| other != cluster).collect();
     let heard = match others.as_slice() {

@@ -1,43 +1,36 @@
 //! `graft watch`: a cluster, live.
 
+mod screen;
+
 use std::collections::VecDeque;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use anstream::adapter::strip_str;
-use anstream::{AutoStream, ColorChoice};
-use anyhow::{Context, Result};
+use anstyle::AnsiColor;
+use anyhow::{Error, Result};
 use clap::Args;
-use graft_election::{NodeId, Observation, ObservedRole, Observer};
-use rustix::termios::tcgetwinsize;
+use graft_election::{Connection, NodeId, Observation, ObservedRole, Observer};
 use serde::Serialize;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use self::screen::Screen;
+
+use crate::cluster_name::cluster_name;
 use crate::election_timeout::parse_duration;
 use crate::medium::{Medium, MediumArgs};
-use crate::output::Output;
+use crate::output::{json, print_now, until_unread};
 use crate::report::time_of_day;
 use crate::runtime;
 use crate::seen::{Seen, UNVERIFIED, as_text, said};
-use crate::status::{listen, nobody_is_heard};
+use crate::status::{could_not_listen, is_heard, listen, nobody_is_heard};
 use crate::stop::{self, Stop};
 
 /// How often the table is drawn.
 const DRAW_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How many rows a terminal has that doesn't know.
-const ROWS: u16 = 24;
-
 /// How many of the last news are kept below the table.
 const NEWS_MAX: usize = 100;
-
-/// The terminal's other screen, where nothing shows the cursor or wraps long lines, and back.
-const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l\u{1b}[?7l";
-const LEAVE: &str = "\u{1b}[?7h\u{1b}[?25h\u{1b}[?1049l";
-
-/// To the upper left, and nothing below.
-const CLEAR: &str = "\u{1b}[H\u{1b}[J";
 
 /// Watch a cluster without being one of its nodes: on a terminal a table that is always up to date,
 /// elsewhere a line for each change.
@@ -46,7 +39,7 @@ const CLEAR: &str = "\u{1b}[H\u{1b}[J";
 #[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
     /// The cluster's name.
-    #[arg(value_name = "CLUSTER")]
+    #[arg(value_name = "CLUSTER", value_parser = cluster_name)]
     cluster: String,
     /// How long nobody may be heard at first.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
@@ -72,9 +65,26 @@ struct Line<'a> {
     seen: Seen<'a>,
 }
 
+/// Somebody who watches, for as long as there is something to be heard.
+struct Watcher {
+    observer: Observer<Medium>,
+    /// Until when somebody must be heard, if nobody was.
+    silent_until: Option<Instant>,
+    /// Why nothing can be heard at present.
+    lost: Option<String>,
+}
+
+/// Why there is nothing more to be heard.
+enum End {
+    /// Nobody was heard in time.
+    Silence,
+    /// It can't listen, or not to all that is said.
+    Deaf(String),
+}
+
 impl WatchArgs {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        let draws = !self.json && io::stdout().is_terminal();
+        let draws = !self.json && io::stdout().is_terminal() && screen::can_draw();
         if draws {
             stop::hold()?;
         }
@@ -82,34 +92,43 @@ impl WatchArgs {
         runtime.block_on(async { if draws { self.draw().await } else { self.print().await } })
     }
 
-    async fn observe(&self) -> Result<Observer<Medium>> {
+    async fn begin(&self) -> Result<Watcher> {
         match listen(self.medium.open().await?, &self.cluster).await? {
-            Some(observer) => Ok(observer),
-            None => Err(nobody_is_heard(&self.medium, &self.cluster, self.wait).await),
+            Some(observer) => {
+                let silent_until = Some(Instant::now() + self.wait);
+                Ok(Watcher { observer, silent_until, lost: None })
+            }
+            None => Err(self.explain(End::Silence).await),
+        }
+    }
+
+    async fn explain(&self, end: End) -> Error {
+        match end {
+            End::Silence => nobody_is_heard(&self.medium, &self.cluster, self.wait).await,
+            End::Deaf(why) => could_not_listen(&self.cluster, &why),
         }
     }
 
     /// Prints a line for each change until nobody reads them. A signal ends it as it ends any
     /// program.
     async fn print(&self) -> Result<ExitCode> {
-        let mut observer = self.observe().await?;
-        let end = Instant::now() + self.wait;
-        let mut first = timeout_at(end, observer.next()).await.ok();
-        if first.is_none() {
-            return Err(nobody_is_heard(&self.medium, &self.cluster, self.wait).await);
-        }
+        let mut watcher = self.begin().await?;
+        let mut unread = until_unread()?;
         loop {
-            let news = match first.take() {
-                Some(news) => news,
-                None => observer.next().await,
+            let news = tokio::select! {
+                news = watcher.next() => news,
+                _ = &mut unread => return Ok(ExitCode::SUCCESS),
+            };
+            let news = match news {
+                Ok(news) => news,
+                Err(end) => return Err(self.explain(end).await),
             };
             let line = if self.json {
-                as_json(&news, &observer)?
+                watcher.as_json(&news)?
             } else {
-                format!("{}  {}", time_of_day(SystemTime::now()), in_words(&news))
+                format!("{}  {}", time_of_day(SystemTime::now()), watcher.in_words(&news))
             };
-            let written = writeln!(anstream::stdout(), "{line}");
-            if written.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            if !print_now(&line)? {
                 return Ok(ExitCode::SUCCESS);
             }
         }
@@ -118,50 +137,91 @@ impl WatchArgs {
     /// Draws the table again and again until a signal comes.
     async fn draw(&self) -> Result<ExitCode> {
         let mut stop = Stop::new()?;
-        let mut observer = self.observe().await?;
-        let output = Output::stdout(|_| String::new()).context("could not start to print")?;
+        let mut watcher = self.begin().await?;
+        let mut screen = Screen::new()?;
         let mut ticks = interval(DRAW_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut news = VecDeque::new();
-        let mut before = ENTER;
-        loop {
+        let end = loop {
             tokio::select! {
-                observation = observer.next() => {
-                    let time = time_of_day(SystemTime::now());
-                    news.push_front(format!("{time}  {}", in_words(&observation)));
-                    news.truncate(NEWS_MAX);
+                observation = watcher.next() => match observation {
+                    Ok(observation) => {
+                        let time = time_of_day(SystemTime::now());
+                        news.push_front(format!("{time}  {}", watcher.in_words(&observation)));
+                        news.truncate(NEWS_MAX);
+                    }
+                    Err(end) => break end,
+                },
+                _ = ticks.tick() => screen.draw(watcher.lines().into_iter().chain(news.clone())),
+                () = screen.until_suspended() => screen.suspend().await,
+                () = stop.wait() => {
+                    screen.leave_with(&as_text(&watcher.observer.view()).join("\n"));
+                    return Ok(ExitCode::SUCCESS);
                 }
-                _ = ticks.tick() => {
-                    output.print(format!("{before}{}", frame(&observer, &news)));
-                    before = "";
-                }
-                () = stop.wait() => break,
             }
+        };
+        drop(screen);
+        tokio::select! {
+            error = self.explain(end) => Err(error),
+            () = stop.wait() => Ok(ExitCode::SUCCESS),
         }
-        let last = as_text(&observer.view()).join("\n");
-        output.print(format!("{LEAVE}{}", styled(last)));
-        Ok(ExitCode::SUCCESS)
     }
 }
 
-/// What the screen shows: as much as fits.
-fn frame(observer: &Observer<Medium>, news: &VecDeque<String>) -> String {
-    // Some terminals don't know their size.
-    let rows = tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_row);
-    let rows = if rows == 0 { ROWS } else { rows };
-    let mut lines = as_text(&observer.view());
-    lines.push(String::new());
-    lines.extend(news.iter().cloned());
-    // The last row is for the cursor.
-    lines.truncate(usize::from(rows).saturating_sub(1));
-    format!("{CLEAR}{}", styled(lines.join("\r\n")))
-}
+impl Watcher {
+    /// What is noticed next. Cancel-safe.
+    async fn next(&mut self) -> Result<Observation, End> {
+        let silent_until = self.silent_until;
+        let silence = async {
+            match silent_until {
+                Some(instant) => sleep_until(instant).await,
+                None => std::future::pending().await,
+            }
+        };
+        let news = tokio::select! {
+            news = self.observer.next() => news,
+            () = silence => return Err(self.lost.take().map_or(End::Silence, End::Deaf)),
+        };
+        match &news {
+            Observation::Connection(Connection::Partial(why) | Connection::Closed(why)) => {
+                return Err(End::Deaf(why.clone()));
+            }
+            Observation::Connection(change @ Connection::Lost(_)) => {
+                self.lost = Some(change.to_string());
+            }
+            Observation::Connection(Connection::Restored) => self.lost = None,
+            _ => {}
+        }
+        if is_heard(&self.observer.view()) {
+            self.silent_until = None;
+        }
+        Ok(news)
+    }
 
-/// With colours only if they are wanted.
-fn styled(text: String) -> String {
-    match AutoStream::choice(&io::stdout()) {
-        ColorChoice::Never => strip_str(&text).to_string(),
-        _ => text,
+    /// All that is known, and an empty line.
+    fn lines(&self) -> Vec<String> {
+        let mut lines = as_text(&self.observer.view());
+        let style = AnsiColor::Red.on_default();
+        lines.extend(self.lost.iter().map(|why| format!("{style}{why}{style:#}")));
+        lines.push(String::new());
+        lines
+    }
+
+    fn in_words(&self, news: &Observation) -> String {
+        match news {
+            // Whoever can't hear doesn't know.
+            Observation::LeaderChanged { leader: None, term, .. } if self.lost.is_some() => {
+                format!("no leader is heard any more (term {term})")
+            }
+            news => in_words(news),
+        }
+    }
+
+    fn as_json(&self, news: &Observation) -> Result<String> {
+        let view = self.observer.view();
+        let (event, id, role) = keys_of(news);
+        let line = Line { event, id, role, text: self.in_words(news), seen: Seen::new(&view) };
+        Ok(json(&line)?)
     }
 }
 
@@ -189,9 +249,9 @@ fn in_words(news: &Observation) -> String {
     }
 }
 
-fn as_json(news: &Observation, observer: &Observer<Medium>) -> Result<String> {
-    let view = observer.view();
-    let (event, id, role) = match news {
+/// The event's name, and the node that it is about, with its role.
+fn keys_of(news: &Observation) -> (&str, Option<&str>, Option<&str>) {
+    match news {
         Observation::LeaderChanged { .. } => ("leader_changed", None, None),
         Observation::NodeChanged { id, role } => {
             ("node_changed", Some(id.as_str()), Some(role.map_or("silent", ObservedRole::name)))
@@ -203,7 +263,5 @@ fn as_json(news: &Observation, observer: &Observer<Medium>) -> Result<String> {
         }
         Observation::Connection(_) => ("connection_changed", None, None),
         _ => ("changed", None, None),
-    };
-    let line = Line { event, id, role, text: in_words(news), seen: Seen::new(&view) };
-    Ok(serde_json::to_string(&line)?)
+    }
 }

@@ -9,6 +9,8 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 
+use crate::printable::Printable;
+
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -30,7 +32,7 @@ impl Answer {
     /// The value as JSON.
     pub(super) fn json(value: &impl Serialize) -> Self {
         match serde_json::to_string(value) {
-            Ok(body) => Self::new(JSON, body + "\n"),
+            Ok(body) => Self::new(JSON, format!("{}\n", Printable(body))),
             Err(error) => Self::text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         }
     }

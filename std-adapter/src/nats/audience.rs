@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use async_nats::Client;
 use futures_util::StreamExt;
-use graft_election_core::{ControlRequest, Message, NodeId, Outgoing, Recipient};
+use graft_election_core::{Config, ControlRequest, Message, NodeId, Outgoing, Recipient};
 use graft_election_proto::Kind;
 use graft_election_proto::seal::SEALED_MAX;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use super::refused::Refusal;
 use super::{GO_CLUSTER_KINDS, GO_NODE_KINDS, NatsError, Source, Subjects, Watched, subscribe};
@@ -171,13 +171,27 @@ impl Heard {
 /// The names of the clusters that are heard within `time`.
 pub(super) async fn clusters(
     client: &Client,
+    connection: &mut Watched,
     time: Duration,
 ) -> Result<BTreeSet<String>, NatsError> {
     let end = Instant::now() + time;
     let mut messages = subscribe(client, ALL_CLUSTERS.to_owned()).await?;
     let mut clusters = BTreeSet::new();
-    while let Ok(Some(message)) = timeout_at(end, messages.next()).await {
-        clusters.extend(Subjects::cluster_of(&message.subject));
+    let is_refused = |why: &str| Refusal::read(why).is_some_and(|it| it.subject == ALL_CLUSTERS);
+    loop {
+        tokio::select! {
+            Some(message) = messages.next() => {
+                let named = Subjects::cluster_of(&message.subject);
+                clusters.extend(named.filter(|name| Config::check_cluster(name).is_ok()));
+            }
+            change = connection.change(client) => match change {
+                Connection::Impaired(why) if is_refused(&why) => {
+                    return Err(NatsError::Refused { complaint: why });
+                }
+                Connection::Lost(_) | Connection::Closed(_) => return Err(NatsError::Disconnected),
+                _ => {}
+            },
+            () = sleep_until(end) => return Ok(clusters),
+        }
     }
-    Ok(clusters)
 }

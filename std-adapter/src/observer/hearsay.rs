@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::view::{ClusterView, Disagreement, LeaderView, NodeView, ObservedRole};
 use crate::codec::Opened;
+use crate::transport::ConnectionState;
 
 /// How many nodes are remembered; the one that was heard longest ago makes room for another.
 const NODES_MAX: usize = 128;
@@ -35,9 +36,9 @@ const RETURNS_MIN: u32 = 2;
 #[derive(Debug)]
 pub(crate) struct Hearsay {
     cluster: String,
+    /// Since when all that is said can be heard, if it can.
+    listening_since: Option<Instant>,
     term: u64,
-    /// The highest term, if it was heard to begin.
-    begun_term: Option<u64>,
     leading: Option<Leading>,
     nodes: BTreeMap<NodeId, Heard>,
     /// How many messages were dropped for their seals.
@@ -67,7 +68,10 @@ struct Leading {
 #[derive(Debug)]
 struct Heard {
     role: ObservedRole,
-    term: u64,
+    /// None until it has said something that tells its term.
+    term: Option<u64>,
+    /// The last term in which it was heard to ask for votes.
+    campaigned_in: Option<u64>,
     heard_at: Instant,
     acknowledged_in: Option<Duration>,
     priority: Option<u32>,
@@ -87,14 +91,26 @@ struct Heard {
 }
 
 impl Hearsay {
-    pub(crate) fn new(cluster: &str) -> Self {
+    pub(crate) fn new(cluster: &str, now: Instant) -> Self {
         Self {
             cluster: cluster.to_owned(),
+            listening_since: Some(now),
             term: 0,
-            begun_term: None,
             leading: None,
             nodes: BTreeMap::new(),
             unauthentic: BTreeMap::new(),
+        }
+    }
+
+    /// Notes whether what is said can be heard from now on. What is said meanwhile is missed.
+    pub(crate) fn note_connection(&mut self, state: ConnectionState, now: Instant) {
+        if state == ConnectionState::Connected {
+            self.listening_since.get_or_insert(now);
+            return;
+        }
+        self.listening_since = None;
+        for node in self.nodes.values_mut() {
+            node.campaigned_in = None;
         }
     }
 
@@ -124,19 +140,12 @@ impl Hearsay {
         if message.term() >= TERM_END {
             return None;
         }
-        let proposes = matches!(message, Message::PreVoteRequest(_));
-        if !proposes && message.term() > self.term {
-            // Whoever has heard an earlier term, or the campaign, has heard the term begin.
-            let begins = !self.nodes.is_empty() || matches!(message, Message::VoteRequest(_));
-            self.begun_term = begins.then_some(message.term());
-            self.term = message.term();
-        }
+        let term = term_of_sender(message);
+        self.term = self.term.max(term.unwrap_or_default());
         if let Some(sender) = message.sender() {
             let node = self.node(sender, now);
             node.heard_at = now;
-            if !proposes {
-                node.term = node.term.max(message.term());
-            }
+            node.term = node.term.max(term);
             node.note_list(message);
             node.note_life(life_of(message), now);
             node.mode = mode_of(message).or(node.mode);
@@ -158,6 +167,7 @@ impl Hearsay {
             Message::HeartbeatResponse(response) => return self.note_response(response, now),
             Message::VoteRequest(request) => {
                 self.note_campaign(request, ObservedRole::Candidate, now);
+                self.node(&request.candidate, now).campaigned_in = Some(request.term);
             }
             Message::PreVoteRequest(request) => {
                 self.note_campaign(request, ObservedRole::PreCandidate, now);
@@ -193,6 +203,7 @@ impl Hearsay {
         ClusterView {
             cluster: self.cluster.clone(),
             term: self.term,
+            has_listened: self.has_listened_since(None, now),
             leader: leader.map(|leading| LeaderView {
                 id: leading.id.clone(),
                 term: leading.term,
@@ -264,7 +275,12 @@ impl Hearsay {
         self.note_role(&request.candidate, role, request.size.map(u32::from), now);
     }
 
+    /// The beginning was heard if the leader was heard to campaign, or if there was time to hear it
+    /// under another leader, and only that one was heard. Anything else may come from somebody who
+    /// has missed a term, or doesn't say which one it is in.
     fn note_leader(&mut self, id: &NodeId, term: u64, now: Instant) {
+        let led_at = self.leading.as_ref().map(|before| before.began_at);
+        let is_heard_long = led_at.is_some() && self.has_listened_since(led_at, now);
         match &mut self.leading {
             Some(leading) if leading.term > term => {}
             Some(leading) if leading.term == term && leading.id == *id => leading.heard_at = now,
@@ -272,7 +288,9 @@ impl Hearsay {
                 note_instant(&mut leading.rivals, id, now);
             }
             before => {
-                let began_here = self.begun_term == Some(term);
+                let has_campaigned =
+                    self.nodes.get(id).is_some_and(|node| node.campaigned_in == Some(term));
+                let began_here = has_campaigned || is_heard_long;
                 *before = Some(Leading {
                     id: id.clone(),
                     term,
@@ -334,6 +352,13 @@ impl Hearsay {
         4 * self.patience()
     }
 
+    /// Whether a leader would have been heard by now, also if only what was said since this instant
+    /// counts.
+    fn has_listened_since(&self, instant: Option<Instant>, now: Instant) -> bool {
+        let since = self.listening_since.map(|since| instant.map_or(since, |it| it.max(since)));
+        since.is_some_and(|since| now - since >= self.patience())
+    }
+
     /// The longest of the least election timeouts that were heard, or Go's.
     fn patience(&self) -> Duration {
         let timeouts = self.nodes.values().filter_map(|node| node.election_timeout_min);
@@ -385,7 +410,8 @@ impl Heard {
     fn new(now: Instant) -> Self {
         Self {
             role: ObservedRole::Unknown,
-            term: 0,
+            term: None,
+            campaigned_in: None,
             heard_at: now,
             acknowledged_in: None,
             priority: None,
@@ -428,6 +454,26 @@ impl Heard {
 fn note_instant(instants: &mut BTreeMap<NodeId, Instant>, id: &NodeId, at: Instant) {
     if instants.len() < NODES_MAX || instants.contains_key(id) {
         instants.insert(id.clone(), at);
+    }
+}
+
+/// The term that the sender is in, if the message tells: whoever asks for pre-votes is in the one
+/// before that which it proposes (rule C1), and a question of identity names none.
+fn term_of_sender(message: &Message) -> Option<u64> {
+    match message {
+        Message::PreVoteRequest(request) => request.term.checked_sub(1),
+        Message::Who(_)
+        | Message::Here(_)
+        | Message::ControlRequest(_)
+        | Message::ListRequest(_)
+        | Message::ListPart(_) => None,
+        Message::VoteRequest(_)
+        | Message::VoteResponse(_)
+        | Message::Heartbeat(_)
+        | Message::HeartbeatResponse(_)
+        | Message::PreVoteResponse(_)
+        | Message::Handover(_)
+        | Message::ControlResponse(_) => Some(message.term()),
     }
 }
 

@@ -16,6 +16,10 @@ pub struct ClusterView {
     pub cluster: String,
     /// The highest term that a node has said it is in.
     pub term: u64,
+    /// Whether somebody has listened for the longest of the least election timeouts, so that a
+    /// leader would have been heard. Before that, and while the connection is interrupted, there
+    /// may be one.
+    pub has_listened: bool,
     /// Who leads, as far as it was heard.
     pub leader: Option<LeaderView>,
     /// All nodes that were heard in the last ten minutes, by id.
@@ -69,8 +73,8 @@ pub struct NodeView {
     pub id: NodeId,
     /// What it said last that tells its role.
     pub role: ObservedRole,
-    /// The highest term that it has said it is in.
-    pub term: u64,
+    /// The highest term that it has said it is in; `None` if it has said nothing that tells.
+    pub term: Option<u64>,
     /// How long ago it was heard last.
     #[cfg_attr(
         feature = "serde",

@@ -10,9 +10,9 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use graft_election_core::{
     AlwaysGrant, Config, ControlAction, ControlRequest, Handover, Heartbeat, HeartbeatResponse,
-    Identity, Instant, LeaderValue, Life, ListId, Message, Node, NodeId, Outgoing, Output,
-    Position, PreVoteResponse, Recipient, Round, State, TERM_END, VoteRecord, VoteRequest,
-    VoteResponse, VoterList,
+    Identity, Instant, LeaderValue, Life, ListId, ListPart, ListRequest, Message, Node, NodeId,
+    Outgoing, Output, Position, PreVoteResponse, Recipient, Round, State, TERM_END, VoteRecord,
+    VoteRequest, VoteResponse, VoterList,
 };
 use libfuzzer_sys::fuzz_target;
 use rand::SeedableRng;
@@ -93,6 +93,8 @@ enum Kind {
     Who,
     Here,
     ControlRequest { action: u8, target: Option<Peer> },
+    ListPart { voter: Peer, place: u8, count: u8, is_root: bool },
+    ListRequest,
 }
 
 /// One of the first is the node itself; some are strangers.
@@ -267,6 +269,7 @@ impl Said<'_> {
                 round,
                 list,
                 life,
+                wanted: self.size,
             }),
             Kind::Heartbeat => Message::Heartbeat(Heartbeat {
                 term,
@@ -287,6 +290,8 @@ impl Said<'_> {
                 round,
                 list,
                 life,
+                wanted: self.size,
+                is_full: false,
                 is_paused: false,
             }),
             Kind::PreVoteResponse { granted } => Message::PreVoteResponse(PreVoteResponse {
@@ -297,6 +302,7 @@ impl Said<'_> {
                 round,
                 list,
                 life,
+                wanted: self.size,
             }),
             Kind::Handover(target) => Message::Handover(Handover {
                 term,
@@ -310,10 +316,27 @@ impl Said<'_> {
                 term,
                 node: from,
                 target: target.as_ref().map(Peer::id),
-                action: ControlAction::from_number(u32::from(action % 4 + 1)).expect("1 to 4"),
+                action: ControlAction::from_number(u32::from(action % 6 + 1)).expect("1 to 6"),
                 round: identity().round,
                 last: None,
+                list,
                 life,
+                wanted: self.size,
+            }),
+            Kind::ListPart { voter, place, count, is_root } => Message::ListPart(ListPart {
+                sender: from,
+                voter: voter.id(),
+                place: NonZeroU32::new((*place).into()).unwrap_or(NonZeroU32::MIN),
+                count: NonZeroU32::new((*count).into()).unwrap_or(NonZeroU32::MIN),
+                list,
+                // The first round of a process is its life.
+                life: latest.and_then(|round| Life::new(round.number())),
+                root: (!is_root).then(|| ListId::declared(&ids(VOTERS))),
+            }),
+            Kind::ListRequest => Message::ListRequest(ListRequest {
+                node: from,
+                life: identity().life,
+                wanted: self.size.unwrap_or(NonZeroU32::MIN),
             }),
         }
     }

@@ -258,7 +258,7 @@ impl Checker {
         if outgoing.to == Recipient::Everyone {
             self.speaks_for_itself(node, message, now);
         }
-        self.asks_as_voter(node, durable, outgoing);
+        self.names_its_list(node, durable, outgoing);
         self.keeps_promises(node, durable, message);
         self.require("I6", is_durable, || {
             format!("{node} says {message:?} with no more than {durable:?} on its disk")

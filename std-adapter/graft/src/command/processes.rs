@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 
+use graft_election::Printable;
 use rustix::process::{Pid, getpid};
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +18,7 @@ pub(crate) struct Process {
 
 impl fmt::Display for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.pid, self.name)
+        write!(f, "{} ({})", self.pid, Printable(&self.name))
     }
 }
 

@@ -119,7 +119,7 @@ fn is_ours() -> bool {
 
 /// `None` if it was made outside of this program's namespace of process ids: there it has none.
 /// (The kernel says 0 then, for a session too, which rustix takes for impossible.)
-fn own_group() -> Option<Pid> {
+pub(crate) fn own_group() -> Option<Pid> {
     Pid::from_raw(getpgrp().as_raw())
 }
 
@@ -128,7 +128,7 @@ fn exists(group: Pid) -> bool {
 }
 
 /// Whether this program's process group has a parent in its session, as the job of a shell has.
-pub(super) fn has_shell() -> bool {
+pub(crate) fn has_shell() -> bool {
     let (session, group) = (getsid(None).ok(), Some(getpgrp()));
     let mut process = getppid();
     while let Some(parent) = process {

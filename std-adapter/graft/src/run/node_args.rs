@@ -11,6 +11,7 @@ use graft_election::{
 };
 
 use super::once::DONE;
+use crate::cluster_name::cluster_name;
 use crate::election_timeout::{ElectionTimeout, parse_duration};
 use crate::exit_status::{ExitStatus, ExitsWith};
 use crate::medium::{Access, Medium};
@@ -22,7 +23,7 @@ const LEASE_HEARTBEAT_MIN: Duration = Duration::from_millis(20);
 #[derive(Debug, Args)]
 pub(crate) struct NodeArgs {
     /// The cluster's name.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = cluster_name)]
     cluster: String,
     /// The number of voters in the cluster.
     #[arg(long, value_name = "N")]

@@ -137,6 +137,34 @@ fn a_connection_without_a_request_ends() {
     }
 }
 
+/// RFC 9112, section 3.2.
+#[test]
+fn a_request_names_its_host_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_program, address) = start(directory.path(), &["--local", "d"]);
+    for (version, hosts, status) in [
+        ("1.1", &[][..], 400),
+        ("1.1", &["a", "b"], 400),
+        ("1.1", &["a", "a"], 400),
+        ("1.1", &["a b"], 400),
+        ("1.1", &["u@a"], 400),
+        ("1.1", &["a/b"], 400),
+        ("1.1", &["a"], 200),
+        ("1.1", &["[::1]:80"], 200),
+        ("1.1", &[""], 200),
+        ("1.0", &[], 200),
+        ("1.0", &["a", "b"], 400),
+    ] {
+        let mut stream = connect(&address);
+        let hosts: String = hosts.iter().map(|host| format!("Host: {host}\r\n")).collect();
+        write!(stream, "GET /livez HTTP/{version}\r\n{hosts}Connection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let said = answer.split(' ').nth(1).unwrap();
+        assert_eq!(said, status.to_string(), "{version}, {hosts:?}: {answer}");
+    }
+}
+
 #[test]
 fn what_is_no_request_is_refused() {
     let directory = tempfile::tempdir().unwrap();

@@ -28,6 +28,7 @@ mod leader_file;
 mod login;
 mod machines;
 mod manual;
+mod names;
 mod nats;
 /// What the other tests start servers with: they are of another package.
 #[allow(dead_code, unreachable_pub, reason = "these tests need only part of it")]

@@ -51,6 +51,7 @@ impl Terminal {
             .args(words)
             .current_dir(&directory)
             .env("GRAFT", env!("CARGO_BIN_EXE_graft"))
+            .env("TERM", "xterm")
             .stdin(open())
             .stdout(open())
             .stderr(open())

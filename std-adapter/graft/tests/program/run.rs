@@ -234,8 +234,8 @@ fn wrong_settings_are_refused_and_leave_no_trace() {
     for (arguments, code, reason) in [
         (vec!["--cluster", "c", "--size", "0"], 78, "size must not be 0"),
         (vec!["--cluster", "c", "--size", "65"], 78, "there is room for 64 voters"),
-        (vec!["--cluster", "a b", "--size", "1"], 78, "the cluster name must be"),
-        (vec!["--cluster", "", "--size", "1"], 78, "the cluster name must"),
+        (vec!["--cluster", "a b", "--size", "1"], 64, "the cluster name must be"),
+        (vec!["--cluster", "", "--size", "1"], 64, "the cluster name must"),
         (vec!["--cluster", "c", "--size", "1", "--id", "a b"], 64, "byte 1 is not"),
         (vec!["--cluster", "c"], 64, "--size <N>"),
         (vec!["--cluster", "c", "--size", "1", "--nats", "x"], 64, "cannot be used with"),

@@ -106,7 +106,7 @@ function listNodes(nodes) {
     const priority = node.priority === 0 ? "witness" : String(node.priority ?? "–");
     const paused = node.is_paused ? ", paused" : "";
     const cells = [
-      node.id, (ROLES[role] ?? role) + paused, String(node.term), heard,
+      node.id, (ROLES[role] ?? role) + paused, String(node.term ?? "–"), heard,
       node.leads ? "–" : inWords(node.acknowledged_in_seconds), priority,
     ];
     return make("tr", {}, ...cells.map(cell => make("td", {}, cell)));

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use graft_election_core::{Message, NodeId, Outgoing, State, VoterList, quorum};
+use graft_election_core::{Message, NodeId, Outgoing, RecordedList, State, VoterList, quorum};
 
 use super::{Checker, identity_at};
 use crate::Identity;
@@ -168,13 +168,18 @@ impl Checker {
         });
     }
 
-    /// A7: who knows that it is no voter asks for no votes.
-    pub(super) fn asks_as_voter(
+    /// A node says by which list it goes, which is on its disk (I6). A7: who knows that it is no
+    /// voter asks for no votes.
+    pub(super) fn names_its_list(
         &mut self,
         node: Identity,
         durable: &VoteRecord,
         outgoing: &Outgoing,
     ) {
+        let (said, stored) = (outgoing.message.list(), durable.list.as_ref().map(RecordedList::id));
+        self.require("I6", said.is_none() || said == stored, || {
+            format!("{node} says that it goes by {said:?}, and {stored:?} is on its disk")
+        });
         if !matches!(outgoing.message, Message::VoteRequest(_) | Message::PreVoteRequest(_)) {
             return;
         }
