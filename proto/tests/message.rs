@@ -241,7 +241,7 @@ fn v7_errors_read_well() {
     assert_eq!(text(b"\x10\x01"), "field Leader at byte 0 has the wrong wire type");
     assert_eq!(
         encode(&full_messages()[1], &mut []).unwrap_err().to_string(),
-        "the message takes 106 bytes, more than the buffer has"
+        "the message takes 113 bytes, more than the buffer has"
     );
     let missing = decode(Kind::Who, b"\x12\x01a\x75\x02\0\0\0").unwrap_err();
     assert_eq!(missing.to_string(), "field Round is missing");
