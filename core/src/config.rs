@@ -48,8 +48,8 @@ pub struct Config<'a> {
     /// Only a declared list keeps more than `size` nodes from voting (rule V6): without it, two
     /// leaders of one term are possible as soon as more than `size` nodes live.
     pub voters: &'a [NodeId],
-    /// Whether it takes the list of voters from whoever leads, and is ready to be added to it (rules
-    /// R1, R11). Its [`size`](Self::size) is 0, and it declares no voters.
+    /// Whether it takes the list of voters from whoever leads, and is ready to be added to it
+    /// (rules R1, R11). Its [`size`](Self::size) is 0, and it declares no voters.
     pub joins: bool,
     /// Whether there are Go nodes in the cluster.
     pub mode: Mode,

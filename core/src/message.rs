@@ -56,8 +56,8 @@ impl Message {
         self.header().round
     }
 
-    /// By which list of voters its sender goes, if it says so (rule V6). A part of a list is no word
-    /// on that.
+    /// By which list of voters its sender goes, if it says so (rule V6). A part of a list is no
+    /// word on that.
     pub fn list(&self) -> Option<ListId> {
         self.header().list
     }

@@ -13,6 +13,9 @@ use crate::common::*;
 /// The term in which the leaders of these tests lead.
 const TERM: u64 = 5;
 
+/// A change is under way.
+const NOT_YET: ControlOutcome = ControlOutcome::NotCommitted;
+
 /// A change that was asked for, and what came of it.
 type Asked = (ControlOutcome, Option<Message>);
 
@@ -77,8 +80,6 @@ fn committed_leader_of(voters: &[&str]) -> Voter {
     assert!(a.is_list_committed());
     a
 }
-
-const NOT_YET: ControlOutcome = ControlOutcome::NotCommitted;
 
 #[test]
 fn r5_a_leader_that_is_asked_seals_its_list_first() {

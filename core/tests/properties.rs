@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use graft_election_core::{
     AlwaysGrant, Config, ControlAction, ControlRequest, Handover, Heartbeat, HeartbeatResponse,
-    Instant, LeaderValue, Life, Message, Node, Output, Position, PreVoteResponse, Recipient, Round,
-    State, VoteRequest, VoteResponse,
+    Instant, LeaderValue, Life, ListId, ListPart, ListRequest, Message, Node, Output, Position,
+    PreVoteResponse, Recipient, Round, State, VoteRequest, VoteResponse,
 };
 use proptest::prelude::*;
 use rand::SeedableRng;
@@ -51,7 +51,7 @@ fn telegrams() -> impl Strategy<Value = Telegram> {
     let others = prop::option::of(0..IDS.len());
     let numbers = prop_oneof![0_u64..8, any::<u64>()];
     let rounds = prop_oneof![6 => Just(Some(0)), 1 => Just(None), 2 => any::<u32>().prop_map(Some)];
-    let parts = (0_u8..10, 0..IDS.len(), terms, others, numbers, any::<bool>(), rounds);
+    let parts = (0_u8..12, 0..IDS.len(), terms, others, numbers, any::<bool>(), rounds);
     parts.prop_map(|(kind, sender, term, other, number, granted, round)| Telegram {
         kind,
         sender,
@@ -140,16 +140,44 @@ impl Telegram {
             6 => Message::Handover(Handover { term, leader: sender, target: other, round }),
             7 => Message::Who(identity(IDS[self.sender], small.max(1), small.max(1))),
             8 => Message::Here(identity(IDS[self.sender], small.max(1), small.max(1))),
+            _ => self.of_voters(term, asked),
+        }
+    }
+
+    /// A part of a list, a request for one, or what an operator asks.
+    fn of_voters(&self, term: u64, asked: u32) -> Message {
+        let sender = node_id(IDS[self.sender]);
+        let other = self.other.map(|index| node_id(IDS[index]));
+        let small = u32::try_from(self.number % 8).unwrap_or(0);
+        let round = self.round.and_then(|round| Round::new(asked.wrapping_add(round)));
+        let life = Life::new(asked.wrapping_sub(small));
+        let list = Some(ListId { term, version: small + 1 });
+        let place = NonZeroU32::new(small).unwrap_or(NonZeroU32::MIN);
+        match self.kind {
+            9 => Message::ListRequest(ListRequest {
+                node: sender,
+                life: Life::new(small + 1).unwrap(),
+                wanted: place,
+            }),
+            10 => Message::ListPart(ListPart {
+                voter: other.unwrap_or_else(|| sender.clone()),
+                sender,
+                place,
+                count: NonZeroU32::new(small / 2).unwrap_or(NonZeroU32::MIN),
+                list,
+                life,
+                root: list.filter(|_| self.granted),
+            }),
             _ => Message::ControlRequest(ControlRequest {
                 term,
                 node: sender,
                 target: other,
-                action: ControlAction::from_number(small % 4 + 1).unwrap(),
+                action: ControlAction::from_number(small % 6 + 1).unwrap(),
                 round: round.unwrap_or(Round::new(1).unwrap()),
                 last: None,
-                life: Life::new(asked.wrapping_sub(small)),
-                list: None,
-                wanted: None,
+                life,
+                list: list.filter(|_| self.granted),
+                wanted: NonZeroU32::new(small),
             }),
         }
     }

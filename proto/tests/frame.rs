@@ -538,20 +538,7 @@ fn sent() -> impl Strategy<Value = Sent> {
                     let heartbeat = Heartbeat { term, leader, sent_at, size, round, list, value };
                     Message::Heartbeat(heartbeat)
                 }
-                4 => Message::HeartbeatResponse(HeartbeatResponse {
-                    term,
-                    follower: from,
-                    position,
-                    sent_at,
-                    priority: small,
-                    bound_for: sent_at,
-                    round,
-                    list,
-                    life,
-                    is_paused: granted,
-                    is_full: !granted,
-                    wanted: size,
-                }),
+                4 => answer(&from, (term, small, granted), position, (round, list, life)),
                 5 => Message::PreVoteResponse(PreVoteResponse {
                     term,
                     granted,
@@ -566,24 +553,51 @@ fn sent() -> impl Strategy<Value = Sent> {
                 7 => Message::Who(identity()),
                 8 => Message::Here(identity()),
                 9 => asked(term, identity(), other),
-                10 => Message::ListRequest(ListRequest {
-                    node: identity().node,
-                    life: identity().life,
-                    wanted: size.unwrap_or(NonZeroU32::MIN),
-                }),
-                11 => Message::ListPart(ListPart {
-                    sender: from,
-                    voter: other.unwrap_or_else(|| identity().node),
-                    place: size.unwrap_or(NonZeroU32::MIN),
-                    count: NonZeroU32::MIN,
-                    list,
-                    life,
-                    root: list,
-                }),
+                10 => wanted(identity(), size),
+                11 => told(identity(), other, list),
                 _ => answered(term, identity(), other, granted),
             };
             Sent { sender, outgoing: Outgoing { to, message } }
         })
+}
+
+/// The answer to a heartbeat.
+fn answer(
+    from: &NodeId,
+    (term, small, granted): (u64, u32, bool),
+    position: Position,
+    (round, list, life): (Option<Round>, Option<ListId>, Option<Life>),
+) -> Message {
+    let (sent_at, follower) = (NonZeroU64::new(term), from.clone());
+    Message::HeartbeatResponse(HeartbeatResponse {
+        term,
+        follower,
+        position,
+        sent_at,
+        priority: small,
+        bound_for: sent_at,
+        round,
+        list,
+        life,
+        is_paused: granted,
+        is_full: !granted,
+        wanted: NonZeroU32::new(small),
+    })
+}
+
+/// A request for a part of a list.
+fn wanted(of: Identity, place: Option<NonZeroU32>) -> Message {
+    let Identity { node, life, .. } = of;
+    let wanted = place.unwrap_or(NonZeroU32::MIN);
+    Message::ListRequest(ListRequest { node, life, wanted })
+}
+
+/// A part of a list.
+fn told(by: Identity, voter: Option<NodeId>, list: Option<ListId>) -> Message {
+    let voter = voter.unwrap_or_else(|| by.node.clone());
+    let (place, count) = (NonZeroU32::MIN, NonZeroU32::MAX);
+    let (sender, life, root) = (by.node, Some(by.life), list);
+    Message::ListPart(ListPart { sender, voter, place, count, list, life, root })
 }
 
 /// What an operator asks.

@@ -386,15 +386,7 @@ fn full_messages() -> [Message; 13] {
     let identity = Identity { node: id.clone(), round: round.unwrap(), life: life.unwrap() };
     [
         Message::VoteRequest(request.clone()),
-        Message::VoteResponse(VoteResponse {
-            term,
-            granted: true,
-            voter: Some(voter.clone()),
-            round,
-            list,
-            life,
-            wanted: NonZeroU32::new(u32::MAX),
-        }),
+        full_vote(&identity, list),
         Message::Heartbeat(Heartbeat {
             term,
             leader: leader.clone(),
@@ -432,23 +424,34 @@ fn full_messages() -> [Message; 13] {
         Message::Handover(Handover { term, leader, target: Some(id), round }),
         Message::Who(identity.clone()),
         Message::Here(identity.clone()),
-        Message::ListRequest(ListRequest {
-            node: identity.node.clone(),
-            life: identity.life,
-            wanted: NonZeroU32::MAX,
-        }),
-        Message::ListPart(ListPart {
-            sender: identity.node.clone(),
-            voter: identity.node.clone(),
-            place: NonZeroU32::MAX,
-            count: NonZeroU32::MAX,
-            list,
-            life,
-            root: list,
-        }),
+        full_wish(&identity),
+        full_part(&identity),
         full_request(&identity),
         full_answer(&identity),
     ]
+}
+
+fn full_vote(by: &Identity, list: Option<ListId>) -> Message {
+    let (term, wanted) = (u64::MAX, NonZeroU32::new(u32::MAX));
+    let (voter, round, life) = (Some(by.node.clone()), Some(by.round), Some(by.life));
+    Message::VoteResponse(VoteResponse { term, granted: true, voter, round, list, life, wanted })
+}
+
+fn full_wish(of: &Identity) -> Message {
+    let Identity { node, life, .. } = of.clone();
+    Message::ListRequest(ListRequest { node, life, wanted: NonZeroU32::MAX })
+}
+
+fn full_part(by: &Identity) -> Message {
+    Message::ListPart(ListPart {
+        sender: by.node.clone(),
+        voter: by.node.clone(),
+        place: NonZeroU32::MAX,
+        count: NonZeroU32::MAX,
+        list: Some(full_list()),
+        life: Some(by.life),
+        root: Some(full_list()),
+    })
 }
 
 fn full_list() -> ListId {

@@ -121,6 +121,16 @@ fn draw(kind: Kind, random: &mut StdRng) -> Message {
             target: optional(random, id),
             round: Round::new(small(random)),
         }),
+        Kind::Who => Message::Who(draw_identity(random)),
+        Kind::Here => Message::Here(draw_identity(random)),
+        Kind::ListPart | Kind::ListRequest => draw_of_list(kind, random),
+        Kind::ControlRequest | Kind::ControlResponse => draw_of_operator(kind, random),
+    }
+}
+
+/// A part of a list, or the request for one.
+fn draw_of_list(kind: Kind, random: &mut StdRng) -> Message {
+    match kind {
         Kind::ListPart => Message::ListPart(ListPart {
             sender: id(random),
             voter: id(random),
@@ -135,8 +145,13 @@ fn draw(kind: Kind, random: &mut StdRng) -> Message {
             life: Life::new(small(random).max(1)).unwrap(),
             wanted: NonZeroU32::new(small(random).max(1)).unwrap(),
         }),
-        Kind::Who => Message::Who(draw_identity(random)),
-        Kind::Here => Message::Here(draw_identity(random)),
+        other => panic!("{other} is another kind"),
+    }
+}
+
+/// What an operator asks, or is answered.
+fn draw_of_operator(kind: Kind, random: &mut StdRng) -> Message {
+    match kind {
         Kind::ControlRequest => Message::ControlRequest(ControlRequest {
             term: number(random),
             node: id(random),
@@ -160,6 +175,7 @@ fn draw(kind: Kind, random: &mut StdRng) -> Message {
             life: Life::new(small(random).max(1)).unwrap(),
             is_committed: random.random(),
         }),
+        other => panic!("{other} is another kind"),
     }
 }
 
@@ -250,6 +266,29 @@ fn fields(message: &Message) -> Value {
             "Leader": handover.leader.as_str(),
             "Target": text(&handover.target),
         }),
+        Message::Who(identity) | Message::Here(identity) => json!({
+            "Node": identity.node.as_str(),
+            "Life": identity.life.number(),
+        }),
+        Message::ListPart(_) | Message::ListRequest(_) => list_fields(message),
+        Message::ControlRequest(_) | Message::ControlResponse(_) => control_fields(message),
+    };
+    let kind = Kind::of(message);
+    if !matches!(kind, Kind::ListPart | Kind::ListRequest) {
+        fields["Round"] = round(message.round()).into();
+    }
+    if has_list(kind) {
+        let list = list_in(message);
+        fields["ListTerm"] = list.map_or(0, |list| list.term).into();
+        fields["ListVersion"] = list.map_or(0, |list| list.version).into();
+    }
+    fields
+}
+
+/// Those of a part of a list, and of the request for one.
+fn list_fields(message: &Message) -> Value {
+    let life = |life: Option<Life>| life.map_or(0, Life::number);
+    match message {
         Message::ListPart(part) => json!({
             "Sender": part.sender.as_str(),
             "Voter": part.voter.as_str(),
@@ -264,27 +303,8 @@ fn fields(message: &Message) -> Value {
             "Life": request.life.number(),
             "Wanted": request.wanted.get(),
         }),
-        Message::Who(identity) | Message::Here(identity) => json!({
-            "Node": identity.node.as_str(),
-            "Life": identity.life.number(),
-        }),
-        Message::ControlRequest(_) | Message::ControlResponse(_) => control_fields(message),
-    };
-    let kind = Kind::of(message);
-    if !matches!(kind, Kind::ListPart | Kind::ListRequest) {
-        fields["Round"] = round(message.round()).into();
+        other => panic!("{other:?} is not of a list"),
     }
-    if has_list(kind) {
-        let list = match message {
-            Message::ListPart(part) => part.list,
-            Message::ControlRequest(request) => request.list,
-            Message::ControlResponse(response) => response.list,
-            message => message.list(),
-        };
-        fields["ListTerm"] = list.map_or(0, |list| list.term).into();
-        fields["ListVersion"] = list.map_or(0, |list| list.version).into();
-    }
-    fields
 }
 
 /// Those of what an operator asks and is answered.
@@ -312,6 +332,16 @@ fn control_fields(message: &Message) -> Value {
             "Committed": response.is_committed,
         }),
         other => panic!("{other:?} is not of an operator"),
+    }
+}
+
+/// The list that a message names.
+fn list_in(message: &Message) -> Option<ListId> {
+    match message {
+        Message::ListPart(part) => part.list,
+        Message::ControlRequest(request) => request.list,
+        Message::ControlResponse(response) => response.list,
+        message => message.list(),
     }
 }
 

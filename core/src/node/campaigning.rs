@@ -51,8 +51,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         self.seek_leadership(now, Reason::HigherTerm, own_term)
     }
 
-    /// C5, H4, N3, O3, R11: neither a node that fails to save campaigns, nor a witness, nor one that
-    /// is no voter, stands aside or is kept back.
+    /// C5, H4, N3, O3, R11: neither a node that fails to save campaigns, nor a witness, nor one
+    /// that is no voter, stands aside or is kept back.
     pub(super) fn may_campaign(&self) -> bool {
         !self.save_failed
             && self.priority != Config::WITNESS

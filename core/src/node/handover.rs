@@ -84,8 +84,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         self.electorate().id(last).cloned()
     }
 
-    /// O2, R7: the follower that is named, or else the successor, if it is fit to lead and still bound
-    /// to this leader.
+    /// O2, R7: the follower that is named, or else the successor, if it is fit to lead and still
+    /// bound to this leader.
     pub(super) fn fit_successor(&self, now: Instant, target: Option<&NodeId>) -> Option<NodeId> {
         let Role::Leader(leading) = &self.role else {
             return None;

@@ -396,8 +396,8 @@ impl Saving<'_> {
     }
 }
 
-/// Takes note of what a node asks. An operator's question is not its own, and a part of a list is no
-/// question.
+/// Takes note of what a node asks. An operator's question is not its own, and a part of a list is
+/// no question.
 fn note_question(asked: &Cell<Option<Round>>, message: &Message) {
     if !matches!(message, Message::ControlResponse(_) | Message::ListPart(_)) {
         asked.set(message.round());

@@ -288,20 +288,36 @@ impl Faults {
         self.message_time_min + self.message_time_max + SAVE_TIME_MAX
     }
 
-    /// The world of a seed, as it begins.
-    pub(crate) fn draw_setup(&self, rng: &mut SmallRng) -> Setup {
+    /// How many voters there are.
+    fn draw_size(&self, rng: &mut SmallRng, clusters: usize) -> usize {
         const SIZES: [usize; 14] = [1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7, 8, 9];
-        let size = SIZES[rng.random_range(0..SIZES.len())];
-        let clusters = if self.kind == Kind::TwinClusters { 2 } else { 1 };
-        let size = size.min(NodeIndex::COUNT_MAX / clusters);
-        let size = match self.kind {
+        let size = SIZES[rng.random_range(0..SIZES.len())].min(NodeIndex::COUNT_MAX / clusters);
+        match self.kind {
             Kind::Lists => size.clamp(3, 5),
             Kind::Changes => size.min(5),
+            // A cluster of one binds nobody else: its double may lead while the lease lasts of one
+            // that crashed.
+            _ if self.doubles_hear => size.max(2),
             _ => size,
-        };
-        // A cluster of one binds nobody else: its double may lead while the lease lasts of one that
-        // crashed.
-        let size = if self.doubles_hear { size.max(2) } else { size };
+        }
+    }
+
+    /// Which rules such a world is held to.
+    fn judged(&self, declared: bool) -> Judged {
+        match self.kind {
+            Kind::Doubles if self.doubles_hear => Judged::Doubles { delay_max: self.delay_max() },
+            Kind::Hostile | Kind::Doubles => Judged::NodesAlone,
+            Kind::LostDisks | Kind::TooMany if !declared => Judged::AllButI1,
+            Kind::WildClocks => Judged::AllButI4,
+            Kind::Changes => Judged::Changing,
+            _ => Judged::Everything,
+        }
+    }
+
+    /// The world of a seed, as it begins.
+    pub(crate) fn draw_setup(&self, rng: &mut SmallRng) -> Setup {
+        let clusters = if self.kind == Kind::TwinClusters { 2 } else { 1 };
+        let size = self.draw_size(rng, clusters);
         let declared = match self.kind {
             Kind::Lists | Kind::Changes => true,
             // V6: a Go node's votes, which name nobody, are no declared voter's.
@@ -315,14 +331,7 @@ impl Faults {
             Kind::Changes => size + rng.random_range(1..=4),
             _ => size * clusters,
         };
-        let judged = match self.kind {
-            Kind::Doubles if self.doubles_hear => Judged::Doubles { delay_max: self.delay_max() },
-            Kind::Hostile | Kind::Doubles => Judged::NodesAlone,
-            Kind::LostDisks | Kind::TooMany if !declared => Judged::AllButI1,
-            Kind::WildClocks => Judged::AllButI4,
-            Kind::Changes => Judged::Changing,
-            _ => Judged::Everything,
-        };
+        let judged = self.judged(declared);
         let (unequal_terms, unequal_times) = (rng.random_bool(0.3), rng.random_bool(0.2));
         let unequal_positions = rng.random_bool(0.3);
         let (unequal_priorities, coarse_clocks) = (rng.random_bool(0.3), rng.random_bool(0.3));

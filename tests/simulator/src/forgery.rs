@@ -119,6 +119,20 @@ fn draw_id(rng: &mut SmallRng, nodes: usize) -> NodeId {
     Identity { index: NodeIndex::new(rng.random_range(0..nodes)), generation: 1 }.id()
 }
 
+fn pre_vote(
+    granted: bool,
+    terms: [u64; 2],
+    voter: NodeId,
+    life: Option<Life>,
+    round: Option<Round>,
+) -> Message {
+    let [term, proposed_term] = terms;
+    let (list, wanted) = (None, None);
+    let response =
+        PreVoteResponse { term, granted, voter, proposed_term, round, list, life, wanted };
+    Message::PreVoteResponse(response)
+}
+
 /// A message of any kind, of the given round.
 fn draw_message(rng: &mut SmallRng, term: u64, from: NodeId, round: Option<Round>) -> Message {
     let size = NonZeroU32::new(rng.random_range(0..4));
@@ -145,16 +159,9 @@ fn draw_message(rng: &mut SmallRng, term: u64, from: NodeId, round: Option<Round
             }
         }
         2 => {
-            let voter = Some(from);
-            Message::VoteResponse(VoteResponse {
-                term,
-                granted,
-                voter,
-                round,
-                list,
-                life,
-                wanted: None,
-            })
+            let (voter, wanted) = (Some(from), None);
+            let vote = VoteResponse { term, granted, voter, round, list, life, wanted };
+            Message::VoteResponse(vote)
         }
         3 => {
             let value = LeaderValue::EMPTY;
@@ -177,18 +184,7 @@ fn draw_message(rng: &mut SmallRng, term: u64, from: NodeId, round: Option<Round
         }),
         5 => {
             let proposed_term = term.wrapping_add(rng.random_range(0..2));
-            let voter = from;
-            let response = PreVoteResponse {
-                term,
-                granted,
-                voter,
-                proposed_term,
-                round,
-                list,
-                life,
-                wanted: None,
-            };
-            Message::PreVoteResponse(response)
+            pre_vote(granted, [term, proposed_term], from, life, round)
         }
         6 => {
             let round = round.or(Round::new(1)).expect("1 is a round");

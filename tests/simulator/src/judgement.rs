@@ -35,8 +35,8 @@ pub enum Judged {
     /// What each node owes whatever it hears: I2, I3, I6, I7 and T3. Messages are forged, and can't
     /// be told from real ones.
     NodesAlone,
-    /// `changing`: what holds whoever votes: I1 to I11 but for A3 and L3, and A7. The voters change,
-    /// and only the nodes know when.
+    /// `changing`: what holds whoever votes, I1 to I11 and A7 above all. The voters change, and
+    /// only the nodes know when.
     Changing,
     /// `doubles-12ms`: the same, and that two leases overlap for no longer than this, and not at
     /// all as long as no double has led. Some ids have several processes, and nothing that they say
@@ -83,8 +83,8 @@ impl FromStr for Judged {
             [Self::Everything, Self::AllButI1, Self::AllButI4, Self::NodesAlone, Self::Changing];
         all.into_iter().find(|judged| judged.to_string() == text).ok_or_else(|| {
             format!(
-                "expected everything, all-but-i1, all-but-i4, nodes-alone, changing or doubles-12ms, \
-                 not \"{text}\""
+                "expected everything, all-but-i1, all-but-i4, nodes-alone, changing or \
+                 doubles-12ms, not \"{text}\""
             )
         })
     }

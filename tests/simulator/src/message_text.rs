@@ -259,6 +259,47 @@ pub(crate) fn parse_message(words: &[&str]) -> Result<Message, String> {
     }
 }
 
+fn parse_control_request(
+    term: u64,
+    round: Option<Round>,
+    life: Option<Life>,
+    list: Option<ListId>,
+    fields: &mut Fields<'_>,
+) -> Result<Message, String> {
+    Ok(Message::ControlRequest(ControlRequest {
+        term,
+        node: fields.required("node")?,
+        target: fields.optional("target")?,
+        action: fields.choice("action", ControlAction::from_number)?,
+        round: round.ok_or("expected round=…")?,
+        last: fields.numbered("last")?,
+        life,
+        list,
+        wanted: fields.optional("wanted")?,
+    }))
+}
+
+fn parse_control_response(
+    term: u64,
+    round: Option<Round>,
+    life: Option<Life>,
+    list: Option<ListId>,
+    fields: &mut Fields<'_>,
+) -> Result<Message, String> {
+    Ok(Message::ControlResponse(ControlResponse {
+        term,
+        node: fields.required("node")?,
+        leader: fields.optional("leader")?,
+        outcome: fields.choice("outcome", ControlOutcome::from_number)?,
+        round: round.ok_or("expected round=…")?,
+        last: fields.numbered("last")?,
+        is_paused: fields.flag("paused"),
+        life: life.ok_or("expected life=…")?,
+        is_committed: fields.flag("committed"),
+        list,
+    }))
+}
+
 fn parse_part(fields: &mut Fields<'_>) -> Result<ListPart, String> {
     Ok(ListPart {
         sender: fields.required("sender")?,
@@ -326,29 +367,8 @@ fn parse_with_term(kind: &str, fields: &mut Fields<'_>) -> Result<Message, Strin
             life,
             wanted: fields.optional("wanted")?,
         }),
-        "control-request" => Message::ControlRequest(ControlRequest {
-            term,
-            node: fields.required("node")?,
-            target: fields.optional("target")?,
-            action: fields.choice("action", ControlAction::from_number)?,
-            round: round.ok_or("expected round=…")?,
-            last: fields.numbered("last")?,
-            life,
-            list,
-            wanted: fields.optional("wanted")?,
-        }),
-        "control-response" => Message::ControlResponse(ControlResponse {
-            term,
-            node: fields.required("node")?,
-            leader: fields.optional("leader")?,
-            outcome: fields.choice("outcome", ControlOutcome::from_number)?,
-            round: round.ok_or("expected round=…")?,
-            last: fields.numbered("last")?,
-            is_paused: fields.flag("paused"),
-            life: life.ok_or("expected life=…")?,
-            is_committed: fields.flag("committed"),
-            list,
-        }),
+        "control-request" => parse_control_request(term, round, life, list, fields)?,
+        "control-response" => parse_control_response(term, round, life, list, fields)?,
         _ => Message::Handover(Handover {
             term,
             leader: fields.required("leader")?,

@@ -58,14 +58,7 @@ impl fmt::Display for Step {
             Self::Save(node) => write!(f, "save {node}"),
             Self::FailSave { node, written: false } => write!(f, "fail-save {node}"),
             Self::FailSave { node, written: true } => write!(f, "fail-save {node} written"),
-            Self::Disk { node, mode } => {
-                let mode = match mode {
-                    DiskMode::Works => "works",
-                    DiskMode::Fails => "fails",
-                    DiskMode::Holds => "holds",
-                };
-                write!(f, "disk {node} {mode}")
-            }
+            Self::Disk { node, mode } => write!(f, "disk {node} {}", name_of(*mode)),
             Self::Crash { node, remains } => {
                 let remains = match remains {
                     Remains::Old => "",
@@ -121,6 +114,14 @@ impl fmt::Display for Step {
                 write!(f, " -> {to}")
             }
         }
+    }
+}
+
+fn name_of(mode: DiskMode) -> &'static str {
+    match mode {
+        DiskMode::Works => "works",
+        DiskMode::Fails => "fails",
+        DiskMode::Holds => "holds",
     }
 }
 

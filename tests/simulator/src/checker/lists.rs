@@ -11,15 +11,15 @@ use crate::Identity;
 use crate::machine::CoreNode;
 use crate::setup::{VOTERS_MAX, VoteRecord};
 
-/// The id of a list, in order.
-type Id = (u64, u32);
-
 /// The rules that are judged where lists change. All others depend on who is a voter, which is not
 /// known there but to the nodes themselves.
 const JUDGED: [&str; 19] = [
     "I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I10", "I11", "A7", "V1", "V3", "T1",
     "N1", "N2", "C5", "C1",
 ];
+
+/// The id of a list, in order.
+type Id = (u64, u32);
 
 /// What is known of the lists of a cluster.
 #[derive(Debug, Default)]
