@@ -84,11 +84,15 @@ impl MediumArgs {
         &mut self.nats
     }
 
+    /// The file with the cluster's key, if one is named.
+    pub(crate) fn key_file(&self) -> Result<Option<PathBuf>> {
+        let from_environment = variable(KEY_FILE_VARIABLE)?.map(PathBuf::from);
+        Ok(self.key_file.clone().or(from_environment))
+    }
+
     /// The cluster's key, if it has one. It is never an option, since `ps` shows those.
     pub(crate) fn keys(&self) -> Result<Option<Keys>> {
-        let from_environment = variable(KEY_FILE_VARIABLE)?.map(PathBuf::from);
-        let file = self.key_file.clone().or(from_environment);
-        match (file, variable(KEY_VARIABLE)?) {
+        match (self.key_file()?, variable(KEY_VARIABLE)?) {
             (None, None) => Ok(None),
             (Some(file), None) => Ok(Some(read_key_file(file)?)),
             (None, Some(text)) => {
