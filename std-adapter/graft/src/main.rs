@@ -34,6 +34,7 @@ mod sources;
 mod status;
 mod stop;
 mod systemd;
+mod text_file;
 mod traces;
 mod voters;
 mod watch;
