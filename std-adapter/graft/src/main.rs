@@ -10,6 +10,7 @@ mod demo;
 mod doctor;
 mod election_timeout;
 mod exit_status;
+mod file_identity;
 mod http;
 mod inspect;
 mod is_leader;

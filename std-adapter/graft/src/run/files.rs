@@ -3,17 +3,13 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use graft_election::VoteFile;
 
+use crate::file_identity::{FileIdentity, end_of_links};
 use crate::leader_file::LeaderFilePlace;
-
-/// How many symbolic links lead to a file at most, as on Linux.
-const LINKS_MAX: usize = 40;
 
 /// Those of one node. Not all need to be there.
 #[derive(Debug, Default)]
@@ -27,15 +23,6 @@ struct NodeFile {
     name: &'static str,
     path: PathBuf,
     is_written: bool,
-}
-
-/// What tells a file from all others.
-#[derive(Debug, PartialEq, Eq, Hash)]
-enum Identity {
-    /// One that is there, whatever its names are: its device, and its number there.
-    Inode(u64, u64),
-    /// One that is not.
-    Path(PathBuf),
 }
 
 impl NodeFiles {
@@ -87,9 +74,9 @@ impl NodeFiles {
     ///
     /// One that is written is the same as another, by whatever name.
     pub(super) fn check(&self) -> Result<()> {
-        let mut seen: HashMap<Identity, &NodeFile> = HashMap::new();
+        let mut seen: HashMap<FileIdentity, &NodeFile> = HashMap::new();
         for file in &self.files {
-            let Some(identity) = identity(&file.path) else { continue };
+            let Some(identity) = FileIdentity::of(&file.path) else { continue };
             if let Some(other) = seen.insert(identity, file)
                 && (file.is_written || other.is_written)
             {
@@ -99,32 +86,6 @@ impl NodeFiles {
         }
         Ok(())
     }
-}
-
-/// None for a pipe, a terminal and `/dev/null`, where nothing takes another's place.
-fn identity(path: &Path) -> Option<Identity> {
-    match fs::metadata(path) {
-        Ok(found) if found.is_file() => Some(Identity::Inode(found.dev(), found.ino())),
-        Ok(_) => None,
-        Err(_) => Some(Identity::Path(end_of_links(path))),
-    }
-}
-
-/// Where the file itself is or would be, however many symbolic links lead there.
-fn end_of_links(path: &Path) -> PathBuf {
-    let mut path = path.to_owned();
-    for _ in 0..LINKS_MAX {
-        let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
-        let directory = fs::canonicalize(directory.unwrap_or(Path::new(".")));
-        if let (Ok(directory), Some(name)) = (directory, path.file_name()) {
-            path = directory.join(name);
-        }
-        match fs::read_link(&path) {
-            Ok(target) => path = path.with_file_name(target),
-            Err(_) => break,
-        }
-    }
-    path
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
