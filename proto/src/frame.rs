@@ -20,6 +20,7 @@
 //!     round: None,
 //!     list: None,
 //!     life: None,
+//!     wanted: None,
 //! };
 //! let message = Message::VoteResponse(vote);
 //! let outgoing = Outgoing { to: Recipient::Node(candidate.clone()), message: message.clone() };

@@ -1,23 +1,19 @@
 //! A cluster's key as a text, and the file that it is in.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use graft_election_proto::seal::{Key, KeyTextError, Keys};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
-/// The most bytes that a file of keys has.
-const FILE_MAX: u64 = 1024;
+use crate::small_file::SmallFile;
 
-/// How long it may take until somebody writes to a pipe.
-const WRITER_PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+/// The most bytes that a file of keys has.
+const FILE_LEN_MAX: usize = 1024;
 
 /// What some editors put before a text.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
@@ -85,7 +81,7 @@ pub fn read_key_file(path: impl AsRef<Path>) -> Result<Keys, KeyFileError> {
         return Err(KeyFileError::IsKey);
     }
     let failed = |error| KeyFileError::Read { path: path.to_owned(), error };
-    let file = open(path, WRITER_PATIENCE).map_err(failed)?;
+    let file = SmallFile::open(path).map_err(failed)?;
     // Of the file that is open, so that it can't be another one.
     let metadata = file.metadata().map_err(failed)?;
     if metadata.is_file() {
@@ -100,22 +96,10 @@ pub fn read_key_file(path: impl AsRef<Path>) -> Result<Keys, KeyFileError> {
         }
     }
     // With room for all of it, so that no part is left behind where it grew.
-    let mut text = Zeroizing::new(Vec::with_capacity(FILE_MAX as usize + 1));
-    file.take(FILE_MAX).read_to_end(&mut text).map_err(failed)?;
+    let mut text = Zeroizing::new(Vec::with_capacity(FILE_LEN_MAX + 1));
+    file.read_to_end(FILE_LEN_MAX, &mut text).map_err(failed)?;
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
     parse(text).map_err(|error| KeyFileError::Text { path: path.to_owned(), error })
-}
-
-/// Opens a file. That of a pipe to which nobody writes would never end.
-fn open(path: &Path, patience: Timespec) -> io::Result<File> {
-    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
-    let file = File::options().read(true).custom_flags(nonblocking).open(path)?;
-    let is_pipe = file.metadata()?.file_type().is_fifo();
-    if is_pipe && poll(&mut [PollFd::new(&file, PollFlags::IN)], Some(&patience))? == 0 {
-        return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody writes to this pipe"));
-    }
-    fcntl_setfl(&file, fcntl_getfl(&file)?.difference(OFlags::NONBLOCK))?;
-    Ok(file)
 }
 
 /// Reads a cluster's key, or two with white space between them, as they are in a
@@ -225,16 +209,20 @@ mod tests {
             (&b""[..], KeyTextError::Empty),
             (&[0xef, 0xbb, 0xbf], KeyTextError::Empty),
             (&binary, KeyTextError::NotAKey { word: 1 }),
-            (&[b'7'; 5_000], KeyTextError::NotAKey { word: 1 }),
+            (&[b'7'; FILE_LEN_MAX], KeyTextError::NotAKey { word: 1 }),
         ] {
             let (_directory, path) = private_file(text);
             let error = read_key_file(&path).unwrap_err();
             assert!(matches!(&error, KeyFileError::Text { error, .. } if *error == expected));
         }
-        let (directory, _) = private_file("");
-        let error = read_key_file(directory.path()).unwrap_err();
-        let is_directory = |error: &io::Error| error.kind() == io::ErrorKind::IsADirectory;
-        assert!(matches!(&error, KeyFileError::Read { error, .. } if is_directory(error)));
+        let (directory, path) = private_file([b'7'; FILE_LEN_MAX + 1]);
+        for (path, kind) in [
+            (path.as_path(), io::ErrorKind::FileTooLarge),
+            (directory.path(), io::ErrorKind::IsADirectory),
+        ] {
+            let error = read_key_file(path).unwrap_err();
+            assert!(matches!(&error, KeyFileError::Read { error, .. } if error.kind() == kind));
+        }
     }
 
     /// Somebody took the option for the key's own.
@@ -248,13 +236,10 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_gives_a_key_if_somebody_writes_to_it() {
+    fn a_pipe_gives_a_key() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pipe");
-        let (kind, mode) = (FileType::Fifo, Mode::from_raw_mode(0o600));
-        mknodat(CWD, &path, kind, mode, 0).unwrap();
-        let error = open(&path, Timespec { tv_sec: 0, tv_nsec: 1 }).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o644), 0).unwrap();
         let reader = std::thread::spawn({
             let path = path.clone();
             move || read_key_file(path)

@@ -40,6 +40,7 @@ mod serial;
 mod serial_line;
 #[cfg(feature = "serde")]
 mod serialize;
+mod small_file;
 mod start_question;
 mod times;
 mod transport;
@@ -84,6 +85,7 @@ pub use run_while_leader::RunError;
 pub use serial::{SerialError, SerialTransport};
 #[cfg(feature = "serial")]
 pub use serial_line::{SerialLine, SerialLineError};
+pub use small_file::SmallFile;
 pub use times::Times;
 pub use transport::{Arrival, Ask, Connection, ConnectionState, Listen, Member, Transport};
 pub use vote_file::{

@@ -112,7 +112,7 @@ impl BridgeArgs {
             to_nats: self.nats_rate,
             to_line: self.serial_rate.unwrap_or(default_rates.to_line),
         };
-        let nats = self.nats.clone().settings().exits_with(ExitStatus::Configuration)?;
+        let nats = self.nats.settings().exits_with(ExitStatus::Configuration)?;
         let (line, configure) = (self.serial.clone(), |options| nats.configure(options));
         let connected =
             Bridge::connect_to(&self.cluster, line, &nats.servers, rates, configure).await;
@@ -130,7 +130,7 @@ impl BridgeArgs {
             .context("could not start the bridge")?
             .with_line_name(&self.line_name)
             .with_mode(self.mode.into());
-        Ok((bridge, nats.servers))
+        Ok((bridge, nats.servers.clone()))
     }
 
     async fn carry_over(

@@ -1,17 +1,19 @@
 //! The leader file: other programs of this machine see by it whether this node has a valid lease.
 
 mod keeper;
+mod lock;
+mod place;
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use graft_election::Status;
+use graft_election::{SmallFile, Status};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::keeper::LeaderFileKeeper;
+pub(crate) use self::keeper::{LeaderFileClaim, LeaderFileKeeper};
+pub(crate) use self::place::LeaderFilePlace;
 use crate::machine_clock::{boot_id, now};
 use crate::report::timestamp;
 
@@ -32,6 +34,9 @@ pub(crate) struct LeaderFile {
 }
 
 impl LeaderFile {
+    /// More bytes than it ever has.
+    const LEN_MAX: usize = 4096;
+
     /// What a leader says whose lease may be acted on until this time of the machine's clock.
     fn new(status: &Status, token: u64, until: Duration) -> Result<Self> {
         Ok(Self {
@@ -46,10 +51,12 @@ impl LeaderFile {
 
     /// What the file at `path` says; none if there is none.
     pub(crate) fn read(path: &Path) -> Result<Option<Self>> {
-        let bytes = match fs::read(path) {
+        let mut bytes = Vec::new();
+        let opened = SmallFile::open(path);
+        match opened.and_then(|file| file.read_to_end(Self::LEN_MAX, &mut bytes)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => read.with_context(|| format!("could not read {}", path.display()))?,
-        };
+        }
         let file = serde_json::from_slice(&bytes)
             .with_context(|| format!("{} is not a leader file", path.display()))?;
         Ok(Some(file))

@@ -11,6 +11,7 @@ mod demo;
 mod doctor;
 mod election_timeout;
 mod exit_status;
+mod file_identity;
 mod http;
 mod inspect;
 mod is_leader;
@@ -34,7 +35,9 @@ mod seen;
 mod sources;
 mod status;
 mod stop;
+mod suggestion;
 mod systemd;
+mod text_file;
 mod traces;
 mod voters;
 mod watch;
@@ -121,7 +124,8 @@ fn main() -> ExitCode {
     };
     let arguments = match Arguments::try_parse_from(complete.words) {
         Ok(arguments) => arguments,
-        Err(mut told) => {
+        Err(told) => {
+            let mut told = suggestion::show_names(told, &Arguments::command());
             make_printable(&mut told);
             // If nobody reads it, there is nowhere left to report it.
             let _ = told.print();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -37,6 +38,9 @@ pub(crate) struct MediumArgs {
     /// may be in the environment instead, as GRAFT_KEY. [env: GRAFT_KEY_FILE]
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// Read once: its file may be a pipe.
+    #[arg(skip)]
+    keys: OnceLock<Option<Keys>>,
     #[command(flatten)]
     nats: NatsArgs,
 }
@@ -94,11 +98,23 @@ impl MediumArgs {
         &mut self.nats
     }
 
+    /// The file with the cluster's key, if one is named.
+    pub(crate) fn key_file(&self) -> Result<Option<PathBuf>> {
+        let from_environment = variable(KEY_FILE_VARIABLE)?.map(PathBuf::from);
+        Ok(self.key_file.clone().or(from_environment))
+    }
+
     /// The cluster's key, if it has one. It is never an option, since `ps` shows those.
     pub(crate) fn keys(&self) -> Result<Option<Keys>> {
-        let from_environment = variable(KEY_FILE_VARIABLE)?.map(PathBuf::from);
-        let file = self.key_file.clone().or(from_environment);
-        match (file, variable(KEY_VARIABLE)?) {
+        if let Some(keys) = self.keys.get() {
+            return Ok(keys.clone());
+        }
+        let keys = self.read_keys()?;
+        Ok(self.keys.get_or_init(|| keys).clone())
+    }
+
+    fn read_keys(&self) -> Result<Option<Keys>> {
+        match (self.key_file()?, variable(KEY_VARIABLE)?) {
             (None, None) => Ok(None),
             (Some(file), None) => Ok(Some(read_key_file(file)?)),
             (None, Some(text)) => {
@@ -126,7 +142,7 @@ impl MediumArgs {
         if let Some(line) = &self.serial {
             return Ok(Medium::Serial(SerialTransport::new(line.clone())));
         }
-        let nats = self.nats.clone().settings().exits_with(ExitStatus::Configuration)?;
+        let nats = self.nats.settings().exits_with(ExitStatus::Configuration)?;
         let connected =
             NatsTransport::connect_to(&nats.servers, |options| nats.configure(options)).await;
         let connected = connected.map_err(|error| nats.explain(error));

@@ -7,6 +7,7 @@ mod settings;
 mod tls_files;
 
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Result;
 use clap::Args;
@@ -60,6 +61,9 @@ pub(crate) struct NatsArgs {
     /// What a file of settings says, which comes after the environment.
     #[arg(skip)]
     in_file: Option<(PathBuf, Box<NatsArgs>)>,
+    /// Put together once: files with a login may be pipes.
+    #[arg(skip)]
+    settings: OnceLock<Arc<Settings>>,
 }
 
 impl NatsArgs {
@@ -72,7 +76,15 @@ impl NatsArgs {
     }
 
     /// What these arguments, the environment and a context come to. Nothing is connected yet.
-    pub(crate) fn settings(mut self) -> Result<Settings> {
+    pub(crate) fn settings(&self) -> Result<Arc<Settings>> {
+        if let Some(settings) = self.settings.get() {
+            return Ok(Arc::clone(settings));
+        }
+        let settings = Arc::new(self.clone().put_together()?);
+        Ok(Arc::clone(self.settings.get_or_init(|| settings)))
+    }
+
+    fn put_together(mut self) -> Result<Settings> {
         let in_file = self.in_file.take();
         let mut context = self.context.clone().or(variable("NATS_CONTEXT")?);
         let mut places = vec![self.place("from the command line"), Place::environment()?];

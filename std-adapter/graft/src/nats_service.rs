@@ -35,7 +35,7 @@ impl NatsService {
     ///
     /// Those of the node's own connection.
     pub(crate) async fn connect(nats: &NatsArgs) -> Result<Self> {
-        let nats = nats.clone().settings().exits_with(ExitStatus::Configuration)?;
+        let nats = nats.settings().exits_with(ExitStatus::Configuration)?;
         let connected = nats
             .servers
             .connect(|options| Ok(nats.configure(options)?.event_callback(report)))

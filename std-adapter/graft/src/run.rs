@@ -4,6 +4,7 @@ mod beside;
 mod candidacy;
 mod check;
 mod command_args;
+mod files;
 mod foreground;
 mod keep;
 mod node_args;
@@ -19,13 +20,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use graft_election::{HttpService, Mode, StartError};
+use graft_election::{HttpService, Mode, Node, StartError};
 
 use self::beside::Beside;
 pub(crate) use self::beside::Fault as RunFault;
 use self::candidacy::Candidacy;
 pub(crate) use self::check::Verdict;
 use self::command_args::CommandArgs;
+use self::files::NodeFiles;
 use self::foreground::{Foreground, Started};
 pub(crate) use self::keep::Next;
 pub(crate) use self::node_args::ModeName;
@@ -35,7 +37,7 @@ use self::script_args::ScriptArgs;
 use crate::command::{Command, keep_running_in_background};
 use crate::exit_status::{self, ExitStatus, ExitsWith};
 use crate::http::HttpServer;
-use crate::leader_file::LeaderFileKeeper;
+use crate::leader_file::{LeaderFileClaim, LeaderFilePlace};
 use crate::medium::MediumArgs;
 use crate::nats_args::NatsArgs;
 use crate::nats_service::NatsService;
@@ -119,6 +121,7 @@ impl RunArgs {
         if self.medium.keys()?.is_some() && self.node.mode() == Mode::Graft {
             return Err(StartError::KeyInGraftMode.into());
         }
+        self.check_files()?;
         let has_leader_file = self.leader_file.is_some();
         match self.node.mode() {
             Mode::Graft if has_leader_file => bail!(
@@ -133,6 +136,20 @@ impl RunArgs {
             Mode::Extended if has_leader_file => self.node.check_times_for("a leader file"),
             _ => Ok(()),
         }
+    }
+
+    /// Whether nothing is lost if all files of the node are written.
+    fn check_files(&self) -> Result<()> {
+        let leader_file = self.leader_file_place()?;
+        let json = self.json.as_ref().and_then(Option::as_ref);
+        let mut files = NodeFiles::default();
+        files.read("the file of --config", self.config.clone());
+        files.read("the key file", self.medium.key_file()?);
+        files.write_votes(self.node.vote_paths());
+        files.write_leader_file(leader_file.as_ref());
+        files.write_json(json)?;
+        files.check()?;
+        leader_file.map_or(Ok(()), |place| place.check())
     }
 
     /// Runs the node. A signal ends it even before it has connected and joined.
@@ -182,7 +199,22 @@ impl RunArgs {
     /// Opens all that may block, and starts the node.
     async fn start(self, reports_to: Target) -> Result<Started> {
         let reporter = self.reporter(reports_to)?;
-        let leader_file = self.leader_file.clone().map(LeaderFileKeeper::new).transpose()?;
+        let claim = self.leader_file_place()?.map(LeaderFileClaim::new).transpose()?;
+        match self.start_node().await {
+            Ok((node, vote_path, server)) => {
+                let leader_file = claim.map(LeaderFileClaim::begin).transpose()?;
+                Ok(Started { node, vote_path, reporter, leader_file, server })
+            }
+            Err(error) => {
+                if let Some(claim) = claim {
+                    claim.withdraw();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn start_node(&self) -> Result<(Node, PathBuf, Option<HttpServer>)> {
         let server = self.http.map(HttpServer::start).transpose();
         let server = server.exits_with(ExitStatus::Configuration)?;
         let service = match self.nats_service {
@@ -193,14 +225,20 @@ impl RunArgs {
         if let Some(service) = service {
             service.serve(&node).await?;
         }
-        Ok(Started { node, vote_path, reporter, leader_file, server })
+        Ok((node, vote_path, server))
+    }
+
+    fn leader_file_place(&self) -> Result<Option<LeaderFilePlace>> {
+        let place = self.leader_file.clone().map(LeaderFilePlace::new).transpose();
+        place.exits_with(ExitStatus::Configuration)
     }
 
     fn reporter(&self, default: Target) -> Result<Reporter> {
         match &self.json {
             None => Reporter::new(false, default),
             Some(None) => Reporter::new(true, default),
-            Some(Some(path)) => Reporter::new(true, Target::File(path.clone())),
+            Some(Some(path)) => Reporter::new(true, Target::File(path.clone()))
+                .exits_with(ExitStatus::Configuration),
         }
     }
 }

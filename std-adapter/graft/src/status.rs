@@ -68,7 +68,8 @@ impl StatusArgs {
         }
         let access = self.medium.open().await?;
         if let Medium::Serial(_) = access.medium {
-            bail!("a serial line doesn't name its clusters: say which one is meant");
+            return Err(anyhow!("a serial line doesn't name its clusters: say which one is meant"))
+                .exits_with(ExitStatus::Usage);
         }
         let looks = clusters(access.medium, self.wait)
             .await?

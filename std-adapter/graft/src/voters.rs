@@ -1,7 +1,7 @@
 //! `graft voters`: the first record of a declared voter, and another list of voters in the records
 //! of nodes that are stopped (rules N6, V6).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,16 @@ use graft_election::{
     LoadError, NodeId, OpenError, RecordedList, VoteFile, VoteRecord, VoteStore, VoterList, quorum,
 };
 
+use crate::exit_status::{ExitStatus, ExitsWith};
+use crate::file_identity::FileIdentity;
 use crate::report::print_error;
+
+/// What its help says at the end.
+const HELP: &str = "\
+Exit statuses:
+  0   it is done
+  1   it isn't: a record doesn't fit, or --yes is missing
+  64  usage: the arguments are wrong";
 
 /// Make the first vote record of a declared voter, or change the voters of a stopped cluster.
 ///
@@ -31,7 +40,7 @@ use crate::report::print_error;
 ///
 /// Without --yes it only says what it would do, and what must hold. It can be repeated.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(verbatim_doc_comment, after_help = HELP)]
 pub(crate) struct VotersArgs {
     /// The vote files. Their nodes must be stopped.
     #[arg(value_name = "FILE")]
@@ -83,19 +92,53 @@ impl FromStr for NewVoter {
 
 impl VotersArgs {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        let list = VoterList::declared(&self.set).context("--set")?;
-        match &self.id {
-            Some(id) => self.init(id, list),
-            None => self.change(),
+        self.check().exits_with(ExitStatus::Usage)?;
+        match (&self.id, &*self.files) {
+            (Some(id), [path]) => self.init(id, path),
+            _ => self.change(),
         }
     }
 
+    /// Whether the arguments make sense, before any file is opened.
+    fn check(&self) -> Result<()> {
+        VoterList::declared(&self.set).context("--set")?;
+        if let Some(id) = &self.id {
+            ensure!(self.set.contains(id), "{id} is not among the voters of --set");
+            let count = self.files.len();
+            ensure!(count == 1, "--init takes one vote file, not {count}");
+            return Ok(());
+        }
+        VoterList::declared(&self.from).context("--from")?;
+        ensure!(ids(&self.from) != ids(&self.set), "--set has the voters of --from");
+        for NewVoter { id, .. } in &self.new {
+            ensure!(self.set.contains(id), "{id} is not among the voters of --set");
+            ensure!(
+                !self.from.contains(id),
+                "{id} is a voter of --from, so it had a record: without that it must not vote again"
+            );
+        }
+        if let Some(term) = self.term {
+            ensure!((1..TERM_END).contains(&term), "term {term} is out of range");
+        }
+        ensure!(!(self.files.is_empty() && self.new.is_empty()), "no vote file is given");
+        self.check_files_differ()
+    }
+
+    fn check_files_differ(&self) -> Result<()> {
+        let new = self.new.iter().map(|new| &new.file);
+        let mut seen: HashMap<FileIdentity, &PathBuf> = HashMap::new();
+        for path in self.files.iter().chain(new) {
+            let other = FileIdentity::of(path).and_then(|identity| seen.insert(identity, path));
+            if let Some(other) = other {
+                bail!("one file is given twice: {}, {}", other.display(), path.display());
+            }
+        }
+        Ok(())
+    }
+
     /// N6: the first record, if there is none.
-    fn init(&self, id: &NodeId, list: VoterList) -> Result<ExitCode> {
-        ensure!(self.set.contains(id), "{id} is not among the voters of --set");
-        let [path] = &*self.files else {
-            bail!("--init takes one vote file, not {}", self.files.len());
-        };
+    fn init(&self, id: &NodeId, path: &Path) -> Result<ExitCode> {
+        let list = VoterList::declared(&self.set)?;
         let mut votes = open(path)?;
         let stored = votes.load()?;
         let file = path.display();
@@ -113,8 +156,6 @@ impl VotersArgs {
 
     /// V6: another list in the records of all that stay and are new.
     fn change(self) -> Result<ExitCode> {
-        VoterList::declared(&self.from).context("--from")?;
-        ensure!(ids(&self.from) != ids(&self.set), "--set has the voters of --from");
         let mut voters = Vec::new();
         for path in &self.files {
             voters.push(self.open_voter(path)?);
@@ -122,7 +163,6 @@ impl VotersArgs {
         for new in &self.new {
             voters.push(self.open_new(new)?);
         }
-        ensure!(!voters.is_empty(), "no vote file is given");
         for (place, voter) in voters.iter().enumerate() {
             let others = voters.iter().skip(place + 1);
             let id = &voter.id;
@@ -182,7 +222,6 @@ impl VotersArgs {
     fn open_new(&self, new: &NewVoter) -> Result<Voter> {
         let NewVoter { id, file: path } = new;
         let file = path.display();
-        ensure!(self.set.contains(id), "{id} is not among the voters of --set");
         let mut votes = open(path)?;
         let stored = votes.load()?;
         let voter = Voter { id: id.clone(), path: path.clone(), votes, record: stored.record };
@@ -192,10 +231,6 @@ impl VotersArgs {
         ensure!(
             is_new && stored.id.as_ref().is_none_or(|kept| kept == id),
             "{file} has a record already: give it without --new"
-        );
-        ensure!(
-            !self.from.contains(id),
-            "{id} is a voter of --from, so it had a record: without that it must not vote again"
         );
         Ok(voter)
     }

@@ -1,20 +1,20 @@
 //! Keeps the leader file as long as the lease.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use graft_election::{Mode, Node};
-use rustix::fs::OFlags;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::LeaderFile;
+use super::lock::Lock;
+use super::place::LeaderFilePlace;
 use crate::exit_status::{ExitStatus, ExitsWith};
 use crate::permit::Permit;
 
@@ -22,56 +22,63 @@ use crate::permit::Permit;
 /// so, and is reported again only when it could be written meanwhile.
 const FAULTS_MAX: usize = 4;
 
+/// The right to keep the leader file, of a node that has yet to start. The file is as it was: if
+/// the node doesn't start, somebody may still need it.
+#[derive(Debug)]
+pub(crate) struct LeaderFileClaim {
+    place: LeaderFilePlace,
+    lock: Lock,
+}
+
 /// Where the leader file is, and the right to write it.
 #[derive(Clone, Debug)]
 pub(crate) struct LeaderFileKeeper {
-    path: PathBuf,
-    /// The next one, until it takes the place of the file.
-    next_path: PathBuf,
-    /// Held against every other process. It is a file of its own, since the other one is replaced
-    /// all the time, and stays: removing it could take away a lock that another has by then.
-    lock: Arc<File>,
+    place: LeaderFilePlace,
+    lock: Arc<Lock>,
 }
 
-impl LeaderFileKeeper {
-    /// Removes the file of an earlier process.
+impl LeaderFileClaim {
+    /// # Errors
+    ///
+    /// No such file can be written there, or a process that lives keeps it.
+    pub(crate) fn new(place: LeaderFilePlace) -> Result<Self> {
+        let taken = place
+            .check()
+            .and_then(|()| Lock::take(&place.lock_path).with_context(|| place.unwritable()));
+        match taken.exits_with(ExitStatus::Configuration)? {
+            Some(lock) => Ok(Self { place, lock }),
+            // As with a vote file, that may be otherwise later.
+            None => bail!("another process keeps the leader file {}", place.path.display()),
+        }
+    }
+
+    /// Leaves everything as it was, since the node has not started.
+    pub(crate) fn withdraw(self) {
+        self.lock.withdraw();
+    }
+
+    /// Removes the file of an earlier process, once the node has started. Whether a file can be
+    /// written is found out before there is one.
     ///
     /// # Errors
     ///
-    /// No file can be written there, or a process that lives keeps it.
-    pub(crate) fn new(path: PathBuf) -> Result<Self> {
-        let keeper = Self::at(path).exits_with(ExitStatus::Configuration)?;
-        match keeper.lock.try_lock() {
-            Ok(()) => {}
-            // As with a vote file, that may be otherwise later.
-            Err(TryLockError::WouldBlock) => {
-                bail!("another process keeps the leader file {}", keeper.path.display())
-            }
-            Err(TryLockError::Error(error)) => return Err(error).context(unwritable(&keeper.path)),
-        }
-        keeper
-            .clear()
-            .with_context(|| unwritable(&keeper.path))
-            .exits_with(ExitStatus::Configuration)?;
+    /// Somebody else's file is there by now, or none can be written.
+    pub(crate) fn begin(self) -> Result<LeaderFileKeeper> {
+        let keeper = LeaderFileKeeper { place: self.place, lock: Arc::new(self.lock) };
+        keeper.clear().exits_with(ExitStatus::Configuration)?;
         Ok(keeper)
     }
+}
 
-    fn at(path: PathBuf) -> Result<Self> {
-        let beside = |suffix| {
-            let mut name = path.file_name().context("the leader file has no name")?.to_owned();
-            name.push(suffix);
-            anyhow::Ok(path.with_file_name(name))
-        };
-        let (next_path, lock_path) = (beside(".new")?, beside(".lock")?);
-        let lock = create(&lock_path).with_context(|| unwritable(&path))?;
-        Ok(Self { path, next_path, lock: Arc::new(lock) })
-    }
-
-    /// Whether a file can be written is found out before there is one.
+impl LeaderFileKeeper {
     fn clear(&self) -> Result<()> {
-        self.write_next(b"")?;
-        fs::remove_file(&self.next_path)?;
-        self.remove()
+        let LeaderFilePlace { path, next_path, .. } = &self.place;
+        self.place.check()?;
+        let cleared = remove(next_path)
+            .and_then(|()| self.write_next(b""))
+            .and_then(|()| remove(next_path))
+            .and_then(|()| remove(path));
+        cleared.with_context(|| self.place.unwritable())
     }
 
     /// Keeps the file while `node` has a lease, `margin` less than that, and renews it at least
@@ -119,37 +126,37 @@ impl LeaderFileKeeper {
     }
 
     fn write(&self, file: &LeaderFile) -> Result<()> {
+        let LeaderFilePlace { path, next_path, .. } = &self.place;
         let mut text = serde_json::to_vec(file)?;
         text.push(b'\n');
-        self.write_next(&text)
-            .and_then(|()| fs::rename(&self.next_path, &self.path))
-            .with_context(|| unwritable(&self.path))
+        let written = self.lock.hold().and_then(|()| self.write_next(&text)).and_then(|()| {
+            // Left there, it would be in the way of the next one.
+            fs::rename(next_path, path).inspect_err(|_| drop(remove(next_path)))
+        });
+        written.with_context(|| self.place.unwritable())
     }
 
-    /// After a crash nobody believes it, so it needn't reach the disk.
+    /// After a crash nobody believes it, so it needn't reach the disk. What somebody else has put
+    /// there meanwhile stays.
     fn write_next(&self, text: &[u8]) -> io::Result<()> {
-        create(&self.next_path)?.write_all(text)
+        let next_path = &self.place.next_path;
+        let mut file = OpenOptions::new().write(true).create_new(true).open(next_path)?;
+        file.write_all(text).inspect_err(|_| drop(remove(next_path)))
     }
 
     fn remove(&self) -> Result<()> {
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("could not remove {}", self.path.display()))
-            }
-            _ => Ok(()),
-        }
+        let path = &self.place.path;
+        let removed = self.lock.hold().and_then(|()| remove(path));
+        removed.with_context(|| format!("could not remove {}", path.display()))
     }
 }
 
-fn unwritable(path: &Path) -> String {
-    format!("could not write the leader file {}", path.display())
-}
-
-/// An empty file. Somebody else's link may lie in a directory that is open to all.
-fn create(path: &Path) -> io::Result<File> {
-    let no_link = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).custom_flags(no_link).open(path)
+/// Removes a file, if it is there.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Does what may take long on a thread of its own: the lease doesn't depend on a disk that hangs.

@@ -2,7 +2,6 @@
 //! a login, of which one may be selected.
 
 use std::env;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::settings::Place;
+use crate::text_file;
 
 /// What a context's file says. The `nats` program writes an empty text for what is not set.
 #[derive(Default, Deserialize)]
@@ -49,7 +49,7 @@ pub(super) fn selected() -> Result<Option<Place>> {
     // Without a home there are no contexts, which is no reason not to start.
     let Ok(directory) = directory() else { return Ok(None) };
     let path = directory.join("context.txt");
-    match fs::read_to_string(&path) {
+    match text_file::read(&path) {
         Ok(name) if name.trim().is_empty() => Ok(None),
         Ok(name) => named(name.trim()).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -59,7 +59,7 @@ pub(super) fn selected() -> Result<Option<Place>> {
 
 fn read(name: &str, path: &Path) -> Result<Place> {
     let context = || format!("could not read the NATS context {name} in {}", path.display());
-    let text = fs::read_to_string(path).with_context(context)?;
+    let text = text_file::read(path).with_context(context)?;
     // The error would repeat a value that has the wrong type.
     let Some(file) = parse(&text) else {
         bail!("the NATS context {name} in {} is not valid JSON of a context", path.display());

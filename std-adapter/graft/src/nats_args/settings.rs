@@ -1,7 +1,6 @@
 //! What several places say about NATS, put together: the servers, one login, and TLS.
 
 use std::env::{self, VarError};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +9,7 @@ use graft_election::async_nats::ConnectOptions;
 use graft_election::{NatsConnectError, NatsServers};
 
 use super::tls_files;
+use crate::text_file;
 
 const DEFAULT_SERVER: &str = "nats://127.0.0.1:4222";
 
@@ -223,7 +223,7 @@ fn parse_servers(text: &str, from: &str) -> Result<NatsServers> {
 }
 
 fn credentials(path: &Path) -> Result<Login> {
-    let text = fs::read_to_string(path)
+    let text = text_file::read(path)
         .with_context(|| format!("could not read the NATS credentials in {}", path.display()))?;
     // The error has nothing that the file's name doesn't say better.
     if ConnectOptions::with_credentials(&text).is_err() {
@@ -233,7 +233,7 @@ fn credentials(path: &Path) -> Result<Login> {
 }
 
 fn nkey(path: &Path) -> Result<Login> {
-    let text = fs::read_to_string(path)
+    let text = text_file::read(path)
         .with_context(|| format!("could not read the nkey in {}", path.display()))?;
     // A user's seed begins so. There may be lines of decoration around it.
     let seed = text.lines().map(str::trim).find(|line| line.starts_with("SU"));

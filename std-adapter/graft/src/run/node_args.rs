@@ -204,17 +204,27 @@ impl NodeArgs {
     }
 
     fn open_votes(&self) -> Result<VoteFile> {
-        if let Some(path) = &self.vote_file {
+        let paths = self.vote_paths();
+        if let ([path], true) = (&paths[..], self.vote_file.is_some()) {
             return Ok(VoteFile::open(path)?);
         }
-        // One file per voter: nodes that share a directory must not share a vote.
-        for number in 1..=self.size {
-            match VoteFile::open(format!("{}.{number}.vote", self.cluster.replace('/', "_"))) {
+        for path in paths {
+            match VoteFile::open(path) {
                 Err(OpenError::InUse { .. }) => {}
                 opened => return Ok(opened?),
             }
         }
         bail!("{} nodes of cluster {} already run here", self.size, self.cluster)
+    }
+
+    /// Where the vote may be: in the first of these files that no other node uses.
+    pub(crate) fn vote_paths(&self) -> Vec<PathBuf> {
+        if let Some(path) = &self.vote_file {
+            return vec![path.clone()];
+        }
+        // One file per voter: nodes that share a directory must not share a vote.
+        let name = self.cluster.replace('/', "_");
+        (1..=self.size).map(|number| format!("{name}.{number}.vote").into()).collect()
     }
 }
 

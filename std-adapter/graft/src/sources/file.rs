@@ -1,6 +1,5 @@
 //! What a file says, which is TOML with the options' names as keys.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -9,11 +8,12 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{CONFIG, Setting, Value, is_setting, kind};
+use crate::text_file;
 
 /// All that it says.
 pub(super) fn settings<'a>(run: &'a Command, path: &Path) -> Result<Vec<Setting<'a>>> {
     let name = path.display();
-    let text = fs::read_to_string(path).with_context(|| format!("could not read {name}"))?;
+    let text = text_file::read(path).with_context(|| format!("could not read {name}"))?;
     let place = |at: usize| {
         let before = text.get(..at).unwrap_or(&text);
         format!("{name}:{}", before.matches('\n').count() + 1)

@@ -1,6 +1,8 @@
 //! The leader file of `graft run`, and `graft is-leader`, which judges it.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use rustix::process::Signal;
@@ -106,6 +108,96 @@ fn the_file_of_a_process_that_lives_is_not_touched() {
     assert_eq!(read(directory.path()), before);
 }
 
+/// Somebody took the lock for a leftover. It is made again, as long as nobody else has it.
+#[test]
+fn a_lock_that_is_removed_is_taken_again_or_by_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut program = lead(directory.path());
+    let lock = directory.path().join("run/a.lock");
+    fs::remove_file(&lock).unwrap();
+    wait_until(|| lock.exists());
+    let output = graft(directory.path(), &arguments("b", "1", "run/a"));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+
+    program.signal(Signal::STOP);
+    fs::remove_file(&lock).unwrap();
+    // Of another cluster, so that they share nothing but the file.
+    let other = ["run", "--json", "--cluster", "other", "--size", "1", "--local", "d"];
+    let other = [&other[..], &["--id", "b", "--leader-file", "run/a"]].concat();
+    let mut other = Program::start(directory.path(), &other);
+    other.wait_for(|line| line.is("lease", &[("to", "held")]));
+    let is_of_b = |text: String| text.contains(r#""id":"b""#);
+    wait_until(|| fs::read_to_string(directory.path().join("run/a")).is_ok_and(is_of_b));
+    program.signal(Signal::CONT);
+    program.wait_for(|line| line.is("error", &[("reason", "leader_file_failed")]));
+    assert_eq!(read(directory.path())["id"], "b");
+}
+
+/// The names of all files and what is in them; of a directory, nothing.
+fn snapshot(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+    let read = |path| fs::read(path).unwrap_or_default();
+    entries.map(|it| (it.file_name().into_string().unwrap(), read(it.path()))).collect()
+}
+
+/// It would take the place of a vote, a key, or whatever else somebody needs.
+#[test]
+fn nothing_that_is_not_a_leader_file_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    for (id, file) in [("a", "vote"), ("b", "other.vote")] {
+        let made = graft(directory.path(), &["voters", file, "--init", "--id", id, "--set", "a,b"]);
+        assert!(made.status.success(), "{made:?}");
+    }
+    for (name, text) in [("text", "text"), ("x.lock", "x"), ("y.new", "{}"), ("none", "")] {
+        fs::write(path(name), text).unwrap();
+    }
+    fs::write(path("config"), "size = 2\nvoters = [\"a\", \"b\"]\n").unwrap();
+    fs::hard_link(path("none"), path("hard")).unwrap();
+    symlink("absent", path("link")).unwrap();
+    let before = snapshot(directory.path());
+    let node = ["run", "--cluster", "c", "--local", "d", "--id", "a", "--config", "config"];
+    for (files, why) in [
+        (&["--vote-file", "vote", "--leader-file", "vote"][..], "are the same file: vote"),
+        (&["--vote-file", "none", "--leader-file", "hard"], "are the same file: hard"),
+        (&["--vote-file", "link", "--leader-file", "absent"], "are the same file: absent"),
+        (&["--vote-file", "x.new", "--leader-file", "x"], "are the same file: x.new"),
+        (&["--leader-file", "c.2.vote"], "the vote file and the leader file are the same"),
+        (&["--leader-file", "config"], "config and the leader file are the same file: config"),
+        (&["--json=none", "--leader-file", "none"], "the leader file and the file of --json are"),
+        (&["--json=l.lock", "--leader-file", "l"], "the leader file's lock and the file of --json"),
+        (&["--vote-file", "v", "--json=v.tmp"], "the vote file's next version and the file of"),
+        (&["--vote-file", "v", "--json=other.vote"], "which must stay as it is: other.vote"),
+        (&["--leader-file", "other.vote"], "leader file other.vote: other.vote is not this pro"),
+        (&["--leader-file", "text"], "the leader file text: text is not this program's"),
+        (&["--leader-file", "link"], "the leader file link: link is not this program's"),
+        (&["--leader-file", "x"], "the leader file x: x.lock is not this program's"),
+        (&["--leader-file", "y"], "the leader file y: y.new is not this program's"),
+        (&["--leader-file", "z.lock"], "can't have a name that ends in .lock"),
+    ] {
+        let output = graft(directory.path(), &[&node[..], files].concat());
+        assert_eq!(output.status.code(), Some(78), "{files:?}: {output:?}");
+        assert!(text(&output.stderr).contains(why), "{output:?}");
+        assert_eq!(snapshot(directory.path()), before, "{files:?}");
+    }
+}
+
+/// The file of a process that was killed, of whose place this one knows nothing yet.
+#[test]
+fn a_node_that_does_not_start_touches_no_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut program = lead(directory.path());
+    program.kill();
+    program.wait();
+    fs::remove_file(directory.path().join("run/a.lock")).unwrap();
+    let before = snapshot(&directory.path().join("run"));
+    // A declared voter has no vote file yet.
+    let more = ["--voters", "a", "--vote-file", "v"];
+    let output = graft(directory.path(), &[&arguments("a", "1", "run/a")[..], &more].concat());
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    assert_eq!(snapshot(&directory.path().join("run")), before);
+}
+
 /// The clock that it goes by began again.
 #[test]
 fn a_file_from_before_the_machine_was_started_is_not_believed_but_removed() {
@@ -138,6 +230,7 @@ fn what_can_not_work_is_refused() {
         ([&run[..], &["l", "--heartbeat", "200ms"]].concat(), "with a leader file, the heartbeat "),
         (vec!["is-leader", "text"], "text is not a leader file: "),
         (vec!["is-leader", "."], "could not read .: "),
+        (vec!["is-leader", "/dev/zero"], "could not read /dev/zero: it has more than 4096 bytes"),
     ] {
         let output = graft(directory.path(), &arguments);
         assert_eq!(output.status.code(), Some(78), "{arguments:?}: {output:?}");

@@ -1,10 +1,13 @@
 //! Where the settings of `graft run` come from: the command line, the environment, a file.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::process::text;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+use crate::process::{graft, text};
 
 /// A file that is enough for a cluster of one, and prints what COMMAND gets.
 const FILE: &str = r#"
@@ -85,6 +88,11 @@ fn a_command_does_not_configure_another_node_by_accident() {
     let inside = [("GRAFT_TERM", "1"), ("GRAFT_ID", "a"), ("GRAFT_CLUSTER", "c")];
     let output = run(directory.path(), "", &inside, &["--size", "1"]);
     assert_eq!(output.status.code(), Some(64), "{output:?}");
+    // As everywhere, an empty variable is not set.
+    let outside = [("GRAFT_TERM", ""), ("GRAFT_ID", "a"), ("GRAFT_CLUSTER", "c")];
+    let rest = ["--size", "1", "--local", "d", "--", "sh", "-c", "echo $GRAFT_CLUSTER"];
+    let output = run(directory.path(), "", &outside, &rest);
+    assert_eq!(text(&output.stdout), "c\n", "{output:?}");
     let rest =
         ["--size", "1", "--cluster", "e", "--local", "d", "--", "sh", "-c", "echo $GRAFT_ID"];
     let output = run(directory.path(), "", &inside, &rest);
@@ -140,5 +148,60 @@ fn the_environment_can_ask_for_json() {
             false => text(&output.stderr).to_owned(),
         };
         assert!(told.starts_with("{\"ts\":"), "{told}");
+    }
+}
+
+/// Whatever is named as a file is read up to a limit.
+#[test]
+fn a_file_without_an_end_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let contexts = directory.path().join("nats/context");
+    fs::create_dir_all(&contexts).unwrap();
+    symlink("/dev/zero", contexts.join("zero.json")).unwrap();
+    let node = ["--cluster", "c", "--size", "1"];
+    let pair = ["--tls-cert", "/dev/zero", "--tls-key", "/dev/zero"];
+    for (arguments, told) in [
+        (&["--config", "/dev/zero"][..], "could not read /dev/zero: it has more than "),
+        (&["--local", "d", "--key-file", "/dev/zero"], "could not read the cluster's key in "),
+        (&["--creds", "/dev/zero"], "could not read the NATS credentials in /dev/zero: it has "),
+        (&["--nkey", "/dev/zero"], "could not read the nkey in /dev/zero: it has more than "),
+        (&["--context", "zero"], "could not read the NATS context zero in "),
+        // The client of NATS reads these once more.
+        (&["--tls-ca", "/dev/zero"], "could not read /dev/zero: it is not a file"),
+        (&pair, "could not read /dev/zero: it is not a file"),
+    ] {
+        let variables = [("XDG_CONFIG_HOME", directory.path().to_str().unwrap())];
+        let output = run(directory.path(), "", &variables, &[arguments, &node].concat());
+        assert_eq!(output.status.code(), Some(78), "{output:?}");
+        assert!(text(&output.stderr).starts_with(&format!("graft: {told}")), "{output:?}");
+    }
+    for arguments in [
+        &["inspect", "/dev/zero"][..],
+        &["voters", "/dev/zero", "--init", "--id", "a", "--set", "a"],
+        &["run", "--cluster", "c", "--size", "1", "--local", "d", "--vote-file", "/dev/zero"],
+    ] {
+        let output = graft(directory.path(), arguments);
+        assert_eq!(text(&output.stderr), "graft: /dev/zero is not a file\n");
+    }
+}
+
+/// As that of `<(…)` in a shell, which can be read once.
+#[test]
+fn settings_and_the_key_may_come_from_pipes() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = text(&graft(directory.path(), &["key"]).stdout).to_owned();
+    let texts = [("settings", FILE.to_owned()), ("key", key)];
+    for (name, _) in &texts {
+        let path = directory.path().join(name);
+        mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    }
+    let writers = texts.map(|(name, text)| {
+        let path = directory.path().join(name);
+        std::thread::spawn(move || fs::write(path, text).unwrap())
+    });
+    let output = run(directory.path(), "", &[], &["--config", "settings", "--key-file", "key"]);
+    assert!(output.status.success(), "{output:?}");
+    for writer in writers {
+        writer.join().unwrap();
     }
 }

@@ -1,6 +1,7 @@
 //! `graft voters`, and what `graft run` says of records that are missing or of another list.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Output;
 
@@ -92,9 +93,13 @@ fn n6_a_first_record_replaces_no_other() {
             "a.vote has a vote record already",
         );
     }
-    fails(&voters(&directory, "x.vote --init --id x --set a,b,c"), "x is not among the voters");
-    fails(&voters(&directory, "x y --init --id a --set a,b,c"), "--init takes one vote file");
-    fails(&voters(&directory, "x.vote --init --id a --set a,a,c"), "voter a is declared twice");
+    for (wrong, complaint) in [
+        ("x.vote --init --id x --set a,b,c", "x is not among the voters"),
+        ("x y --init --id a --set a,b,c", "--init takes one vote file"),
+        ("x.vote --init --id a --set a,a,c", "voter a is declared twice"),
+    ] {
+        fails_with(64, &voters(&directory, wrong), complaint);
+    }
     assert!(!directory.path().join("x.vote").exists());
 }
 
@@ -169,14 +174,22 @@ fn v6_records_that_do_not_fit_are_not_changed() {
         ("a.vote b.vote c.vote --from a,b,c --set a,b,d", "is that of c, which leaves"),
         ("a.vote b.vote d.vote --from a,b,c --set a,b,d", "d.vote does not exist"),
         ("a.vote b.vote --new d=d.vote --from a,b,x --set a,b,d", "is not that of --from"),
+    ] {
+        fails(&voters(&directory, &format!("{change} --yes")), complaint);
+    }
+    symlink("a.vote", directory.path().join("link")).unwrap();
+    for (change, complaint) in [
         ("a.vote b.vote --new c=x.vote --from a,b,c --set a,b,d", "c is not among"),
         ("a.vote c.vote --new b=x.vote --from a,b,c --set c,b,a", "--set has the voters"),
         ("a.vote --new b=x.vote --from a,b,c --set a,b,d", "without that it must not vote again"),
-        ("a.vote a.vote --from a,b,c --set a,b,d", "is in use"),
+        ("a.vote a.vote --from a,b,c --set a,b,d", "one file is given twice: a.vote, a.vote"),
+        ("a.vote link --from a,b,c --set a,b,d", "one file is given twice: a.vote, link"),
+        ("a.vote --new d=new --new e=new --from a,b,c --set a,d,e", "twice: new, new"),
         ("a.vote b.vote --new d=d.vote --from a,b,c --set a,b,d --term 0", "out of range"),
+        ("a.vote --from a,b,b --set a,b,d", "--from: voter b is declared twice"),
         ("--from a,b,c --set a,b,d", "no vote file"),
     ] {
-        fails(&voters(&directory, &format!("{change} --yes")), complaint);
+        fails_with(64, &voters(&directory, &format!("{change} --yes")), complaint);
     }
     assert_eq!(fs::read(directory.path().join("a.vote")).unwrap(), before);
 }
