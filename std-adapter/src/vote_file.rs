@@ -29,9 +29,10 @@ pub use format::{Corruption, Digest, ListContents, Unusable, VoteFileContents};
 /// in the same term (rule V1). Each save replaces the file as a whole, so that a crash at any
 /// instruction leaves the old record or the new one (rule I2). Beside the file, `FILE.lock` keeps
 /// other nodes out and is never removed, and `FILE.tmp` exists during a save, so the directory must
-/// be writable, and no vote file may have such a name. New files have the permissions 0660, less the umask; a file that is there keeps its
-/// permissions, and its owner and group as far as the system permits that. If the path is a
-/// symbolic link, all this applies to the file that it leads to, and the link stays.
+/// be writable, and no vote file may have such a name. New files have the permissions 0660, less
+/// the umask; a file that is there keeps its permissions, and its owner and group as far as the
+/// system permits that. If the path is a symbolic link, all this applies to the file that it leads
+/// to, and the link stays.
 ///
 /// ```
 /// use graft_election::{NodeId, VoteFile, VoteRecord, VoteStore};

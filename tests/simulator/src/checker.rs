@@ -393,7 +393,8 @@ impl Checker {
     }
 
     fn require(&mut self, rule: &'static str, holds: bool, what: impl FnOnce() -> String) {
-        if !holds && self.violation.is_none() && self.judges(rule) {
+        let holds = holds || !self.judges(rule);
+        if !holds && self.violation.is_none() {
             self.violation = Some(Violation { rule, what: what() });
         }
     }
