@@ -139,11 +139,13 @@ impl<'a> Config<'a> {
         if self.voters.is_empty() {
             return Ok(());
         }
-        if self.voters.len() != self.size {
-            let declared = self.voters.len();
-            return Err(ConfigError::VotersNotSize { declared, size: self.size });
+        // Asked first: one that is there twice is why there are too many.
+        check_each_is_once(self.voters)?;
+        let (declared, size) = (self.voters.len(), self.size);
+        if declared != size {
+            return Err(ConfigError::VotersNotSize { declared, size });
         }
-        Ok(check_each_is_once(self.voters)?)
+        Ok(())
     }
 
     fn check_times(&self) -> Result<(), ConfigError> {

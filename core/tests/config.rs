@@ -73,6 +73,7 @@ fn a_declared_list_names_every_voter_once() {
         |voter| Err(ConfigError::Voters(VoterListError::Repeated { voter: node_id(voter) }));
     assert_eq!(declared(&["a", "b", "a"]), repeated("a"));
     assert_eq!(declared(&["a", "b", "b"]), repeated("b"));
+    assert_eq!(declared(&["a", "b", "c", "c"]), repeated("c"));
 }
 
 #[test]

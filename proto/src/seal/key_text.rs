@@ -71,7 +71,7 @@ impl fmt::Display for KeyTextError {
             Self::Empty => f.write_str("it is empty"),
             Self::TooMany => f.write_str("it has more than two keys"),
             Self::NotAKey { word } => {
-                write!(f, "word {word} is not a key: 64 hexadecimal digits, as `graft key` prints")
+                write!(f, "word {word} is not a key: `graft key` prints one")
             }
             Self::Alike => f.write_str("its two keys are the same"),
         }

@@ -36,7 +36,8 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_name = "ID")]
     id: Option<NodeId>,
     /// The number of voters that the node is to believe in.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=graft_election::VOTERS_MAX as i64))]
     size: Option<u32>,
     /// The node's vote file.
     #[arg(long, value_name = "FILE")]

@@ -34,6 +34,7 @@ mod seen;
 mod sources;
 mod status;
 mod stop;
+mod suggestion;
 mod systemd;
 mod text_file;
 mod traces;
@@ -111,6 +112,7 @@ fn main() -> ExitCode {
     let arguments = match Arguments::try_parse_from(complete.words) {
         Ok(arguments) => arguments,
         Err(told) => {
+            let told = suggestion::show_names(told, &Arguments::command());
             // If nobody reads it, there is nowhere left to report it.
             let _ = told.print();
             let is_wrong = told.use_stderr();

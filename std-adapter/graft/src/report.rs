@@ -73,7 +73,7 @@ impl Reporter {
             Target::Stderr => (Output::stderr(dropped), AutoStream::choice(&io::stderr())),
             Target::File(path) => {
                 let opened = Output::file(&path, dropped);
-                let context = || format!("could not open {}", path.display());
+                let context = || format!("could not open the file of --json, {}", path.display());
                 (Ok(opened.with_context(context)?), ColorChoice::Never)
             }
         };

@@ -237,7 +237,8 @@ impl RunArgs {
         match &self.json {
             None => Reporter::new(false, default),
             Some(None) => Reporter::new(true, default),
-            Some(Some(path)) => Reporter::new(true, Target::File(path.clone())),
+            Some(Some(path)) => Reporter::new(true, Target::File(path.clone()))
+                .exits_with(ExitStatus::Configuration),
         }
     }
 }

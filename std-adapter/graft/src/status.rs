@@ -12,6 +12,7 @@ use graft_election::{ClusterView, Connection, Observation, Observer};
 use tokio::time::{Instant, timeout_at};
 
 use crate::election_timeout::parse_duration;
+use crate::exit_status::{ExitStatus, ExitsWith};
 use crate::medium::{Access, Medium, MediumArgs};
 use crate::runtime;
 use crate::seen::{Seen, as_text};
@@ -69,7 +70,8 @@ impl StatusArgs {
         }
         let access = self.medium.open().await?;
         if let Medium::Serial(_) = access.medium {
-            bail!("a serial line doesn't name its clusters: say which one is meant");
+            return Err(anyhow!("a serial line doesn't name its clusters: say which one is meant"))
+                .exits_with(ExitStatus::Usage);
         }
         let looks = access
             .medium

@@ -25,7 +25,7 @@ pub(crate) fn variables() -> Vec<String> {
 
 /// All that are set. An empty one is not.
 pub(super) fn settings(run: &Command) -> Result<Vec<Setting<'_>>> {
-    let is_inside = env::var_os(INSIDE).is_some();
+    let is_inside = env::var_os(INSIDE).is_some_and(|term| !term.is_empty());
     let named = run.get_arguments().filter_map(|arg| Some((arg, variable(arg)?)));
     let meant = named.filter(|(_, name)| !is_inside || !OF_PARENT.contains(&name.as_str()));
     let set = meant.filter_map(|(arg, name)| {

@@ -51,11 +51,36 @@ fn settings_that_can_not_work_are_told_from_what_may_pass() {
         (&["run", "--local", "d", "--voters", "a"], 78),
         (&["run", "--serial", "unix:nonesuch"], 69),
         (&["run", "--local", "d", "--vote-file", "no/v"], 1),
+        (&["run", "--local", "d", "--json=no/j"], 78),
         (&["run", "--nonesuch"], 64),
     ] {
         let output = graft(directory.path(), &[arguments, &node].concat());
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
         assert!(!text(&output.stderr).is_empty());
+    }
+}
+
+#[test]
+fn what_is_wrong_with_an_argument_is_said_by_its_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = ["run", "--cluster", "c", "--size", "1", "--local", "d"];
+    for (arguments, told) in [
+        (&["--json=no/j"][..], "graft: could not open the file of --json, no/j: "),
+        (&["--voters", "a,a"], "graft: voter a is declared twice\n"),
+        // Hidden names are not what is suggested.
+        (&["--tlsc", "x"], "a similar argument exists: '--tls-ca'"),
+    ] {
+        let output = graft(directory.path(), &[&node[..], arguments].concat());
+        assert!(text(&output.stderr).contains(told), "{output:?}");
+    }
+    for (arguments, told) in [
+        (&["logs"][..], "'inspect'"),
+        (&["status", "--serial", "unix:x"], "say which one is meant"),
+        (&["doctor", "c", "--size", "0", "--local", "d"], "0 is not in 1..=64"),
+    ] {
+        let output = graft(directory.path(), arguments);
+        assert_eq!(output.status.code(), Some(64), "{output:?}");
+        assert!(text(&output.stderr).contains(told), "{output:?}");
     }
 }
 

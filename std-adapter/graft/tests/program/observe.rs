@@ -65,7 +65,7 @@ fn a_name_that_nobody_is_heard_under_is_an_error_that_names_others() {
     assert!(text(&found.stdout).starts_with("jobs: n"), "{found:?}");
     // There are no names on a line.
     let line = cluster.graft(&["status", "--serial", "unix:line"]);
-    assert_eq!(line.status.code(), Some(1), "{line:?}");
+    assert_eq!(line.status.code(), Some(64), "{line:?}");
     assert!(text(&line.stderr).contains("say which one is meant"), "{line:?}");
 }
 

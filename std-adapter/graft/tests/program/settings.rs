@@ -88,6 +88,11 @@ fn a_command_does_not_configure_another_node_by_accident() {
     let inside = [("GRAFT_TERM", "1"), ("GRAFT_ID", "a"), ("GRAFT_CLUSTER", "c")];
     let output = run(directory.path(), "", &inside, &["--size", "1"]);
     assert_eq!(output.status.code(), Some(64), "{output:?}");
+    // As everywhere, an empty variable is not set.
+    let outside = [("GRAFT_TERM", ""), ("GRAFT_ID", "a"), ("GRAFT_CLUSTER", "c")];
+    let rest = ["--size", "1", "--local", "d", "--", "sh", "-c", "echo $GRAFT_CLUSTER"];
+    let output = run(directory.path(), "", &outside, &rest);
+    assert_eq!(text(&output.stdout), "c\n", "{output:?}");
     let rest =
         ["--size", "1", "--cluster", "e", "--local", "d", "--", "sh", "-c", "echo $GRAFT_ID"];
     let output = run(directory.path(), "", &inside, &rest);
