@@ -17,7 +17,7 @@ use graft_election_core::NodeId;
 use crate::core_node::VoteRecord;
 use crate::vote_store::{LoadWarning, StoredVote, VoteStore};
 use atomic_file::AtomicFile;
-use file_system::{FileSystem, HeldLock};
+use file_system::{FileSystem, HeldLock, LOCK_SUFFIX, TEMPORARY_SUFFIX};
 use real_file_system::RealFileSystem;
 
 pub use error::{DeleteError, LoadError, OpenError, SaveError, SaveStep, VoteFileError};
@@ -29,9 +29,10 @@ pub use format::{Corruption, Digest, ListContents, Unusable, VoteFileContents};
 /// in the same term (rule V1). Each save replaces the file as a whole, so that a crash at any
 /// instruction leaves the old record or the new one (rule I2). Beside the file, `FILE.lock` keeps
 /// other nodes out and is never removed, and `FILE.tmp` exists during a save, so the directory must
-/// be writable. New files have the permissions 0660, less the umask; a file that is there keeps its
-/// permissions, and its owner and group as far as the system permits that. If the path is a
-/// symbolic link, all this applies to the file that it leads to, and the link stays.
+/// be writable, and no vote file may have such a name. New files have the permissions 0660, less
+/// the umask; a file that is there keeps its permissions, and its owner and group as far as the
+/// system permits that. If the path is a symbolic link, all this applies to the file that it leads
+/// to, and the link stays.
 ///
 /// ```
 /// use graft_election::{NodeId, VoteFile, VoteRecord, VoteStore};
@@ -67,7 +68,13 @@ impl VoteFile {
     /// [`OpenError`] names the file and the reason. A file that is not certainly a vote record is
     /// refused; only an empty one is taken for a new node's (see [`LoadWarning::NoState`]).
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        Self::open_on(Arc::new(RealFileSystem), resolve(path.as_ref())?)
+        let path = resolve(path.as_ref())?;
+        let name = path.as_os_str().as_encoded_bytes();
+        let suffixes = [LOCK_SUFFIX, TEMPORARY_SUFFIX];
+        if let Some(suffix) = suffixes.into_iter().find(|it| name.ends_with(it.as_bytes())) {
+            return Err(OpenError::NameOfBeside { path, suffix });
+        }
+        Self::open_on(Arc::new(RealFileSystem), path)
     }
 
     /// Opens the file at `path`, which is not a symbolic link.

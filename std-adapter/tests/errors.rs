@@ -114,6 +114,7 @@ fn vote_file_errors() -> Vec<Box<dyn Error>> {
     load_errors.extend(corrupt.into_iter().chain(unusable));
     let open_errors = vec![
         OpenError::NoFileName { path: path() },
+        OpenError::NameOfBeside { path: path(), suffix: ".tmp" },
         OpenError::Unreachable { path: path(), reason: io_error() },
         OpenError::InUse { path: path() },
         OpenError::Lock { path: path(), reason: io_error() },

@@ -340,6 +340,11 @@ fn what_is_no_file_is_refused() {
     assert!(matches!(refused, OpenError::Load(LoadError::NotAFile { .. })));
 
     assert!(matches!(VoteFile::open(""), Err(OpenError::NoFileName { .. })));
+    // Another node would remove it when it saves, or have it for its lock.
+    for name in ["vote.tmp", "vote.lock"] {
+        let refused = VoteFile::open(directory.path().join(name)).unwrap_err();
+        assert!(matches!(refused, OpenError::NameOfBeside { .. }), "{refused}");
+    }
     let missing = directory.path().join("missing/vote");
     assert!(matches!(VoteFile::open(&missing), Err(OpenError::Unreachable { .. })));
     let circle = directory.path().join("circle");

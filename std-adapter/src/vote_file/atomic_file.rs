@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::{SaveError, SaveStep};
-use super::file_system::{FileSystem, with_suffix};
+use super::file_system::{FileSystem, TEMPORARY_SUFFIX, with_suffix};
 
 /// A file that is only ever replaced as a whole, so that neither a reader nor a crash finds it
 /// empty or half-written (defect G2 of the Go original).
@@ -18,7 +18,7 @@ pub(super) struct AtomicFile {
 
 impl AtomicFile {
     pub(super) fn new(files: Arc<dyn FileSystem>, path: PathBuf) -> Self {
-        let temporary = with_suffix(&path, ".tmp");
+        let temporary = with_suffix(&path, TEMPORARY_SUFFIX);
         Self { files, path, temporary }
     }
 

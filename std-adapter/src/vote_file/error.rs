@@ -16,6 +16,17 @@ pub enum OpenError {
         /// The path as it was given.
         path: PathBuf,
     },
+    /// The file's name is that of what is beside another vote file: a save of that other node's
+    /// would remove this one, or its lock would be replaced.
+    #[error(
+        "{path} can't be a vote file: a name that ends in {suffix} is that of a file beside one"
+    )]
+    NameOfBeside {
+        /// The file.
+        path: PathBuf,
+        /// How the name ends.
+        suffix: &'static str,
+    },
     /// A directory on the way is missing or inaccessible, or symbolic links lead in a circle.
     #[error("{path} can't be reached")]
     Unreachable {

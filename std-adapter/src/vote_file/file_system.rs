@@ -10,6 +10,10 @@ pub(super) const MODE: u32 = 0o660;
 /// The longest file that is read, in bytes. A record takes about 200.
 pub(super) const LEN_MAX: u64 = 1 << 20;
 
+/// How the names of the files beside a vote file end: of its lock, and of what replaces it.
+pub(super) const LOCK_SUFFIX: &str = ".lock";
+pub(super) const TEMPORARY_SUFFIX: &str = ".tmp";
+
 /// All that a vote file does to the world. The tests have a second implementation: a disk that may
 /// lose its power between any two of these calls.
 pub(super) trait FileSystem: fmt::Debug + Send + Sync {

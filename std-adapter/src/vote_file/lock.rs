@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::OpenError;
-use super::file_system::{HeldLock, MODE, with_suffix};
+use super::file_system::{HeldLock, LOCK_SUFFIX, MODE, with_suffix};
 use super::real_file_system::copy_owner;
 
 /// The right to use a vote file, held against every other process and this one.
@@ -21,7 +21,7 @@ pub(super) struct Lock {
 impl Lock {
     /// Locks the vote file at `path`.
     pub(super) fn acquire(path: &Path) -> Result<Self, OpenError> {
-        let lock_path = with_suffix(path, ".lock");
+        let lock_path = with_suffix(path, LOCK_SUFFIX);
         let failed = |reason| OpenError::Lock { path: lock_path.clone(), reason };
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(MODE);

@@ -13,7 +13,8 @@ use super::LeaderFile;
 const BEGINNING: &[u8] = b"{\"cluster\":";
 
 /// How the names of files end that are beside others: of locks, and of what takes another file's
-/// place. A leader file of such a name would get in the way of another node.
+/// place, as vote files have them, too. A leader file of such a name would get in the way of
+/// another node.
 const SUFFIXES_BESIDE: [&str; 3] = [".lock", ".new", ".tmp"];
 
 /// The leader file, and the two files that are beside it.
