@@ -76,7 +76,6 @@ fn what_is_wrong_with_an_argument_is_said_by_its_name() {
     for (arguments, told) in [
         (&["logs"][..], "'inspect'"),
         (&["status", "--serial", "unix:x"], "say which one is meant"),
-        (&["doctor", "c", "--size", "0", "--local", "d"], "0 is not in 1..=64"),
     ] {
         let output = graft(directory.path(), arguments);
         assert_eq!(output.status.code(), Some(64), "{output:?}");

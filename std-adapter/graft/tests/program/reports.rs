@@ -98,8 +98,9 @@ fn a_place_for_reports_that_can_not_be_opened_is_named() {
         let json = format!("--json={place}");
         let run = ["run", &json, "--cluster", "c", "--size", "1", "--local", "d"];
         let output = graft(directory.path(), &run);
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
-        let error = io::Error::from(error);
-        assert_eq!(text(&output.stderr), format!("graft: could not open {place}: {error}\n"));
+        assert_eq!(output.status.code(), Some(78), "{output:?}");
+        let told =
+            format!("could not open the file of --json, {place}: {}", io::Error::from(error));
+        assert_eq!(text(&output.stderr), format!("graft: {told}\n"));
     }
 }
