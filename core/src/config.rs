@@ -72,6 +72,9 @@ pub struct Config<'a> {
     pub obeys_operators: bool,
     /// Whether operators may change the voters, too (rule R7).
     pub allows_changes: bool,
+    /// Whether its program keeps it from leading from the start on, until it says otherwise (rule
+    /// O3).
+    pub is_held_back: bool,
 }
 
 impl<'a> Config<'a> {
@@ -127,6 +130,7 @@ impl<'a> Config<'a> {
             clock_tick: Self::CLOCK_TICK,
             obeys_operators: true,
             allows_changes: false,
+            is_held_back: false,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What an operator asks of a node, and how the node answers (rules O1 to O4).
 
+use core::fmt;
 use core::num::NonZeroU32;
 
 use crate::{Life, ListId, NodeId, Round};
@@ -157,5 +158,25 @@ impl ControlOutcome {
     /// Its number on the wire.
     pub const fn number(self) -> u32 {
         self as u32
+    }
+}
+
+/// Why a change of the voters has not been made, for people.
+impl fmt::Display for ControlOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Done => "it is done",
+            Self::NotLeading => "the node does not lead any more",
+            Self::UnfitTarget => "nobody is named who could take over",
+            Self::Outdated => "another request came first",
+            Self::Refused => "the node refuses it",
+            Self::NotCommitted => "the present list is not known to all voters yet",
+            Self::NotHeard => {
+                "the voter to be added has not been heard, or is yet to learn the list"
+            }
+            Self::WouldLose => "there would be no quorum, or nobody to lead",
+            Self::NoRoom => "a voter has no room for one more",
+            Self::OtherList => "the list of voters is another, or there is none",
+        })
     }
 }

@@ -154,7 +154,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             obeys_operators: config.obeys_operators,
             allows_changes: config.allows_changes,
             obeyed: None,
-            is_held_back: false,
+            is_held_back: config.is_held_back,
             latest: now,
             rng,
             application,

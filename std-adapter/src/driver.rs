@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use graft_election_core::{
-    LeaderValue, Leadership, Message, NodeId, Outgoing, Output, Position, State, VoteRecord,
+    Change, ControlOutcome, LeaderValue, Leadership, Message, NodeId, Outgoing, Output, Position,
+    State, VoteRecord,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
@@ -58,6 +59,8 @@ pub(crate) struct Driver<T, const VOTERS: usize> {
     /// Whether the vote store did not end a save before the node had to.
     pub(crate) is_abandoned: bool,
     pub(crate) start_question: StartQuestion,
+    /// What came of the last change of the voters that it was asked for.
+    pub(crate) change_outcome: ControlOutcome,
     /// Whether a Go node is worth a report: this node has declared voters, among which none can be.
     pub(crate) looks_for_go_nodes: bool,
 }
@@ -67,6 +70,8 @@ pub(crate) enum Request {
     HandOver(HandoverRequest),
     /// That it doesn't lead, or may again (rule O3).
     HoldBack(bool),
+    /// One voter more or less (rule R7). It is told how far that is.
+    ChangeVoters(Change, oneshot::Sender<ControlOutcome>),
     /// What it is to say while it leads (rule L7).
     SetValue(LeaderValue),
     /// That it say it is there.
@@ -94,6 +99,7 @@ enum Input {
     Timeout,
     HandOver(Option<NodeId>),
     HoldBack(bool),
+    ChangeVoters(Change),
     Close,
 }
 
@@ -122,7 +128,11 @@ impl<T: Transport, const VOTERS: usize> Driver<T, VOTERS> {
                 }
                 message.sender().cloned()
             }
-            Input::Timeout | Input::HandOver(_) | Input::HoldBack(_) | Input::Close => None,
+            Input::Timeout
+            | Input::HandOver(_)
+            | Input::HoldBack(_)
+            | Input::ChangeVoters(_)
+            | Input::Close => None,
         };
         let outgoing = self.handle(input).await;
         self.publish();
@@ -141,6 +151,11 @@ impl<T: Transport, const VOTERS: usize> Driver<T, VOTERS> {
         match request {
             Request::HandOver(request) => self.hand_over(request).await,
             Request::HoldBack(is_held_back) => self.take(Input::HoldBack(is_held_back)).await,
+            Request::ChangeVoters(change, done) => {
+                self.take(Input::ChangeVoters(change)).await;
+                // Whoever asked may have stopped waiting.
+                let _ = done.send(self.change_outcome);
+            }
             Request::SetValue(value) => {
                 self.node.application_mut().set_value(value);
                 self.publish();
@@ -299,6 +314,7 @@ impl<T: Transport, const VOTERS: usize> Driver<T, VOTERS> {
             | Input::Timeout
             | Input::HandOver(_)
             | Input::HoldBack(_)
+            | Input::ChangeVoters(_)
             | Input::Close => None,
         };
         self.node.application_mut().set_granted(granted);
@@ -345,6 +361,11 @@ impl<T: Transport, const VOTERS: usize> Driver<T, VOTERS> {
             Input::Timeout => self.node.handle_timeout(now),
             Input::HandOver(to) => self.node.hand_over(now, to),
             Input::HoldBack(is_held_back) => self.node.hold_back(now, is_held_back),
+            Input::ChangeVoters(change) => {
+                let (outcome, output) = self.node.change_voters(now, &change);
+                self.change_outcome = outcome;
+                output
+            }
             Input::Close => self.node.close(now),
         };
         let unsaved = match output {

@@ -48,7 +48,7 @@ pub struct Status {
 pub struct ClusterInfo {
     /// Subject tokens joined by `.`, for example `health_manager`.
     pub name: String,
-    /// How many voters there are.
+    /// How many voters there are; 0 if a node that joins is yet to be told.
     pub size: usize,
 }
 
@@ -56,6 +56,12 @@ impl ClusterInfo {
     /// The cluster `name` of `size` voters; a node that is started with it checks both.
     pub fn new(name: impl Into<String>, size: usize) -> Self {
         Self { name: name.into(), size }
+    }
+
+    /// The cluster `name`, whose voters a node that [joins](crate::NodeBuilder::joining) is told by
+    /// others.
+    pub fn joining(name: impl Into<String>) -> Self {
+        Self::new(name, 0)
     }
 }
 

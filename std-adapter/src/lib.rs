@@ -60,8 +60,8 @@ pub use error_chain::ErrorChain;
 pub use events::{ClusterInfo, EVENTS_MAX, Event, EventKind, Events, Fault, Status};
 pub use graft_election_core as core;
 pub use graft_election_core::{
-    COMPATIBLE_VERSION, Config, ConfigError, LeaderValue, Mode, NodeId, NodeIdError, Reason,
-    Refusal, Report, State, ValueTooLong, VoterListError, quorum,
+    COMPATIBLE_VERSION, Change, Config, ConfigError, ControlOutcome, LeaderValue, Mode, NodeId,
+    NodeIdError, Reason, Refusal, Report, State, ValueTooLong, VoterListError, quorum,
 };
 pub use graft_election_proto as proto;
 pub use graft_election_proto::seal::{Key, KeyTextError, Keys, SealError, SealFault};
@@ -74,11 +74,11 @@ pub use local::{LocalError, LocalTransport};
 pub use memory::{MemoryJoinError, MemoryNetwork, MemoryTransport};
 #[cfg(feature = "nats")]
 pub use nats::{NatsConnectError, NatsError, NatsServers, NatsServersError, NatsTransport};
-pub use node::{Node, NodeBuilder};
+pub use node::{Node, NodeBuilder, VotersUnchanged};
 pub use observer::{
     ClusterView, Disagreement, LeaderView, NodeView, Observation, ObservedRole, Observer,
 };
-pub use operator::{HandedOver, NodeAnswer, Operator, OperatorError};
+pub use operator::{HandedOver, KnownVoters, NodeAnswer, Operator, OperatorError};
 pub use printable::Printable;
 pub use run_while_leader::RunError;
 #[cfg(feature = "serial")]

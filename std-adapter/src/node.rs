@@ -7,9 +7,9 @@ mod reader;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use graft_election_core::{LeaderValue, Mode, NodeId, State};
+use graft_election_core::{Change, ControlOutcome, LeaderValue, Mode, NodeId, State};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::counts::Counts;
 use crate::driver::{HandoverRequest, Request};
@@ -46,6 +46,11 @@ pub struct Node {
     /// Loses its sender when the driver is gone.
     finished: watch::Receiver<()>,
 }
+
+/// Why the voters are what they were (rule R7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the voters are not changed: {0}")]
+pub struct VotersUnchanged(pub ControlOutcome);
 
 impl Node {
     /// The node's own id.
@@ -145,6 +150,36 @@ impl Node {
     /// heard of it.
     pub async fn hold_back(&self, is_held_back: bool) {
         self.request(Request::HoldBack(is_held_back)).await;
+    }
+
+    /// Has the leader add a voter to the list, or remove one (rule R7), and waits until nobody can
+    /// be elected by an older list any more. A leader that is to be removed hands over; its
+    /// successor is to be asked then.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing was done, or was not done to the end. Most reasons pass: the voter to be added is
+    /// heard later, or a quorum comes back, so ask again.
+    pub async fn change_voters(&self, change: &Change) -> Result<(), VotersUnchanged> {
+        loop {
+            let (done, outcome) = oneshot::channel();
+            let request = Request::ChangeVoters(change.clone(), done);
+            let is_taken = self.requests.send(request).await.is_ok();
+            // A node that has closed no longer leads.
+            let outcome = match outcome.await {
+                Ok(outcome) if is_taken => outcome,
+                _ => ControlOutcome::NotLeading,
+            };
+            match outcome {
+                ControlOutcome::Done => return Ok(()),
+                ControlOutcome::NotCommitted if self.status().state == State::Leader => {}
+                ControlOutcome::NotCommitted => {
+                    return Err(VotersUnchanged(ControlOutcome::NotLeading));
+                }
+                outcome => return Err(VotersUnchanged(outcome)),
+            }
+            sleep(self.heartbeat_interval() / 2).await;
+        }
     }
 
     /// Has the node say this with its leadership, from its next heartbeat on, while it leads: an

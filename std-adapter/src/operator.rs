@@ -1,15 +1,19 @@
-//! Asking the nodes of a cluster for something, from outside (rules O1 to O4).
+//! Asking the nodes of a cluster for something, from outside (rules O1 to O5).
+
+mod voters;
 
 use std::time::Duration;
 
 use graft_election_core::{
-    ControlAction, ControlOutcome, ControlRequest, ControlResponse, Life, Message, NodeId, Round,
+    ControlAction, ControlOutcome, ControlRequest, ControlResponse, Life, ListId, Message, NodeId,
+    Round,
 };
 use graft_election_proto::seal::{Keys, SealFault};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::time::{Instant, timeout_at};
 
+pub use self::voters::KnownVoters;
 use crate::codec::Codec;
 use crate::observer::{ClusterView, Hearsay};
 use crate::transport::{Arrival, Ask, Connection};
@@ -145,6 +149,18 @@ pub enum OperatorError<E: std::error::Error + 'static> {
         /// Who leads.
         leader: NodeId,
     },
+    /// The voters were not changed in time, or can't be (rule R7).
+    #[error("the voters are not changed: {reason}")]
+    VotersUnchanged {
+        /// What the leader said last.
+        reason: ControlOutcome,
+    },
+    /// The node was not heard to tell its list of voters, or has none.
+    #[error("node {node} has told no list of voters")]
+    NoVoters {
+        /// Which node.
+        node: NodeId,
+    },
     /// Others asked the same node at the same time, again and again.
     #[error("others ask node {node} for something at the same time")]
     Contested {
@@ -252,7 +268,8 @@ impl<M: Ask> Operator<M> {
             if to == Some(&leader) {
                 return Ok(HandedOver { from: leader.clone(), to: Some(leader), term });
             }
-            let order = Order { action: ControlAction::HandOver, term, target: to.cloned() };
+            let (action, target) = (ControlAction::HandOver, to.cloned());
+            let order = Order { action, term, target, list: None };
             match self.demand(&leader, &order, end).await? {
                 ControlOutcome::Done => {
                     let next = self.wait_for_leader(term.saturating_add(1), end).await?;
@@ -269,7 +286,7 @@ impl<M: Ask> Operator<M> {
                     });
                 }
                 ControlOutcome::Refused => return Err(OperatorError::Refused { node: leader }),
-                // It has lost its leadership meanwhile. The others are about changes of the voters.
+                // It has lost its leadership meanwhile. The others are about voters.
                 _ => {}
             }
         }
@@ -278,7 +295,7 @@ impl<M: Ask> Operator<M> {
 
     async fn have(&mut self, node: &NodeId, action: ControlAction) -> Outcome<(), M> {
         let end = Instant::now() + self.patience;
-        let order = Order { action, term: 0, target: None };
+        let order = Order { action, term: 0, target: None, list: None };
         match self.demand(node, &order, end).await? {
             ControlOutcome::Done => Ok(()),
             ControlOutcome::Refused => Err(OperatorError::Refused { node: node.clone() }),
@@ -309,7 +326,7 @@ impl<M: Ask> Operator<M> {
     }
 
     async fn question(&mut self, node: &NodeId, end: Instant) -> Outcome<ControlResponse, M> {
-        let order = Order { action: ControlAction::Ask, term: 0, target: None };
+        let order = Order { action: ControlAction::Ask, term: 0, target: None, list: None };
         let request = order.for_node(node, round()?, None, None);
         loop {
             if let Answer::Response(response) = self.send_until_answered(&request, end).await? {
@@ -415,6 +432,7 @@ struct Order {
     action: ControlAction,
     term: u64,
     target: Option<NodeId>,
+    list: Option<ListId>,
 }
 
 impl Order {
@@ -433,7 +451,7 @@ impl Order {
             round,
             last,
             life,
-            list: None,
+            list: self.list,
             wanted: None,
         }
     }

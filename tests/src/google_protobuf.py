@@ -112,7 +112,7 @@ def known_field(field, source):
 
 def unknown_field(known, source, depth):
     numbers = {field.number for field in known}
-    tag = source.choice([4, 7, 18, 19, 100, 2**29 - 1])
+    tag = source.choice([4, 7, 23, 24, 100, 2**29 - 1])
     assert tag not in numbers
     wire_type = source.choice([0, 1, 2, 3, 5] if depth < 5 else [0, 1, 2, 5])
     begin = key(tag, wire_type, source)

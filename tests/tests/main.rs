@@ -31,3 +31,4 @@ mod sealed_nats;
 mod serial;
 mod settings;
 mod virtual_time;
+mod voters;

@@ -154,10 +154,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         // V6: one too many is to be noticed, whatever it answers.
         let voter = match self.heard.enroll_answer(&self.record, &response.voter, response.list) {
             Ok(index) => Voter::Named(index),
-            // R11: one that joins asks for the list.
-            Err(Report::Stranger(_)) if response.wanted.is_some() => return None,
             Err(report) => {
-                self.report = Some(report);
+                self.report = self.unless_outsiders(report, response.list, response.wanted);
                 return None;
             }
         };
@@ -252,10 +250,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         }
         let voter = match self.identify(response) {
             Ok(voter) => voter,
-            // R11: one that joins asks for the list.
-            Err(Report::Stranger(_)) if response.wanted.is_some() => return None,
             Err(report) => {
-                self.report = Some(report);
+                self.report = self.unless_outsiders(report, response.list, response.wanted);
                 return None;
             }
         };

@@ -128,11 +128,18 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         self.role.restart_timer(election_at);
     }
 
+    /// R11, R12: whether it answers a leader: as a voter, or as one that joins, unless its first
+    /// list is of no use to it.
+    fn may_acknowledge(&self) -> bool {
+        let lacks_list = self.record.list.is_none() && self.unusable_list.is_some();
+        self.is_voter() || self.joins && !lacks_list
+    }
+
     /// C5, N5, O3, R11: whether it may campaign as soon as it is told to.
     fn may_take_over(&self) -> bool {
         let is_ready = !self.save_failed && self.asks_until().is_none() && !self.is_kept_back();
         // One that is to be added will be a voter by the time that it is told.
-        is_ready && (self.is_voter() || self.joins)
+        is_ready && self.may_acknowledge()
     }
 
     /// An acknowledgement if it echoes `sent_at`, else a refusal.
@@ -142,7 +149,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         sent_at: Option<NonZeroU64>,
     ) -> Option<Saying> {
         // R11
-        if self.stands_aside() || !(self.is_voter() || self.joins) {
+        if self.stands_aside() || !self.may_acknowledge() {
             return None;
         }
         // C5, N5, O3, R11: it couldn't take over.

@@ -96,11 +96,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         let index = match self.heard.enroll_answer(&self.record, &response.follower, response.list)
         {
             Ok(index) => index,
-            // R11: one that joins knows the list, and is not on it yet.
-            Err(Report::Stranger(_)) if has_named_list && response.list.is_some() => return None,
-            Err(Report::Stranger(_)) if response.wanted.is_some() => return None,
             Err(report) => {
-                self.report = Some(report);
+                self.report = self.unless_outsiders(report, response.list, response.wanted);
                 return None;
             }
         };

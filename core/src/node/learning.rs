@@ -36,6 +36,19 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         !electorate.admits(sender) && !is_newer && !is_newcomer
     }
 
+    /// R11: what there is to report of a node that answers. One that joins, or was removed, is no
+    /// stranger: it asks for the list, or knows that it is not on it.
+    pub(super) fn unless_outsiders(
+        &self,
+        report: Report,
+        list: Option<ListId>,
+        wanted: Option<NonZeroU32>,
+    ) -> Option<Report> {
+        let is_known = wanted.is_some() || list.is_some() && list == self.electorate().list();
+        let is_outsiders = is_known && matches!(report, Report::Stranger(_));
+        (!is_outsiders).then_some(report)
+    }
+
     /// R7: whether there is no room for a list that is longer than the present one.
     pub(super) fn is_full(&self) -> bool {
         self.electorate().is_declared() && self.electorate().size() >= VOTERS

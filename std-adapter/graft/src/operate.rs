@@ -65,7 +65,7 @@ struct OneNodeArgs {
 }
 
 #[derive(Debug, Args)]
-struct HowArgs {
+pub(crate) struct HowArgs {
     /// How long to wait for answers, and for the next leader.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     wait: Duration,
@@ -128,7 +128,7 @@ impl ResumeArgs {
 }
 
 /// Prints what was done.
-fn run(task: impl Future<Output = Result<String>>) -> Result<ExitCode> {
+pub(crate) fn run(task: impl Future<Output = Result<String>>) -> Result<ExitCode> {
     let runtime = runtime::on_this_thread()?;
     let done = runtime.block_on(task)?;
     writeln!(anstream::stdout(), "{done}")?;
@@ -136,7 +136,7 @@ fn run(task: impl Future<Output = Result<String>>) -> Result<ExitCode> {
 }
 
 impl HowArgs {
-    async fn operator(&self, cluster: &str) -> Result<Operator<Medium>> {
+    pub(crate) async fn operator(&self, cluster: &str) -> Result<Operator<Medium>> {
         match self.medium.open().await?.operate(cluster).await {
             Ok(operator) => Ok(operator.patience(self.wait)),
             Err(error) if error.is_of_no_cluster() => {
@@ -150,7 +150,7 @@ impl HowArgs {
     }
 
     /// Adds to an error what to do about it, and gives it its exit status.
-    async fn explain<T>(
+    pub(crate) async fn explain<T>(
         &self,
         done: Result<T, OperatorError<MediumError>>,
         operator: &mut Operator<Medium>,

@@ -24,7 +24,7 @@ use graft_election::{HttpService, Mode, Node, StartError};
 
 use self::beside::Beside;
 pub(crate) use self::beside::Fault as RunFault;
-use self::candidacy::Candidacy;
+use self::candidacy::{Candidacy, Hindrance};
 pub(crate) use self::check::Verdict;
 use self::command_args::CommandArgs;
 use self::files::NodeFiles;
@@ -163,6 +163,8 @@ impl RunArgs {
         let once = self.command.once(election_timeout_max);
         let wait = self.command.wait(election_timeout_max);
         let check = self.scripts.check(&reaper);
+        // A check that has yet to pass.
+        let hindrances = check.iter().map(|_| Hindrance::Check).collect();
         let on_change = self.scripts.on_change(&reaper);
         let reports_to = if words.is_empty() { Target::Stdout } else { Target::Stderr };
         let Some(started) = stop.unless_asked(self.start(reports_to)).await else {
@@ -178,7 +180,7 @@ impl RunArgs {
             patience: Patience::new(wait),
             events: News::new(node.events()),
             check,
-            candidacy: Candidacy::start(Arc::clone(&node)),
+            candidacy: Candidacy::start(Arc::clone(&node), hindrances),
             beside: Beside {
                 leader_file_faults: leader_file.map(|file| file.start(Arc::clone(&node), margin)),
                 on_change,
@@ -221,7 +223,8 @@ impl RunArgs {
             true => Some(NatsService::connect(self.medium.nats()).await?),
             false => None,
         };
-        let (node, vote_path) = self.node.start(self.medium.open().await?).await?;
+        let is_held_back = self.scripts.has_check();
+        let (node, vote_path) = self.node.start(self.medium.open().await?, is_held_back).await?;
         if let Some(service) = service {
             service.serve(&node).await?;
         }

@@ -1,5 +1,7 @@
-//! `graft voters`: the first record of a declared voter, and another list of voters in the records
-//! of nodes that are stopped (rules N6, V6).
+//! `graft voters`: who votes in a cluster that runs, the first record of a declared voter, and
+//! another list of voters in the records of nodes that are stopped (rules R7, N6, V6).
+
+mod live;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
@@ -15,6 +17,7 @@ use graft_election::{
     LoadError, NodeId, OpenError, RecordedList, VoteFile, VoteRecord, VoteStore, VoterList, quorum,
 };
 
+use self::live::LiveTask;
 use crate::exit_status::{ExitStatus, ExitsWith};
 use crate::file_identity::FileIdentity;
 use crate::report::print_error;
@@ -26,7 +29,14 @@ Exit statuses:
   1   it isn't: a record doesn't fit, or --yes is missing
   64  usage: the arguments are wrong";
 
-/// Make the first vote record of a declared voter, or change the voters of a stopped cluster.
+/// Show or change the voters of a cluster that runs, or make first records and change stopped ones.
+///
+/// A cluster that runs is asked: its nodes must allow it with --allow-changes. A new voter runs with
+/// `graft run --join`:
+///
+///     graft voters show CLUSTER
+///     graft voters add CLUSTER d
+///     graft voters remove CLUSTER c
 ///
 /// A node that runs with --voters does not start without its vote record: it could have lost it,
 /// and vote twice. So its first one is made by hand, once:
@@ -41,7 +51,10 @@ Exit statuses:
 /// Without --yes it only says what it would do, and what must hold. It can be repeated.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment, after_help = HELP)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct VotersArgs {
+    #[command(subcommand)]
+    live: Option<LiveTask>,
     /// The vote files. Their nodes must be stopped.
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -91,7 +104,10 @@ impl FromStr for NewVoter {
 }
 
 impl VotersArgs {
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(mut self) -> Result<ExitCode> {
+        if let Some(live) = self.live.take() {
+            return live.run();
+        }
         self.check().exits_with(ExitStatus::Usage)?;
         match (&self.id, &*self.files) {
             (Some(id), [path]) => self.init(id, path),

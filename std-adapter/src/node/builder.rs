@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use graft_election_core::{Config, ConfigError, LeaderValue, Mode, NodeId};
+use graft_election_core::{Config, ConfigError, ControlOutcome, LeaderValue, Mode, NodeId};
 use graft_election_proto::seal::{Keys, next_start};
 use rand::rngs::{StdRng, SysRng};
 use rand::{SeedableRng, TryRng};
@@ -44,6 +44,9 @@ pub struct NodeBuilder {
     priority: u32,
     clock_drift_percent: u8,
     obeys_operators: bool,
+    joins: bool,
+    allows_changes: bool,
+    is_held_back: bool,
     value: LeaderValue,
     application: Option<Arc<dyn Application>>,
     listener: Option<Listener>,
@@ -68,6 +71,9 @@ impl Node {
             priority: Config::PRIORITY,
             clock_drift_percent: Config::CLOCK_DRIFT_PERCENT,
             obeys_operators: true,
+            joins: false,
+            allows_changes: false,
+            is_held_back: false,
             value: LeaderValue::EMPTY,
             application: None,
             listener: None,
@@ -92,6 +98,26 @@ impl NodeBuilder {
     /// nodes change their ids at each start, so a cluster that still has some can't declare one.
     pub fn voters(self, voters: impl IntoIterator<Item = NodeId>) -> Self {
         Self { voters: voters.into_iter().collect(), ..self }
+    }
+
+    /// Has the node take the list of voters from whoever leads, and vote once it has been
+    /// [added](Node::change_voters) to it (rules R1, R11). It declares neither voters nor their
+    /// number: [`ClusterInfo::joining`]. The list stays with its record, so a voter that was added
+    /// goes on joining at each later start.
+    pub fn joining(self) -> Self {
+        Self { joins: true, ..self }
+    }
+
+    /// Whether [operators](crate::Operator) may change the voters while the node leads (rule R7);
+    /// by default they may not. The node then has room for [`VOTERS_MAX`] voters, and takes some
+    /// tens of kibibytes more.
+    pub fn allow_changes(self, allows: bool) -> Self {
+        Self { allows_changes: allows, ..self }
+    }
+
+    /// Whether the node is [held back](Node::hold_back) from its start on.
+    pub fn held_back(self, is_held_back: bool) -> Self {
+        Self { is_held_back, ..self }
     }
 
     /// How long a follower waits for a leader: `min` and a little more, where it has promised its
@@ -194,8 +220,10 @@ impl NodeBuilder {
         let (votes, stored) = on_blocking_thread(votes, |votes| votes.load()).await;
         let loaded =
             self.take_in(votes, stored.map_err(|error| StartError::Load(Box::new(error)))?)?;
-        // Where a list may have more voters than the cluster has now, it is read from the record.
-        let is_small = self.config().check(VOTERS_FEW).is_ok();
+        // A list may have more voters than are declared: that is read from the record. It may also
+        // come to have more.
+        let may_grow = self.joins || self.allows_changes;
+        let is_small = !may_grow && self.config().check(VOTERS_FEW).is_ok();
         let small = loaded.record.with_room_for::<VOTERS_FEW>().ok().filter(|_| is_small);
         match small {
             Some(record) => self.join(transport, loaded, record).await,
@@ -362,6 +390,7 @@ impl NodeBuilder {
             is_partial: false,
             is_abandoned: false,
             start_question,
+            change_outcome: ControlOutcome::NotLeading,
             looks_for_go_nodes: self.mode == Mode::Graft && !self.voters.is_empty(),
         };
         tokio::spawn(async move {
@@ -379,6 +408,9 @@ impl NodeBuilder {
             priority: self.priority,
             clock_drift_percent: self.clock_drift_percent,
             obeys_operators: self.obeys_operators,
+            joins: self.joins,
+            allows_changes: self.allows_changes,
+            is_held_back: self.is_held_back,
             election_timeout_min: min,
             election_timeout_max: max,
             heartbeat_interval: self.heartbeat_interval,

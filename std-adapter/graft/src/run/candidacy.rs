@@ -23,16 +23,16 @@ pub(crate) struct Candidacy {
 }
 
 impl Candidacy {
-    /// Nothing hinders the node so far.
-    pub(crate) fn start(node: Arc<Node>) -> Self {
-        let (is_held_back, mut told) = watch::channel(false);
+    /// What hinders the node so far; it was started so.
+    pub(crate) fn start(node: Arc<Node>, hindrances: BTreeSet<Hindrance>) -> Self {
+        let (is_held_back, mut told) = watch::channel(!hindrances.is_empty());
         tokio::spawn(async move {
             while told.changed().await.is_ok() {
                 let is_held_back = *told.borrow_and_update();
                 node.hold_back(is_held_back).await;
             }
         });
-        Self { hindrances: BTreeSet::new(), is_held_back }
+        Self { hindrances, is_held_back }
     }
 
     /// Keeps the node from leading until this is over. One that leads hands over first.

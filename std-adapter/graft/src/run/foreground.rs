@@ -74,9 +74,6 @@ impl Foreground {
         }
         self.systemd.ready(&status);
         self.beside.started(&status);
-        if self.check.is_some() {
-            self.candidacy.hinder(Hindrance::Check);
-        }
         let ran = self.run_until_stopped(&mut stop).await;
         let ended_at = Instant::now();
         self.systemd.stopping();

@@ -26,8 +26,12 @@ pub(crate) struct NodeArgs {
     #[arg(long, value_name = "NAME", value_parser = cluster_name)]
     cluster: String,
     /// The number of voters in the cluster.
-    #[arg(long, value_name = "N")]
-    size: usize,
+    #[arg(long, value_name = "N", required_unless_present = "join")]
+    size: Option<usize>,
+    /// Take the voters from whoever leads, and vote once `graft voters add` has made this node one
+    /// of them. A voter that was added so goes on joining at each later start.
+    #[arg(long, conflicts_with_all = ["size", "voters"])]
+    join: bool,
     /// The node's id. By default the one in its vote file, or a new random one.
     #[arg(long)]
     id: Option<NodeId>,
@@ -65,6 +69,10 @@ pub(crate) struct NodeArgs {
     /// find it, for example. `graft status` and `graft watch` show it.
     #[arg(long, value_name = "TEXT", value_parser = leader_value)]
     value: Option<LeaderValue>,
+    /// Let `graft voters add` and `remove` change the voters while this node leads. Whoever may
+    /// publish control requests may do so then.
+    #[arg(long)]
+    allow_changes: bool,
     /// Refuse what `graft hand-over`, `graft pause` and `graft resume` ask.
     #[arg(long)]
     no_remote_control: bool,
@@ -101,10 +109,11 @@ impl NodeArgs {
     pub(crate) fn check(&self) -> Result<()> {
         let config = Config {
             voters: &self.voters,
+            joins: self.join,
             election_timeout_min: self.election_timeout.min,
             election_timeout_max: self.election_timeout.max,
             heartbeat_interval: self.heartbeat,
-            ..Config::new(&self.cluster, self.size)
+            ..Config::new(&self.cluster, self.size.unwrap_or(0))
         };
         config.check(VOTERS_MAX)?;
         Ok(())
@@ -143,12 +152,17 @@ impl NodeArgs {
     }
 
     /// Starts the node, and tells where its vote is stored.
-    pub(crate) async fn start(&self, access: Access) -> Result<(Node, PathBuf)> {
+    /// If it is held back, it doesn't lead before it is told that it may.
+    pub(crate) async fn start(
+        &self,
+        access: Access,
+        is_held_back: bool,
+    ) -> Result<(Node, PathBuf)> {
         let Access { medium, keys } = access;
         match medium {
-            Medium::Nats(transport) => self.start_over(transport, keys).await,
-            Medium::Local(transport) => self.start_over(transport, keys).await,
-            Medium::Serial(transport) => self.start_over(transport, keys).await,
+            Medium::Nats(transport) => self.start_over(transport, keys, is_held_back).await,
+            Medium::Local(transport) => self.start_over(transport, keys, is_held_back).await,
+            Medium::Serial(transport) => self.start_over(transport, keys, is_held_back).await,
         }
     }
 
@@ -156,17 +170,24 @@ impl NodeArgs {
         &self,
         transport: impl Transport,
         keys: Option<Keys>,
+        is_held_back: bool,
     ) -> Result<(Node, PathBuf)> {
         let votes = self.open_votes()?;
         let vote_path = votes.path().to_owned();
-        let mut builder = Node::builder(ClusterInfo::new(&self.cluster, self.size))
+        let size = self.size.unwrap_or(0);
+        let mut builder = Node::builder(ClusterInfo::new(&self.cluster, size))
             .voters(self.voters.clone())
             .mode(self.mode.into())
             .election_timeout(self.election_timeout.min, self.election_timeout.max)
             .heartbeat_interval(self.heartbeat)
             .priority(if self.witness { Config::WITNESS } else { self.priority })
             .obeys_operators(!self.no_remote_control)
+            .allow_changes(self.allow_changes)
+            .held_back(is_held_back)
             .value(self.value.clone().unwrap_or_default());
+        if self.join {
+            builder = builder.joining();
+        }
         if let Some(id) = &self.id {
             builder = builder.id(id.clone());
         }
@@ -205,6 +226,7 @@ impl NodeArgs {
 
     fn open_votes(&self) -> Result<VoteFile> {
         let paths = self.vote_paths();
+        let paths_max = paths.len();
         if let ([path], true) = (&paths[..], self.vote_file.is_some()) {
             return Ok(VoteFile::open(path)?);
         }
@@ -214,7 +236,7 @@ impl NodeArgs {
                 opened => return Ok(opened?),
             }
         }
-        bail!("{} nodes of cluster {} already run here", self.size, self.cluster)
+        bail!("{} nodes of cluster {} already run here", paths_max, self.cluster)
     }
 
     /// Where the vote may be: in the first of these files that no other node uses.
@@ -224,7 +246,8 @@ impl NodeArgs {
         }
         // One file per voter: nodes that share a directory must not share a vote.
         let name = self.cluster.replace('/', "_");
-        (1..=self.size).map(|number| format!("{name}.{number}.vote").into()).collect()
+        let size = self.size.unwrap_or(VOTERS_MAX);
+        (1..=size).map(|number| format!("{name}.{number}.vote").into()).collect()
     }
 }
 

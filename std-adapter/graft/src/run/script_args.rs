@@ -37,6 +37,10 @@ pub(crate) struct ScriptArgs {
 }
 
 impl ScriptArgs {
+    pub(crate) fn has_check(&self) -> bool {
+        self.check.is_some()
+    }
+
     pub(crate) fn check(&self, reaper: &Reaper) -> Option<Check> {
         let script = self.check.clone()?;
         Some(Check::new(script, self.check_interval, self.check_timeout, reaper.clone()))

@@ -25,6 +25,7 @@ mod inspect;
 mod keep;
 mod key;
 mod leader_file;
+mod live_voters;
 mod login;
 mod machines;
 mod manual;
