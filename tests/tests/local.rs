@@ -1,7 +1,7 @@
 //! Nodes of one machine that talk through sockets in a directory.
 
 use std::fs;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
@@ -211,8 +211,8 @@ async fn the_longest_messages_arrive_and_answers_only_where_they_are_meant() {
         list: Some(ListId { term: u64::MAX, version: u32::MAX }),
         life: Life::new(u32::MAX),
         is_paused: true,
-        is_full: false,
-        wanted: None,
+        is_full: true,
+        wanted: NonZeroU32::new(u32::MAX),
     });
     assert_eq!(encode(&longest, &mut [0; ENCODED_MAX]).unwrap().len(), ENCODED_MAX);
     let to_all = Outgoing { to: Recipient::Everyone, message: longest.clone() };
