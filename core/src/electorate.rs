@@ -13,7 +13,7 @@ pub(crate) struct Electorate<'n> {
     ids: &'n [NodeId],
     size: usize,
     /// The list, if there is one, and its root.
-    list: Option<(ListId, ListId)>,
+    list: Option<[&'n ListId; 2]>,
 }
 
 impl<'n> Electorate<'n> {
@@ -25,7 +25,7 @@ impl<'n> Electorate<'n> {
         match record.voter_list() {
             Some(list) => {
                 let ids = list.voters();
-                Self { ids, size: ids.len(), list: Some((list.id(), list.root())) }
+                Self { ids, size: ids.len(), list: Some(list.id_and_root()) }
             }
             None => Self { ids: heard.ids(), size: heard.size(), list: None },
         }
@@ -41,16 +41,16 @@ impl<'n> Electorate<'n> {
 
     /// The node's list, if there is one.
     pub(crate) fn list(&self) -> Option<ListId> {
-        self.list.map(|(id, _)| id)
+        self.list.map(|[id, _]| *id)
     }
 
     /// Whether the list in a message of `sender` was replaced by hand by that of which this node's
     /// has come, and `sender` is still on this node's (rule V6).
     pub(crate) fn is_left_behind(&self, sender: &NodeId, list: Option<ListId>) -> bool {
-        let (Some((_, root)), Some(list)) = (self.list, list) else {
+        let (Some([_, root]), Some(list)) = (self.list, list) else {
             return false;
         };
-        list.is_older_than(root) && self.ids.contains(sender)
+        list.is_older_than(*root) && self.ids.contains(sender)
     }
 
     /// Whether `id` may take part, as far as anyone can tell.
@@ -61,7 +61,7 @@ impl<'n> Electorate<'n> {
     /// The list by which a node goes that names this one: who names none goes by the root (rule
     /// R2). There is none where this node has none itself.
     pub(crate) fn named(&self, list: Option<ListId>) -> Option<ListId> {
-        self.list.map(|(_, root)| list.unwrap_or(root))
+        self.list.map(|[_, root]| list.unwrap_or(*root))
     }
 
     /// Whether a node that names this list knows a newer one than this node's, if that has one at

@@ -168,13 +168,14 @@ impl<const VOTERS: usize> Followers<VOTERS> {
     }
 
     /// R7, R8: the voter at `index` of the electorate is one no longer, and what it promised is
-    /// forgotten. The lease lasts until `lease_until`.
-    pub(crate) fn remove(&mut self, index: usize, lease_until: Instant) {
-        for at in index..VOTERS {
-            let next = self.get(at.saturating_add(1)).copied();
-            if let Some(follower) = self.by_index.get_mut(at) {
-                *follower = next.unwrap_or(Follower::UNKNOWN);
-            }
+    /// forgotten; the one that was `last` takes its place. The lease lasts until `lease_until`.
+    pub(crate) fn remove(&mut self, index: usize, last: usize, lease_until: Instant) {
+        let moved = self.by_index.get_mut(last);
+        let moved = moved.map(|last| core::mem::replace(last, Follower::UNKNOWN));
+        if let Some((moved, place)) = moved.zip(self.by_index.get_mut(index))
+            && index != last
+        {
+            *place = moved;
         }
         self.count_outlasting(lease_until);
     }

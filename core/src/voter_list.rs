@@ -87,9 +87,14 @@ impl<const VOTERS: usize> VoterList<VOTERS> {
         Ok(())
     }
 
-    /// R7: the next list of the same leader has one voter less.
-    pub(crate) fn remove(&mut self, next: ListId, voter: &NodeId) {
-        self.voters.retain(|it| it != voter);
+    /// R7: the next list of the same leader has one voter less: the one at `index`, whose place the
+    /// last one takes.
+    pub(crate) fn remove(&mut self, next: ListId, index: usize) {
+        if let Some(last) = self.voters.pop()
+            && let Some(place) = self.voters.get_mut(index)
+        {
+            *place = last;
+        }
         self.id = next;
     }
 
@@ -102,6 +107,11 @@ impl<const VOTERS: usize> VoterList<VOTERS> {
     /// stopped, and of which this one has come; itself, if it was set so.
     pub fn root(&self) -> ListId {
         self.root
+    }
+
+    /// Which list it is, and of which it has come.
+    pub(crate) fn id_and_root(&self) -> [&ListId; 2] {
+        [&self.id, &self.root]
     }
 
     /// Its voters: at least one, and each once.

@@ -172,17 +172,17 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         let list = self.record.voter_list_mut().ok_or(ControlOutcome::OtherList)?;
         let version = list.id().version.checked_add(1).ok_or(ControlOutcome::NoRoom)?;
         let next = ListId { version, ..list.id() };
-        if change.adds {
-            list.add(next, change.voter.clone()).map_err(|_| ControlOutcome::NoRoom)?;
-        } else {
-            list.remove(next, &change.voter);
+        match removed {
+            None => list.add(next, change.voter.clone()).map_err(|_| ControlOutcome::NoRoom)?,
+            Some(index) => list.remove(next, index),
         }
         let size = list.voters().len();
         self.unsaved = true;
         if let Role::Leader(leading) = &mut self.role {
             let lease_until = leading.lease_until().unwrap_or(Follower::NEVER);
             match (removed, leading.newcomer.take()) {
-                (Some(index), _) => leading.followers.remove(index, lease_until),
+                // Nobody is left out but the voter: the one that was last has moved.
+                (Some(index), _) => leading.followers.remove(index, size, lease_until),
                 (None, Some(newcomer)) => {
                     leading.followers.add(size.saturating_sub(1), newcomer.follower, lease_until);
                 }

@@ -117,7 +117,8 @@ impl ShowArgs {
         let committed = if known.is_committed { ", committed" } else { "" };
         let mut text = format!("list    {}{committed}\n", known.list);
         writeln!(text, "leader  {} in term {}", known.leader, known.term)?;
-        let voters: Vec<_> = known.voters.iter().map(NodeId::as_str).collect();
+        let mut voters: Vec<_> = known.voters.iter().map(NodeId::as_str).collect();
+        voters.sort_unstable();
         write!(text, "voters  {}", voters.join(" "))?;
         Ok(text)
     }
