@@ -19,7 +19,7 @@ mod voting;
 
 use rand_core::Rng;
 
-use self::identity::{Inquiry, is_anothers, is_answer};
+use self::identity::{Inquiry, is_anothers};
 pub use self::output::{Output, Unsaved};
 use self::patience::Patience;
 use self::priority_backoff::PriorityBackoff;
@@ -196,10 +196,8 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             let next = self.yield_to_older_list(now, &message);
             return self.finish_input(next);
         }
-        // R10: a stranger's term doesn't count, and what answers it is below.
-        let is_foreign = header.sender.is_some_and(|it| self.is_foreign(it, header.list));
-        let next = match &message {
-            _ if is_foreign && is_answer(&message) && header.term > self.record.term => None,
+        let mut next = match &message {
+            _ if self.is_answer_of_stranger(&message, &header) => None,
             Message::Who(question) => self.handle_who(question),
             Message::Here(answer) => self.handle_here(now, answer),
             Message::ControlRequest(request) => self.handle_control_request(now, request),
@@ -216,7 +214,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             Message::HeartbeatResponse(response) => self.handle_heartbeat_response(now, response),
             Message::Handover(handover) => self.handle_handover(now, handover),
         };
-        let next = self.exchange_lists(now, &message, &header, next);
+        self.exchange_lists(now, &message, &header, &mut next);
         self.finish_input(next)
     }
 

@@ -158,8 +158,8 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// Why nothing was done, or was not done to the end. Most reasons pass: the voter to be added is
-    /// heard later, or a quorum comes back, so ask again.
+    /// Why nothing was done, or was not done to the end. Most reasons pass: the voter to be added
+    /// is heard later, or a quorum comes back, so ask again.
     pub async fn change_voters(&self, change: &Change) -> Result<(), VotersUnchanged> {
         loop {
             let (done, outcome) = oneshot::channel();

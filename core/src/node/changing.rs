@@ -61,9 +61,9 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     }
 
     /// R5: whether the node leads by a list that somebody knows a newer one than.
-    pub(super) fn is_outdated_leader(&self, list: Option<ListId>) -> bool {
+    pub(super) fn is_outdated_leader(&self, list: ListId) -> bool {
         let own = self.record.voter_list();
-        let is_outdated = own.zip(list).is_some_and(|(own, list)| own.id().is_older_than(list));
+        let is_outdated = own.is_some_and(|own| own.id().is_older_than(list));
         is_outdated && matches!(self.role, Role::Leader(_)) && !self.is_list_sealed()
     }
 

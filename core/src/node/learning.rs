@@ -6,6 +6,7 @@ use core::num::NonZeroU32;
 use rand_core::Rng;
 
 use super::Node;
+use super::identity::is_answer;
 use super::role::Role;
 use super::saying::Saying;
 use crate::heard::Part;
@@ -23,6 +24,13 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
             Some(list) => list.voters().contains(&self.id),
             None => !self.joins,
         }
+    }
+
+    /// R10: whether a message answers this node with a higher term, and that term doesn't count.
+    pub(super) fn is_answer_of_stranger(&self, message: &Message, header: &Header<'_>) -> bool {
+        header.term > self.record.term
+            && is_answer(message)
+            && header.sender.is_some_and(|sender| self.is_foreign(sender, header.list))
     }
 
     /// R10: whether `sender`, which names this list, is a stranger whose term doesn't count.
@@ -61,26 +69,27 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         now: Instant,
         message: &Message,
         header: &Header<'_>,
-        next: Option<Saying>,
-    ) -> Option<Saying> {
-        match (next, header.sender) {
-            (Some(Saying::Answer { to, answer, .. }), _) => {
-                let wanted = self.next_wanted(header.list);
-                Some(Saying::Answer { to, answer, wanted })
+        next: &mut Option<Saying>,
+    ) {
+        let other = header.list.filter(|list| self.electorate().list() != Some(*list));
+        match (next.as_mut(), other.zip(header.sender)) {
+            (Some(Saying::Answer { wanted, .. }), Some((list, _))) => {
+                *wanted = self.next_wanted(list);
             }
-            (Some(next), _) => Some(next),
-            (None, Some(sender)) => match self.next_wanted(header.list) {
-                Some(wanted) => Some(Saying::ListRequest { to: sender.clone(), wanted }),
-                None if self.is_outdated_leader(header.list) => Some(self.seal_list(now)?),
-                None => self.tell_part(message),
-            },
-            (None, None) => None,
+            (None, Some((list, sender))) => {
+                *next = match self.next_wanted(list) {
+                    Some(wanted) => Some(Saying::ListRequest { to: sender.clone(), wanted }),
+                    None if self.is_outdated_leader(list) => self.seal_list(now),
+                    None => self.tell_part(message),
+                };
+            }
+            (None, None) => *next = self.tell_part(message),
+            (Some(_), _) => {}
         }
     }
 
     /// R9: which voter of this list the node needs next, from 1 on, if it needs that list.
-    fn next_wanted(&self, list: Option<ListId>) -> Option<NonZeroU32> {
-        let list = list?;
+    fn next_wanted(&self, list: ListId) -> Option<NonZeroU32> {
         let may_learn = match self.role {
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
                 self.joins || self.electorate().is_declared()
@@ -117,7 +126,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
     pub(super) fn handle_list_part(&mut self, part: &ListPart) -> Option<Saying> {
         let list = part.list?;
         // A part that the network held back may be of an earlier life, or of another cluster.
-        if part.life != Some(self.rounds.life()) || self.next_wanted(part.list).is_none() {
+        if part.life != Some(self.rounds.life()) || self.next_wanted(list).is_none() {
             return None;
         }
         let root = part.root.unwrap_or(list);
@@ -128,7 +137,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         match self.heard.take_part(list, part) {
             Ok(Part::Last(whole)) => self.learn(whole),
             Ok(Part::Next) => {
-                let wanted = self.next_wanted(part.list)?;
+                let wanted = self.next_wanted(list)?;
                 Some(Saying::ListRequest { to: part.sender.clone(), wanted })
             }
             Ok(Part::Other) => None,

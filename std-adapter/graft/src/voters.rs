@@ -29,10 +29,10 @@ Exit statuses:
   1   it isn't: a record doesn't fit, or --yes is missing
   64  usage: the arguments are wrong";
 
-/// Show or change the voters of a cluster that runs, or make first records and change stopped ones.
+/// Show or change the voters of a cluster that runs, or write the records of one that is stopped.
 ///
-/// A cluster that runs is asked: its nodes must allow it with --allow-changes. A new voter runs with
-/// `graft run --join`:
+/// A cluster that runs is asked: its nodes must allow it with --allow-changes. A new voter runs
+/// with `graft run --join`:
 ///
 ///     graft voters show CLUSTER
 ///     graft voters add CLUSTER d

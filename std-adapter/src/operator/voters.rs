@@ -94,9 +94,9 @@ impl<M: Ask> Operator<M> {
         Err(self.cause().unwrap_or_else(|| OperatorError::NoVoters { node: node.clone() }))
     }
 
-    /// Has the leader add a voter, or remove one (rule R7), and waits until nobody can be elected by
-    /// an older list any more. What is so already is confirmed. `waits` is told why it is not done
-    /// yet, each time that the reason changes.
+    /// Has the leader add a voter, or remove one (rule R7), and waits until nobody can be elected
+    /// by an older list any more. What is so already is confirmed. `waits` is told why it is not
+    /// done yet, each time that the reason changes.
     ///
     /// # Errors
     ///
