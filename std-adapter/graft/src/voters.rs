@@ -224,15 +224,22 @@ impl VotersArgs {
             bail!("{file} is that of {id}, which leaves: don't change it, but put it away");
         }
         let record = stored.record;
-        // A voter may have left, and come back with the record of that time.
-        let known = [ListId::declared(&self.from), ListId::declared(&self.set)];
-        let is_known = |list: ListId| known.iter().any(|known| list.has_voters_of(*known));
         let voter = Voter { id, path: path.to_owned(), votes, record };
-        if let Some(list) = voter.list().filter(|list| !is_known(*list)) {
-            let id = &voter.id;
-            bail!("the record of {id} in {file} is for list {list}, which is not that of --from");
+        if let Some(list) = voter.record.list.as_ref().filter(|list| !self.knows(list)) {
+            let (id, name) = (&voter.id, list.id());
+            bail!("the record of {id} in {file} is for list {name}, which is not that of --from");
         }
         Ok(voter)
+    }
+
+    /// Whether a list is that of --from or --set: a voter may have left, and come back with the
+    /// record of that time.
+    fn knows(&self, list: &RecordedList) -> bool {
+        let mut known = [&self.from, &self.set].into_iter();
+        match list {
+            RecordedList::Whole(list) => known.any(|known| ids(known) == ids(list.voters())),
+            RecordedList::Id(id) => known.any(|known| id.has_voters_of(ListId::declared(known))),
+        }
     }
 
     fn open_new(&self, new: &NewVoter) -> Result<Voter> {

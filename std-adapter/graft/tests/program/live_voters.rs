@@ -136,6 +136,34 @@ fn r7_a_list_that_somebody_else_has_changed_is_left_alone() {
     assert!(text(&wrong.stderr).contains("TERM.VERSION"), "{wrong:?}");
 }
 
+/// V6: where too many voters are lost, nobody can change anything while the rest runs.
+#[test]
+fn v6_a_quorum_that_is_lost_after_changes_is_made_up_for_by_hand() {
+    let cluster = Voters::new(&LOCAL);
+    let mut nodes = cluster.start_all(&["--allow-changes"]);
+    let mut d = cluster.start("d", &["--join", "--allow-changes"]);
+    d.wait_for_leader();
+    succeeds(&cluster.voters(&["add", "jobs", "d"]));
+    // All but a and d are gone for good.
+    for node in nodes.iter_mut().skip(1) {
+        node.kill();
+    }
+    nodes[0].terminate();
+    assert!(nodes[0].wait().success());
+    d.terminate();
+    assert!(d.wait().success());
+
+    let files = ["voters", "a.vote", "d.vote", "--set", "a,d", "--yes"];
+    let wrong = graft(cluster.path(), &[&files[..], &["--from", "a,b,c"]].concat());
+    fails(&wrong, "which is not that of --from");
+    succeeds(&graft(cluster.path(), &[&files[..], &["--from", "a,b,c,d"]].concat()));
+    let mut a = cluster.start("a", &["--size", "2", "--voters", "a,d"]);
+    let mut d = cluster.start("d", &["--join"]);
+    a.wait_for_leader();
+    d.wait_for_leader();
+    assert_eq!(cluster.shown().0, ["a", "d"]);
+}
+
 /// R12: a voter without its record could vote twice in one term.
 #[test]
 fn r12_an_added_voter_that_lost_its_record_takes_no_part() {
