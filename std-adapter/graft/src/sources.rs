@@ -142,7 +142,8 @@ impl Setting<'_> {
         let words = self.words()?;
         // The others are not there, so it can't relate to them.
         let reset = || Resettable::<Id>::Reset;
-        let alone = self.arg.clone().required(false).conflicts_with(reset()).requires(reset());
+        let alone = self.arg.clone().required(false).required_unless_present(reset());
+        let alone = alone.conflicts_with(reset()).requires(reset());
         let parser = Command::new(TASK).no_binary_name(true).disable_help_flag(true).arg(alone);
         match parser.try_get_matches_from(words) {
             Ok(_) => Ok(()),
