@@ -11,8 +11,8 @@ use arbitrary::Arbitrary;
 use graft_election_core::{
     AlwaysGrant, Config, ControlAction, ControlRequest, Handover, Heartbeat, HeartbeatResponse,
     Identity, Instant, LeaderValue, Life, ListId, ListPart, ListRequest, Message, Node, NodeId,
-    Outgoing, Output, Position, PreVoteResponse, Recipient, Round, State, TERM_END, VoteRecord,
-    VoteRequest, VoteResponse, VoterList,
+    Outgoing, Output, Position, PreVoteResponse, Recipient, RecordedList, Round, State, TERM_END,
+    VoteRecord, VoteRequest, VoteResponse, VoterList,
 };
 use libfuzzer_sys::fuzz_target;
 use rand::SeedableRng;
@@ -200,14 +200,22 @@ impl World {
 
     fn check(&mut self, outgoing: &Outgoing) {
         let message = &outgoing.message;
-        if outgoing.to == Recipient::Everyone {
+        if outgoing.to == Recipient::Everyone && !matches!(message, Message::ListPart(_)) {
             self.round = message.round();
         }
-        // The term of a request for pre-votes is only proposed (rule T3); questions of identity
-        // have none.
-        let has_term =
-            !matches!(message, Message::PreVoteRequest(_) | Message::Who(_) | Message::Here(_));
-        if has_term {
+        let stored = self.durable.list.as_ref().map(RecordedList::id);
+        assert!(message.list().is_none() || message.list() == stored, "I6: {message:?}");
+        // The term of a request for pre-votes is only proposed (rule T3); questions of identity and
+        // what is said of lists have none.
+        let has_none = matches!(
+            message,
+            Message::PreVoteRequest(_)
+                | Message::Who(_)
+                | Message::Here(_)
+                | Message::ListRequest(_)
+                | Message::ListPart(_)
+        );
+        if !has_none {
             let term = message.term();
             assert!(term >= self.term_said, "I3: {message:?} after term {}", self.term_said);
             assert_eq!(term, self.durable.term, "I6: {message:?}");
@@ -394,7 +402,7 @@ fn start(
     seed: u64,
     now: Instant,
 ) -> TestedNode {
-    let config = Config { voters, ..Config::new("c", size) };
+    let config = Config { voters, allows_changes: true, ..Config::new("c", size) };
     let rng = StdRng::seed_from_u64(seed);
     Node::new(me(), &config, record, AlwaysGrant, rng, now).expect("a valid configuration")
 }
