@@ -141,8 +141,9 @@ fn o2_a_target_must_be_fit() {
     )));
 }
 
-#[test]
-fn o2_a_target_must_be_within_its_promise() {
+/// A leader of term 5 that `b` acknowledged once, and for as long as a promise lasts only two
+/// others did, each with what `altered` makes of its echo.
+fn leader_past_the_promise_of_b(altered: fn(HeartbeatResponse) -> HeartbeatResponse) -> Voter {
     let mut a = extended_leader("a", 5, 5);
     let sent_at = a.now;
     acknowledged(&mut a, echo("b", 5, sent_at));
@@ -150,9 +151,15 @@ fn o2_a_target_must_be_within_its_promise() {
         a.times_out().sends();
         let sent_at = a.now;
         for follower in ["p1", "p2"] {
-            acknowledged(&mut a, echo(follower, 5, sent_at));
+            acknowledged(&mut a, altered(echo(follower, 5, sent_at)));
         }
     }
+    a
+}
+
+#[test]
+fn o2_a_target_must_be_within_its_promise() {
+    let mut a = leader_past_the_promise_of_b(|echo| echo);
     let request = hand_over(&mut a, 5, Some("b"));
     assert_eq!(answer_to(&mut a, &request).outcome, ControlOutcome::UnfitTarget);
     let request = hand_over(&mut a, 5, Some("p1"));
@@ -189,16 +196,7 @@ fn o2_a_leader_without_a_fit_follower_goes_on() {
 
 #[test]
 fn o2_a_follower_whose_promise_is_over_is_nobodys_successor() {
-    let mut a = extended_leader("a", 5, 5);
-    let sent_at = a.now;
-    acknowledged(&mut a, echo("b", 5, sent_at));
-    for _ in 0..5 {
-        a.times_out().sends();
-        let sent_at = a.now;
-        for witness in ["p1", "p2"] {
-            acknowledged(&mut a, HeartbeatResponse { priority: 0, ..echo(witness, 5, sent_at) });
-        }
-    }
+    let mut a = leader_past_the_promise_of_b(|echo| HeartbeatResponse { priority: 0, ..echo });
     let request = hand_over(&mut a, 5, None);
     assert_eq!(answer_to(&mut a, &request).outcome, ControlOutcome::UnfitTarget);
     assert!(a.leadership(a.now).is_some());

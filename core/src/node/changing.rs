@@ -55,7 +55,7 @@ impl<R: Rng, A: Application, const VOTERS: usize> Node<R, A, VOTERS> {
         let size = list.voters().len();
         let followers = leading.followers.first(size).iter();
         let others = followers.filter(|follower| follower.has_named_list).count();
-        let is_sealed = list.id().term == self.record.term && !self.unsaved;
+        let is_sealed = self.is_list_sealed() && !self.unsaved;
         let is_lease_whole = leading.has_lease && !leading.is_lease_carried;
         is_sealed && is_lease_whole && others.saturating_add(1) >= quorum(size)
     }
